@@ -1,0 +1,1 @@
+"""The training data: manifests, the preflight over every array, samples and batches."""
