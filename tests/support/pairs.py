@@ -1,0 +1,148 @@
+"""Small valid paired data for tests: a manifest with its arrays, learnable, written in a moment.
+
+The codes are a function of the text (and of nothing else), so a model that trains on these pairs
+learns something; the text is words of a tokenizer that `write_tokenizer` writes as a real
+SentencePiece model. Everything depends on the arguments alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIRST_WORD = 3
+"""Ids 0, 1, 2 are `<s>`, `</s>`, `<unk>`."""
+
+
+def word(token: int) -> str:
+    """Return the word of a token: three syllables, different for each token below 18,000."""
+    consonants, vowels = "bdfgklmnprstvz", "aeiou"
+    syllables = [c + v for c in consonants for v in vowels]
+    mixed = token * 7919 % 343_000
+    return "".join(syllables[mixed // 70**i % 70] for i in range(3))
+
+
+def write_tokenizer(path: Path, vocabulary: int = 40) -> Path:
+    """Write a SentencePiece model with `vocabulary` pieces, one word each, and return its path."""
+    proto: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # untyped
+    model = proto.ModelProto()
+    spec = model.trainer_spec
+    spec.model_type = spec.WORD
+    spec.vocab_size = vocabulary
+    spec.bos_id, spec.eos_id, spec.unk_id, spec.pad_id = 0, 1, 2, -1
+    model.normalizer_spec.add_dummy_prefix = True
+    kinds = proto.ModelProto.SentencePiece
+    for piece, kind in (
+        ("<s>", kinds.CONTROL),
+        ("</s>", kinds.CONTROL),
+        ("<unk>", kinds.UNKNOWN),
+    ):
+        model.pieces.add(piece=piece, score=0.0, type=kind)
+    for token in range(FIRST_WORD, vocabulary):
+        model.pieces.add(piece="\u2581" + word(token), score=float(-token), type=kinds.NORMAL)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def codes_of(text_ids: np.ndarray[Any, Any], codes: int, per_token: int) -> np.ndarray[Any, Any]:
+    """Return the int32 codes of a text: `per_token` consecutive codes for each text id."""
+    first = text_ids.astype(np.int64)[:, None] * 7
+    return ((first + 3 * np.arange(per_token)) % codes).astype(np.int32).reshape(-1)
+
+
+def write_pairs(
+    directory: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    vocabulary: int = 40,
+    codes: int = 32,
+    model_dim: int = 16,
+    condition_rows: int = 32,
+    text_lengths: tuple[int, int] = (3, 12),
+    codes_per_token: int = 2,
+    pairs_per_target: int = 2,
+    speakers: int = 2,
+) -> Path:
+    """Write `count` valid pairs and their arrays below `directory`; return the manifest's path.
+
+    Args:
+        directory: Gets `<split>_pairs.jsonl` and `features/<kind>/<split>_NNNNN.npy`.
+        count: Number of pairs, at least 1.
+        seed: Another seed writes other texts and other conditioning.
+        split: Begins the name of the manifest and of every id.
+        vocabulary: Text ids are drawn from [3, vocabulary).
+        codes: Codes lie in [0, codes); it is the model's `start_mel_token`.
+        model_dim: Width D of the conditioning (condition_rows, D) and of the emotion vector (D,).
+        condition_rows: Rows of the conditioning, 32 in the real model.
+        text_lengths: Shortest and longest text, in tokens, both inclusive.
+        codes_per_token: A text of T tokens has T times as many codes.
+        pairs_per_target: Prompts of each target; consecutive lines share a target.
+        speakers: Speakers take turns; a prompt is always of the target's speaker.
+    """
+    generator = np.random.default_rng([seed, *split.encode()])
+    per_speaker = max(-(-count // (pairs_per_target * speakers)), pairs_per_target + 1)
+    utterances = per_speaker * speakers
+    for kind in ("text_ids", "codes", "condition", "emo_vec"):
+        (directory / "features" / kind).mkdir(parents=True, exist_ok=True)
+    texts = []
+    for utterance in range(utterances):
+        length = int(generator.integers(text_lengths[0], text_lengths[1] + 1))
+        text = generator.integers(FIRST_WORD, vocabulary, size=length).astype(np.int32)
+        texts.append(text)
+        arrays = {
+            "text_ids": text,
+            "codes": codes_of(text, codes, codes_per_token),
+            "condition": generator.standard_normal((condition_rows, model_dim), dtype=np.float32),
+            "emo_vec": generator.standard_normal(model_dim, dtype=np.float32),
+        }
+        for kind, array in arrays.items():
+            np.save(directory / "features" / kind / f"{split}_{utterance:05d}.npy", array)
+    lines = []
+    for pair in range(count):
+        target, turn = divmod(pair, pairs_per_target)
+        prompt = (target + speakers * (1 + turn)) % utterances
+        lines.append(
+            _line(split, target, prompt, texts[target], codes_per_token, condition_rows, speakers)
+        )
+    manifest = directory / f"{split}_pairs.jsonl"
+    written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    manifest.write_text(written, encoding="utf-8", newline="\n")
+    return manifest
+
+
+def _line(
+    split: str,
+    target: int,
+    prompt: int,
+    text_ids: np.ndarray[Any, Any],
+    codes_per_token: int,
+    condition_rows: int,
+    speakers: int,
+) -> dict[str, object]:
+    target_id, prompt_id = f"{split}_{target:05d}", f"{split}_{prompt:05d}"
+    return {
+        "id": f"{target_id}__{prompt_id}",
+        "speaker": f"speaker{target % speakers}",
+        "language": "xx",
+        "prompt_id": prompt_id,
+        "prompt_condition_path": f"features/condition/{prompt_id}.npy",
+        "prompt_condition_len": condition_rows,
+        "prompt_emo_vec_path": f"features/emo_vec/{prompt_id}.npy",
+        "prompt_duration": None,
+        "target_id": target_id,
+        "target_text": " ".join(word(int(token)) for token in text_ids),
+        "target_text_ids_path": f"features/text_ids/{target_id}.npy",
+        "target_text_len": len(text_ids),
+        "target_codes_path": f"features/codes/{target_id}.npy",
+        "target_code_len": len(text_ids) * codes_per_token,
+        "target_emo_vec_path": f"features/emo_vec/{target_id}.npy",
+    }
