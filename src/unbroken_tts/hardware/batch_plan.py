@@ -1,0 +1,144 @@
+"""The auto-tuning table: from the memory of a card to micro-batch, accumulation and workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from unbroken_tts.hardware.machine import Hardware
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """One row of the auto-tuning table."""
+
+    reported_gib: float
+    """Smallest memory in GiB that a card of this row reports."""
+    batch: int
+    """Samples in a micro-batch."""
+    accumulation: int
+    """Micro-batches in a step."""
+
+
+# A card reports less than its label says: part of the memory is kept by the driver and by error
+# correction. The limits below are the labels 80, 40, 24, 16, 12 and 8 GB less a margin that the
+# lowest figure seen for each label fits into (A100 80 GB 79.2, A100 40 GB 39.4, L4 and A10G 22.0,
+# T4 14.6, RTX 3060 11.7, RTX 3070 7.7 GiB), and that the next smaller label does not reach
+# (48 GB 44.4, 32 GB 31.8, 20 GB 19.7, GTX 1080 Ti 10.9, 6 GB 6.0 GiB).
+CUDA_ROWS: Final[tuple[BatchRow, ...]] = (
+    BatchRow(reported_gib=75.0, batch=64, accumulation=1),
+    BatchRow(reported_gib=38.0, batch=16, accumulation=2),
+    BatchRow(reported_gib=21.5, batch=8, accumulation=4),
+    BatchRow(reported_gib=14.5, batch=6, accumulation=6),
+    BatchRow(reported_gib=11.1, batch=4, accumulation=8),
+    BatchRow(reported_gib=7.4, batch=2, accumulation=16),
+    BatchRow(reported_gib=0.0, batch=1, accumulation=32),
+)
+CPU_ROW: Final = BatchRow(reported_gib=0.0, batch=1, accumulation=32)
+MANY_WORKERS_GIB: Final = CUDA_ROWS[0].reported_gib
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """How many samples a step has, how they are cut, and where both figures come from."""
+
+    batch: int
+    """Samples in a micro-batch, at least 1."""
+    accumulation: int
+    """Micro-batches in a step, at least 1."""
+    effective: int
+    """Samples in a step; the last micro-batch is shorter where `batch` doesn't divide it."""
+    batch_source: str
+    """Where `batch` comes from, for the report."""
+    accumulation_source: str
+    """Where `accumulation` comes from, for the report."""
+
+    def lines(self) -> list[str]:
+        """Return the three lines of the report."""
+        return [
+            f"Batch size: {self.batch} ({self.batch_source})",
+            f"Grad accumulation: {self.accumulation} ({self.accumulation_source})",
+            f"Effective batch: {self.effective}",
+        ]
+
+
+def batch_row(hardware: Hardware) -> BatchRow:
+    """Return the row of the auto-tuning table for `hardware`."""
+    if not hardware.is_cuda:
+        return CPU_ROW
+    return next(row for row in CUDA_ROWS if hardware.memory_gib >= row.reported_gib)
+
+
+def plan_batch(
+    hardware: Hardware, *, batch: int = 0, accumulation: int = 0, effective: int = 0
+) -> BatchPlan:
+    """Decide the micro-batch and the accumulation.
+
+    Args:
+        hardware: What `detect` found.
+        batch: What the user asked for; 0 is automatic.
+        accumulation: What the user asked for; 0 is automatic.
+        effective: Samples in a step of the run that is being continued; 0 for a new run. The
+            effective batch belongs to the run, so only the cut is chosen anew.
+
+    Returns:
+        The plan. Of a figure given alone the other one is derived so that the effective batch
+        stays as near to the table's as the memory of the card allows.
+    """
+    row = batch_row(hardware)
+    if effective:
+        return _plan_for_run(row, batch=batch, accumulation=accumulation, effective=effective)
+    wanted = row.batch * row.accumulation
+    batch_source = "--batch-size" if batch else "auto-detected"
+    accumulation_source = "--grad-accumulation" if accumulation else "auto-detected"
+    if batch and not accumulation:
+        accumulation = max(1, round(wanted / batch))
+        accumulation_source = f"from --batch-size, for an effective batch near {wanted}"
+    elif accumulation and not batch:
+        limit = row.batch if hardware.is_cuda else wanted
+        batch = max(1, min(limit, round(wanted / accumulation)))
+        batch_source = f"from --grad-accumulation, for an effective batch near {wanted}"
+    batch = batch or row.batch
+    accumulation = accumulation or row.accumulation
+    return BatchPlan(
+        batch=batch,
+        accumulation=accumulation,
+        effective=batch * accumulation,
+        batch_source=batch_source,
+        accumulation_source=accumulation_source,
+    )
+
+
+def _plan_for_run(row: BatchRow, *, batch: int, accumulation: int, effective: int) -> BatchPlan:
+    """Cut the steps of a run whose effective batch is settled."""
+    source = f"cuts this run's effective batch of {effective}"
+    batch_source = "--batch-size" if batch else source
+    if not batch and accumulation:
+        batch = -(-effective // accumulation)
+        batch_source = f"from --grad-accumulation, {source}"
+    batch = min(batch or row.batch, effective)
+    return BatchPlan(
+        batch=batch,
+        accumulation=-(-effective // batch),
+        effective=effective,
+        batch_source=batch_source,
+        accumulation_source=source,
+    )
+
+
+def plan_workers(hardware: Hardware, wanted: int | Literal["none"] = 0) -> int:
+    """Return the number of processes that read samples ahead.
+
+    Args:
+        hardware: What `detect` found.
+        wanted: A number; 0 is automatic, `none` is no process at all.
+    """
+    if wanted == "none":
+        return 0
+    if wanted:
+        return wanted
+    if not hardware.is_cuda:
+        return min(4, max(1, hardware.cores // 2))
+    if hardware.memory_gib >= MANY_WORKERS_GIB:
+        return min(24, hardware.cores)
+    return min(16, max(4, hardware.cores))

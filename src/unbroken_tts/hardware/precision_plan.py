@@ -1,0 +1,100 @@
+"""The precision of the forward pass: what was asked for, and what the device can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unbroken.errors import SettingsInvalid
+from unbroken_tts.hardware.machine import Hardware
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionPlan:
+    """The numbers the forward pass computes in."""
+
+    precision: Precision
+    """`fp32` plain; `bf16` and `fp16` under autocast, the weights staying in fp32."""
+    has_scaler: bool
+    """Whether the losses go through a GradScaler (fp16 only)."""
+    has_tf32: bool
+    """Whether fp32 matrix products on the card may use TF32."""
+    reason: str
+    """Why this one, for the report."""
+
+
+def plan_precision(
+    hardware: Hardware,
+    *,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    amp: bool | None = None,
+) -> PrecisionPlan:
+    """Decide the precision of the forward pass.
+
+    Args:
+        hardware: What `detect` found.
+        precision: What the user asked for by name; anything but `auto` wins over `amp`.
+        amp: `--amp` (True), `--no-amp` (False), or neither (None: on with a card).
+
+    Raises:
+        SettingsInvalid: The device can't compute in the precision asked for.
+    """
+    if precision != "auto":
+        _check_precision(hardware, precision)
+        return _precision_plan(hardware, precision, "--precision")
+    if not hardware.is_cuda:
+        reason = "--amp concerns graphics cards; --precision bf16 asks for it on a processor"
+        return _precision_plan(hardware, "fp32", reason if amp else "processor")
+    if amp is False:
+        return _precision_plan(hardware, "fp32", "--no-amp")
+    if hardware.has_bf16:
+        return _precision_plan(hardware, "bf16", "the card supports it")
+    return _precision_plan(hardware, "fp16", "the card has no bfloat16; with a gradient scaler")
+
+
+def _precision_plan(hardware: Hardware, precision: Precision, reason: str) -> PrecisionPlan:
+    return PrecisionPlan(
+        precision=precision,
+        has_scaler=precision == "fp16",
+        has_tf32=hardware.has_tf32,
+        reason=reason,
+    )
+
+
+def _check_precision(hardware: Hardware, precision: Precision) -> None:
+    if precision == "fp16" and not hardware.is_cuda:
+        raise SettingsInvalid(
+            f"--precision is 'fp16', but the device is {hardware.device} ({hardware.name}).",
+            "float16 needs a gradient scaler, which is made for graphics cards.",
+            "Use --precision fp32 or bf16, or a device that is a graphics card.",
+        )
+    if precision == "bf16" and hardware.is_cuda and not hardware.has_bf16:
+        raise SettingsInvalid(
+            f"--precision is 'bf16', but {hardware.name} has no bfloat16 units.",
+            "The card would emulate it, many times slower than float16.",
+            "Use --precision fp16 or fp32, or leave the flag out.",
+        )
+
+
+def configure(hardware: Hardware, precision: PrecisionPlan, *, threads: int = 0) -> int:
+    """Set the thread count and TF32 for this process.
+
+    Args:
+        hardware: What `detect` found.
+        precision: What `plan_precision` decided.
+        threads: Threads of one operation on the processor; 0 keeps what torch would use, which
+            respects `OMP_NUM_THREADS`, but settles it, so that it is a fact of the run.
+
+    Returns:
+        The thread count in force.
+    """
+    import torch  # noqa: PLC0415 -- the table and its tests need no torch
+
+    threads = threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    if hardware.is_cuda:
+        torch.set_float32_matmul_precision("high" if precision.has_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = precision.has_tf32
+    return threads
