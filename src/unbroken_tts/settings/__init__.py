@@ -1,0 +1,65 @@
+"""What a training run is told: one declaration of every flag, its range, default and help.
+
+The flags of the command line, the keys of a settings file, `--help`, docs/cli.md and the facts a
+resume compares are all derived from `TrainSettings`; reading the group modules is reading the
+help.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from unbroken_tts.settings.checkpoints import CheckpointSettings
+from unbroken_tts.settings.data import DataSettings
+from unbroken_tts.settings.declaration import Group, mark
+from unbroken_tts.settings.hardware import HardwareSettings
+from unbroken_tts.settings.log_and_validation import LogSettings
+from unbroken_tts.settings.model import ModelSettings
+from unbroken_tts.settings.optimisation import OptimisationSettings
+
+__all__ = ["GROUPS", "TrainSettings", "must_match_fields"]
+
+GROUPS: Final[tuple[type[Group], ...]] = (
+    DataSettings,
+    ModelSettings,
+    OptimisationSettings,
+    HardwareSettings,
+    CheckpointSettings,
+    LogSettings,
+)
+
+
+class TrainSettings(
+    LogSettings,
+    CheckpointSettings,
+    HardwareSettings,
+    OptimisationSettings,
+    ModelSettings,
+    DataSettings,
+):
+    """Everything `unbroken-tts train` can be told, validated and frozen."""
+
+    def notes(self) -> list[str]:
+        """Return what is allowed but probably not meant, a sentence each."""
+        found = []
+        if self.max_steps and self.warmup_steps >= self.max_steps:
+            found.append(
+                f"--warmup-steps {self.warmup_steps} is not below --max-steps {self.max_steps}: "
+                f"the learning rate never reaches {self.learning_rate:g}."
+            )
+        if self.sample_audio and self.codec is None:
+            found.append(
+                f"--sample-audio {self.sample_audio} needs --codec: no samples will be spoken."
+            )
+        if not self.save_interval and not self.save_minutes:
+            found.append(
+                "--save-interval 0 without --save-minutes: a crash loses everything since the "
+                "start, because only a stop and the end save."
+            )
+        return found
+
+
+def must_match_fields() -> frozenset[str]:
+    """Return the names of the settings that a resumed run must share with the saved one."""
+    fields = TrainSettings.model_fields
+    return frozenset(name for name, field in fields.items() if mark(field).resume == "must match")

@@ -1,0 +1,278 @@
+"""From words to settings: flags and a YAML file in, `TrainSettings` or one clear message out.
+
+Flags are derived from the declaration in `settings`; a flag beats the settings file, which beats
+the default. Values stay text until pydantic reads them, so that a flag and a file are judged by
+the same rule and a message can name the flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import types
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from unbroken.errors import SettingsInvalid
+from unbroken_tts.settings import GROUPS, TrainSettings
+from unbroken_tts.settings.declaration import mark
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` a flag for every setting; a flag left out leaves no attribute behind."""
+    for group in GROUPS:
+        heading = parser.add_argument_group(group.model_config.get("title"))
+        for name, field in group.model_fields.items():
+            _add_flag(heading, name, field)
+    parser.add_argument_group("Settings file").add_argument(
+        "--settings",
+        metavar="FILE",
+        help="YAML file with any of these settings, written like the flags without the dashes "
+        "(`learning-rate: 5e-6`; a repeatable one as a list). A flag beats the file.",
+    )
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    kind: dict[str, Any] = {"metavar": mark(field).metavar or None}
+    if _is_switch(field):
+        kind = {"action": argparse.BooleanOptionalAction}
+    elif _is_repeatable(field):
+        kind |= {"action": "append"}
+    elif choices := _choices(field):
+        kind = {"metavar": "|".join(choices)}
+    group.add_argument(flag(name), dest=name, default=argparse.SUPPRESS, help=_help(field), **kind)
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting: `batch_size` is `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def read_settings(given: Mapping[str, Any]) -> TrainSettings:
+    """Build the settings from what `add_flags` parsed.
+
+    Args:
+        given: Values by setting name, as text, and possibly `settings`: the path of a YAML file.
+            Other names are ignored.
+
+    Raises:
+        SettingsInvalid: A value can't be used, a required one is missing, two contradict each
+            other, or the file can't be read.
+    """
+    values: dict[str, Any] = {}
+    if given.get("settings"):
+        values = _read_file(Path(given["settings"]))
+    values |= {name: value for name, value in given.items() if name in TrainSettings.model_fields}
+    missing = [
+        flag(name)
+        for name, field in TrainSettings.model_fields.items()
+        if field.is_required() and not values.get(name)
+    ]
+    if missing:
+        raise SettingsInvalid(
+            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+            "Without manifests and their tokenizer there is nothing to train on.",
+            "Give each as a flag or in the file of --settings; `--help` shows a whole command.",
+        )
+    try:
+        settings = TrainSettings.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    _refuse_contradictions(settings)
+    return settings
+
+
+def to_yaml(settings: TrainSettings) -> str:
+    """Write `settings` as a file that `--settings` reads back to the same settings."""
+    values = settings.model_dump(mode="json")
+    plain = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return ` Did you mean X?` for the known word most like `word`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"`{key}` stands twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """Return the values of a settings file by setting name."""
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 -- a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsInvalid(
+            f"The settings file {path} can't be read: {' '.join(str(error).split())}.",
+            "A run with half of its settings would not be the run that was meant.",
+            "Correct the path or the file; each line is `name: value`.",
+        ) from None
+    if not isinstance(found, dict):
+        raise SettingsInvalid(
+            f"The settings file {path} holds {type(found).__name__}, but must hold `name: value`.",
+            "None of its settings can be told apart.",
+            "Write one setting a line, like `learning-rate: 5e-6`.",
+        )
+    values: dict[str, Any] = {}
+    known = [name.replace("_", "-") for name in TrainSettings.model_fields]
+    for key, value in found.items():
+        name = str(key).replace("-", "_")
+        if name not in TrainSettings.model_fields:
+            raise SettingsInvalid(
+                f"{path} sets '{key}', which is not a setting.{nearest(str(key), known)}",
+                "A misspelt setting would silently keep its default.",
+                "Correct the name; `--help` lists them all, without the two dashes.",
+            )
+        if name in values:
+            raise SettingsInvalid(
+                f"{path} sets '{key}' twice, once with dashes and once with underscores.",
+                "Only one of the two values could count.",
+                "Keep one of them.",
+            )
+        is_alone = isinstance(value, str) and _is_repeatable(TrainSettings.model_fields[name])
+        values[name] = [value] if is_alone else value
+    return values
+
+
+def _refuse_contradictions(settings: TrainSettings) -> None:
+    """Raise where two settings, each fine by itself, can't both be meant."""
+    if settings.init_from is not None and settings.resume:
+        raise SettingsInvalid(
+            f"--init-from {settings.init_from} and --resume {settings.resume} were both given.",
+            "One begins a new run from old weights, the other goes on with an old run.",
+            "Use only --resume to go on, or only --init-from to begin.",
+        )
+    if settings.text_loss_weight == settings.mel_loss_weight == 0:
+        raise SettingsInvalid(
+            "--text-loss-weight and --mel-loss-weight are both 0.",
+            "The total loss would be 0 and nothing would be learnt.",
+            "Give at least one of them a weight; the defaults are 0.2 and 0.8.",
+        )
+
+
+def _refusal(error: ValidationError) -> SettingsInvalid:
+    """Turn pydantic's findings into one message that names the flags."""
+    found: dict[str, ErrorDetails] = {}
+    for detail in error.errors():
+        found.setdefault(str(detail["loc"][0]), detail)
+    fields = TrainSettings.model_fields
+    whats, whys, remedies = [], [], []
+    for name, detail in found.items():
+        field = fields[name]
+        wanted = _range(field, has_ceiling=detail["type"] == "less_than_equal")
+        whats.append(f"{flag(name)} is {detail['input']!r}, but must be {wanted}.")
+        whys.append(f"{flag(name)} means: {_description(field)}")
+        default = "" if field.is_required() else f" (left out, it is {_default(field)})"
+        remedies.append(f"Give {flag(name)} {wanted}{default}.")
+    return SettingsInvalid("\n".join(whats), "\n".join(whys), "\n".join(remedies))
+
+
+def _range(field: FieldInfo, *, has_ceiling: bool = False) -> str:
+    """Say in words what values a field takes; the far upper limit only `has_ceiling`."""
+    if _is_switch(field):
+        return "true or false"
+    if choices := _choices(field):
+        return "one of " + ", ".join(choices)
+    if _is_repeatable(field):
+        return "a file name, or a list of them"
+    types_ = _types(field)
+    limits = {key: value for item in _metadata(field) for key, value in _limits(item)}
+    if "pattern" in limits:
+        return "auto, cpu, cuda or cuda:N"
+    if int in types_ or float in types_:
+        text = "a whole number" if int in types_ else "a finite number"
+        words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+        if not has_ceiling:
+            limits.pop("le", None)
+        bounds = [f"{words[key]} {value}" for key, value in limits.items() if key in words]
+        rest = " or none" if "none" in _literals(field) else ""
+        return " ".join([text, " and ".join(bounds)]) + rest
+    return "a path" if Path in types_ else "text"
+
+
+def _help(field: FieldInfo) -> str:
+    default = "" if field.is_required() or _is_repeatable(field) else f" [{_default(field)}]"
+    required = " Required." if field.is_required() else ""
+    return (_description(field) + default + required).replace("%", "%%")
+
+
+def _default(field: FieldInfo) -> str:
+    """Return the default as a person would write it."""
+    value = field.default
+    if value is None or value is PydanticUndefined:
+        return "automatic" if _is_switch(field) else "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Path):
+        return value.as_posix()
+    return f"{value:g}" if isinstance(value, float) else str(value) or "off"
+
+
+def _description(field: FieldInfo) -> str:
+    assert field.description is not None
+    return field.description
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return the plain types and annotations an annotation is made of."""
+    if get_origin(kind) is Annotated:
+        inner, *metadata = get_args(kind)
+        return [*_parts(inner), *metadata]
+    if get_origin(kind) in {Union, types.UnionType}:
+        return [part for option in get_args(kind) for part in _parts(option)]
+    return [kind]
+
+
+def _types(field: FieldInfo) -> list[Any]:
+    return [part for part in _parts(field.annotation) if isinstance(part, type)]
+
+
+def _literals(field: FieldInfo) -> list[str]:
+    parts = _parts(field.annotation)
+    return [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    """Return the words of a field that takes nothing else, or nothing."""
+    return [] if int in _types(field) else _literals(field)
+
+
+def _is_switch(field: FieldInfo) -> bool:
+    return bool in _types(field)
+
+
+def _is_repeatable(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
+def _metadata(field: FieldInfo) -> list[Any]:
+    """Return the constraints of a field, wherever pydantic keeps them."""
+    nested = [part for part in _parts(field.annotation) if not isinstance(part, type)]
+    inner = [item for part in nested if isinstance(part, FieldInfo) for item in part.metadata]
+    return [*field.metadata, *inner]
+
+
+def _limits(item: Any) -> list[tuple[str, Any]]:
+    names = ("ge", "gt", "le", "lt", "pattern")
+    return [(name, getattr(item, name)) for name in names if getattr(item, name, None) is not None]
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]
