@@ -1,0 +1,33 @@
+"""What the model can take: the bounds that every sample is held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes of the model's tables, taken from its configuration and tokenizer."""
+
+    vocabulary: int
+    """Pieces V of the tokenizer; text ids lie in [0, V)."""
+    start_mel_token: int
+    """First id behind the code book; codes lie in [0, start_mel_token)."""
+    max_text_tokens: int
+    """Longest text in tokens; the position table has two rows more, for start and stop."""
+    max_mel_tokens: int
+    """Bound of the codes; the position table has three rows more, so one code more fits."""
+    condition_rows: int
+    """Rows of the speaker conditioning, 32 in the real model."""
+    model_dim: int
+    """Width D of the conditioning and of the emotion vector."""
+
+    @property
+    def longest_text(self) -> int:
+        """Return the largest allowed T, in tokens."""
+        return self.max_text_tokens
+
+    @property
+    def longest_codes(self) -> int:
+        """Return the largest allowed M, in codes: M + 2 inputs in max_mel_tokens + 3 rows."""
+        return self.max_mel_tokens + 1
