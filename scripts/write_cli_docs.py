@@ -1,0 +1,86 @@
+"""Write docs/cli.md from the declarations of the flags; with --check only compare.
+
+The page is what `--help` says, as tables: nobody writes it by hand, and `make check` fails where
+it is not current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from unbroken_tts.cli.main import COMMANDS
+from unbroken_tts.settings import GROUPS
+from unbroken_tts.settings.declaration import mark
+from unbroken_tts.settings_flags import add_flags, flag
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+
+HEAD = """\
+# The commands and their flags
+
+Written by `scripts/write_cli_docs.py` from the program itself; don't edit it.
+`unbroken-tts COMMAND --help` shows the same on the terminal.
+
+| command | what it does |
+| --- | --- |
+{commands}
+
+Exit codes are listed in [architecture.md](architecture.md#exit-codes).
+
+## `unbroken-tts train`
+
+`python trainers/train_gpt_v2.py` is the same program. Every flag can also stand in a YAML file
+given with `--settings FILE`, without the dashes (`learning-rate: 5e-6`; a repeatable one as a
+list). A flag beats the file. A switch is turned off with `--no-...`.
+
+The value in [brackets] is the default. **Resume** says whether a run that goes on must have the
+same value as the run that was saved.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_flags(parser)
+    helps = {action.dest: action for action in parser._actions}  # noqa: SLF001 -- argparse lists them nowhere else
+    commands = "\n".join(f"| `unbroken-tts {name}` | {text} |" for name, text in COMMANDS.items())
+    parts = [HEAD.format(commands=commands)]
+    for group in GROUPS:
+        rows = [
+            f"| `{flag(name)}{_value(helps[name])}` | {_cell(helps[name].help)} "
+            f"| {mark(field).resume} |"
+            for name, field in group.model_fields.items()
+        ]
+        title = group.model_config.get("title")
+        parts.append(
+            f"### {title}\n\n| flag | meaning | resume |\n| --- | --- | --- |\n" + "\n".join(rows)
+        )
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _value(action: argparse.Action) -> str:
+    return "" if not action.metavar else f" {action.metavar}".replace("|", "\\|")
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("%%", "%").replace("|", "\\|")
+
+
+def main() -> int:
+    """Write the page, or compare it with --check; return the exit code."""
+    wanted = page()
+    if "--check" in sys.argv[1:]:
+        found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        if found != wanted:
+            print(f"{PAGE.name} is not current: run `python scripts/write_cli_docs.py`.")
+            return 1
+        return 0
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
