@@ -1,0 +1,73 @@
+"""Where things lie in the directory of a run, and how a checkpoint is called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbroken.state.position import Position
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+FACTS = "facts.json"
+EVIDENCE = "evidence.json"
+
+CHECKPOINT_NAME = re.compile(r"step-(\d{8,})(\+\d+)?")
+"""`step-00003500`, or `step-00003500+24` when 24 samples of the next step were done."""
+
+FILE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.(safetensors|json)")
+"""The only names that files of a checkpoint can have; nothing else is ever opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one run's directory."""
+
+    root: Path
+
+    @property
+    def run_file(self) -> Path:
+        """Written at the run's birth; its presence makes the directory a run's."""
+        return self.root / "run.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds one directory a checkpoint."""
+        return self.root / "checkpoints"
+
+    @property
+    def latest(self) -> Path:
+        """Names the newest verified checkpoint; a hint, never the truth."""
+        return self.root / "latest"
+
+    @property
+    def journal(self) -> Path:
+        """A line a step."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def history(self) -> Path:
+        """A line a start, stop, resume, refusal."""
+        return self.root / "history.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard files and the console's log."""
+        return self.root / "logs"
+
+    @property
+    def earlier(self) -> Path:
+        """Runs that stood here before, moved away whole."""
+        return self.root / "earlier"
+
+    @property
+    def superseded(self) -> Path:
+        """Checkpoints of a future that was given up by resuming from an older one."""
+        return self.root / "superseded"
+
+
+def checkpoint_name(position: Position) -> str:
+    """Return the directory name of a checkpoint taken at `position`."""
+    inside = f"+{position.samples}" if position.samples else ""
+    return f"step-{position.step:08d}{inside}"

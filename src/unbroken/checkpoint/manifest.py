@@ -1,0 +1,104 @@
+"""The manifest: what a checkpoint consists of, with a digest for everything, written last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unbroken.checkpoint.layout import FILE_NAME, MANIFEST
+from unbroken.errors import CheckpointCorrupt
+
+FORMAT: Literal[1] = 1
+"""Version of the checkpoint format; readers refuse ones they don't know."""
+
+MAX_MANIFEST_BYTES = 256_000_000
+
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Strict):
+    """One file of the checkpoint."""
+
+    size: Count
+    """Bytes."""
+    digest: Digest
+    """XXH3-128 of the bytes."""
+
+
+class LeafEntry(_Strict):
+    """One tensor of the state."""
+
+    file: str
+    dtype: str
+    shape: list[Count]
+    digest: Digest
+    """XXH3-128 of the captured bytes, row-major."""
+
+
+class Manifest(_Strict):
+    """What a checkpoint consists of."""
+
+    format: Literal[1]
+    run_id: str
+    start: Count
+    """Which start of the process wrote it, from 1."""
+    created: float
+    """Seconds since 1970, UTC."""
+    position: dict[str, Count]
+    metrics: dict[str, float]
+    """Scores measured at this position, such as `val_loss`; lower is better."""
+    files: dict[str, FileEntry]
+    leaves: dict[str, LeafEntry]
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON, closed by a digest over itself."""
+        body = json.dumps(self.model_dump(), indent=1, sort_keys=True)
+        digest = xxhash.xxh3_128_hexdigest(body.encode())
+        return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()
+
+
+def read_manifest(checkpoint: Path) -> Manifest:
+    """Read and check the manifest of a checkpoint directory.
+
+    Raises:
+        CheckpointCorrupt: It is missing, damaged, of an unknown format, or names foreign files.
+    """
+    path = checkpoint / MANIFEST
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise _unusable(checkpoint, "its manifest is absurdly large")
+        raw = json.loads(path.read_bytes())
+        found: Any = raw["manifest"]
+        body = json.dumps(found, indent=1, sort_keys=True).encode()
+        if raw["digest"] != xxhash.xxh3_128_hexdigest(body):
+            raise _unusable(checkpoint, "its manifest does not match its own digest")
+        if isinstance(found, dict) and found.get("format") != FORMAT:
+            raise _unusable(checkpoint, f"its format is {found.get('format')!r}, not {FORMAT}")
+        manifest = Manifest.model_validate(found)
+    except FileNotFoundError as error:
+        raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+        raise _unusable(
+            checkpoint, f"its manifest can't be read ({type(error).__name__})"
+        ) from error
+    for name in manifest.files:
+        if not FILE_NAME.fullmatch(name) or name == MANIFEST:
+            raise _unusable(checkpoint, f"its manifest names the file {name!r}")
+    return manifest
+
+
+def _unusable(checkpoint: Path, what: str) -> CheckpointCorrupt:
+    return CheckpointCorrupt(
+        f"Checkpoint {checkpoint} can't be used: {what}.",
+        "Only a checkpoint that is proved whole can be continued from.",
+        "Resume with --resume auto, which takes the newest one that is whole.",
+    )

@@ -1,0 +1,114 @@
+"""Reading a checkpoint back: verified file by file, then leaf by leaf, then decoded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbroken.checkpoint.commit import file_digest
+from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
+from unbroken.checkpoint.manifest import Manifest, read_manifest
+from unbroken.checkpoint.tensor_file import read_tensors
+from unbroken.errors import CheckpointCorrupt
+from unbroken.state.codec import decode
+from unbroken.state.digest import tensor_digest
+from unbroken.state.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint on disk whose manifest was read."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def at(cls, path: Path) -> Checkpoint:
+        """Open a checkpoint directory by its manifest.
+
+        Raises:
+            CheckpointCorrupt: The manifest is missing or damaged.
+        """
+        return cls(path, read_manifest(path))
+
+    @property
+    def position(self) -> Position:
+        """Where the run stood."""
+        return Position.from_state(dict(self.manifest.position))
+
+    def verify(self) -> None:
+        """Read every file and compare its size and digest with the manifest.
+
+        Raises:
+            CheckpointCorrupt: A file is missing, a link, of another size, or has other bytes.
+        """
+        for name, entry in self.manifest.files.items():
+            path = self.path / name
+            if path.is_symlink() or not path.is_file():
+                raise self._corrupt(f"{name} is missing")
+            if path.stat().st_size != entry.size:
+                raise self._corrupt(f"{name} has {path.stat().st_size} bytes, not {entry.size}")
+            if file_digest(path) != entry.digest:
+                raise self._corrupt(f"the bytes of {name} are not the ones that were saved")
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts of the run at the save."""
+        return self._document(FACTS)
+
+    def evidence(self) -> dict[str, Any]:
+        """Return what was observed at the save."""
+        return self._document(EVIDENCE)
+
+    def parts(self) -> dict[str, Any]:
+        """Read the state of every part, comparing each tensor with its digest.
+
+        Raises:
+            CheckpointCorrupt: A file or a leaf is not what was saved.
+        """
+        return {name: decode(each, self._tensors(name)) for name, each in self._parts().items()}
+
+    def part(self, name: str) -> Any:
+        """Read the state of one part."""
+        return decode(self._parts()[name], self._tensors(name))
+
+    def _parts(self) -> dict[str, Any]:
+        state = json.loads(self._bytes(STATE))
+        if state.get("position") != self.manifest.position:
+            raise self._corrupt(f"{STATE} and the manifest speak of different positions")
+        parts: dict[str, Any] = state["parts"]
+        return parts
+
+    def _tensors(self, part: str) -> dict[str, torch.Tensor]:
+        name = f"{part}.safetensors"
+        if name not in self.manifest.files:
+            return {}
+        tensors = read_tensors(self.path / name)
+        expected = {leaf for leaf, each in self.manifest.leaves.items() if each.file == name}
+        if expected != set(tensors):
+            raise self._corrupt(f"{name} holds other leaves than the manifest says")
+        for leaf, tensor in tensors.items():
+            if tensor_digest(tensor) != self.manifest.leaves[leaf].digest:
+                raise self._corrupt(f"{leaf} is not the tensor that was saved")
+        return tensors
+
+    def _bytes(self, name: str) -> bytes:
+        if name not in self.manifest.files:
+            raise self._corrupt(f"{name} is not part of it")
+        return (self.path / name).read_bytes()
+
+    def _document(self, name: str) -> dict[str, Any]:
+        found = decode(json.loads(self._bytes(name)), {})
+        if not isinstance(found, dict):
+            raise self._corrupt(f"{name} is not an object")
+        return found
+
+    def _corrupt(self, what: str) -> CheckpointCorrupt:
+        return CheckpointCorrupt(
+            f"Checkpoint {self.path} is damaged: {what}.",
+            "Loading it would continue from a state that no training ever had.",
+            "Use --resume auto, which takes the newest checkpoint that is whole.",
+        )

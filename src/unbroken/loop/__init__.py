@@ -1,0 +1,1 @@
+"""When things happen: schedules, saves, stop requests, and what must not disturb training."""

@@ -1,0 +1,91 @@
+"""Requests to stop: signals and a stop file, noted at once and honoured at the next safe point."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+SIGNALS = tuple(
+    number
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGBREAK")
+    if (number := getattr(signal, name, None)) is not None
+)
+"""Signals that ask for a stop; which of them exist depends on the system."""
+
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop, and who.
+
+    Args:
+        stop_file: A file whose existence asks for a stop; looked for at most once a second.
+    """
+
+    def __init__(self, stop_file: Path | None = None) -> None:
+        self.stop_file = stop_file
+        self.reason: str | None = None
+        self.exit_code = EXIT_STOPPED
+        self.since = 0.0
+        self._looked = 0.0
+
+    def ask(self, reason: str, exit_code: int = EXIT_STOPPED) -> None:
+        """Note a request; the first one counts."""
+        if self.reason is None:
+            self.reason = reason
+            self.exit_code = exit_code
+            self.since = time.monotonic()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a stop was asked for."""
+        if self.reason is None and self.stop_file is not None:
+            now = time.monotonic()
+            if now - self._looked >= 1.0:
+                self._looked = now
+                if self.stop_file.exists():
+                    self.ask(f"the file {self.stop_file}")
+        return self.reason is not None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request."""
+        return time.monotonic() - self.since if self.reason is not None else 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Listen to the signals; the old handlers are put back at the end.
+
+        A second signal ends the process at once, as if nobody listened: what is committed stays.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self  # only the main thread may set handlers; the stop file still works
+            return
+        old = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, _as_before(handler))
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED
+        if self.reason is not None:
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nSecond request: ending at once; the last checkpoint stands.\n")
+            os._exit(code)
+        self.ask(signal.Signals(number).name, code)
+
+
+def _as_before(handler: Any) -> Callable[[int, FrameType | None], Any] | int:
+    return signal.SIG_DFL if handler is None else handler

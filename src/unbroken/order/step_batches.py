@@ -1,0 +1,155 @@
+"""An epoch is a list of step batches: which samples each step uses, in which order.
+
+How a step batch is cut into micro-batches is decided by the hardware and changes nothing here.
+The order derives from `(seed, epoch)` alone, so a resumed run needs only its position.
+
+1. The samples are permuted with a key of (seed, epoch, sample).
+2. They are cut into pools of 100 step batches; each pool is sorted by length, so that the samples
+   of a step batch are of like length and little is padded.
+3. The sorted pools are cut into step batches, and the step batches are permuted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from unbroken.errors import SettingsInvalid
+from unbroken.state.mix import permutation
+from unbroken.state.position import Position
+
+POOL_STEP_BATCHES = 100
+"""Step batches in a pool: more pad less, fewer mix lengths better across the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """A slice of a step batch that goes forward and backward at once."""
+
+    position: Position
+    """The position before this micro-batch."""
+    indices: tuple[int, ...]
+    """Sample numbers in the order's `ids`."""
+
+
+class StepBatches:
+    """The step batches of every epoch.
+
+    Args:
+        ids: The samples' names, unique, in the order of the data set.
+        lengths: (N,) the samples' lengths, in any unit; None for an order that ignores them.
+        effective_batch: Samples of a step; the last step batch of an epoch may be smaller.
+        seed: The seed of the order, and of everything else that is derived in a run.
+
+    Raises:
+        SettingsInvalid: No samples, repeated names, or numbers that make no sense.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        lengths: Sequence[int] | npt.NDArray[np.int64] | None,
+        effective_batch: int,
+        seed: int,
+    ) -> None:
+        _check(ids, lengths, effective_batch)
+        self.ids = ids
+        self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64)
+        self.effective_batch = effective_batch
+        self.seed = seed
+        self._epoch = -1
+        self._batches: list[npt.NDArray[np.int64]] = []
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Step batches in an epoch, the last, smaller one included."""
+        return -(-len(self.ids) // self.effective_batch)
+
+    def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
+        """Return the step batches of epoch `number` (from 0) as arrays of sample numbers."""
+        if number != self._epoch:
+            self._batches = self._derive(number)
+            self._epoch = number
+        return self._batches
+
+    def _derive(self, epoch: int) -> list[npt.NDArray[np.int64]]:
+        order = permutation(len(self.ids), self.seed, epoch, 0)
+        if self.lengths is not None:
+            pool = POOL_STEP_BATCHES * self.effective_batch
+            pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+            order = np.concatenate(
+                [each[np.argsort(self.lengths[each], kind="stable")] for each in pools]
+            )
+        size = self.effective_batch
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        if self.lengths is None:
+            return batches
+        return [batches[i] for i in permutation(len(batches), self.seed, epoch, 1)]
+
+    def at(self, position: Position) -> npt.NDArray[np.int64]:
+        """Return the step batch that a run at `position` is in or about to begin."""
+        return self.epoch(position.epoch)[position.batch]
+
+    def after(self, position: Position) -> Position:
+        """Return the position when the current step batch is completed; updates stay as they are."""
+        batch = position.batch + 1
+        epoch = position.epoch + (batch == self.steps_per_epoch)
+        batch %= self.steps_per_epoch
+        return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
+
+    def micro_batches(self, position: Position, size: int) -> Iterator[MicroBatch]:
+        """Yield the micro-batches from `position` on, without end, at most `size` samples each."""
+        while True:
+            batch = self.at(position)
+            for start in range(position.samples, len(batch), size):
+                here = replace(position, samples=start)
+                yield MicroBatch(here, tuple(int(i) for i in batch[start : start + size]))
+            position = self.after(position)
+
+    def next_ids(self, position: Position, count: int) -> list[str]:
+        """Return the names of the next `count` samples from `position` on."""
+        found: list[str] = []
+        for micro in self.micro_batches(position, self.effective_batch):
+            found.extend(self.ids[i] for i in micro.indices)
+            if len(found) >= count:
+                break
+        return found[:count]
+
+
+def sample_digest(ids: Iterable[str]) -> str:
+    """Return the BLAKE2b-128, in hex, of a step's sample names joined by newlines.
+
+    It is the same however the step batch was cut, so it can be compared between machines.
+    """
+    return hashlib.blake2b("\n".join(ids).encode(), digest_size=16).hexdigest()
+
+
+def _check(ids: Sequence[str], lengths: object, effective_batch: int) -> None:
+    if len(ids) == 0:
+        raise SettingsInvalid(
+            "The data set holds no samples.",
+            "There is nothing to train on.",
+            "Check the manifest that was given.",
+        )
+    if len(set(ids)) != len(ids):
+        raise SettingsInvalid(
+            f"{len(ids) - len(set(ids))} sample names occur more than once.",
+            "The journal and the replay tell samples apart by their names.",
+            "Give every sample a name of its own.",
+        )
+    if isinstance(lengths, Sequence | np.ndarray) and len(lengths) != len(ids):
+        raise SettingsInvalid(
+            f"There are {len(ids)} samples but {len(lengths)} lengths.",
+            "Each sample is put beside samples of its own length.",
+            "Give one length for each sample.",
+        )
+    if effective_batch < 1:
+        raise SettingsInvalid(
+            f"The effective batch is {effective_batch}.",
+            "A step needs at least one sample.",
+            "Choose an effective batch of 1 or more.",
+        )

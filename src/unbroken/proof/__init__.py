@@ -1,0 +1,1 @@
+"""Proof that a resumed run is the run: the journal of its steps."""

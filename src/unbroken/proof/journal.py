@@ -1,0 +1,79 @@
+"""The journal: one line a step, which survives the death of the process at once.
+
+A repeated step adds a line; for readers the last line of a step counts. Numbers are written in the
+shortest form that reads back as the same number; what isn't finite is written as a string.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unbroken.checkpoint.disk import AppendFile
+
+SYNC_SECONDS = 10.0
+"""The longest that a line may stay in the system's memory before it is brought to the device."""
+
+
+class Journal:
+    """The open journal of a run.
+
+    Args:
+        path: The file; a torn last line is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = AppendFile(path)
+        self.torn_bytes = self._file.cut_torn_tail()
+        """Bytes of an unfinished last line that were cut off on opening."""
+        self._synced = time.monotonic()
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line with one call to the system."""
+        self._file.append(json.dumps(_plain(line), allow_nan=False, ensure_ascii=False))
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring the lines to the device; done before each commit of a checkpoint."""
+        self._file.sync()
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Bring the lines to the device and close the file."""
+        self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of a journal or history; a torn or damaged line is passed over."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                yield line
+
+
+def last_line_of_each_step(path: Path) -> dict[int, dict[str, Any]]:
+    """Return by step the line that counts: the last one written."""
+    return {line["step"]: line for line in read_lines(path) if type(line.get("step")) is int}

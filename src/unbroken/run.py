@@ -1,0 +1,386 @@
+"""The public object: a directory, the parts of a training run, and its steps.
+
+The order of events in `steps`:
+
+1. A step batch is given out; before each of its micro-batches the randomness is set.
+2. `step.update` completes the step, and a line goes to the journal.
+3. The loop's own body runs on (validation, logging).
+4. A checkpoint is saved if one is due.
+5. A stop request is honoured: saved, then up to two steps more, so that the next start has
+   something to repeat and to be proved by.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unbroken import resume as resuming
+from unbroken.checkpoint.commit import Snapshot
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.store import Store
+from unbroken.errors import Stopped
+from unbroken.loop.due import SaveDue
+from unbroken.loop.stop import StopRequest
+from unbroken.order.step_batches import StepBatches, sample_digest
+from unbroken.proof.journal import Journal, last_line_of_each_step, read_lines
+from unbroken.state.facts import FactDifference, environment, settled
+from unbroken.state.position import Position
+from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
+from unbroken.state.training_state import TrainingState
+from unbroken.step import Step, StepResult
+
+FAREWELL_STEPS = 2
+"""Steps trained on after the save of a stop, while grace remains, for the next start to repeat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeReport:
+    """What `Run.resume` did."""
+
+    outcome: Literal["began", "resumed", "began again"]
+    position: Position
+    checkpoint: Path | None
+    steps_to_repeat: int
+    """Steps that the journal knows beyond the checkpoint."""
+    changed: tuple[FactDifference, ...]
+    """Facts that changed and may."""
+    notes: tuple[str, ...]
+
+
+class Run:
+    """A training run that can be stopped at any moment and continued exactly.
+
+    Args:
+        directory: Where everything of the run lies.
+        order: The step batches; its seed is the run's.
+        model: A module, or a dict of modules by part name.
+        optimizer: An optimiser, or a dict of them.
+        scheduler: Something with `step()` and `state_dict()`, or a dict; stepped with each update.
+        scaler: A gradient scaler; None for none.
+        facts: What the run is made of; paths are compared by content.
+        may_change: Names of facts whose change is only noted at a resume.
+        save_every: Save after every so many steps; 0 for never by steps.
+        save_minutes: Save when so many minutes have passed; 0 for never by time.
+        keep: How many of the newest checkpoints stay.
+        best_by: The metric (lower is better) whose best checkpoint stays as well.
+        grace_seconds: Time from a stop request until the process must be gone.
+        stop_file: A file whose existence asks for a stop.
+        parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
+
+    Raises:
+        NotEncodable: A part can't be saved.
+        SettingsInvalid: A file among the facts can't be read.
+    """
+
+    def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
+        self,
+        directory: Path | str,
+        *,
+        order: StepBatches,
+        model: Any,
+        optimizer: Any,
+        scheduler: Any = None,
+        scaler: torch.amp.GradScaler | None = None,
+        facts: Mapping[str, Any] | None = None,
+        may_change: Sequence[str] = (),
+        save_every: int = 1000,
+        save_minutes: float = 0.0,
+        keep: int = 3,
+        best_by: str = "val_loss",
+        grace_seconds: float = 60.0,
+        stop_file: Path | None = None,
+        **parts: Any,
+    ) -> None:
+        self.layout = Layout(Path(directory))
+        self.order = order
+        self.scaler = scaler
+        declared = {
+            **_named("model", model),
+            **_named("optimizer", optimizer),
+            **_named("scheduler", scheduler),
+            **_named("scaler", scaler),
+            **parts,
+        }
+        self.optimizers: list[torch.optim.Optimizer] = list(_named("o", optimizer).values())
+        self.schedulers = list(_named("s", scheduler).values())
+        self.state = TrainingState(declared, self.optimizers)
+        self.facts = {
+            **settled(facts or {}),
+            "order": _order_facts(order),
+            "environment": environment(),
+        }
+        self.may_change = {*may_change, "environment"}
+        self.keep = keep
+        self.best_by = best_by
+        self.grace_seconds = grace_seconds
+        self.due = SaveDue(every=save_every, minutes=save_minutes)
+        self.stop = StopRequest(stop_file)
+        self.metrics: dict[str, float] = {}
+        """Scores measured since the last step, written into the next checkpoint's manifest."""
+        self.start = 0
+        self.run_id = ""
+        self._journal: Journal | None = None
+        self._outer: GeneratorStates | None = None
+        self._farewell: int | None = None
+        self._saved: tuple[Position, Path] | None = None
+        self._step_seconds = 0.0
+        self.save_seconds = 0.0
+        """How long the last save took."""
+
+    @property
+    def position(self) -> Position:
+        """Where the run stands."""
+        return self.state.position
+
+    # --- resume -------------------------------------------------------------------------------
+
+    def resume(self, how: str | resuming.Target = "auto") -> ResumeReport:
+        """Continue the run that stands in the directory, or begin one.
+
+        Args:
+            how: `auto`, `latest`, the path of a checkpoint of this run, the empty text for a new
+                run, or a target that `unbroken.resume.look` found.
+
+        Raises:
+            ResumeRefused: The facts are another run's. Nothing was changed.
+            StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
+            NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
+        """
+        target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
+        self.layout = target.layout
+        notes = list(target.notes)
+        changed: list[FactDifference] = []
+        if target.checkpoint is not None:
+            changed = self._restore(target)
+        if target.replaces_run is not None:
+            place = resuming.move_to_earlier(self.layout, target.replaces_run)
+            notes.append(
+                f"the run that stood here was moved to {place}; to go back to it: --resume {place}"
+            )
+        elif target.run_id is None:
+            resuming.finish_moving(self.layout)
+        self.run_id = target.run_id or resuming.begin_run(self.layout, self.order.seed)
+        self._open(target)
+        known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
+        return ResumeReport(
+            outcome="resumed"
+            if target.checkpoint is not None
+            else "began again"
+            if target.run_id
+            else "began",
+            position=self.position,
+            checkpoint=target.checkpoint.path if target.checkpoint else None,
+            steps_to_repeat=sum(step > self.position.step for step in known),
+            changed=tuple(changed),
+            notes=tuple(notes),
+        )
+
+    def _restore(self, target: resuming.Target) -> list[FactDifference]:
+        checkpoint = target.checkpoint
+        assert checkpoint is not None
+        changed = resuming.compare_facts(checkpoint.facts(), self.facts, self.may_change)
+        leaves = checkpoint.manifest.leaves
+        self.state.restore(
+            checkpoint.parts(),
+            checkpoint.position,
+            lambda leaf: leaves[leaf].digest if leaf in leaves else None,
+        )
+        self._saved = (self.position, checkpoint.path)
+        return changed
+
+    def _open(self, target: resuming.Target) -> None:
+        store = Store(self.layout, self.run_id)
+        store.sweep()
+        if target.checkpoint is not None:
+            store.give_up_after(self.position)
+        self.start = 1 + sum(
+            line.get("event") == "start" for line in read_lines(self.layout.history)
+        )
+        self._journal = Journal(self.layout.journal)
+        if self._journal.torn_bytes:
+            self.note("torn journal line cut off", bytes=self._journal.torn_bytes)
+        self.note(
+            "start",
+            resumed_from=target.checkpoint.path.name if target.checkpoint else None,
+            step=self.position.step,
+            samples=self.position.samples,
+        )
+
+    def note(self, event: str, **details: Any) -> None:
+        """Write a line into the run's history."""
+        line = {"event": event, "start": self.start, "time": time.time(), **details}
+        history = Journal(self.layout.history)
+        history.append(line)
+        history.close()
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def steps(self, until: int) -> Iterator[Step]:
+        """Yield the steps from the run's position on, until `until` steps are completed.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved. Code after the loop runs only when
+                `until` was reached.
+        """
+        self._require_ready()
+        with self.stop.listening():
+            self._honour_stop()
+            while self.position.step < until:
+                began = time.monotonic()
+                step = self.begin_step()
+                try:
+                    yield step
+                finally:
+                    self._put_generators_back()
+                if self.position.step < step.number:
+                    raise RuntimeError(f"step {step.number} was left without update()")
+                self._step_seconds = time.monotonic() - began
+                self._after_step()
+            if self.stop.is_made:
+                raise self._stopped()
+            if self.position.step == until:
+                self.save()
+
+    def _after_step(self) -> None:
+        if self._farewell is not None:
+            self._farewell -= 1
+        elif self.due.is_due(self.position.step):
+            self.save()
+        self._honour_stop()
+
+    def _require_ready(self) -> None:
+        if self._journal is None:
+            raise RuntimeError("resume() comes before the first step")
+        if not self.state.is_whole:
+            raise RuntimeError("a restore failed half-way: these objects can't train")
+
+    def begin_step(self) -> Step:
+        """Begin the next step, or go on with the one that was stopped inside."""
+        self._require_ready()
+        self._outer = GeneratorStates.capture()
+        return Step(self)
+
+    def seed_micro_batch(self) -> None:
+        """Set the global generators from the position."""
+        seed_everything(self.seed_at(self.position))
+
+    def seed_at(self, position: Position) -> int:
+        """Return the 64-bit seed of a position."""
+        return derived_seed(self.order.seed, position.step, position.samples)
+
+    def micro_batch_done(self, samples: int) -> None:
+        """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
+        before = self.position
+        self.state.position = replace(before, samples=before.samples + samples)
+        if self.position.samples < len(self.order.at(self.position)):
+            self._honour_stop()
+
+    def end_step(self, result: StepResult, ids: Sequence[str]) -> None:
+        """Count a completed step and write its line into the journal."""
+        assert self._journal is not None
+        before = self.position
+        self.state.position = replace(
+            self.order.after(before), updates=before.updates + (not result.skipped)
+        )
+        self.state.sums.clear()
+        self.metrics = {}
+        self._put_generators_back()
+        line: dict[str, Any] = {
+            "step": self.position.step,
+            "updates": self.position.updates,
+            "start": self.start,
+            "epoch": before.epoch,
+            "samples": len(ids),
+            "sample_digest": sample_digest(ids),
+            **result.losses,
+            "lr": result.rate,
+            "grad_norm": result.grad_norm,
+        }
+        self._journal.append(line | ({"skipped": True} if result.skipped else {}))
+
+    def _put_generators_back(self) -> None:
+        if self._outer is not None:
+            self._outer.put_back()
+            self._outer = None
+
+    # --- save and stop ------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Save a checkpoint of the present state; return its directory.
+
+        Raises:
+            SaveFailed: The disk refused; the last checkpoint is untouched.
+        """
+        assert self._journal is not None
+        if self._saved is not None and self._saved[0] == self.position:
+            return self._saved[1]
+        began = time.monotonic()
+        self._journal.sync()
+        store = Store(self.layout, self.run_id)
+        place = store.save(self.snapshot())
+        self._saved = (self.position, place)
+        store.clean(keep_last=self.keep, keep_best=1, metric=self.best_by)
+        self.due.saved()
+        self.save_seconds = time.monotonic() - began
+        return place
+
+    def snapshot(self) -> Snapshot:
+        """Return the run's state as it is now; the tensors are the live ones."""
+        return Snapshot(
+            run_id=self.run_id,
+            start=self.start,
+            position=self.position,
+            parts=self.state.capture(),
+            facts=self.facts,
+            evidence={"next_samples": self.order.next_ids(self.position, 64)},
+            metrics=self.metrics,
+        )
+
+    def _honour_stop(self) -> None:
+        if not self.stop.is_made:
+            return
+        if self._farewell is None:
+            place = self.save()
+            self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
+            self._farewell = FAREWELL_STEPS + (self.position.samples > 0)
+        # Half of the grace stays in reserve: a step may take longer than the last one did.
+        elapsed = self.stop.seconds + self._step_seconds
+        if self._farewell <= 0 or elapsed > self.grace_seconds / 2:
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        saved = self._saved[1].name if self._saved else "nothing"
+        return Stopped(
+            f"Stopped by {self.stop.reason}; saved as {saved}.",
+            "The run is whole and can go on from here, to the last bit.",
+            "Start the same command again with --resume auto.",
+            exit_code=self.stop.exit_code,
+        )
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+
+def _named(name: str, given: Any) -> dict[str, Any]:
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, dict) else {name: given}
+
+
+def _order_facts(order: StepBatches) -> dict[str, Any]:
+    return {
+        "samples": len(order.ids),
+        "ids": sample_digest(order.ids),
+        "effective_batch": order.effective_batch,
+        "seed": order.seed,
+        "by_length": order.lengths is not None,
+    }

@@ -1,0 +1,70 @@
+"""What an unfinished step has gathered: partial gradients and partial sums of its losses.
+
+They are part of a checkpoint that is taken inside a step, so that no micro-batch is lost or repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from unbroken.errors import StateMismatch
+
+
+class PartialSums:
+    """Sums over the micro-batches of the current step, on the device until the step ends."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, value: torch.Tensor | float) -> None:
+        """Add one micro-batch's contribution."""
+        each = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
+        self.values[name] = self.values[name] + each if name in self.values else each.clone()
+
+    def clear(self) -> None:
+        """Begin a new step."""
+        self.values = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums by name."""
+        return dict(self.values)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the sums in."""
+        self.values = dict(state)
+
+
+def gradients(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the gradients that exist, by parameter name."""
+    return {name: each.grad for name, each in parameters.items() if each.grad is not None}
+
+
+def put_gradients(
+    parameters: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]
+) -> None:
+    """Give the parameters their partial gradients back; those not saved have none.
+
+    Raises:
+        StateMismatch: A gradient belongs to no parameter, or has another shape.
+    """
+    wrong = [
+        n for n, each in saved.items() if n not in parameters or parameters[n].shape != each.shape
+    ]
+    if wrong:
+        raise StateMismatch(
+            f"Partial gradients fit no parameter: {', '.join(wrong[:5])}.",
+            "The unfinished step could not be completed as it was begun.",
+            "Build the model as it was, or resume from an older checkpoint.",
+        )
+    for name, each in parameters.items():
+        found = saved.get(name)
+        each.grad = None if found is None else found.to(each.device, copy=True)
+
+
+def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return a 0-dim bool tensor: whether all entries of all tensors are finite."""
+    flags = [torch.isfinite(each).all() for each in tensors]
+    return torch.stack(flags).all() if flags else torch.tensor(True)

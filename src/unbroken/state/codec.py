@@ -1,0 +1,229 @@
+"""The typed codec: Python state to tagged JSON and tensors, and back, with its types.
+
+`decode(encode(x)) == x` including types: tuples stay tuples, integer keys stay integers, NaN stays
+NaN. Plain JSON keeps none of these (a `MultiStepLR` whose `{3: 1}` came back as `{"3": 1}` never
+decays again). What can't be encoded is an error that names the leaf, never a silent `str(x)`.
+
+An object is tagged as `{"$": kind, ...}`; a plain JSON object is a dict with string keys, none of
+which begins with `$`.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from unbroken.errors import CheckpointCorrupt, NotEncodable
+from unbroken.tree import join
+
+MAX_DEPTH = 200
+"""Deepest nesting that is written or read: state is far shallower, a crafted file is not."""
+
+Json = Any
+
+
+def encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Json:
+    """Turn `value` into tagged JSON; its tensors are added to `tensors` under their paths.
+
+    Args:
+        value: Nested state: None, bool, int, float, str, bytes, complex, tensors, numpy arrays and
+            scalars, and dicts, lists, tuples, sets, Counters and deques of these.
+        path: The leaf path of `value`, used in messages and as the tensors' names.
+        tensors: Receives every tensor; numpy arrays are stored in the JSON, they are small.
+
+    Raises:
+        NotEncodable: The value, or one inside it, has no faithful form.
+    """
+    return _encode(value, path, tensors, 0)
+
+
+def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int) -> Json:
+    if depth > MAX_DEPTH:
+        raise _not_encodable(path, f"is nested deeper than {MAX_DEPTH} levels")
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"$": "float", "is": repr(value)}
+    if isinstance(value, torch.Tensor):
+        return _encode_tensor(value, path, tensors)
+    encoder = _ENCODERS.get(type(value))
+    if encoder is not None:
+        return encoder(value, lambda key, each: _encode(each, join(path, key), tensors, depth + 1))
+    return _encode_scalar(value, path)
+
+
+def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, torch.Tensor]) -> Json:
+    if (
+        value.layout is not torch.strided
+        or value.is_quantized
+        or type(value.data) is not torch.Tensor
+    ):
+        raise _not_encodable(path, f"is a {type(value).__name__} of layout {value.layout}")
+    if path in tensors:
+        raise _not_encodable(path, "has the same path as another leaf")
+    tensors[path] = value.detach()
+    return {"$": "tensor", "leaf": path}
+
+
+Inner = Callable[[object, Any], Json]
+
+
+def _items(value: Mapping[Any, Any], inner: Inner) -> list[list[Json]]:
+    return [[inner(f"{key}.key", key), inner(key, each)] for key, each in value.items()]
+
+
+def _encode_dict(value: dict[Any, Any], inner: Inner) -> Json:
+    if all(type(key) is str and not key.startswith("$") for key in value):
+        return {key: inner(key, each) for key, each in value.items()}
+    return {"$": "dict", "items": _items(value, inner)}
+
+
+def _elements(kind: str) -> Callable[[Any, Inner], Json]:
+    return lambda value, inner: {
+        "$": kind,
+        "items": [inner(i, each) for i, each in enumerate(value)],
+    }
+
+
+def _encode_set(kind: str) -> Callable[[Any, Inner], Json]:
+    # Sorted, so that the bytes of a checkpoint don't depend on the order of a hash table.
+    return lambda value, inner: {
+        "$": kind,
+        "items": [inner(i, each) for i, each in enumerate(sorted(value, key=repr))],
+    }
+
+
+_ENCODERS: dict[type, Callable[[Any, Inner], Json]] = {
+    dict: _encode_dict,
+    list: lambda value, inner: [inner(i, each) for i, each in enumerate(value)],
+    tuple: _elements("tuple"),
+    torch.Size: _elements("size"),
+    set: _encode_set("set"),
+    frozenset: _encode_set("frozenset"),
+    deque: lambda value, inner: {**_elements("deque")(value, inner), "maxlen": value.maxlen},
+    OrderedDict: lambda value, inner: {"$": "ordered", "items": _items(value, inner)},
+    Counter: lambda value, inner: {"$": "counter", "items": _items(value, inner)},
+}
+
+
+def _encode_scalar(value: Any, path: str) -> Json:
+    if isinstance(value, bytes | bytearray):
+        kind = "bytes" if isinstance(value, bytes) else "bytearray"
+        return {"$": kind, "is": base64.b64encode(bytes(value)).decode("ascii")}
+    if type(value) is complex:
+        return {"$": "complex", "is": [repr(value.real), repr(value.imag)]}
+    if isinstance(value, np.ndarray | np.generic):
+        return _encode_numpy(value, path)
+    if isinstance(value, torch.dtype | torch.device):
+        kind = "dtype" if isinstance(value, torch.dtype) else "device"
+        return {"$": kind, "is": str(value)}
+    if isinstance(value, PurePath):
+        return {"$": "path", "is": str(value)}
+    if isinstance(value, str):  # TorchVersion and the like: only the text matters
+        return str(value)
+    raise _not_encodable(path, f"is a {type(value).__module__}.{type(value).__qualname__}")
+
+
+def _encode_numpy(value: Any, path: str) -> Json:
+    array = np.asarray(value)
+    if array.dtype.hasobject or array.dtype.names is not None:
+        raise _not_encodable(path, f"is a numpy array of dtype {array.dtype}")
+    return {
+        "$": "scalar" if isinstance(value, np.generic) else "array",
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "is": base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii"),
+    }
+
+
+def _not_encodable(path: str, what: str) -> NotEncodable:
+    return NotEncodable(
+        f"{path} {what}.",
+        "A checkpoint holds only values that come back exactly as they were; it never pickles.",
+        "Return numbers, strings, tensors, arrays and containers of these from its state_dict().",
+    )
+
+
+def decode(data: Json, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Turn tagged JSON back into the value that `encode` was given.
+
+    Args:
+        data: Tagged JSON as `encode` returned it.
+        tensors: The tensors by leaf path.
+
+    Raises:
+        CheckpointCorrupt: The JSON isn't of the codec's form, or names a tensor that isn't there.
+    """
+    try:
+        return _decode(data, tensors, 0)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointCorrupt(
+            f"The state of a checkpoint is not of the codec's form ({error!r}).",
+            "What can't be read exactly can't be continued from.",
+            "Resume from another checkpoint.",
+        ) from error
+
+
+def _decode(data: Json, tensors: Mapping[str, torch.Tensor], depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(data, list):
+        return [_decode(each, tensors, depth + 1) for each in data]
+    if not isinstance(data, dict):
+        return data
+    if "$" not in data:
+        return {key: _decode(each, tensors, depth + 1) for key, each in data.items()}
+    kind = data["$"]
+    if kind == "tensor":
+        return tensors[data["leaf"]]
+    if kind in _SCALARS:
+        return _SCALARS[kind](data)
+    items = [_decode(each, tensors, depth + 1) for each in data["items"]]
+    if kind == "deque":
+        return deque(items, maxlen=data["maxlen"])
+    return _CONTAINERS[kind](items)
+
+
+def _numpy(data: Json) -> Any:
+    dtype = np.dtype(data["dtype"])
+    if dtype.hasobject:
+        raise ValueError("object arrays are not read")
+    flat = np.frombuffer(base64.b64decode(data["is"], validate=True), dtype=dtype)
+    return flat.reshape(data["shape"]).copy()
+
+
+def _dtype(data: Json) -> torch.dtype:
+    found = getattr(torch, str(data["is"]).removeprefix("torch."))
+    if not isinstance(found, torch.dtype):
+        raise TypeError("not a dtype")
+    return found
+
+
+_SCALARS: dict[str, Callable[[Json], Any]] = {
+    "float": lambda data: float(data["is"]),
+    "bytes": lambda data: base64.b64decode(data["is"], validate=True),
+    "bytearray": lambda data: bytearray(base64.b64decode(data["is"], validate=True)),
+    "complex": lambda data: complex(float(data["is"][0]), float(data["is"][1])),
+    "array": _numpy,
+    "scalar": lambda data: _numpy(data)[()],
+    "dtype": _dtype,
+    "device": lambda data: torch.device(data["is"]),
+    "path": lambda data: type(PurePath())(data["is"]),
+}
+
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
+    "dict": lambda items: {key: each for key, each in items},  # noqa: C416  # pairs come as lists
+    "ordered": lambda items: OrderedDict((key, each) for key, each in items),
+    "counter": lambda items: Counter({key: each for key, each in items}),  # noqa: C416
+    "tuple": tuple,
+    "size": torch.Size,
+    "set": set,
+    "frozenset": frozenset,
+}

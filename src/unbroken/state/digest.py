@@ -1,0 +1,36 @@
+"""Digests of tensors: XXH3-128 of the bytes, so that one differing bit is seen.
+
+XXH3 finds damage, not forgery: it is fast (tens of GB/s) and not cryptographic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import xxhash
+
+DIGEST_SCHEME = 1
+"""Number of this way to make digests; a scheme is never changed, only succeeded."""
+
+
+def host_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return the raw bytes of a tensor in row-major order, copied to the host where needed."""
+    flat = tensor.detach().to("cpu").contiguous().reshape(-1)
+    if flat.numel() == 0:
+        return memoryview(b"")
+    return flat.view(torch.uint8).numpy().data
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return the XXH3-128 of a tensor's bytes as 32 hexadecimal digits (shape and dtype apart)."""
+    return xxhash.xxh3_128_hexdigest(host_bytes(tensor))
+
+
+def combined_digest(leaves: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return one digest over named tensors: names, dtypes, shapes and bytes, in the given order."""
+    whole = xxhash.xxh3_128()
+    for name, tensor in leaves:
+        whole.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        whole.update(host_bytes(tensor))
+    return whole.hexdigest()

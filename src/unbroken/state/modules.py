@@ -1,0 +1,81 @@
+"""Modules as a part: parameters and buffers by name, ties stored once, training modes kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+TENSORS = ""
+"""Key of a module's tensors: an empty key adds nothing to a path, so a leaf is `part.name`."""
+
+
+class ModulePart:
+    """The state of one unwrapped module.
+
+    Saved are its tensors (each tie once, under its first name), what `get_extra_state` returned, and
+    the training mode of each submodule.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name
+        self.module = module
+
+    def capture(self) -> dict[str, Any]:
+        """Return the tensors, `aliases`, `extra` and `training`."""
+        state = self.module.state_dict(keep_vars=True)
+        tensors: dict[str, torch.Tensor] = {}
+        aliases: dict[str, str] = {}
+        first: dict[tuple[Any, ...], str] = {}
+        for name, each in state.items():
+            if not isinstance(each, torch.Tensor):
+                continue
+            same = (each.data_ptr(), each.shape, each.stride(), each.dtype, str(each.device))
+            if each.numel() and same in first:
+                aliases[name] = first[same]
+            else:
+                first[same] = name
+                tensors[name] = each.detach()
+        extra = {n: each for n, each in state.items() if not isinstance(each, torch.Tensor)}
+        modes = {name: each.training for name, each in self.module.named_modules()}
+        return {TENSORS: tensors, "aliases": aliases, "extra": extra, "training": modes}
+
+    def differences(self, saved: Any) -> list[str]:
+        """Compare names, ties, shapes and dtypes."""
+        if not isinstance(saved, dict) or set(saved) != {TENSORS, "aliases", "extra", "training"}:
+            return [f"{self.name}: the saved state is not a module's"]
+        live = self.capture()
+        found = tensor_differences(self.name, saved[TENSORS], live[TENSORS])
+        if saved["aliases"] != live["aliases"]:
+            found.append(f"{self.name}: ties are {live['aliases']}, were {saved['aliases']}")
+        for kind in ("extra", "training"):
+            if set(saved[kind]) != set(live[kind]):
+                names = sorted(set(saved[kind]) ^ set(live[kind]))
+                found.append(f"{self.name}: {kind} differs at {', '.join(names[:5])}")
+        return found
+
+    @torch.no_grad()
+    def restore(self, saved: Any) -> None:
+        """Copy into the existing storages; set extra state and training modes."""
+        live = self.capture()[TENSORS]
+        for name, each in saved[TENSORS].items():
+            live[name].copy_(each)
+        for name, each in saved["extra"].items():
+            owner = name.removesuffix("_extra_state").removesuffix(".")
+            self.module.get_submodule(owner).set_extra_state(each)
+        for name, each in self.module.named_modules():
+            each.training = saved["training"][name]
+
+
+def tensor_differences(path: str, saved: dict[str, Any], live: dict[str, Any]) -> list[str]:
+    """Say which tensors are missing, surplus, or of another shape or dtype."""
+    found = [f"{path}.{name}: missing in the checkpoint" for name in live if name not in saved]
+    found += [f"{path}.{name}: surplus in the checkpoint" for name in saved if name not in live]
+    for name in live.keys() & saved.keys():
+        a, b = saved[name], live[name]
+        if a.shape != b.shape:
+            found.append(f"{path}.{name}: shape is {tuple(b.shape)}, was {tuple(a.shape)}")
+        if a.dtype != b.dtype:
+            found.append(f"{path}.{name}: dtype is {b.dtype}, was {a.dtype}")
+    return found

@@ -1,0 +1,123 @@
+"""Optimisers as a part: their state by parameter name, never by position.
+
+PyTorch numbers parameters; two of equal shape that changed places would swap their moments without
+a word. Here each group lists names, and each parameter's state stands under its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from unbroken.errors import NotEncodable
+from unbroken.tree import map_leaves
+
+
+class OptimizerPart:
+    """The state of one optimiser.
+
+    Args:
+        name: The part's name.
+        optimizer: The optimiser, built over parameters of the declared modules.
+        names: The leaf path of every declared parameter by its identity.
+
+    Raises:
+        NotEncodable: A parameter of the optimiser belongs to no declared module.
+    """
+
+    def __init__(self, name: str, optimizer: torch.optim.Optimizer, names: dict[int, str]) -> None:
+        self.name = name
+        self.optimizer = optimizer
+        self.parameters: dict[str, torch.Tensor] = {}
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) not in names:
+                    raise NotEncodable(
+                        f"{name} updates a parameter of shape {tuple(parameter.shape)} "
+                        "that belongs to no declared model.",
+                        "Its value would not be saved, though its momentum would.",
+                        "Declare the module that owns it to Run(...).",
+                    )
+                self.parameters[names[id(parameter)]] = parameter
+        self.names = {id(each): name for name, each in self.parameters.items()}
+
+    def capture(self) -> dict[str, Any]:
+        """Return `state` by parameter name and `groups` with their options and names."""
+        plain = self.optimizer.state_dict()
+        numbered = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {self.names[id(numbered[i])]: each for i, each in plain["state"].items()}
+        groups = [
+            {**{key: each for key, each in saved.items() if key != "params"}, "params": names}
+            for saved, names in zip(plain["param_groups"], self._group_names(), strict=True)
+        ]
+        return {"state": state, "groups": groups}
+
+    def _group_names(self) -> list[list[str]]:
+        return [[self.names[id(p)] for p in g["params"]] for g in self.optimizer.param_groups]
+
+    def differences(self, saved: Any) -> list[str]:
+        """Compare groups, names, options' names, and the shapes of elementwise state."""
+        if not isinstance(saved, dict) or set(saved) != {"state", "groups"}:
+            return [f"{self.name}: the saved state is not an optimiser's"]
+        live = self._group_names()
+        if len(live) != len(saved["groups"]):
+            return [f"{self.name}: {len(live)} parameter groups, were {len(saved['groups'])}"]
+        found = []
+        for i, (names, old) in enumerate(zip(live, saved["groups"], strict=True)):
+            if names != old["params"]:
+                changed = [n for n in names if n not in old["params"]][:3]
+                gone = [n for n in old["params"] if n not in names][:3]
+                found.append(
+                    f"{self.name}.groups.{i}: parameters differ: new {changed}, gone {gone}"
+                    if changed or gone
+                    else f"{self.name}.groups.{i}: the same parameters in another order"
+                )
+            options = set(self.optimizer.param_groups[i])
+            if options != set(old):
+                found.append(f"{self.name}.groups.{i}: options differ: {options ^ set(old)}")
+        for name, each in saved["state"].items():
+            found.extend(self._state_differences(name, each))
+        return found
+
+    def _state_differences(self, name: str, saved: Any) -> list[str]:
+        if name not in self.parameters:
+            return [f"{self.name}.state.{name}: surplus in the checkpoint"]
+        shape = self.parameters[name].shape
+        return [
+            f"{self.name}.state.{name}.{key}: shape {tuple(each.shape)}, parameter {tuple(shape)}"
+            for key, each in saved.items()
+            if key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+            and isinstance(each, torch.Tensor)
+            and each.shape != shape
+        ]
+
+    def restore(self, saved: Any) -> None:
+        """Set options and state; dtypes stay as saved, devices follow the parameters."""
+        for group, old in zip(self.optimizer.param_groups, saved["groups"], strict=True):
+            for key, value in old.items():
+                if key == "params":
+                    continue
+                live = group.get(key)
+                if isinstance(live, torch.Tensor) and isinstance(value, torch.Tensor):
+                    live.copy_(value)  # a tensor rate may be captured by a graph: keep its storage
+                else:
+                    group[key] = value
+        on_device = {
+            name
+            for group in self.optimizer.param_groups
+            if group.get("capturable") or group.get("fused")
+            for name in (self.names[id(p)] for p in group["params"])
+        }
+        self.optimizer.state.clear()
+        for name, each in saved["state"].items():
+            parameter = self.parameters[name]
+
+            def place(path: str, value: Any, parameter: Any = parameter, name: str = name) -> Any:
+                if not isinstance(value, torch.Tensor):
+                    return value
+                if path == "step" and name not in on_device:
+                    return value.clone()  # counters of an unfused optimiser live on the host
+                return value.to(parameter.device, copy=True)
+
+            self.optimizer.state[parameter] = map_leaves(each, place)

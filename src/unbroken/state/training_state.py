@@ -1,0 +1,117 @@
+"""What a run is: its parts, its position, and what an unfinished step has gathered.
+
+What is lost without each:
+
+- parts: weights, momentum, schedule, scaler, whatever was declared; each is restored strictly.
+- position: which samples were used; all order and randomness derives from it.
+- sums and gradients: the micro-batches of an unfinished step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from unbroken.errors import NotEncodable, StateMismatch
+from unbroken.state.accumulation import PartialSums, gradients, put_gradients
+from unbroken.state.digest import tensor_digest
+from unbroken.state.modules import TENSORS
+from unbroken.state.parts import (
+    make_parts,
+    parameter_names,
+    require_same_structure,
+    restore_parts,
+    tensors_of,
+)
+from unbroken.state.position import Position
+
+OWN_PARTS = ("sums", "gradients")
+
+
+class TrainingState:
+    """The live state of a run.
+
+    Args:
+        declared: The objects by part name.
+        optimizers: Those of them that update parameters, in order.
+
+    Raises:
+        NotEncodable: A part can't be saved, or its name is taken.
+    """
+
+    def __init__(
+        self, declared: Mapping[str, Any], optimizers: Sequence[torch.optim.Optimizer]
+    ) -> None:
+        taken = [name for name in OWN_PARTS if name in declared]
+        if taken:
+            raise NotEncodable(
+                f"A part is named {taken[0]!r}.",
+                "The run keeps the unfinished step under this name.",
+                "Choose another name.",
+            )
+        self.parts = make_parts(declared)
+        self.trained = _trained(declared, optimizers)
+        """Parameters that an optimiser updates, by leaf path."""
+        self.position = Position()
+        self.sums = PartialSums()
+        self.is_whole = True
+        """False while, and after, a restore has failed half-way: half a state must not train."""
+
+    def capture(self) -> dict[str, Any]:
+        """Return the state of every part and of the unfinished step; the tensors are the live ones."""
+        captured: dict[str, Any] = {name: part.capture() for name, part in self.parts.items()}
+        captured["sums"] = self.sums.state_dict()
+        captured["gradients"] = {TENSORS: gradients(self.trained)}
+        return captured
+
+    def restore(
+        self,
+        saved: dict[str, Any],
+        position: Position,
+        expected_digest: Callable[[str], str | None],
+    ) -> None:
+        """Put a saved state into the live objects and look at them again.
+
+        Args:
+            saved: What `capture` returned, read back.
+            position: Where the run stood.
+            expected_digest: The digest of a leaf when it was saved, by path; None for no such leaf.
+
+        Raises:
+            StateMismatch: The structure differs (nothing was changed), or a live tensor is not the
+                saved one after the restore (the objects refuse to step).
+        """
+        parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
+        require_same_structure(self.parts, parts)
+        self.is_whole = False
+        restore_parts(self.parts, parts)
+        put_gradients(self.trained, saved["gradients"][TENSORS])
+        device = next(iter(self.trained.values())).device if self.trained else "cpu"
+        self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
+        self.position = position
+        self._require_live(expected_digest)
+        self.is_whole = True
+
+    def _require_live(self, expected_digest: Callable[[str], str | None]) -> None:
+        for name, part in self.parts.items():
+            for leaf, tensor in tensors_of(part.capture(), name).items():
+                if tensor_digest(tensor) != expected_digest(leaf):
+                    raise StateMismatch(
+                        f"After the restore {leaf} is not what the checkpoint holds.",
+                        "Something changed or cast it on the way; training on would be another run.",
+                        "Declare the same objects, dtypes and devices as the run that was saved.",
+                    )
+
+
+def _trained(
+    declared: Mapping[str, Any], optimizers: Sequence[torch.optim.Optimizer]
+) -> dict[str, torch.Tensor]:
+    names = parameter_names(declared)
+    return {
+        names[id(parameter)]: parameter
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }

@@ -1,0 +1,167 @@
+"""One step of a run: its step batch, cut into micro-batches, and the update at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from unbroken.errors import TrainingWentBad
+from unbroken.order.step_batches import MicroBatch
+
+if TYPE_CHECKING:
+    from unbroken.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a completed step came to."""
+
+    step: int
+    """Steps completed, this one included."""
+    losses: Mapping[str, float]
+    """`loss` and the named sums given to `backward`, over the whole step batch."""
+    grad_norm: float
+    """Norm of all gradients before clipping."""
+    rate: float
+    """Learning rate of the first group, as it was applied."""
+    skipped: bool
+    """Whether the update was left out, by the loss scaler or because something was not finite."""
+
+
+class Step:
+    """The step that a run is in; made by `Run.steps`."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.indices = tuple(int(i) for i in run.order.at(run.position))
+        """Sample numbers of the whole step batch."""
+        self.number = run.position.step + 1
+        """This step's number; the first of a run is 1."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the samples of the step batch, in order."""
+        return [self.run.order.ids[i] for i in self.indices]
+
+    def total(self, count: Callable[[int], Mapping[str, float]]) -> dict[str, float]:
+        """Sum `count(sample number)` over the whole step batch, before its first forward pass."""
+        sums: dict[str, float] = {}
+        for index in self.indices:
+            for name, each in count(index).items():
+                sums[name] = sums.get(name, 0) + each
+        return sums
+
+    def micro_batches(self, size: int) -> Iterator[MicroBatch]:
+        """Yield what is left of the step batch, at most `size` samples at a time.
+
+        The global generators are set from the position before each. A stop request is honoured
+        between two micro-batches: the run saves, partial gradients and all.
+        """
+        while self.run.position.samples < len(self.indices):
+            start = self.run.position.samples
+            self.run.seed_micro_batch()
+            indices = self.indices[start : start + size]
+            yield MicroBatch(self.run.position, indices)
+            self.run.micro_batch_done(len(indices))
+
+    def backward(self, loss: torch.Tensor, **named: torch.Tensor | float) -> None:
+        """Go backward and add to the step's sums.
+
+        Args:
+            loss: 0-dim; this micro-batch's share of the step's loss (shares are summed).
+            named: Further shares to be summed, written to the journal by name.
+        """
+        scaler = self.run.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]  # torch's own
+        self.run.state.sums.add("loss", loss)
+        for name, each in named.items():
+            self.run.state.sums.add(name, each)
+
+    def update(
+        self, clip_norm: float = 0.0, on_nonfinite: Literal["stop", "skip"] = "stop"
+    ) -> StepResult:
+        """Complete the step: unscale, clip, test for finiteness, update, schedule, journal.
+
+        Args:
+            clip_norm: Largest norm of all gradients together; 0 for no clipping.
+            on_nonfinite: What to do about a loss or gradient that isn't finite.
+
+        Raises:
+            TrainingWentBad: Something isn't finite; nothing was updated.
+            RuntimeError: Samples of the step are missing.
+        """
+        run = self.run
+        if run.position.samples != len(self.indices):
+            raise RuntimeError(
+                f"update() after {run.position.samples} of {len(self.indices)} samples of the step"
+            )
+        for optimizer in run.optimizers:
+            if run.scaler is not None:
+                run.scaler.unscale_(optimizer)
+        norm = clip_gradients(run.state.trained.values(), clip_norm)
+        losses, grad_norm = _to_host(run.state.sums.values, norm)
+        rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
+        bad = [name for name, each in losses.items() if not math.isfinite(each)]
+        scaler_skips = run.scaler is not None and run.scaler.is_enabled()
+        if not math.isfinite(grad_norm) and not scaler_skips:
+            bad.append("grad_norm")
+        if bad and on_nonfinite == "stop":
+            raise self._went_bad(bad, losses, grad_norm)
+        skipped = bool(bad) or not self._apply()
+        if bad and scaler_skips:
+            run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
+        for optimizer in run.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        result = StepResult(
+            step=self.number, losses=losses, grad_norm=grad_norm, rate=rate, skipped=skipped
+        )
+        run.end_step(result, self.ids)
+        return result
+
+    def _apply(self) -> bool:
+        run = self.run
+        if run.scaler is None:
+            for optimizer in run.optimizers:
+                optimizer.step()
+            applied = True
+        else:
+            before = run.scaler.get_scale()
+            for optimizer in run.optimizers:
+                run.scaler.step(optimizer)
+            run.scaler.update()
+            applied = run.scaler.get_scale() >= before
+        if applied:
+            for scheduler in run.schedulers:
+                scheduler.step()
+        return applied
+
+    def _went_bad(
+        self, bad: list[str], losses: Mapping[str, float], grad_norm: float
+    ) -> TrainingWentBad:
+        values = ", ".join(f"{name}={losses.get(name, grad_norm)}" for name in bad)
+        return TrainingWentBad(
+            f"Step {self.number} is not finite: {values}. Its samples: {', '.join(self.ids)}.",
+            "An update with it would ruin the weights; it was not made, and the last checkpoint "
+            "is untouched.",
+            "Look at these samples, lower the learning rate, or go on with --on-nonfinite skip.",
+        )
+
+
+def clip_gradients(parameters: Iterable[torch.Tensor], clip_norm: float) -> torch.Tensor:
+    """Scale gradients down to a norm of at most `clip_norm` (0: leave them); return the norm before."""
+    with_gradient = [each for each in parameters if each.grad is not None]
+    limit = clip_norm if clip_norm > 0 else math.inf
+    return torch.nn.utils.clip_grad_norm_(with_gradient, limit)
+
+
+def _to_host(
+    sums: Mapping[str, torch.Tensor], norm: torch.Tensor
+) -> tuple[dict[str, float], float]:
+    """Bring all numbers of a step to the host in one transfer, as float64."""
+    values: list[Any] = [*sums.values(), norm]
+    packed = torch.stack([each.detach().double().to(norm.device) for each in values]).tolist()
+    return dict(zip(sums, packed[:-1], strict=True)), packed[-1]

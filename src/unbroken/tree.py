@@ -1,0 +1,52 @@
+"""Names of things inside nested state: `model.layers.0.weight` is a leaf's path.
+
+A path is made of the keys from the root down, joined by dots. Wrappers that only forward to
+another module (data parallel, compiled) are removed by their type, never by cutting strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """Return the module that a data-parallel or compiled wrapper forwards to."""
+    while True:
+        if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            module = module.module
+        elif isinstance(module, torch._dynamo.OptimizedModule):  # noqa: SLF001  # its only name
+            module = module._orig_mod  # noqa: SLF001
+        else:
+            return module
+
+
+def map_leaves(value: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:
+    """Rebuild dicts, lists and tuples with every other value passed through `change(path, value)`."""
+    if type(value) is dict:
+        return {key: map_leaves(each, change, join(path, key)) for key, each in value.items()}
+    if type(value) is list:
+        return [map_leaves(each, change, join(path, i)) for i, each in enumerate(value)]
+    if type(value) is tuple:
+        return tuple(map_leaves(each, change, join(path, i)) for i, each in enumerate(value))
+    return change(path, value)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk over dicts, lists and tuples in order and yield `(path, leaf)`."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from leaves(each, join(path, key))
+    elif isinstance(value, list | tuple):
+        for i, each in enumerate(value):
+            yield from leaves(each, join(path, i))
+    else:
+        yield path, value
+
+
+def join(path: str, key: object) -> str:
+    """Return the path of `key` below `path`; an empty key adds nothing."""
+    return f"{path}.{key}" if path and key != "" else path or str(key)
