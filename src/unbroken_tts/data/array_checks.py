@@ -149,7 +149,7 @@ def check_identities(pairs: Pairs) -> Iterator[Found]:
                 yield index, FaultKind.DUPLICATE_ID, detail
     for index, (target, prompt) in enumerate(zip(pairs.target_ids, pairs.prompt_ids, strict=True)):
         if target == prompt:
-            detail = f"`prompt_id` and `target_id` are both {target!a}"
+            detail = f"`prompt_id` and `target_id` are both {target!r}"
             yield index, FaultKind.PROMPT_IS_TARGET, detail
 
 

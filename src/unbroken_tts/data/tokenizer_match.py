@@ -83,7 +83,7 @@ def check_matches(pairs: Pairs, tokenizer: Tokenizer) -> TokenizerMatch:
         outcomes.append((is_alike, is_reproduced))
         if not is_alike and not example:
             example = (
-                f"{pairs.where(index)} stores {pairs.texts[index]!a:.80}, decoded {decoded!a:.80}"
+                f"{pairs.where(index)} stores {pairs.texts[index]!r:.80}, decoded {decoded!r:.80}"
             )
     match = TokenizerMatch(
         compared=len(outcomes),
