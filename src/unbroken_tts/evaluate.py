@@ -1,0 +1,178 @@
+"""The losses of a model on held-out samples, weighted by tokens and without side effects."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from unbroken.errors import DataInvalid
+from unbroken_tts.model.base import check_base, load_base, read_base
+from unbroken_tts.model.gpt import VoiceGpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from torch import nn
+
+    from unbroken_tts.data.batch import Batch
+    from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.model.gpt import LossSums
+    from unbroken_tts.model.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleScore:
+    """The losses of one sample."""
+
+    id: str
+    """Pair id."""
+    text_loss: float
+    """Mean cross-entropy of its text targets, nats."""
+    mel_loss: float
+    """Mean cross-entropy of its mel targets, nats."""
+    mel_top1: float
+    """Share of its mel targets that were the most likely code, in [0, 1]."""
+    text_tokens: int
+    """Text targets: its tokens and one stop."""
+    mel_tokens: int
+    """Mel targets: its codes and one stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The losses of a set of samples; means over tokens, so batches don't matter."""
+
+    text_loss: float
+    """Mean cross-entropy of the text targets, nats."""
+    mel_loss: float
+    """Mean cross-entropy of the mel targets, nats."""
+    mel_top1: float
+    """Share of the mel targets that were the most likely code, in [0, 1]."""
+    text_tokens: int
+    """Text targets."""
+    mel_tokens: int
+    """Mel targets."""
+    per_sample: list[SampleScore]
+    """Each sample, in the order it came."""
+
+
+def evaluate(
+    model: VoiceGpt,
+    batches: Iterable[Batch],
+    *,
+    layout: Layout = "tight",
+    progress: Callable[[int], None] | None = None,
+) -> Scores:
+    """Score a model, leaving it and every random generator exactly as they were.
+
+    Args:
+        model: Any mode; each submodule's own mode is put back whatever happens.
+        batches: The samples; how they are batched changes nothing beyond rounding (tight layout).
+        layout: tight, or legacy for the earlier trainer's padded one.
+        progress: Called with the number of samples done, after each batch.
+
+    Raises:
+        DataInvalid: There are no samples.
+    """
+    ids: list[str] = []
+    counts: list[torch.Tensor] = []
+    sums: list[torch.Tensor] = []
+    with undisturbed(model), torch.inference_mode():
+        for batch in batches:
+            sums.append(_columns(model(batch, layout, per_sample=True)))
+            counts.append(torch.stack([batch.text_lengths, batch.code_lengths]) + 1)
+            ids.extend(batch.ids)
+            if progress is not None:
+                progress(len(ids))
+        if not ids:
+            raise DataInvalid(
+                "There are no samples to evaluate.",
+                "A mean over nothing has no value.",
+                "Name a manifest with at least one pair.",
+            )
+        # Fetched once at the end: a wait for the device after each batch would leave it idle.
+        rows = torch.cat(sums, dim=1).double().cpu().T.tolist()
+        tokens = torch.cat(counts, dim=1).cpu().T.tolist()
+    return _scores(ids, rows, tokens)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode inside; afterwards restore modes and random generators.
+
+    Restores the mode of each submodule (a frozen one may have been in eval mode already) and the
+    global generators of torch (CPU and, if in use, CUDA), numpy and Python, also after an exception.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch has no types here
+    torch_state, cuda_states = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  foreign code uses the global one
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        torch.set_rng_state(torch_state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda_states)
+        np.random.set_state(numpy_state)  # noqa: NPY002  put back what foreign code uses
+        random.setstate(python_state)
+
+
+def model_from_file(path: Path, config: GptConfig, vocabulary: int | None = None) -> VoiceGpt:
+    """Build a model with the weights of a `gpt.pth` or a checkpoint of the earlier trainer.
+
+    Args:
+        path: The file; nothing in it is executed.
+        config: The model; whether it has speed rows is taken from the file.
+        vocabulary: Pieces of the tokenizer; None means as many as the file has rows for.
+
+    Raises:
+        DataInvalid: The file is missing, damaged or foreign.
+        SettingsInvalid: It does not fit the configuration or the tokenizer.
+    """
+    base = read_base(path)
+    config = base.config_for(config)
+    vocabulary = base.vocabulary if vocabulary is None else vocabulary
+    check_base(base, config, vocabulary)
+    model = VoiceGpt(config, vocabulary)
+    load_base(model, base)
+    return model
+
+
+def _columns(sums: LossSums) -> torch.Tensor:
+    hits = sums.mel_top1_hits.to(sums.mel_loss_sum.dtype)
+    return torch.stack([sums.text_loss_sum, sums.mel_loss_sum, hits])
+
+
+def _scores(ids: list[str], rows: list[list[float]], tokens: list[list[int]]) -> Scores:
+    samples = [
+        SampleScore(
+            id=name,
+            text_loss=text / text_tokens,
+            mel_loss=mel / mel_tokens,
+            mel_top1=hits / mel_tokens,
+            text_tokens=text_tokens,
+            mel_tokens=mel_tokens,
+        )
+        for name, (text, mel, hits), (text_tokens, mel_tokens) in zip(
+            ids, rows, tokens, strict=True
+        )
+    ]
+    text_total = sum(sample.text_tokens for sample in samples)
+    mel_total = sum(sample.mel_tokens for sample in samples)
+    return Scores(
+        text_loss=sum(row[0] for row in rows) / text_total,
+        mel_loss=sum(row[1] for row in rows) / mel_total,
+        mel_top1=sum(row[2] for row in rows) / mel_total,
+        text_tokens=text_total,
+        mel_tokens=mel_total,
+        per_sample=samples,
+    )

@@ -1,0 +1,86 @@
+"""Reading other people's PyTorch files without executing anything that is in them."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.serialization import safe_globals
+from torch.torch_version import TorchVersion
+
+from unbroken.errors import DataInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
+
+# The five globals that a training checkpoint of the earlier trainer holds besides tensors, and no
+# other; numpy moved one of them, so it has two names.
+_ALLOWED: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    (_RECONSTRUCT, "numpy._core.multiarray._reconstruct"),
+    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),
+    TorchVersion,
+    np.dtypes.UInt32DType,
+]
+
+# What torch's restricted unpickler was seen to raise on damaged or foreign bytes.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    OSError,
+    struct.error,
+)
+
+
+def read_archive(path: Path) -> dict[str, Any]:
+    """Read a torch zip archive whose top is a dict; tensors stay on disk until they are touched.
+
+    The restricted unpickler builds tensors, plain containers and five harmless types, and refuses
+    everything else before it is called.
+
+    Args:
+        path: gpt.pth, latest.pth, model_step{N}.pth or the like.
+
+    Raises:
+        DataInvalid: The file is missing, is no torch zip archive, is damaged, or holds an object
+            that is not allowed.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_ZIP_MAGIC))
+    except OSError as error:
+        raise _refusal(path, f"can't be read ({error.strerror})") from error
+    if magic != _ZIP_MAGIC:
+        raise _refusal(path, "is not a PyTorch archive")
+    try:
+        with safe_globals(_ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:300]
+        raise _refusal(path, f"is damaged or holds more than tensors ({reason})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise _refusal(path, f"holds a {type(content).__name__} instead of named values")
+    return content
+
+
+def _refusal(path: Path, what: str) -> DataInvalid:
+    return DataInvalid(
+        f"The weights file {path} {what}.",
+        "Nothing of it was used, and no code from it was run.",
+        "Name an intact gpt.pth, latest.pth or model_step{N}.pth, or copy the file again.",
+    )

@@ -1,0 +1,21 @@
+"""The untrained encoders of a `gpt.pth`: never run, never on a device, passed through unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unbroken_tts.model.gpt_file import carried_shapes
+from unbroken_tts.model.initial_values import initial_values
+
+if TYPE_CHECKING:
+    import torch
+
+    from unbroken_tts.model.config import GptConfig
+
+
+def fresh_carried(config: GptConfig, seed: int) -> dict[str, torch.Tensor]:
+    """Return encoders for a run without a base: float32 on the CPU, in the order of the file.
+
+    Without a base nothing was ever conditioned by them; they only make the exported file whole.
+    """
+    return initial_values(carried_shapes(config), layers=config.layers, seed=seed)

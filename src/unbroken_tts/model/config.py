@@ -1,0 +1,190 @@
+"""The shape of the voice model, read from the `gpt` section of a `config.yaml`.
+
+Every number that decides a shape or a special id comes from here, none from a constant in the code,
+except the size of the text vocabulary, which is the tokenizer's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unbroken.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What the original's configuration file also says and what never varies for a model of this kind.
+_CONSTANT = {
+    "use_mel_codes_as_input": True,
+    "mel_length_compression": 1024,
+    "train_solo_embeddings": False,
+    "condition_type": "conformer_perceiver",
+}
+# Ours: the original refuses unknown keys, so they are only written when they say something.
+_OURS = {"dropout", "speed_rows"}
+
+
+class ConditionModule(BaseModel):
+    """One of the two untrained conditioning encoders: a conformer followed by a perceiver."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    output_size: int = Field(ge=1)
+    """Width of the conformer (C)."""
+    linear_units: int = Field(ge=1)
+    """Width inside its feed-forward layers (U)."""
+    attention_heads: int = Field(ge=1)
+    """Attention heads (A); the perceiver uses as many, of 64 channels each."""
+    num_blocks: int = Field(ge=1)
+    """Conformer blocks (B)."""
+    input_layer: Literal["conv2d2"] = "conv2d2"
+    """How the mel frames are subsampled."""
+    perceiver_mult: float = Field(gt=0)
+    """Width of the perceiver's feed-forward layers over its own width (P); may be fractional."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.output_size % self.attention_heads:
+            raise ValueError(
+                f"attention_heads is {self.attention_heads}, which does not divide"
+                f" output_size {self.output_size}"
+            )
+        return self
+
+
+class GptConfig(BaseModel):
+    """The `gpt` section of a configuration; unknown keys are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    model_dim: int = Field(ge=1)
+    """Width of the model (D)."""
+    layers: int = Field(ge=1)
+    """Transformer blocks."""
+    heads: int = Field(ge=1)
+    """Attention heads; they divide `model_dim`."""
+    max_mel_tokens: int = Field(ge=1)
+    """Mel positions, in codes; the position table has three rows more."""
+    max_text_tokens: int = Field(ge=1)
+    """Text positions, in tokens; the position table has two rows more."""
+    number_text_tokens: int = Field(default=12_000, ge=1)
+    """Vocabulary that the file speaks of; the tokenizer's piece count overrides it."""
+    number_mel_codes: int = Field(ge=3)
+    """Rows of the mel embedding and head: the code book, start and stop."""
+    start_mel_token: int = Field(ge=1)
+    """Id before the first code; codes are 0 .. start_mel_token - 1."""
+    stop_mel_token: int = Field(ge=1)
+    """Id after the last code."""
+    start_text_token: int = Field(default=0, ge=0)
+    """Id before the first text token."""
+    stop_text_token: int = Field(default=1, ge=0)
+    """Id after the last text token, and padding."""
+    condition_num_latent: int = Field(default=32, ge=1)
+    """Conditioning rows at the head of the sequence (C of a batch)."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability of dropout on embeddings, attention weights and residuals, in training only."""
+    speed_rows: bool = True
+    """Whether two rows of a speed table stand between the conditioning and the text."""
+    condition_module: ConditionModule
+    """The speaker conditioning encoder (carried, not trained)."""
+    emo_condition_module: ConditionModule
+    """The emotion conditioning encoder (carried, not trained)."""
+
+    @model_validator(mode="after")
+    def _numbers_fit_together(self) -> Self:
+        if self.model_dim % self.heads:
+            raise ValueError(f"heads is {self.heads}, which does not divide {self.model_dim}")
+        if self.start_mel_token == self.stop_mel_token:
+            raise ValueError(f"start_mel_token and stop_mel_token are both {self.stop_mel_token}")
+        if self.start_text_token == self.stop_text_token:
+            raise ValueError(
+                f"start_text_token and stop_text_token are both {self.stop_text_token}"
+            )
+        largest = max(self.start_mel_token, self.stop_mel_token)
+        if largest >= self.number_mel_codes:
+            raise ValueError(
+                f"number_mel_codes is {self.number_mel_codes}, too few for the id {largest}"
+            )
+        return self
+
+    @property
+    def prefix_rows(self) -> int:
+        """Rows of the sequence before the text: conditioning and, where present, speed."""
+        return self.condition_num_latent + (2 if self.speed_rows else 0)
+
+    @property
+    def longest_text(self) -> int:
+        """Most text tokens of a sample that the position table has room for."""
+        return self.max_text_tokens
+
+    @property
+    def longest_codes(self) -> int:
+        """Most mel codes of a sample that the position table has room for."""
+        return self.max_mel_tokens + 1
+
+    @classmethod
+    def from_mapping(cls, values: object, *, origin: str) -> GptConfig:
+        """Check the values of a `gpt` section.
+
+        Args:
+            values: The section as parsed.
+            origin: Where it came from, for messages.
+
+        Raises:
+            SettingsInvalid: A value is missing, of the wrong type or contradicts another.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(_fault(item) for item in error.errors())
+            raise SettingsInvalid(
+                f"The `gpt` section of {origin} is unusable: {faults}.",
+                "These numbers decide the shape of every tensor of the model.",
+                "Correct them, or take the config.yaml that belongs to the base checkpoint.",
+            ) from error
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> GptConfig:
+        """Read the `gpt` section of a YAML file; everything else in it is read past.
+
+        Raises:
+            SettingsInvalid: The file is missing, is no YAML, has no `gpt` section, or the section
+                is unusable.
+        """
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsInvalid(
+                f"The model configuration {path} can't be read: {' '.join(str(error).split())}.",
+                "Without it the shape of the model is unknown.",
+                "Name the right file with --config.",
+            ) from error
+        if not isinstance(document, dict) or "gpt" not in document:
+            raise SettingsInvalid(
+                f"The model configuration {path} has no `gpt` section.",
+                "Without it the shape of the model is unknown.",
+                "Name the config.yaml that belongs to the base checkpoint with --config.",
+            )
+        return cls.from_mapping(document["gpt"], origin=str(path))
+
+    def to_yaml(self, path: Path) -> None:
+        """Write a configuration file with this `gpt` section, in the original's form."""
+        section = {**self.model_dump(exclude=_OURS), **_CONSTANT}
+        section |= self.model_dump(include=_OURS, exclude_defaults=True)
+        document: dict[str, Any] = {"gpt": section, "gpt_checkpoint": "gpt.pth", "version": 2.0}
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8", newline="\n")
+
+
+def _fault(item: Any) -> str:
+    """Return one fault of a validation as `key: what is wrong (found value)`."""
+    key = ".".join(str(part) for part in item["loc"]) or "values"
+    if item["type"] in {"missing", "value_error"}:
+        return f"{key}: {item['msg']}"
+    return f"{key}: {item['msg']} (found {item['input']!r})"

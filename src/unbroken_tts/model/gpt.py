@@ -1,0 +1,213 @@
+"""The voice model: a GPT over conditioning rows, text tokens and mel codes, with two heads.
+
+Letters: B samples, C conditioning rows, D width, S sequence length, V text vocabulary, K mel codes,
+P predicting positions. The untrained encoders are no part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from unbroken_tts.model.frozen_rows import ExtendedEmbedding, ExtendedLinear
+from unbroken_tts.model.gpt2_stack import Gpt2Stack
+from unbroken_tts.model.gpt_file import TEXT_TENSORS, trained_shapes
+from unbroken_tts.model.initial_values import initial_values
+from unbroken_tts.model.layout import Layout, Plan, Stream, lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unbroken_tts.data.batch import Batch
+    from unbroken_tts.model.config import GptConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSums:
+    """Sums over the counted positions of a micro-batch, or of each of its samples."""
+
+    text_loss_sum: torch.Tensor
+    """() float32, or (B,) per sample: cross-entropy of the text targets, nats."""
+    mel_loss_sum: torch.Tensor
+    """() float32, or (B,) per sample: cross-entropy of the mel targets, nats."""
+    mel_top1_hits: torch.Tensor
+    """() int64, or (B,) per sample: mel targets that were the most likely code."""
+    text_tokens: int
+    """Text targets of the whole micro-batch: every token and one stop per sample."""
+    mel_tokens: int
+    """Mel targets of the whole micro-batch: every code and one stop per sample."""
+
+
+class PositionTable(nn.Module):
+    """A learned position embedding, named as in the file: `emb.weight`."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.emb = nn.Embedding(rows, width)
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        """Look up rows: int64 (N,) -> (N, D)."""
+        rows: torch.Tensor = self.emb(positions)
+        return rows
+
+
+class VoiceGpt(nn.Module):
+    """The trained part of an IndexTTS2-style model.
+
+    Weights are undefined until `load_table`, `load_base` or `initialise` filled them.
+
+    Args:
+        config: Shapes and special ids.
+        vocabulary: Pieces of the tokenizer (V); text tables have one spare row more.
+        frozen_rows: The first rows of the text tables that no optimiser can reach.
+        checkpointing: Recompute activations in the backward pass to save memory.
+        dropout: Probability, training only; None means the configuration's.
+    """
+
+    def __init__(
+        self,
+        config: GptConfig,
+        vocabulary: int,
+        frozen_rows: int = 0,
+        checkpointing: bool = False,
+        dropout: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        width, rows = config.model_dim, vocabulary + 1
+        # Built without memory and without a single random draw; `_materialise` gives it storage.
+        with torch.device("meta"):
+            self.text_embedding = ExtendedEmbedding(rows, width, frozen_rows)
+            self.mel_embedding = nn.Embedding(config.number_mel_codes, width)
+            self.gpt = Gpt2Stack(
+                config,
+                config.dropout if dropout is None else dropout,
+                checkpointing=checkpointing,
+            )
+            self.mel_pos_embedding = PositionTable(config.max_mel_tokens + 3, width)
+            self.text_pos_embedding = PositionTable(config.max_text_tokens + 2, width)
+            self.final_norm = nn.LayerNorm(width, eps=1e-5)
+            self.text_head = ExtendedLinear(width, rows, frozen_rows)
+            self.mel_head = nn.Linear(width, config.number_mel_codes)
+            self.speed_emb = nn.Embedding(2, width) if config.speed_rows else None
+        self.to_empty(device="cpu")
+
+    @property
+    def frozen_rows(self) -> int:
+        """Text rows out of every optimiser's reach."""
+        return self.text_embedding.frozen
+
+    def initialise(self, seed: int) -> None:
+        """Fill all weights from a seed, without touching any global generator."""
+        shapes = trained_shapes(self.config, self.vocabulary)
+        self.load_table(initial_values(shapes, layers=self.config.layers, seed=seed))
+
+    @torch.no_grad()
+    def load_table(self, table: Mapping[str, torch.Tensor]) -> None:
+        """Copy the trained tensors, under the names and shapes of a `gpt.pth`, into the model."""
+        self.text_embedding.fill(table["text_embedding.weight"])
+        self.text_head.fill(table["text_head.weight"], table["text_head.bias"])
+        parameters = dict(self.named_parameters())
+        for name in trained_shapes(self.config, self.vocabulary):
+            if name not in TEXT_TENSORS:
+                parameters[name].copy_(table[name])
+
+    def table(self) -> dict[str, torch.Tensor]:
+        """Return the trained tensors under the names and in the order of a `gpt.pth`.
+
+        The text tensors are joined copies; the others share the model's memory.
+        """
+        weight, bias = self.text_head.joined()
+        tensors = {name: value.detach() for name, value in self.named_parameters()}
+        tensors |= dict(
+            zip(TEXT_TENSORS, (self.text_embedding.joined(), weight, bias), strict=True)
+        )
+        return {name: tensors[name] for name in trained_shapes(self.config, self.vocabulary)}
+
+    def forward(
+        self, batch: Batch, layout: Layout = "tight", *, per_sample: bool = False
+    ) -> LossSums:
+        """Return the sums of the losses of a micro-batch.
+
+        Hand the batch over as the collate function made it, on the host: the layout is planned
+        there and everything is sent to the model's device without waiting for it. (A batch that is
+        on the device already works, but reading its lengths waits.)
+
+        Args:
+            batch: The samples.
+            layout: tight, or legacy for the earlier trainer's padded one.
+            per_sample: Return (B,) tensors instead of scalars.
+
+        Raises:
+            DataInvalid: A sample is longer than the position tables.
+        """
+        device = self.final_norm.weight.device
+        plan = lay_out(batch, self.config, layout, device=device)
+        hidden = self.gpt(self.embed(plan, batch.condition, batch.emo_vec)).flatten(0, 1)
+        text_losses, _ = self._losses(hidden, plan.text, self.text_head)
+        mel_losses, hits = self._losses(hidden, plan.mel, self.mel_head)
+        return LossSums(
+            text_loss_sum=_total(text_losses, plan.text, plan.samples, per_sample=per_sample),
+            mel_loss_sum=_total(mel_losses, plan.mel, plan.samples, per_sample=per_sample),
+            mel_top1_hits=_total(hits, plan.mel, plan.samples, per_sample=per_sample),
+            text_tokens=plan.text_tokens,
+            mel_tokens=plan.mel_tokens,
+        )
+
+    def embed(self, plan: Plan, condition: torch.Tensor, emo_vec: torch.Tensor) -> torch.Tensor:
+        """Return the inputs of the transformer: (B, S, D) float32, zeros at padding.
+
+        Args:
+            plan: The layout, on the model's device.
+            condition: (B, C, D) float32.
+            emo_vec: (B, D) float32, added to every conditioning row.
+        """
+        device = plan.prefix_rows.device
+        condition = condition.to(device, non_blocking=True)
+        prefix = condition + emo_vec.to(device, non_blocking=True).unsqueeze(1)
+        rows = [prefix.flatten(0, 1)]
+        if self.speed_emb is not None:
+            # The order of the original: the row of index 1, then the row of index 0.
+            rows.append(self.speed_emb.weight.flip(0).repeat(plan.samples, 1))
+        rows.append(
+            self.text_embedding(plan.text.ids) + self.text_pos_embedding(plan.text.positions)
+        )
+        rows.append(self.embed_codes(plan.mel.ids, plan.mel.positions))
+        # Each row is copied to a place of its own, so the backward pass is a plain gather:
+        # deterministic on every device, unlike a gather whose backward pass would scatter.
+        places = torch.cat([plan.prefix_rows, plan.text.rows, plan.mel.rows])
+        sequences = prefix.new_zeros(plan.samples * plan.width, prefix.shape[-1])
+        return sequences.index_copy(0, places, torch.cat(rows)).view(
+            plan.samples, plan.width, prefix.shape[-1]
+        )
+
+    def embed_codes(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return the input rows of mel codes: two int64 (N,) -> (N, D)."""
+        rows: torch.Tensor = self.mel_embedding(ids) + self.mel_pos_embedding(positions)
+        return rows
+
+    def mel_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the next code: hidden states (..., D) -> (..., K) float32."""
+        logits: torch.Tensor = self.mel_head(self.final_norm(hidden))
+        return logits.float()
+
+    def _losses(
+        self, hidden: torch.Tensor, stream: Stream, head: nn.Module
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cross-entropy, (P,) float32, and hits, (P,) bool, of the counted positions only."""
+        picked = self.final_norm(hidden.index_select(0, stream.picks))
+        logits = head(picked).float()
+        losses = functional.cross_entropy(logits, stream.targets, reduction="none")
+        return losses, logits.detach().argmax(dim=-1) == stream.targets
+
+
+def _total(values: torch.Tensor, stream: Stream, samples: int, *, per_sample: bool) -> Any:
+    if not per_sample:
+        return values.sum()
+    wide = values.long() if values.dtype == torch.bool else values
+    return wide.new_zeros(samples).index_add(0, stream.owners, wide)

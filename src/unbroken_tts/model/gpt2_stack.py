@@ -1,0 +1,82 @@
+"""The causal transformer: GPT-2 blocks of `transformers` with SDPA attention, and nothing else.
+
+Only the blocks are used, not `GPT2Model`: that one adds token and position tables that this model
+has none of, and looks into its position ids for packed sequences, which waits for the device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from unbroken_tts.model.config import GptConfig
+
+
+class Gpt2Stack(nn.Module):
+    """Dropout, blocks, final LayerNorm: (B, S, D) -> (B, S, D), causal.
+
+    Args:
+        config: The model.
+        dropout: Probability for embeddings, attention weights and residuals; training only.
+        checkpointing: Recompute each block in the backward pass instead of keeping its
+            activations: less memory, about a third more time.
+    """
+
+    def __init__(self, config: GptConfig, dropout: float, *, checkpointing: bool) -> None:
+        super().__init__()
+        # Imported here because it takes longer than torch itself, and most commands build no model.
+        from transformers.models.gpt2.configuration_gpt2 import (  # noqa: PLC0415  start-up time
+            GPT2Config,
+        )
+        from transformers.models.gpt2.modeling_gpt2 import (  # noqa: PLC0415  start-up time
+            GPT2Block,
+        )
+
+        blocks = GPT2Config(
+            n_embd=config.model_dim,
+            n_layer=config.layers,
+            n_head=config.heads,
+            activation_function="gelu_new",
+            layer_norm_epsilon=1e-5,
+            embd_pdrop=dropout,
+            attn_pdrop=dropout,
+            resid_pdrop=dropout,
+            attn_implementation="sdpa",  # type: ignore[call-arg]  # of its base class
+        )
+        self.checkpointing = checkpointing
+        self.drop = nn.Dropout(dropout)
+        self.h = nn.ModuleList(
+            [
+                GPT2Block(blocks, layer_idx=i)  # type: ignore[no-untyped-call]  # it has no types
+                for i in range(config.layers)
+            ]
+        )
+        self.ln_f = nn.LayerNorm(config.model_dim, eps=1e-5)
+
+    def forward(
+        self, hidden: torch.Tensor, cache: Any = None, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the blocks.
+
+        Args:
+            hidden: (B, S, D) embedded inputs.
+            cache: A `KeyValueCache` while generating.
+            mask: (B, 1, 1, keys) bool, True where a key may be seen; for one-row decoding of
+                sequences of unequal length. Without it attention is plain causal.
+
+        Returns:
+            (B, S, D) after the final LayerNorm.
+        """
+        hidden = self.drop(hidden)
+        for block in self.h:
+            if self.checkpointing and self.training:
+                hidden = checkpoint(block, hidden, use_reentrant=False)
+            else:
+                hidden = block(hidden, past_key_values=cache, attention_mask=mask)
+        normed: torch.Tensor = self.ln_f(hidden)
+        return normed

@@ -1,0 +1,222 @@
+"""Where each row of a micro-batch stands in the sequences that the transformer sees.
+
+Two layouts:
+
+* tight: [conditioning][speed][start, text, stop][start, codes] directly one after another, padding
+  only at the end. Causal attention then needs no mask, and a sample can't see its batch mates.
+* legacy: text padded to the longest text of the micro-batch, then mel padded likewise, as the
+  earlier trainer had it; mel positions see the padding of the text, so a loss depends on the mates.
+
+A plan is made on the host from the host's copy of the lengths, so that nothing ever waits for the
+device; one copy then carries it over. Letters: B samples, C conditioning rows, S sequence length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from unbroken.errors import DataInvalid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from unbroken_tts.data.batch import Batch
+    from unbroken_tts.model.config import GptConfig
+
+    Indices: TypeAlias = NDArray[np.int64]
+
+Layout = Literal["tight", "legacy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """The rows of one kind, text or mel, of all samples; N rows, P of them predict something."""
+
+    ids: torch.Tensor
+    """(N,) int64: the input ids, with start and stop."""
+    positions: torch.Tensor
+    """(N,) int64: rows of the position table."""
+    rows: torch.Tensor
+    """(N,) int64: where each goes in the B * S rows of the sequences."""
+    picks: torch.Tensor
+    """(P,) int64: the rows of the sequences that predict a target, sample after sample."""
+    targets: torch.Tensor
+    """(P,) int64: what they are to predict."""
+    owners: torch.Tensor
+    """(P,) int64: the sample each belongs to, in [0, B)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One micro-batch laid out; its tensors are on one device."""
+
+    samples: int
+    """Samples of the micro-batch (B)."""
+    width: int
+    """Rows of the longest sequence (S)."""
+    prefix_rows: torch.Tensor
+    """(B * C + B * 2,) int64: where conditioning and speed rows go; the 2 only with speed rows."""
+    text: Stream
+    """Text rows."""
+    mel: Stream
+    """Mel rows."""
+
+    @property
+    def text_tokens(self) -> int:
+        """Text targets: every token and one stop per sample."""
+        return len(self.text.picks)
+
+    @property
+    def mel_tokens(self) -> int:
+        """Mel targets: every code and one stop per sample."""
+        return len(self.mel.picks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """The tokens of one kind on the host, and where they go."""
+
+    ids: Indices
+    lengths: Indices
+    start: int
+    stop: int
+    offsets: Indices
+    """(B,): the row of the start token within its sequence."""
+    counts: Indices
+    """(B,): rows of each sample, start and stops included."""
+
+
+def lay_out(
+    batch: Batch, config: GptConfig, layout: Layout = "tight", *, device: torch.device | None = None
+) -> Plan:
+    """Lay out a micro-batch.
+
+    Args:
+        batch: The samples. Lengths on the host cost no wait; on a device they do.
+        config: The model.
+        layout: tight or legacy.
+        device: Where the plan is wanted; the default is the host.
+
+    Raises:
+        DataInvalid: A sample is longer than the position tables.
+    """
+    text, codes = _host(batch.text_ids), _host(batch.codes)
+    text_lengths, code_lengths = _host(batch.text_lengths), _host(batch.code_lengths)
+    _check_lengths(batch.ids, text_lengths, config.longest_text, "text tokens", "text")
+    _check_lengths(batch.ids, code_lengths, config.longest_codes, "mel codes", "mel")
+    samples, prefix = len(text_lengths), config.prefix_rows
+    text_counts, mel_counts = text_lengths + 2, code_lengths + 1
+    if layout == "legacy":
+        text_counts = np.full(samples, text_counts.max())
+        mel_counts = np.full(samples, mel_counts.max() + 1)
+    mel_offsets = prefix + text_counts
+    width = int((mel_offsets + mel_counts).max())
+    streams = [
+        _stream(
+            _Kind(
+                text,
+                text_lengths,
+                config.start_text_token,
+                config.stop_text_token,
+                np.full(samples, prefix),
+                text_counts,
+            ),
+            width,
+        ),
+        _stream(
+            _Kind(
+                codes,
+                code_lengths,
+                config.start_mel_token,
+                config.stop_mel_token,
+                mel_offsets,
+                mel_counts,
+            ),
+            width,
+        ),
+    ]
+    arrays = [_prefix_rows(samples, config, width), *streams[0], *streams[1]]
+    moved = _move(arrays, device)
+    return Plan(
+        samples=samples,
+        width=width,
+        prefix_rows=moved[0],
+        text=_as_stream(moved[1:7]),
+        mel=_as_stream(moved[7:13]),
+    )
+
+
+def _host(tensor: torch.Tensor) -> Indices:
+    array: Indices = tensor.detach().cpu().numpy().astype(np.int64, copy=False)
+    return array
+
+
+def _check_lengths(ids: list[str], lengths: Indices, longest: int, what: str, table: str) -> None:
+    if lengths.max(initial=0) <= longest:
+        return
+    at = int(lengths.argmax())
+    raise DataInvalid(
+        f"Sample {ids[at]} has {lengths[at]} {what}; the model has room for {longest}.",
+        f"Its last positions have no row in the {table} position table.",
+        "Leave the sample out, or cut the recording into shorter ones.",
+    )
+
+
+def _prefix_rows(samples: int, config: GptConfig, width: int) -> Indices:
+    starts = np.arange(samples, dtype=np.int64)[:, None] * width
+    split = config.condition_num_latent
+    condition = starts + np.arange(split)
+    speed = starts + np.arange(split, config.prefix_rows)
+    return np.concatenate([condition.ravel(), speed.ravel()])
+
+
+def _stream(kind: _Kind, width: int) -> tuple[Indices, ...]:
+    """Return the arrays of a `Stream`, in its order."""
+    samples = np.arange(len(kind.lengths), dtype=np.int64)
+    owner, position = _ragged(samples, kind.counts)
+    first = samples * width + kind.offsets
+    pick_owner, pick_position = _ragged(samples, kind.lengths + 1)
+    return (
+        _token(kind, owner, position - 1),
+        position,
+        first[owner] + position,
+        first[pick_owner] + pick_position,
+        _token(kind, pick_owner, pick_position),
+        pick_owner,
+    )
+
+
+def _ragged(samples: Indices, counts: Indices) -> tuple[Indices, Indices]:
+    """Return owner and position of every row when sample i has counts[i] rows."""
+    owner = np.repeat(samples, counts)
+    begins = np.cumsum(counts) - counts
+    return owner, np.arange(len(owner), dtype=np.int64) - begins[owner]
+
+
+def _token(kind: _Kind, owner: Indices, index: Indices) -> Indices:
+    """Return the tokens at `index`: start before the first, stop after the last."""
+    is_token = (index >= 0) & (index < kind.lengths[owner])
+    tokens = np.where(index < 0, kind.start, kind.stop).astype(np.int64)
+    tokens[is_token] = kind.ids[owner[is_token], index[is_token]]
+    return tokens
+
+
+def _move(arrays: list[Indices], device: torch.device | None) -> tuple[torch.Tensor, ...]:
+    """Carry all arrays over in one copy, pinned where that lets the copy overlap."""
+    packed = torch.from_numpy(np.concatenate(arrays))
+    if device is not None and device.type == "cuda":
+        packed = packed.pin_memory()
+    packed = packed.to(device, non_blocking=True)
+    parts: tuple[torch.Tensor, ...] = torch.split(packed, [len(array) for array in arrays])
+    return parts
+
+
+def _as_stream(parts: tuple[torch.Tensor, ...]) -> Stream:
+    ids, positions, rows, picks, targets, owners = parts
+    return Stream(
+        ids=ids, positions=positions, rows=rows, picks=picks, targets=targets, owners=owners
+    )
