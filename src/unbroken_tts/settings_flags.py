@@ -173,15 +173,15 @@ def _refusal(error: ValidationError) -> SettingsInvalid:
     for detail in error.errors():
         found.setdefault(str(detail["loc"][0]), detail)
     fields = TrainSettings.model_fields
-    whats, whys, remedies = [], [], []
+    faults, reasons, remedies = [], [], []
     for name, detail in found.items():
         field = fields[name]
         wanted = _range(field, has_ceiling=detail["type"] == "less_than_equal")
-        whats.append(f"{flag(name)} is {detail['input']!r}, but must be {wanted}.")
-        whys.append(f"{flag(name)} means: {_description(field)}")
+        faults.append(f"{flag(name)} is {detail['input']!r}, but must be {wanted}.")
+        reasons.append(f"{flag(name)} means: {_description(field)}")
         default = "" if field.is_required() else f" (left out, it is {_default(field)})"
         remedies.append(f"Give {flag(name)} {wanted}{default}.")
-    return SettingsInvalid("\n".join(whats), "\n".join(whys), "\n".join(remedies))
+    return SettingsInvalid("\n".join(faults), "\n".join(reasons), "\n".join(remedies))
 
 
 def _range(field: FieldInfo, *, has_ceiling: bool = False) -> str:

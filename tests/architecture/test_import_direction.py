@@ -1,0 +1,56 @@
+"""Imports run one way: the contracts in pyproject.toml hold, and they can fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-cache", "--no-logo"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder / "src"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def copy_of_the_code(folder: Path) -> None:
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def test_imports_run_one_way() -> None:
+    """Every contract of `make imports` is kept."""
+    done = lint_imports(ROOT)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_an_import_against_the_direction_is_found(tmp_path: Path) -> None:
+    """The library importing its trainer, and a lower layer a higher one, break the contracts."""
+    copy_of_the_code(tmp_path)
+    errors = tmp_path / "src" / "unbroken" / "errors.py"
+    errors.write_text("import unbroken_tts.settings\n" + errors.read_text(encoding="utf-8"))
+    batch = tmp_path / "src" / "unbroken_tts" / "data" / "batch.py"
+    batch.write_text("import unbroken_tts.hardware\n" + batch.read_text(encoding="utf-8"))
+    done = lint_imports(tmp_path)
+    assert 1 == done.returncode
+    assert "the library does not know its trainer BROKEN" in done.stdout
+    assert "unbroken_tts: imports run one way BROKEN" in done.stdout
+
+
+def test_a_module_without_a_place_is_found(tmp_path: Path) -> None:
+    """A new module at the top of a package must be given its layer."""
+    copy_of_the_code(tmp_path)
+    (tmp_path / "src" / "unbroken" / "stray.py").write_text('"""No layer names it."""\n')
+    done = lint_imports(tmp_path)
+    assert 0 != done.returncode
+    assert "stray" in done.stdout + done.stderr
