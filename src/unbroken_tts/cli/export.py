@@ -1,0 +1,68 @@
+"""The command `unbroken-tts export`: a run's weights as a `gpt.pth` for inference."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unbroken.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from unbroken_tts.cli.main import Parser
+
+DESCRIPTION: Final = """\
+Write the weights of a run as a gpt.pth: the frozen base rows and the new ones joined again, the
+untrained encoders of the base unchanged, exactly the names and shapes inference loads.
+
+  unbroken-tts export training_output gpt.pth"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command with its flags to the program."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a run's weights as a gpt.pth for inference",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "source",
+        metavar="RUN",
+        type=Path,
+        help="a run or one of its checkpoints; or a latest.pth or model_step{N}.pth of the earlier "
+        "trainer",
+    )
+    parser.add_argument("target", metavar="FILE", type=Path, help="the gpt.pth to write")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=Path("checkpoints/config.yaml"),
+        help="model configuration of a file; a run brings its own [checkpoints/config.yaml]",
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file; return the exit code."""
+    target: Path = arguments.target
+    if target.is_dir() or (target.exists() and not arguments.force):
+        raise SettingsInvalid(
+            f"{target} is already there.",
+            "Nothing is overwritten without being asked for.",
+            "Name another file, or add --force to replace it.",
+        )
+
+    from unbroken_tts.cli.weights import open_weights  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken_tts.export import merge, write_gpt_pth  # noqa: PLC0415 -- likewise
+
+    weights = open_weights(arguments.source, arguments.config)
+    tensors = merge(weights.model, weights.carried)
+    write_gpt_pth(target, tensors)
+    size = target.stat().st_size / 1e6
+    print(f"Wrote {target}: {len(tensors)} tensors, {size:.1f} MB, vocabulary ", end="")
+    print(f"{weights.model.vocabulary} (number_text_tokens in the config of inference).")
+    return 0
