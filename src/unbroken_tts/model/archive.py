@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +50,7 @@ _DAMAGE = (
 
 
 def read_archive(path: Path) -> dict[str, Any]:
-    """Read a torch zip archive whose top is a dict; tensors stay on disk until they are touched.
+    """Read a torch zip archive whose top is a dict; tensors stay on disk until touched.
 
     The restricted unpickler builds tensors, plain containers and five harmless types, and refuses
     everything else before it is called.
@@ -68,8 +70,10 @@ def read_archive(path: Path) -> dict[str, Any]:
     if magic != _ZIP_MAGIC:
         raise _refusal(path, "is not a PyTorch archive")
     try:
-        with safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Of a damaged file torch also warns; the error or the content says all there is to say.
+        with warnings.catch_warnings(action="ignore"), safe_globals(_ALLOWED):
+            # Windows can't replace or delete a file that is mapped, so there it is read whole.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=os.name != "nt")
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
         raise _refusal(path, f"is damaged or holds more than tensors ({reason})") from error

@@ -41,7 +41,9 @@ class Gpt2Stack(nn.Module):
             n_embd=config.model_dim,
             n_layer=config.layers,
             n_head=config.heads,
-            activation_function="gelu_new",
+            # The fused kernel of GPT-2's tanh approximation; "gelu_new" spells it out operation by
+            # operation, which makes a step on a CPU about a tenth longer.
+            activation_function="gelu_pytorch_tanh",
             layer_norm_epsilon=1e-5,
             embd_pdrop=dropout,
             attn_pdrop=dropout,
