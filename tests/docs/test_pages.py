@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -52,7 +53,7 @@ def test_the_table_of_flags_is_current() -> None:
     script = ROOT / "scripts" / "write_cli_docs.py"
     done = subprocess.run(
         [sys.executable, str(script), "--check"],
-        env={"PYTHONPATH": str(ROOT / "src")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=120,
