@@ -49,8 +49,6 @@ _FILES_PER_TASK = 64
 _COARSE_CLOCK_NS = 2_000_000_000  # FAT keeps even seconds
 _FINE_CLOCK_NS = 20_000_000  # file times come from the kernel's tick, at most 10 ms long
 
-Progress = "Callable[[int, int], None]"
-
 
 def array_digest(array: npt.NDArray[Any]) -> bytes:
     """Return the 16-byte xxh3-128 digest of type, shape and C-ordered little-endian content."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.data.faults import Fault, FaultKind, FaultsFound
+from unbroken_tts.data.manifest_line import MalformedError, Row, UnpairedError, parse_line
 from unbroken_tts.data.pairs import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _LANGUAGE_SUFFIX = re.compile(r"(?P<path>.+)::(?P<language>[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)")
-_LONGEST = 2**31 - 1
-_SHOWN = 60
 
 
 class ManifestArgument(NamedTuple):
@@ -29,27 +26,6 @@ class ManifestArgument(NamedTuple):
     """The file, as the user wrote it."""
     language: str
     """Default language of its lines in lower case; empty without a suffix."""
-
-
-class _Row(NamedTuple):
-    """One line's fields, in the order of the columns."""
-
-    id: str
-    target_id: str
-    prompt_id: str
-    text_path: str
-    code_path: str
-    condition_path: str
-    emo_path: str
-    text_length: int
-    code_length: int
-    language: str
-    speaker: str
-    text: str | None
-
-
-class _MalformedError(Exception):
-    """A line is not what the contract says; the message says how."""
 
 
 def parse_argument(argument: str) -> ManifestArgument:
@@ -104,7 +80,7 @@ def load_pairs(manifests: Sequence[str]) -> Pairs:
     return _columns(arguments, counts, line_numbers, cells)
 
 
-def _rows(argument: ManifestArgument) -> Iterator[tuple[int, _Row | Fault]]:
+def _rows(argument: ManifestArgument) -> Iterator[tuple[int, Row | Fault]]:
     """Yield every line's row or fault with its number; a file's own fault with number 0."""
 
     def fault(line: int, kind: FaultKind, detail: str) -> tuple[int, Fault]:
@@ -127,105 +103,13 @@ def _rows(argument: ManifestArgument) -> Iterator[tuple[int, _Row | Fault]]:
             continue
         is_empty = False
         try:
-            record = _record(line)
-            if "prompt_condition_path" in record and "target_codes_path" in record:
-                yield number, _row(record, argument.language, join)
-            else:
-                yield fault(number, FaultKind.UNPAIRED_LINE, _unpaired(record))
-        except _MalformedError as error:
+            yield number, parse_line(line, argument.language, join)
+        except UnpairedError as error:
+            yield fault(number, FaultKind.UNPAIRED_LINE, str(error))
+        except MalformedError as error:
             yield fault(number, FaultKind.MALFORMED_LINE, str(error))
     if is_empty:
         yield fault(0, FaultKind.EMPTY_MANIFEST, "the manifest has no lines")
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _MalformedError(f"not UTF-8: {error.reason} at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
-        raise _MalformedError(f"not JSON: {error}") from None
-    if type(record) is not dict:
-        raise _MalformedError(f"must be a JSON object, but is {_shown(record)} instead")
-    return record
-
-
-def _unpaired(record: dict[str, Any]) -> str:
-    missing = [
-        name for name in ("prompt_condition_path", "target_codes_path") if name not in record
-    ]
-    return f"has no {' and no '.join(f'`{name}`' for name in missing)}"
-
-
-def _row(record: dict[str, Any], default_language: str, join: Callable[[str], str]) -> _Row:
-    pair_id = _required(record, "id")
-    emo_name = "prompt_emo_vec_path" if record.get("prompt_emo_vec_path") else "target_emo_vec_path"
-    text = record.get("target_text")
-    return _Row(
-        pair_id,
-        _optional(record, "target_id") or pair_id,
-        _optional(record, "prompt_id"),
-        join(_required(record, "target_text_ids_path")),
-        join(_required(record, "target_codes_path")),
-        join(_required(record, "prompt_condition_path")),
-        join(_required(record, emo_name)),
-        _length(record, "target_text_len"),
-        _length(record, "target_code_len"),
-        _language(record, default_language),
-        sys.intern(_optional(record, "speaker")),
-        text if isinstance(text, str) else None,
-    )
-
-
-def _required(record: dict[str, Any], name: str) -> str:
-    """Return a string that can be part of a path, of a digest and of a line of text."""
-    value = record.get(name)
-    if type(value) is str and value and value.isascii() and value.isprintable():
-        return value
-    if type(value) is not str or not value:
-        shown = _shown(value) if name in record else "missing"
-        raise _MalformedError(f"`{name}` must be a non-empty string, but is {shown} instead")
-    # Ids are joined by newlines where they are digested; NUL ends a path; a lone surrogate
-    # ("\ud800" is legal JSON) can't be written down.
-    if "\n" in value or "\r" in value or "\0" in value or not _is_encodable(value):
-        raise _MalformedError(f"`{name}` holds a character that can't stand there: {_shown(value)}")
-    return value
-
-
-def _optional(record: dict[str, Any], name: str) -> str:
-    value = record.get(name)
-    return value if type(value) is str and _is_encodable(value) else ""
-
-
-def _is_encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _length(record: dict[str, Any], name: str) -> int:
-    value = record.get(name)
-    if type(value) is not int or not 0 <= value <= _LONGEST:
-        shown = _shown(value) if name in record else "missing"
-        raise _MalformedError(f"`{name}` must be a whole number from 0, but is {shown} instead")
-    return value
-
-
-def _language(record: dict[str, Any], default: str) -> str:
-    for name in ("target_language", "language"):
-        value = _optional(record, name).strip()
-        if value:
-            return sys.intern(value.lower())
-    return default
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, int) else f"{value:.6g}"
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _joiner(base: str) -> Callable[[str], str]:
@@ -271,8 +155,8 @@ def _columns(
     line_numbers: list[int],
     cells: list[Any],
 ) -> Pairs:
-    width = len(_Row._fields)
-    by_name = {name: tuple(cells[at::width]) for at, name in enumerate(_Row._fields)}
+    width = len(Row._fields)
+    by_name = {name: tuple(cells[at::width]) for at, name in enumerate(Row._fields)}
     return Pairs(
         manifests=tuple(argument.path for argument in arguments),
         manifest_numbers=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
