@@ -1,0 +1,1 @@
+"""Turns recordings and their texts into the files that training reads."""

@@ -1,0 +1,129 @@
+"""Makes the codec and the tokenizer of a data set, or finds those made before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sentencepiece
+import torch
+
+from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken_tts.prepare.audio import read_audio
+from unbroken_tts.prepare.codec import Codec, load_codec
+from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames
+from unbroken_tts.prepare.items import Item, nothing_left
+from unbroken_tts.prepare.mel import SAMPLE_RATE
+from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.plan import PreparePlan
+from unbroken_tts.prepare.sources import Fault
+from unbroken_tts.prepare.tokenizers import Extension, extend, processor, train_tokenizer
+from unbroken_tts.prepare.written import write_whole
+from unbroken_tts.progress import Progress, ignore_progress
+
+Stages = Callable[[str], Progress]
+"""Called with the name of a stage; returns what to call during it."""
+
+_FIT_SECONDS = 3_600.0
+
+
+def silent_stages(_stage: str) -> Progress:
+    """Show nothing."""
+    return ignore_progress
+
+
+def codec_of(
+    plan: PreparePlan, output: Path, items: Sequence[Item], stages: Stages, *, is_sealed: bool
+) -> Codec:
+    """Return the codec of a data set.
+
+    Args:
+        plan: Names a saved codec, or none: then `melvq` is fitted and saved in `output/codec`.
+        output: Directory of the data set.
+        items: Recordings to fit on, of up to an hour in all.
+        stages: Draws progress.
+        is_sealed: Whether an earlier call has fitted it.
+
+    Raises:
+        DataInvalid: A saved codec can't be read, or no recording can.
+        SettingsInvalid: It has more codes than the model.
+    """
+    if plan.codec is not None:
+        codec: Codec = load_codec(plan.codec)
+    elif is_sealed:
+        codec = load_codec(output / "codec")
+    else:
+        size = min(SIZE, plan.config.start_mel_token)
+        vectors = _frames_to_fit(items, stages("Listening for the codec"))
+        codec = MelVq.fit(vectors, size=size, progress=stages("Fitting the codec"))
+        codec.save(output / "codec")
+    if codec.size > plan.config.start_mel_token:
+        raise SettingsInvalid(
+            f"The codec has {codec.size} codes, the model's start_mel_token is "
+            f"{plan.config.start_mel_token}.",
+            "Codes from there on mean start and stop, or have no row in the model at all.",
+            "Choose the configuration or the codec that belongs to the other.",
+        )
+    return codec
+
+
+def _frames_to_fit(items: Sequence[Item], progress: Progress) -> list[torch.Tensor]:
+    """Return the frames of up to an hour of recordings, chosen by a digest of their ids."""
+
+    def rank(item: Item) -> str:
+        return hashlib.sha256(item.utterance.id.encode()).hexdigest()
+
+    chosen, seconds = [], 0.0
+    for item in sorted(items, key=rank):
+        if seconds < _FIT_SECONDS:
+            chosen.append(item)
+            seconds += item.seconds
+    frames = []
+    for done, item in enumerate(chosen, start=1):
+        try:
+            wave = read_audio(item.utterance.audio, SAMPLE_RATE)
+        except DataInvalid:
+            continue  # it is told of where its turn comes
+        frames.append(stacked_frames(wave, SAMPLE_RATE))
+        progress(done, len(chosen))
+    if not frames:
+        raise nothing_left([Fault(where=str(items[0].utterance.audio), what="unreadable")])
+    return frames
+
+
+def tokenizer_of(
+    plan: PreparePlan, output: Path, items: Sequence[Item], *, is_sealed: bool
+) -> tuple[sentencepiece.SentencePieceProcessor, Extension | None]:
+    """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
+
+    Args:
+        plan: Names one, or says how to train or extend one.
+        output: Directory of the data set.
+        items: Their texts are trained on.
+        is_sealed: Whether an earlier call has made it.
+
+    Returns:
+        The encoder, and what was proven if it was extended just now.
+
+    Raises:
+        DataInvalid: The existing or base model can't be read.
+        SettingsInvalid: Its size can't be had.
+    """
+    path = output / "tokenizer.model"
+    if is_sealed:
+        return processor(path.read_bytes()), None
+    texts = [item.text for item in sorted(items, key=lambda item: item.utterance.id)]
+    chosen = plan.tokenizer
+    extension = None
+    if chosen.kind == "train":
+        model = train_tokenizer(texts, chosen.size)
+    elif chosen.kind == "extend":
+        old = [normalise(text, chosen.base_language) for text in chosen.base_texts]
+        extension = extend(chosen.read(), texts, chosen.size, script=chosen.script, base_texts=old)
+        model = extension.model
+    else:
+        model = chosen.read()
+    encoder = processor(model)
+    write_whole(path, model)
+    return encoder, extension

@@ -1,0 +1,79 @@
+"""The recordings to work on, and what becomes of those that can't be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unbroken.errors import DataInvalid
+from unbroken_tts.prepare.audio import read_header
+from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.sources import Fault, Utterance
+from unbroken_tts.progress import Progress
+
+_FAULTS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An utterance that can be worked on so far."""
+
+    utterance: Utterance
+    """What the source says."""
+    text: str
+    """Normalised."""
+    seconds: float
+    """Duration, by the head of the file."""
+
+
+def looked_at(
+    utterances: Sequence[Utterance], progress: Progress
+) -> tuple[list[Item], list[Fault]]:
+    """Open the head of every recording and normalise every text.
+
+    Args:
+        utterances: Of the source.
+        progress: Called with (utterances done, utterances in all).
+
+    Returns:
+        What can be worked on so far, and why the rest can't.
+    """
+    items, faults = [], []
+    for done, utterance in enumerate(utterances, start=1):
+        try:
+            header = read_header(utterance.audio)
+        except DataInvalid as error:
+            faults.append(Fault(where=utterance.where, id=utterance.id, what=error.what))
+        else:
+            text = normalise(utterance.text, utterance.language)
+            items.append(Item(utterance=utterance, text=text, seconds=header.seconds))
+        progress(done, len(utterances))
+    return items, faults
+
+
+def stop_at(faults: Sequence[Fault]) -> None:
+    """Tell of all recordings that can't be used, at once.
+
+    Raises:
+        DataInvalid: There are any.
+    """
+    if not faults:
+        return
+    shown = [f"  {fault.where}: {fault.what}" for fault in faults[:_FAULTS_SHOWN]]
+    if len(faults) > _FAULTS_SHOWN:
+        shown.append(f"  and {len(faults) - _FAULTS_SHOWN} more")
+    raise DataInvalid(
+        "\n".join([f"{len(faults)} recordings can't be used:", *shown]),
+        "No manifest was written, so that nothing is left out without your knowing.",
+        "Mend them and repeat the command (what is finished is kept), or pass --on-bad drop.",
+    )
+
+
+def nothing_left(faults: Sequence[Fault]) -> DataInvalid:
+    """Return the error for a source of which nothing remains."""
+    first = f" The first: {faults[0].where}: {faults[0].what}" if faults else ""
+    return DataInvalid(
+        f"None of the {len(faults)} recordings can be used.{first}",
+        "There is nothing to prepare.",
+        "Look at the paths in the list, or name the directory with --audio-dir.",
+    )

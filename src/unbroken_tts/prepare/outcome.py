@@ -1,0 +1,86 @@
+"""Turns what was made into a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from unbroken_tts.prepare.features import Extractor
+from unbroken_tts.prepare.manifests import ManifestCounts
+from unbroken_tts.prepare.plan import PreparePlan
+from unbroken_tts.prepare.records import Record
+from unbroken_tts.prepare.sources import Fault
+from unbroken_tts.prepare.summary import Speaker, Summary, histogram
+from unbroken_tts.prepare.tokenizers import Extension, unknown_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a preparation ended with."""
+
+    every: Sequence[Record]
+    """Of all recordings of the data set, by id."""
+    faults: Sequence[Fault]
+    """Why others were left out."""
+    counts: ManifestCounts
+    """Lines of the manifests."""
+    prepared_now: int
+    """Recordings prepared in this call."""
+    extension: Extension | None
+    """What was proven of the tokenizer, if it was extended in this call."""
+
+
+def summary_of(extractor: Extractor, plan: PreparePlan, made: Outcome) -> Summary:
+    """Count hours, speakers, lengths and unknown tokens."""
+    extension = made.extension
+    every, counts = made.every, made.counts
+    speakers: dict[str, list[Record]] = {}
+    for record in every:
+        speakers.setdefault(record.speaker, []).append(record)
+    codec = extractor.codec
+    return Summary(
+        output=extractor.output,
+        tokenizer=extractor.output / "tokenizer.model",
+        vocabulary=extractor.tokenizer.GetPieceSize(),
+        codec=f"{codec.name}, {codec.size} codes, {codec.codes_per_second:.1f} per second",
+        train_utterances=counts.train_utterances,
+        val_utterances=counts.val_utterances,
+        train_pairs=counts.train_pairs,
+        val_pairs=counts.val_pairs,
+        prepared_now=made.prepared_now,
+        kept=len(every) - made.prepared_now,
+        hours=sum(record.duration for record in every) / 3600,
+        speakers=[
+            Speaker(name=name, utterances=len(own), hours=sum(one.duration for one in own) / 3600)
+            for name, own in sorted(speakers.items())
+        ],
+        histograms=[
+            histogram("Duration in seconds", [one.duration for one in every], whole=False),
+            histogram("Text tokens", [one.text_len for one in every], whole=True),
+            histogram("Codes", [one.code_len for one in every], whole=True),
+        ],
+        unknown=unknown_rate(extractor.tokenizer, [record.text for record in every]),
+        unknown_before=extension.before if extension else None,
+        base_texts_compared=extension.base_texts_compared if extension else 0,
+        dropped=list(made.faults),
+        notes=_notes(plan, counts, speakers),
+    )
+
+
+def _notes(
+    plan: PreparePlan, counts: ManifestCounts, speakers: Mapping[str, Sequence[Record]]
+) -> list[str]:
+    notes = []
+    if not counts.val_pairs:
+        notes.append(
+            f"There is no validation pair: with --val-ratio {plan.val_ratio:g}, "
+            f"{counts.val_utterances} utterances were held back, and a pair needs two of one "
+            "speaker. Raise --val-ratio (the same command goes on from here; no feature is redone)."
+        )
+    lonely = sorted(name for name, own in speakers.items() if len(own) == 1)
+    if lonely:
+        notes.append(
+            f"{len(lonely)} speakers have one recording only and give no pair: "
+            + ", ".join(lonely[:10])
+        )
+    return notes

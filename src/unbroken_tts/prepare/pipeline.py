@@ -1,0 +1,119 @@
+"""Prepares a data set: recordings and texts in, manifests and feature files out.
+
+1. Read the list; look at the head of every recording; normalise every text.
+2. Claim the output directory, or find it bound to the same choices.
+3. Fit the codec, train or extend the tokenizer; from then on both stay as they are.
+4. See that the disk has room for what is still to be made.
+5. For each recording that is not finished: features, then a line in `records.jsonl`.
+6. Tell of all recordings that can't be used, at once; stop, or leave them out.
+7. Write the manifests from the records.
+
+Killed at any moment and called again it goes on where it stopped, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unbroken.errors import DataInvalid
+from unbroken_tts.prepare.conditioning import Conditioner, MelStat
+from unbroken_tts.prepare.features import Extractor
+from unbroken_tts.prepare.fitting import Stages, codec_of, silent_stages, tokenizer_of
+from unbroken_tts.prepare.items import Item, looked_at, nothing_left, stop_at
+from unbroken_tts.prepare.manifests import write_manifests
+from unbroken_tts.prepare.outcome import Outcome, summary_of
+from unbroken_tts.prepare.plan import PreparePlan, bind_output, binding, seal_output
+from unbroken_tts.prepare.records import Records
+from unbroken_tts.prepare.remainder import check_room, unfinished
+from unbroken_tts.prepare.sources import Fault, read_source
+from unbroken_tts.prepare.summary import Summary
+from unbroken_tts.prepare.written import write_json_lines
+from unbroken_tts.progress import Progress
+
+
+def prepare(
+    source: Path,
+    output: Path,
+    plan: PreparePlan,
+    *,
+    conditioner: Conditioner | None = None,
+    stages: Stages = silent_stages,
+) -> Summary:
+    """Prepare a data set, or finish or extend one that was begun.
+
+    Args:
+        source: A `metadata.csv`, a `.jsonl`, or the directory that holds one.
+        output: A new directory, or one that an earlier call with the same choices made; recordings
+            that the list does not name any more are kept.
+        plan: All choices.
+        conditioner: Sound to conditioning; None takes `MelStat`.
+        stages: Draws progress.
+
+    Returns:
+        What was made.
+
+    Raises:
+        DataInvalid: Inputs are missing or unusable; all of them are named at once.
+        SettingsInvalid: Choices contradict one another or the output, or the disk is full.
+    """
+    listed = read_source(source, language=plan.language, audio_dir=plan.audio_dir)
+    conditioner = conditioner or MelStat(plan.config.condition_num_latent, plan.config.model_dim)
+    plan = replace(plan, extra={**plan.extra, "conditioner": conditioner.fingerprint})
+    wanted = binding(plan)
+    items, faults = looked_at(listed.utterances, stages("Looking at recordings"))
+    faults = listed.faults + faults
+    if plan.on_bad == "stop":
+        stop_at(faults)
+    if not items:
+        raise nothing_left(faults)
+    is_sealed = bind_output(output, wanted, source)
+    codec = codec_of(plan, output, items, stages, is_sealed=is_sealed)
+    tokenizer, extension = tokenizer_of(plan, output, items, is_sealed=is_sealed)
+    seal_output(output, wanted)
+    extractor = Extractor(
+        output=output,
+        codec=codec,
+        conditioner=conditioner,
+        tokenizer=tokenizer,
+        config=plan.config,
+    )
+    with Records(output / "records.jsonl").opened() as records:
+        todo, taken = unfinished(items, records, output)
+        check_room(output, todo, plan, codec)
+        prepared_now, bad = _work(extractor, records, todo, stages("Preparing recordings"))
+        faults += taken + bad
+        if plan.on_bad == "stop":
+            stop_at(faults)
+        left_out = {fault.id for fault in faults}
+        every = [records.by_id[name] for name in sorted(records.by_id.keys() - left_out)]
+    if not every:
+        raise nothing_left(faults)
+    counts = write_manifests(output, every, plan.val_ratio, plan.pairs_per_target)
+    dropped = [{"where": fault.where, "what": fault.what} for fault in faults]
+    write_json_lines(output / "dropped.jsonl", dropped)
+    made = Outcome(
+        every=every,
+        faults=faults,
+        counts=counts,
+        prepared_now=prepared_now,
+        extension=extension,
+    )
+    return summary_of(extractor, plan, made)
+
+
+def _work(
+    extractor: Extractor, records: Records, todo: Sequence[Item], progress: Progress
+) -> tuple[int, list[Fault]]:
+    extractor.make_directories()
+    prepared, faults = 0, []
+    for done, item in enumerate(todo, start=1):
+        utterance = item.utterance
+        try:
+            records.add(extractor.extract(utterance, item.text))
+            prepared += 1
+        except DataInvalid as error:
+            faults.append(Fault(where=utterance.where, id=utterance.id, what=error.what))
+        progress(done, len(todo))
+    return prepared, faults

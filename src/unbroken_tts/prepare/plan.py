@@ -1,0 +1,200 @@
+"""What a preparation was asked to do, and what an output directory is bound to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.prepare import normalisation
+from unbroken_tts.prepare.codec.registry import describe
+from unbroken_tts.prepare.written import write_whole
+
+_FORMAT = 1
+DESCRIPTION = "prepare.json"
+"""The file that says what an output directory is bound to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerPlan:
+    """Where the tokenizer comes from."""
+
+    kind: Literal["existing", "train", "extend"]
+    """Use one as it is, train one on the texts, or extend one with the pieces of a new script."""
+    path: Path | None = None
+    """The existing or base model."""
+    size: int = 0
+    """Pieces to train, or in all after extending."""
+    script: str = "Ethiopic"
+    """First word of the Unicode names of the new script's letters, when extending."""
+    base_texts: tuple[str, ...] = ()
+    """Old-language texts, not normalised, whose encodings are proven unchanged when extending."""
+    base_language: str = "en"
+    """Their language."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what an output directory is bound to: the file by content.
+
+        Raises:
+            DataInvalid: The model file can't be read.
+        """
+        digest = hashlib.sha256(self.read()).hexdigest() if self.path else None
+        return {"kind": self.kind, "file": digest, "size": self.size}
+
+    def read(self) -> bytes:
+        """Return the existing or base model.
+
+        Raises:
+            DataInvalid: The file can't be read.
+        """
+        assert self.path is not None
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataInvalid(
+                f"The tokenizer {self.path} can't be read ({error.strerror}).",
+                "Texts can't be turned into ids without it.",
+                "Name a `.model` file written by SentencePiece.",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparePlan:
+    """All choices of a preparation."""
+
+    tokenizer: TokenizerPlan
+    """Where the tokenizer comes from."""
+    config: GptConfig
+    """The model that the data is for: widths and limits."""
+    language: str = "am"
+    """Tag of recordings that name none."""
+    audio_dir: Path | None = None
+    """Where recordings lie, if not where the list says."""
+    codec: Path | None = None
+    """Directory of a saved codec; None fits the embedded `melvq` on the recordings."""
+    val_ratio: float = 0.01
+    """Share of utterances held back, 0 to 1."""
+    pairs_per_target: int = 2
+    """Prompts for each target."""
+    on_bad: Literal["stop", "drop"] = "stop"
+    """Whether recordings that can't be used stop the preparation or are left out and listed."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further facts that the output is bound to, such as the conditioner's fingerprint."""
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense.
+
+        Raises:
+            SettingsInvalid: A number is outside its range.
+        """
+        if not 0 <= self.val_ratio < 1:
+            raise SettingsInvalid(
+                f"The validation ratio is {self.val_ratio}.",
+                "It is the share of utterances held back, so it lies between 0 and 1.",
+                "Pass --val-ratio with a value such as 0.01.",
+            )
+        if self.pairs_per_target < 1:
+            raise SettingsInvalid(
+                f"The pairs for each target are {self.pairs_per_target}.",
+                "A target without a prompt can't be trained on.",
+                "Pass --pairs-per-target with 1 or more.",
+            )
+
+
+def binding(plan: PreparePlan) -> dict[str, Any]:
+    """Return the choices that every feature file of an output directory shares."""
+    return {
+        "format": _FORMAT,
+        "normalisation": normalisation.SCHEME,
+        "tokenizer": plan.tokenizer.identity(),
+        "codec": describe(plan.codec) if plan.codec else None,
+        "model_dim": plan.config.model_dim,
+        "condition_num_latent": plan.config.condition_num_latent,
+        "max_text_tokens": plan.config.max_text_tokens,
+        "max_mel_tokens": plan.config.max_mel_tokens,
+        "start_mel_token": plan.config.start_mel_token,
+        **plan.extra,
+    }
+
+
+def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {known.get(name)!r}, now {wanted.get(name)!r}"
+        for name in sorted({*known, *wanted} - {"complete"})
+        if known.get(name) != wanted.get(name)
+    ]
+
+
+def _is_free(output: Path, source: Path) -> bool:
+    """Whether nothing lies there, except perhaps a directory with the recordings themselves."""
+    if not output.exists():
+        return True
+    if not output.is_dir():
+        return False
+    return all(
+        entry.is_dir() and source.resolve().is_relative_to(entry.resolve())
+        for entry in output.iterdir()
+    )
+
+
+def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> bool:
+    """Claim a new directory, or check that an earlier one was bound to the same choices.
+
+    Args:
+        output: Directory of the data set.
+        wanted: What `binding` returned.
+        source: Where the recordings are listed; its directory may lie within `output`.
+
+    Returns:
+        Whether codec and tokenizer of an earlier call are complete there.
+
+    Raises:
+        SettingsInvalid: The directory holds something else, or data of other choices.
+        DataInvalid: Its description is damaged.
+    """
+    path = output / DESCRIPTION
+    if not path.exists():
+        if not _is_free(output, source):
+            raise SettingsInvalid(
+                f"The output {output} exists, and it is not a directory of prepared data.",
+                "Nothing that was not made here is overwritten.",
+                "Name a new directory with --output.",
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        _write(path, wanted, complete=False)
+        return False
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        is_complete = bool(known["complete"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataInvalid(
+            f"The description {path} is damaged ({error}).",
+            "It says with which tokenizer, codec and sizes the data beside it was made.",
+            "Prepare into a new directory with --output.",
+        ) from error
+    if not is_complete:
+        _write(path, wanted, complete=False)  # nothing was made with the former choices yet
+        return False
+    different = _differences(known, wanted)
+    if different:
+        raise SettingsInvalid(
+            f"The output {output} was prepared with other choices: {'; '.join(different)}.",
+            "All features of a data set must be of one tokenizer, one codec and one model size.",
+            "Repeat the former choices, or name another directory with --output.",
+        )
+    return True
+
+
+def seal_output(output: Path, wanted: Mapping[str, Any]) -> None:
+    """Note that codec and tokenizer are complete and stay as they are."""
+    _write(output / DESCRIPTION, wanted, complete=True)
+
+
+def _write(path: Path, wanted: Mapping[str, Any], *, complete: bool) -> None:
+    text = json.dumps({**wanted, "complete": complete}, indent=2) + "\n"
+    write_whole(path, text.encode())

@@ -1,0 +1,116 @@
+"""What has been prepared already: one line for each finished recording.
+
+A line is written after the last feature file of its recording, so a killed run has either all of a
+recording's files and its line, or no line and does that one recording again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unbroken.errors import DataInvalid
+from unbroken_tts.prepare.written import append_line, disk_full_is_told
+
+KINDS = ("codes", "condition", "emo_vec", "text_ids")
+"""The feature directories; a recording's file is `<kind>/<id>.npy`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A finished recording."""
+
+    id: str
+    """The utterance."""
+    audio_path: str
+    """The recording, relative to the output directory where that is possible, with `/`."""
+    audio_size: int
+    """Bytes of the recording."""
+    audio_mtime_ns: int
+    """When it was last changed, in nanoseconds."""
+    audio_digest: str
+    """BLAKE2b-128 of its bytes, hexadecimal."""
+    text: str
+    """Normalised."""
+    speaker: str
+    """Name of the speaker."""
+    language: str
+    """Language tag."""
+    duration: float
+    """Seconds, of the whole recording."""
+    text_len: int
+    """Text ids T."""
+    code_len: int
+    """Codes M."""
+    unknown: int
+    """Text ids that are `<unk>`."""
+    condition_len: int
+    """Conditioning rows C."""
+    sizes: list[int]
+    """Bytes of the feature files, in the order of `KINDS`."""
+
+
+def audio_digest(path: Path) -> str:
+    """Return BLAKE2b-128 over a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    return digest.hexdigest()
+
+
+class Records:
+    """The file of finished recordings, the newest line of an id being the valid one.
+
+    Args:
+        path: `records.jsonl` in the output directory; need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.by_id: dict[str, Record] = {}
+        self._descriptor = -1
+
+    @contextmanager
+    def opened(self) -> Iterator[Records]:
+        """Read what is there, cut off a torn last line, and keep the file open for appending.
+
+        Raises:
+            DataInvalid: A whole line is damaged.
+        """
+        content = self._path.read_bytes() if self._path.exists() else b""
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            record = self._parsed(number, line)
+            self.by_id[record.id] = record
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._descriptor = os.open(self._path, flags, 0o644)
+        try:
+            if whole < len(content):
+                os.ftruncate(self._descriptor, whole)
+            yield self
+        finally:
+            os.close(self._descriptor)
+
+    def _parsed(self, number: int, line: bytes) -> Record:
+        try:
+            return Record(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise DataInvalid(
+                f"Line {number} of {self._path} is damaged ({error}).",
+                "It says which recordings are finished.",
+                "Delete that line: its recording is then prepared again.",
+            ) from error
+
+    def add(self, record: Record) -> None:
+        """Note a recording as finished.
+
+        Raises:
+            SettingsInvalid: The disk is full.
+        """
+        with disk_full_is_told(self._path.parent):
+            append_line(self._descriptor, asdict(record))
+        self.by_id[record.id] = record

@@ -1,0 +1,100 @@
+"""What is finished already, and whether the disk has room for the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from unbroken.errors import SettingsInvalid
+from unbroken_tts.prepare.codec import Codec
+from unbroken_tts.prepare.features import feature_path, recording_path
+from unbroken_tts.prepare.items import Item
+from unbroken_tts.prepare.plan import PreparePlan
+from unbroken_tts.prepare.records import KINDS, Record, Records, audio_digest
+from unbroken_tts.prepare.sources import Fault
+
+_BLOCK = 4_096
+_MANIFEST_BYTES = 1_500
+_ROOM_TO_BREATHE = 16 * 1024 * 1024
+
+
+def _is_finished(record: Record | None, item: Item, output: Path) -> bool:
+    """Whether a record is of this text and recording, and its files are there."""
+    if record is None:
+        return False
+    utterance = item.utterance
+    asked = (item.text, utterance.speaker, utterance.language)
+    if asked != (record.text, record.speaker, record.language):
+        return False
+    stat = utterance.audio.stat()
+    path = recording_path(utterance.audio, output)
+    looks_equal = (path, stat.st_size, stat.st_mtime_ns) == (
+        record.audio_path,
+        record.audio_size,
+        record.audio_mtime_ns,
+    )
+    if not looks_equal and audio_digest(utterance.audio) != record.audio_digest:
+        return False
+    paths = [output / feature_path(kind, record.id) for kind in KINDS]
+    return all(
+        path.is_file() and path.stat().st_size == size
+        for path, size in zip(paths, record.sizes, strict=True)
+    )
+
+
+def _other_recording(record: Record | None, item: Item, output: Path) -> Fault | None:
+    """Tell of an id that already belongs to another recording, as when two corpora are joined."""
+    if record is None or record.audio_path == recording_path(item.utterance.audio, output):
+        return None
+    if audio_digest(item.utterance.audio) == record.audio_digest:
+        return None
+    return Fault(
+        where=item.utterance.where,
+        what=f"the id {record.id!r} already belongs to the recording {record.audio_path}",
+    )
+
+
+def unfinished(
+    items: Sequence[Item], records: Records, output: Path
+) -> tuple[list[Item], list[Fault]]:
+    """Return what is still to be made, and ids that already belong to other recordings."""
+    todo, faults = [], []
+    for item in items:
+        record = records.by_id.get(item.utterance.id)
+        fault = _other_recording(record, item, output)
+        if fault:
+            faults.append(fault)
+        elif not _is_finished(record, item, output):
+            todo.append(item)
+    return todo, faults
+
+
+def check_room(output: Path, todo: Sequence[Item], plan: PreparePlan, codec: Codec) -> None:
+    """See that the disk can take the features of `todo`.
+
+    Raises:
+        SettingsInvalid: It can't.
+    """
+
+    def on_disk(size: float) -> float:
+        return (size + 128) // _BLOCK * _BLOCK + _BLOCK
+
+    width = plan.config.model_dim * 4
+    each = on_disk(plan.config.condition_num_latent * width) + on_disk(width)
+    manifests = _MANIFEST_BYTES * (2 + plan.pairs_per_target)
+    needed = sum(
+        each
+        + on_disk(item.seconds * codec.codes_per_second * 4)
+        + on_disk(len(item.text) * 4)
+        + manifests
+        for item in todo
+    )
+    free = shutil.disk_usage(output).free
+    if todo and needed + _ROOM_TO_BREATHE > free:
+        raise SettingsInvalid(
+            f"{len(todo)} recordings need about {needed / 1e9:.2f} GB of features in {output}, "
+            f"and the disk has {free / 1e9:.2f} GB free.",
+            "The preparation would stop in the middle.",
+            "Free some space, or name a directory on another disk with --output.",
+        )

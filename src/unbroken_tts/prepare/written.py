@@ -1,0 +1,70 @@
+"""Writes files whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unbroken.errors import SettingsInvalid
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def disk_full_is_told(directory: Path) -> Iterator[None]:
+    """Turn the system's "no space left" into a message of ours.
+
+    Raises:
+        SettingsInvalid: The disk filled up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise SettingsInvalid(
+            f"The disk of {directory} is full.",
+            "The features could not be written; what is finished is kept.",
+            "Free some space and repeat the same command: it goes on where it stopped.",
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, never a part."""
+    partial = path.with_name(path.name + _PARTIAL)
+    with disk_full_is_told(path.parent):
+        partial.write_bytes(content)
+        partial.replace(path)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> int:
+    """Write a `.npy` file, whole or not at all; return its size in bytes."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    content = buffer.getvalue()
+    write_whole(path, content)
+    return len(content)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """Return an object as one line of JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines, whole or not at all."""
+    write_whole(path, b"".join(json_line(row) for row in rows))
+
+
+def append_line(descriptor: int, value: Mapping[str, Any]) -> None:
+    """Append one line in a single write, so that a killed process leaves whole lines."""
+    os.write(descriptor, json_line(value))
