@@ -36,8 +36,10 @@ def map_leaves(value: Any, change: Callable[[str, Any], Any], path: str = "") ->
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk over dicts, lists and tuples in order and yield `(path, leaf)`."""
-    if isinstance(value, Mapping):
+    """Walk over dicts, lists and tuples in order and yield `(path, leaf)`; an empty one is a leaf."""
+    if isinstance(value, Mapping | list | tuple) and not value:
+        yield path, value
+    elif isinstance(value, Mapping):
         for key, each in value.items():
             yield from leaves(each, join(path, key))
     elif isinstance(value, list | tuple):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -17,15 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, Layout, checkpoint_name
-from unbroken.checkpoint.manifest import FORMAT, FileEntry, LeafEntry, Manifest
-from unbroken.checkpoint.tensor_file import dtype_name, write_tensors
-from unbroken.errors import SaveFailed
+from unbroken.checkpoint.manifest import (
+    FORMAT,
+    FileEntry,
+    LeafEntry,
+    Manifest,
+    read_manifest,
+)
+from unbroken.checkpoint.tensor_file import write_tensors
+from unbroken.errors import CheckpointCorrupt, SaveFailed
 from unbroken.state.codec import encode
-from unbroken.state.digest import tensor_digest
+from unbroken.state.digest import file_digest, tensor_digest
+from unbroken.state.dtypes import dtype_name
 from unbroken.state.position import Position
 
 
@@ -62,17 +69,50 @@ def commit(layout: Layout, snapshot: Snapshot) -> Path:
         manifest = _write_files(aside, snapshot)
         disk.write_new_file(aside / MANIFEST, [manifest.to_bytes()])
         disk.sync_directory(aside)
-        if target.exists():
-            set_aside(layout, target)
+        replaced = _make_way(layout, target, snapshot.run_id)
         disk.rename(aside, target)
         disk.replace_file(layout.latest, f"{target.name}\n".encode())
+        disk.remove_tree(replaced)
     except OSError as error:
+        _forget(aside)
         raise SaveFailed(
             f"Checkpoint {target} could not be written: {error}.",
             "The work since the last checkpoint is at risk; the last one is untouched.",
             "Free space on the disk, or check its permissions.",
         ) from error
     return target
+
+
+def replaced_name(name: str) -> str:
+    """Return the hidden name of a checkpoint while the same position is saved once more."""
+    return f".{name}.replaced"
+
+
+def _make_way(layout: Layout, target: Path, run_id: str) -> Path:
+    """Clear the name of a checkpoint; return what may be deleted once the new one stands there.
+
+    A death before the new one has the name leaves the old one hidden: `Store` finds it and gives it
+    its name back.
+    """
+    replaced = layout.checkpoints / replaced_name(target.name)
+    if not target.exists():
+        return replaced
+    try:
+        ours = read_manifest(target).run_id == run_id
+    except CheckpointCorrupt:
+        ours = False
+    if ours:
+        disk.remove_tree(replaced)
+        disk.rename(target, replaced)
+    else:
+        set_aside(layout, target)
+    return replaced
+
+
+def _forget(aside: Path) -> None:
+    """Give the space of a failed save back, if the disk lets us; the next start sweeps otherwise."""
+    with contextlib.suppress(OSError):
+        disk.remove_tree(aside)
 
 
 def set_aside(layout: Layout, checkpoint: Path) -> Path:
@@ -127,12 +167,3 @@ def _leaf(path: str, tensor: torch.Tensor, file: str) -> LeafEntry:
 
 def _file(path: Path) -> FileEntry:
     return FileEntry(size=path.stat().st_size, digest=file_digest(path))
-
-
-def file_digest(path: Path) -> str:
-    """Return the XXH3-128 of a file's bytes, read in blocks."""
-    whole = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            whole.update(block)
-    return whole.hexdigest()

@@ -76,17 +76,20 @@ def read_manifest(checkpoint: Path) -> Manifest:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise _unusable(checkpoint, "its manifest is absurdly large")
-        raw = json.loads(path.read_bytes())
-        found: Any = raw["manifest"]
+        raw = path.read_bytes()
+        content = json.loads(raw)
+        found: Any = content["manifest"]
         body = json.dumps(found, indent=1, sort_keys=True).encode()
-        if raw["digest"] != xxhash.xxh3_128_hexdigest(body):
+        if content["digest"] != xxhash.xxh3_128_hexdigest(body):
             raise _unusable(checkpoint, "its manifest does not match its own digest")
         if isinstance(found, dict) and found.get("format") != FORMAT:
             raise _unusable(checkpoint, f"its format is {found.get('format')!r}, not {FORMAT}")
         manifest = Manifest.model_validate(found)
+        if manifest.to_bytes() != raw:
+            raise _unusable(checkpoint, "its manifest is not in the form it was written in")
     except FileNotFoundError as error:
         raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error
-    except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise _unusable(
             checkpoint, f"its manifest can't be read ({type(error).__name__})"
         ) from error

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from unbroken.checkpoint.commit import file_digest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
 from unbroken.checkpoint.manifest import Manifest, read_manifest
 from unbroken.checkpoint.tensor_file import read_tensors
 from unbroken.errors import CheckpointCorrupt
 from unbroken.state.codec import decode
-from unbroken.state.digest import tensor_digest
+from unbroken.state.digest import file_digest, tensor_digest
+from unbroken.state.dtypes import dtype_name
 from unbroken.state.position import Position
 
 
@@ -33,7 +33,9 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: The manifest is missing or damaged.
         """
-        return cls(path, read_manifest(path))
+        found = cls(path, read_manifest(path))
+        _ = found.position
+        return found
 
     @property
     def position(self) -> Position:
@@ -46,14 +48,8 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: A file is missing, a link, of another size, or has other bytes.
         """
-        for name, entry in self.manifest.files.items():
-            path = self.path / name
-            if path.is_symlink() or not path.is_file():
-                raise self._corrupt(f"{name} is missing")
-            if path.stat().st_size != entry.size:
-                raise self._corrupt(f"{name} has {path.stat().st_size} bytes, not {entry.size}")
-            if file_digest(path) != entry.digest:
-                raise self._corrupt(f"the bytes of {name} are not the ones that were saved")
+        for name in self.manifest.files:
+            self._verified(name)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of the run at the save."""
@@ -76,8 +72,10 @@ class Checkpoint:
         return decode(self._parts()[name], self._tensors(name))
 
     def _parts(self) -> dict[str, Any]:
-        state = json.loads(self._bytes(STATE))
-        if state.get("position") != self.manifest.position:
+        state = self._json(STATE)
+        if not isinstance(state, dict) or set(state) != {"position", "parts"}:
+            raise self._corrupt(f"{STATE} does not hold a position and parts")
+        if state["position"] != self.manifest.position:
             raise self._corrupt(f"{STATE} and the manifest speak of different positions")
         parts: dict[str, Any] = state["parts"]
         return parts
@@ -86,22 +84,43 @@ class Checkpoint:
         name = f"{part}.safetensors"
         if name not in self.manifest.files:
             return {}
-        tensors = read_tensors(self.path / name)
+        try:
+            tensors = read_tensors(self.path / name)
+        except OSError as error:
+            raise self._corrupt(f"{name} can't be read: {error}") from error
         expected = {leaf for leaf, each in self.manifest.leaves.items() if each.file == name}
         if expected != set(tensors):
             raise self._corrupt(f"{name} holds other leaves than the manifest says")
         for leaf, tensor in tensors.items():
-            if tensor_digest(tensor) != self.manifest.leaves[leaf].digest:
+            entry = self.manifest.leaves[leaf]
+            form = (dtype_name(tensor, leaf), list(tensor.shape), tensor_digest(tensor))
+            if form != (entry.dtype, entry.shape, entry.digest):
                 raise self._corrupt(f"{leaf} is not the tensor that was saved")
         return tensors
 
-    def _bytes(self, name: str) -> bytes:
-        if name not in self.manifest.files:
+    def _verified(self, name: str) -> Path:
+        path, entry = self.path / name, self.manifest.files.get(name)
+        if entry is None:
             raise self._corrupt(f"{name} is not part of it")
-        return (self.path / name).read_bytes()
+        try:
+            if path.is_symlink() or not path.is_file():
+                raise self._corrupt(f"{name} is missing")
+            if path.stat().st_size != entry.size:
+                raise self._corrupt(f"{name} has {path.stat().st_size} bytes, not {entry.size}")
+            if file_digest(path) != entry.digest:
+                raise self._corrupt(f"the bytes of {name} are not the ones that were saved")
+        except OSError as error:
+            raise self._corrupt(f"{name} can't be read: {error}") from error
+        return path
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads(self._verified(name).read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._corrupt(f"{name} can't be read: {error}") from error
 
     def _document(self, name: str) -> dict[str, Any]:
-        found = decode(json.loads(self._bytes(name)), {})
+        found = decode(self._json(name), {})
         if not isinstance(found, dict):
             raise self._corrupt(f"{name} is not an object")
         return found

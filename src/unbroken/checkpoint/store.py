@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import Snapshot, commit, set_aside
+from unbroken.checkpoint.commit import Snapshot, commit, replaced_name, set_aside
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import Kept, deletions
 from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint
 from unbroken.state.position import Position
+
+LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
+"""Names of directories that an interrupted save or deletion leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +42,27 @@ class Store:
     def listed(self) -> tuple[list[Checkpoint], list[str]]:
         """Return this run's checkpoints, oldest first, and what could not be read as one."""
         found, notes = [], []
-        if self.layout.checkpoints.is_dir():
-            for path in sorted(self.layout.checkpoints.iterdir()):
-                if not CHECKPOINT_NAME.fullmatch(path.name) or not path.is_dir():
-                    continue
-                try:
-                    checkpoint = Checkpoint.at(path)
-                except CheckpointCorrupt as error:
-                    notes.append(error.what)
-                    continue
-                if checkpoint.manifest.run_id == self.run_id:
-                    found.append(checkpoint)
+        for path in self._directories():
+            try:
+                checkpoint = Checkpoint.at(path)
+            except CheckpointCorrupt as error:
+                notes.append(error.what)
+                continue
+            if checkpoint.manifest.run_id == self.run_id:
+                found.append(checkpoint)
         return sorted(found, key=_age), notes
+
+    def _directories(self) -> list[Path]:
+        """Return what is called a checkpoint, and what was about to be replaced by a new one."""
+        if not self.layout.checkpoints.is_dir():
+            return []
+        paths = {each.name: each for each in self.layout.checkpoints.iterdir() if each.is_dir()}
+        found = []
+        for name in sorted(paths):
+            replaced = _replaced(name)
+            if CHECKPOINT_NAME.fullmatch(name) or (replaced and replaced not in paths):
+                found.append(paths[name])
+        return found
 
     def newest_whole(self) -> Found:
         """Verify from the newest on and return the first that is whole.
@@ -76,17 +90,24 @@ class Store:
         """Commit a snapshot."""
         return commit(self.layout, snapshot)
 
-    def clean(self, *, keep_last: int, keep_best: int, metric: str) -> list[str]:
+    def clean(self, *, keep_last: int, metric: str | None) -> list[str]:
         """Delete what retention allows, after something newer was committed; return the names."""
         listed, _ = self.listed()
-        kept = [Kept(each.path.name, each.manifest.metrics.get(metric)) for each in listed]
-        names = deletions(kept, keep_last=keep_last, keep_best=keep_best)
+        kept = [
+            Kept(each.path.name, each.manifest.metrics.get(metric) if metric else None)
+            for each in listed
+        ]
+        names = deletions(kept, keep_last=keep_last, keep_best=1)
+        deleted = []
         for name in names:
             # Renamed first: a half-deleted directory must not look like a damaged checkpoint.
             doomed = self.layout.checkpoints / f".{name}.deleted"
-            disk.rename(self.layout.checkpoints / name, doomed)
-            disk.remove_tree(doomed)
-        return names
+            with contextlib.suppress(OSError):  # still there at the next save, and tried again
+                disk.remove_tree(doomed)
+                disk.rename(self.layout.checkpoints / name, doomed)
+                deleted.append(name)
+                disk.remove_tree(doomed)
+        return deleted
 
     def give_up_after(self, position: Position) -> list[Path]:
         """Set aside the checkpoints that are newer than a position that was asked for."""
@@ -95,14 +116,20 @@ class Store:
         return [set_aside(self.layout, each.path) for each in newer]
 
     def sweep(self) -> None:
-        """Delete what an interrupted save or deletion of ours left behind."""
+        """Mend and delete what an interrupted save or deletion of ours left behind."""
         if not self.layout.checkpoints.is_dir():
             return
-        for path in self.layout.checkpoints.iterdir():
-            name, _, kind = path.name.rpartition(".")
-            inner = name.lstrip(".").split(".")[0]
-            if kind in ("tmp", "deleted") and CHECKPOINT_NAME.fullmatch(inner):
+        for path in list(self.layout.checkpoints.iterdir()):
+            shown = _replaced(path.name)
+            if shown is not None and not (self.layout.checkpoints / shown).exists():
+                disk.rename(path, self.layout.checkpoints / shown)
+            elif shown is not None or LEFT_BEHIND.fullmatch(path.name):
                 disk.remove_tree(path)
+
+
+def _replaced(name: str) -> str | None:
+    shown = name.removeprefix(".").removesuffix(".replaced")
+    return shown if CHECKPOINT_NAME.fullmatch(shown) and name == replaced_name(shown) else None
 
 
 def _place(position: Position) -> tuple[int, int]:

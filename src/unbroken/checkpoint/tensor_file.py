@@ -20,44 +20,10 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.errors import CheckpointCorrupt, NotEncodable
 from unbroken.state.digest import host_bytes
+from unbroken.state.dtypes import DTYPES, dtype_name
 
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors library's own limit; a longer header is hostile or damaged."""
-
-DTYPES: dict[str, torch.dtype] = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "U16": torch.uint16,
-    "I32": torch.int32,
-    "U32": torch.uint32,
-    "I64": torch.int64,
-    "U64": torch.uint64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "C64": torch.complex64,
-}
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-
-
-def dtype_name(tensor: torch.Tensor, path: str) -> str:
-    """Return the format's name of a tensor's dtype.
-
-    Raises:
-        NotEncodable: The format has no name for it.
-    """
-    if tensor.dtype not in _NAMES:
-        raise NotEncodable(
-            f"{path} has dtype {tensor.dtype}.",
-            "The safetensors format has no name for it, so it could not be read back.",
-            "Keep this state in another dtype.",
-        )
-    return _NAMES[tensor.dtype]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -115,14 +81,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             raw = torch.empty(end - begin, dtype=torch.uint8)
             if end > begin and file.readinto(raw.numpy().data) != end - begin:
                 raise _damaged(path, f"it ends inside {name}")
-            tensors[name] = raw.view(dtype).reshape(shape) if numel else _empty(dtype, shape)
+            try:
+                tensors[name] = (raw.view(dtype) if numel else raw.to(dtype)).reshape(shape)
+            except (RuntimeError, TypeError) as error:  # more or larger dimensions than torch knows
+                raise _damaged(path, f"{name} claims the shape {shape[:8]}") from error
         if start + expected != size:
             raise _damaged(path, f"it has {size} bytes, its header speaks of {start + expected}")
     return tensors
-
-
-def _empty(dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype)
 
 
 def _header(path: Path, first: bytes, size: int, read: Any) -> tuple[dict[str, Any], int]:

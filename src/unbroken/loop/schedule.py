@@ -62,17 +62,24 @@ class Schedule:
             "specification": dict(self.specification),
         }
 
+    def differences(self, saved: Mapping[str, Any]) -> list[str]:
+        """Say which numbers a saved schedule was made of that this one isn't."""
+        return [
+            f"{name} is {mine}, was {saved[name]}"
+            for name, mine in self.state_dict().items()
+            if name != "updates" and mine != saved[name]
+        ]
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the counter in and set the rates.
 
         Raises:
             StateMismatch: The saved schedule was made of other numbers.
         """
-        mine = (self.base_rates, self.specification)
-        theirs = (state["base_rates"], state["specification"])
-        if mine != theirs:
+        found = self.differences(state)
+        if found:
             raise StateMismatch(
-                f"The schedule is {mine}, the checkpoint's is {theirs}.",
+                f"The schedule is not the checkpoint's: {', '.join(found)}.",
                 "The learning rate would leave its curve at the first step.",
                 "Use the settings of the run, or start a new one from its weights.",
             )

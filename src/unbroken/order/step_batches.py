@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,19 @@ class StepBatches:
     def steps_per_epoch(self) -> int:
         """Step batches in an epoch, the last, smaller one included."""
         return -(-len(self.ids) // self.effective_batch)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the order derives from; lengths count, since samples are sorted by them."""
+        lengths = self.lengths
+        return {
+            "samples": len(self.ids),
+            "ids": sample_digest(self.ids),
+            "lengths": None
+            if lengths is None
+            else hashlib.blake2b(lengths.astype("<i8").tobytes(), digest_size=16).hexdigest(),
+            "effective_batch": self.effective_batch,
+            "seed": self.seed,
+        }
 
     def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
         """Return the step batches of epoch `number` (from 0) as arrays of sample numbers."""

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from unbroken.errors import StateMismatch
-
 
 class PartialSums:
     """Sums over the micro-batches of the current step, on the device until the step ends."""
@@ -21,7 +19,11 @@ class PartialSums:
 
     def add(self, name: str, value: torch.Tensor | float) -> None:
         """Add one micro-batch's contribution."""
-        each = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
+        each = (
+            value.detach()
+            if isinstance(value, torch.Tensor)
+            else torch.tensor(value, dtype=torch.float64)
+        )
         self.values[name] = self.values[name] + each if name in self.values else each.clone()
 
     def clear(self) -> None:
@@ -42,23 +44,22 @@ def gradients(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: each.grad for name, each in parameters.items() if each.grad is not None}
 
 
+def gradient_differences(
+    parameters: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Say which partial gradients belong to no parameter or have another shape."""
+    return [
+        f"gradients.{name}: shape {tuple(each.shape)}, "
+        + (f"parameter {tuple(parameters[name].shape)}" if name in parameters else "no parameter")
+        for name, each in saved.items()
+        if name not in parameters or parameters[name].shape != each.shape
+    ]
+
+
 def put_gradients(
     parameters: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]
 ) -> None:
-    """Give the parameters their partial gradients back; those not saved have none.
-
-    Raises:
-        StateMismatch: A gradient belongs to no parameter, or has another shape.
-    """
-    wrong = [
-        n for n, each in saved.items() if n not in parameters or parameters[n].shape != each.shape
-    ]
-    if wrong:
-        raise StateMismatch(
-            f"Partial gradients fit no parameter: {', '.join(wrong[:5])}.",
-            "The unfinished step could not be completed as it was begun.",
-            "Build the model as it was, or resume from an older checkpoint.",
-        )
+    """Give the parameters their partial gradients back; those not saved have none."""
     for name, each in parameters.items():
         found = saved.get(name)
         each.grad = None if found is None else found.to(each.device, copy=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -21,10 +22,17 @@ import numpy as np
 import torch
 
 from unbroken.errors import CheckpointCorrupt, NotEncodable
+from unbroken.state.dtypes import dtype_name
 from unbroken.tree import join
 
 MAX_DEPTH = 200
 """Deepest nesting that is written or read: state is far shallower, a crafted file is not."""
+
+MAX_PLAIN_INT = 1 << 4096
+"""Larger whole numbers are written in hexadecimal: Python refuses to read very long decimal ones."""
+
+NUMPY_DTYPE = re.compile(r"[<>|][biufcmMSUV]\d+(\[\w+\])?")
+"""The dtypes of numpy that are read: plain numbers, times, texts and bytes."""
 
 Json = Any
 
@@ -47,16 +55,32 @@ def encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Json:
 def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int) -> Json:
     if depth > MAX_DEPTH:
         raise _not_encodable(path, f"is nested deeper than {MAX_DEPTH} levels")
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) is bool:
         return value
-    if type(value) is float:
-        return value if math.isfinite(value) else {"$": "float", "is": repr(value)}
+    if type(value) in _PLAIN:
+        return _PLAIN[type(value)](value)
     if isinstance(value, torch.Tensor):
         return _encode_tensor(value, path, tensors)
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:
         return encoder(value, lambda key, each: _encode(each, join(path, key), tensors, depth + 1))
     return _encode_scalar(value, path)
+
+
+def _encode_str(value: str) -> Json:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as in the name of an undecodable file
+        raw = value.encode("utf-8", "surrogatepass")
+        return {"$": "str", "is": base64.b64encode(raw).decode("ascii")}
+    return value
+
+
+_PLAIN: dict[type, Callable[[Any], Json]] = {
+    int: lambda value: value if abs(value) < MAX_PLAIN_INT else {"$": "int", "is": hex(value)},
+    float: lambda value: value if math.isfinite(value) else {"$": "float", "is": repr(value)},
+    str: _encode_str,
+}
 
 
 def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, torch.Tensor]) -> Json:
@@ -68,6 +92,9 @@ def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, torch.Tens
         raise _not_encodable(path, f"is a {type(value).__name__} of layout {value.layout}")
     if path in tensors:
         raise _not_encodable(path, "has the same path as another leaf")
+    if value.is_meta:
+        raise _not_encodable(path, "is on the meta device and has no bytes")
+    dtype_name(value, path)
     tensors[path] = value.detach()
     return {"$": "tensor", "leaf": path}
 
@@ -80,9 +107,13 @@ def _items(value: Mapping[Any, Any], inner: Inner) -> list[list[Json]]:
 
 
 def _encode_dict(value: dict[Any, Any], inner: Inner) -> Json:
-    if all(type(key) is str and not key.startswith("$") for key in value):
+    if all(_is_plain_key(key) for key in value):
         return {key: inner(key, each) for key, each in value.items()}
     return {"$": "dict", "items": _items(value, inner)}
+
+
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is str and not key.startswith("$") and _encode_str(key) is key
 
 
 def _elements(kind: str) -> Callable[[Any, Inner], Json]:
@@ -114,12 +145,12 @@ _ENCODERS: dict[type, Callable[[Any, Inner], Json]] = {
 
 
 def _encode_scalar(value: Any, path: str) -> Json:
-    if isinstance(value, bytes | bytearray):
-        kind = "bytes" if isinstance(value, bytes) else "bytearray"
+    if type(value) in (bytes, bytearray):
+        kind = "bytes" if type(value) is bytes else "bytearray"
         return {"$": kind, "is": base64.b64encode(bytes(value)).decode("ascii")}
     if type(value) is complex:
         return {"$": "complex", "is": [repr(value.real), repr(value.imag)]}
-    if isinstance(value, np.ndarray | np.generic):
+    if type(value) is np.ndarray or isinstance(value, np.generic):
         return _encode_numpy(value, path)
     if isinstance(value, torch.dtype | torch.device):
         kind = "dtype" if isinstance(value, torch.dtype) else "device"
@@ -163,7 +194,14 @@ def decode(data: Json, tensors: Mapping[str, torch.Tensor]) -> Any:
     """
     try:
         return _decode(data, tensors, 0)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise CheckpointCorrupt(
             f"The state of a checkpoint is not of the codec's form ({error!r}).",
             "What can't be read exactly can't be continued from.",
@@ -192,11 +230,17 @@ def _decode(data: Json, tensors: Mapping[str, torch.Tensor], depth: int) -> Any:
 
 
 def _numpy(data: Json) -> Any:
+    if not NUMPY_DTYPE.fullmatch(data["dtype"]):
+        raise ValueError("not a dtype that is written")
     dtype = np.dtype(data["dtype"])
-    if dtype.hasobject:
-        raise ValueError("object arrays are not read")
     flat = np.frombuffer(base64.b64decode(data["is"], validate=True), dtype=dtype)
     return flat.reshape(data["shape"]).copy()
+
+
+def _numpy_scalar(data: Json) -> Any:
+    if data["shape"] != []:
+        raise ValueError("a scalar has no dimensions")
+    return _numpy(data)[()]
 
 
 def _dtype(data: Json) -> torch.dtype:
@@ -207,12 +251,16 @@ def _dtype(data: Json) -> torch.dtype:
 
 
 _SCALARS: dict[str, Callable[[Json], Any]] = {
+    "int": lambda data: int(data["is"], 16),
     "float": lambda data: float(data["is"]),
+    "str": lambda data: base64.b64decode(data["is"], validate=True).decode(
+        "utf-8", "surrogatepass"
+    ),
     "bytes": lambda data: base64.b64decode(data["is"], validate=True),
     "bytearray": lambda data: bytearray(base64.b64decode(data["is"], validate=True)),
     "complex": lambda data: complex(float(data["is"][0]), float(data["is"][1])),
     "array": _numpy,
-    "scalar": lambda data: _numpy(data)[()],
+    "scalar": _numpy_scalar,
     "dtype": _dtype,
     "device": lambda data: torch.device(data["is"]),
     "path": lambda data: type(PurePath())(data["is"]),

@@ -6,6 +6,7 @@ XXH3 finds damage, not forgery: it is fast (tens of GB/s) and not cryptographic.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 import xxhash
@@ -16,7 +17,8 @@ DIGEST_SCHEME = 1
 
 def host_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the raw bytes of a tensor in row-major order, copied to the host where needed."""
-    flat = tensor.detach().to("cpu").contiguous().reshape(-1)
+    whole = tensor.detach().resolve_conj().resolve_neg()  # no lazy views: their bytes are others
+    flat = whole.to("cpu").contiguous().reshape(-1)
     if flat.numel() == 0:
         return memoryview(b"")
     return flat.view(torch.uint8).numpy().data
@@ -25,6 +27,15 @@ def host_bytes(tensor: torch.Tensor) -> memoryview:
 def tensor_digest(tensor: torch.Tensor) -> str:
     """Return the XXH3-128 of a tensor's bytes as 32 hexadecimal digits (shape and dtype apart)."""
     return xxhash.xxh3_128_hexdigest(host_bytes(tensor))
+
+
+def file_digest(path: Path) -> str:
+    """Return the XXH3-128 of a file's bytes, read in blocks."""
+    whole = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def combined_digest(leaves: Iterable[tuple[str, torch.Tensor]]) -> str:

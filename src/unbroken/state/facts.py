@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 
-from unbroken.errors import SettingsInvalid
+from unbroken.errors import NotEncodable, SettingsInvalid
+from unbroken.state.codec import encode
+from unbroken.state.digest import file_digest
+
+
+class _Absent:
+    """Stands for a fact that isn't there; None is a value like any other."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +43,30 @@ def settled(facts: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         SettingsInvalid: A file can't be read.
+        NotEncodable: A fact has no faithful form; a tensor is none.
     """
-    return {name: _settle(name, each) for name, each in facts.items()}
+    found = {str(name): _settle(str(name), each) for name, each in facts.items()}
+    for name, each in found.items():
+        tensors: dict[str, torch.Tensor] = {}
+        encode(each, name, tensors)
+        if tensors:
+            raise NotEncodable(
+                f"The fact {next(iter(tensors))} is a tensor.",
+                "Facts are compared and shown; tensors are state.",
+                "Give its digest, or declare the object that owns it as a part.",
+            )
+    return found
 
 
 def _settle(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _settle(f"{name}.{key}", each) for key, each in value.items()}
+        return {str(key): _settle(f"{name}.{key}", each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_settle(f"{name}.{i}", each) for i, each in enumerate(value))
     if not isinstance(value, Path):
         return value
     try:
-        return "xxh3:" + xxhash.xxh3_128_hexdigest(value.read_bytes())
+        return "xxh3:" + file_digest(value)
     except OSError as error:
         raise SettingsInvalid(
             f"{value}, the fact {name!r} of this run, can't be read: {error}.",
@@ -54,14 +78,17 @@ def _settle(name: str, value: Any) -> Any:
 def differences(
     saved: Mapping[str, Any], live: Mapping[str, Any], path: str = ""
 ) -> list[FactDifference]:
-    """Return every fact that was added, removed or changed, by dotted name."""
+    """Return every fact that was added, removed or changed, by dotted name.
+
+    Values are compared in their encoded form: `1`, `1.0` and `True` differ, NaN is itself.
+    """
     found: list[FactDifference] = []
     for key in sorted(saved.keys() | live.keys()):
         name = f"{path}.{key}" if path else key
-        a, b = saved.get(key), live.get(key)
+        a, b = saved.get(key, ABSENT), live.get(key, ABSENT)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found.extend(differences(a, b, name))
-        elif type(a) is not type(b) or a != b:
+        elif a is ABSENT or b is ABSENT or repr(encode(a, name, {})) != repr(encode(b, name, {})):
             found.append(FactDifference(name, a, b))
     return found
 

@@ -10,12 +10,15 @@ from torch import nn
 TENSORS = ""
 """Key of a module's tensors: an empty key adds nothing to a path, so a leaf is `part.name`."""
 
+EXTRA = "_extra_state"
+"""PyTorch's name for what `get_extra_state` returned."""
+
 
 class ModulePart:
     """The state of one unwrapped module.
 
-    Saved are its tensors (each tie once, under its first name), what `get_extra_state` returned, and
-    the training mode of each submodule.
+    Saved are its tensors (each tie once, under its first name), what `get_extra_state` returned, the
+    training mode of each submodule, and which parameters require gradients.
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
@@ -23,13 +26,15 @@ class ModulePart:
         self.module = module
 
     def capture(self) -> dict[str, Any]:
-        """Return the tensors, `aliases`, `extra` and `training`."""
+        """Return the tensors, `aliases`, `extra`, `training` and `requires_grad`."""
         state = self.module.state_dict(keep_vars=True)
         tensors: dict[str, torch.Tensor] = {}
         aliases: dict[str, str] = {}
         first: dict[tuple[Any, ...], str] = {}
+        extra: dict[str, Any] = {}
         for name, each in state.items():
-            if not isinstance(each, torch.Tensor):
+            if name.rpartition(".")[2] == EXTRA:  # may be a tensor, but not one to copy into
+                extra[name] = each
                 continue
             same = (each.data_ptr(), each.shape, each.stride(), each.dtype, str(each.device))
             if each.numel() and same in first:
@@ -37,19 +42,23 @@ class ModulePart:
             else:
                 first[same] = name
                 tensors[name] = each.detach()
-        extra = {n: each for n, each in state.items() if not isinstance(each, torch.Tensor)}
-        modes = {name: each.training for name, each in self.module.named_modules()}
-        return {TENSORS: tensors, "aliases": aliases, "extra": extra, "training": modes}
+        return {
+            TENSORS: tensors,
+            "aliases": aliases,
+            "extra": extra,
+            "training": {name: each.training for name, each in self.module.named_modules()},
+            "requires_grad": {n: each.requires_grad for n, each in self.module.named_parameters()},
+        }
 
     def differences(self, saved: Any) -> list[str]:
         """Compare names, ties, shapes and dtypes."""
-        if not isinstance(saved, dict) or set(saved) != {TENSORS, "aliases", "extra", "training"}:
-            return [f"{self.name}: the saved state is not a module's"]
         live = self.capture()
+        if not isinstance(saved, dict) or set(saved) != set(live):
+            return [f"{self.name}: the saved state is not a module's"]
         found = tensor_differences(self.name, saved[TENSORS], live[TENSORS])
         if saved["aliases"] != live["aliases"]:
             found.append(f"{self.name}: ties are {live['aliases']}, were {saved['aliases']}")
-        for kind in ("extra", "training"):
+        for kind in ("extra", "training", "requires_grad"):
             if set(saved[kind]) != set(live[kind]):
                 names = sorted(set(saved[kind]) ^ set(live[kind]))
                 found.append(f"{self.name}: {kind} differs at {', '.join(names[:5])}")
@@ -60,12 +69,23 @@ class ModulePart:
         """Copy into the existing storages; set extra state and training modes."""
         live = self.capture()[TENSORS]
         for name, each in saved[TENSORS].items():
-            live[name].copy_(each)
+            _unexpanded(live[name]).copy_(_unexpanded(each, like=live[name]))
         for name, each in saved["extra"].items():
-            owner = name.removesuffix("_extra_state").removesuffix(".")
+            owner = name.removesuffix(EXTRA).removesuffix(".")
             self.module.get_submodule(owner).set_extra_state(each)
         for name, each in self.module.named_modules():
             each.training = saved["training"][name]
+        for name, each in self.module.named_parameters():
+            each.requires_grad_(saved["requires_grad"][name])
+
+
+def _unexpanded(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the first of each run of entries that share memory: an expanded tensor can't be copied to."""
+    strides = (tensor if like is None else like).stride()
+    for dim, stride in enumerate(strides):
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
 
 
 def tensor_differences(path: str, saved: dict[str, Any], live: dict[str, Any]) -> list[str]:

@@ -43,23 +43,36 @@ class OptimizerPart:
         self.names = {id(each): name for name, each in self.parameters.items()}
 
     def capture(self) -> dict[str, Any]:
-        """Return `state` by parameter name and `groups` with their options and names."""
+        """Return the optimiser's `class`, `state` by parameter name, and `groups` of options and names.
+
+        Raises:
+            NotEncodable: The optimiser keeps state under something that is no parameter.
+        """
         plain = self.optimizer.state_dict()
         numbered = [p for group in self.optimizer.param_groups for p in group["params"]]
+        foreign = [key for key in plain["state"] if type(key) is not int]
+        if foreign:
+            raise NotEncodable(
+                f"{self.name} keeps state under {foreign[0]!r}, which is no parameter.",
+                "State is saved by the name of its parameter; this one has none.",
+                "Declare the object that owns this state to Run(...) as a part of its own.",
+            )
         state = {self.names[id(numbered[i])]: each for i, each in plain["state"].items()}
         groups = [
             {**{key: each for key, each in saved.items() if key != "params"}, "params": names}
             for saved, names in zip(plain["param_groups"], self._group_names(), strict=True)
         ]
-        return {"state": state, "groups": groups}
+        return {"class": type(self.optimizer).__qualname__, "state": state, "groups": groups}
 
     def _group_names(self) -> list[list[str]]:
         return [[self.names[id(p)] for p in g["params"]] for g in self.optimizer.param_groups]
 
     def differences(self, saved: Any) -> list[str]:
         """Compare groups, names, options' names, and the shapes of elementwise state."""
-        if not isinstance(saved, dict) or set(saved) != {"state", "groups"}:
+        if not isinstance(saved, dict) or set(saved) != {"class", "state", "groups"}:
             return [f"{self.name}: the saved state is not an optimiser's"]
+        if saved["class"] != type(self.optimizer).__qualname__:
+            return [f"{self.name}: is {type(self.optimizer).__qualname__}, was {saved['class']}"]
         live = self._group_names()
         if len(live) != len(saved["groups"]):
             return [f"{self.name}: {len(live)} parameter groups, were {len(saved['groups'])}"]

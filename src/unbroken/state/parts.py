@@ -7,7 +7,7 @@ Structures of all parts are compared before any part is touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 from unbroken.errors import NotEncodable, StateMismatch
 from unbroken.state.modules import ModulePart
 from unbroken.state.optimizers import OptimizerPart
-from unbroken.tree import leaves, unwrap
+from unbroken.tree import unwrap
 
 
 @runtime_checkable
@@ -29,6 +29,15 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Take the state in."""
+        ...
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A thing that can be saved and knows, before anything is touched, what it would refuse."""
+
+    def differences(self, saved: Mapping[str, Any]) -> list[str]:
+        """Say how a saved state does not fit, a sentence a difference."""
         ...
 
 
@@ -64,7 +73,10 @@ class PlainPart:
         live = self.target.state_dict()
         if not isinstance(saved, Mapping):
             return [f"{self.name}: saved state is a {type(saved).__name__}, not a dict"]
-        return name_differences(self.name, set(saved), set(live))
+        found = name_differences(self.name, set(saved), set(live))
+        if not found and isinstance(self.target, Comparing):
+            found = [f"{self.name}: {each}" for each in self.target.differences(saved)]
+        return found
 
     def restore(self, saved: Any) -> None:
         """Give the saved state to the object."""
@@ -87,11 +99,11 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
     names = parameter_names(declared)
     parts: dict[str, Part] = {}
     for name, each in declared.items():
-        if not name.isidentifier():
+        if not (name.isidentifier() and name.isascii()):
             raise NotEncodable(
                 f"A part is named {name!r}.",
                 "Parts give checkpoint files their names.",
-                "Use a Python identifier.",
+                "Use a Python identifier of ASCII letters.",
             )
         if isinstance(each, nn.Module):
             parts[name] = ModulePart(name, unwrap(each))
@@ -118,13 +130,20 @@ def parameter_names(declared: Mapping[str, Any]) -> dict[int, str]:
     return names
 
 
-def require_same_structure(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
+def require_same_structure(
+    parts: Mapping[str, Part], saved: Mapping[str, Any], also: Sequence[str] = ()
+) -> None:
     """Compare the structure of all parts before any is touched.
+
+    Args:
+        parts: The live parts.
+        saved: Their saved states.
+        also: Further differences that were found elsewhere.
 
     Raises:
         StateMismatch: Parts or leaves are missing, surplus, or of another shape or dtype.
     """
-    found = name_differences("run", set(saved), set(parts))
+    found = [*also, *name_differences("run", set(saved), set(parts))]
     for name, part in parts.items():
         if name in saved:
             found.extend(part.differences(saved[name]))
@@ -143,8 +162,3 @@ def restore_parts(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
     require_same_structure(parts, saved)
     for name, part in parts.items():
         part.restore(saved[name])
-
-
-def tensors_of(state: Any, path: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a captured state by leaf path."""
-    return {name: each for name, each in leaves(state, path) if isinstance(each, torch.Tensor)}

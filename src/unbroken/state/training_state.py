@@ -15,7 +15,13 @@ from typing import Any
 import torch
 
 from unbroken.errors import NotEncodable, StateMismatch
-from unbroken.state.accumulation import PartialSums, gradients, put_gradients
+from unbroken.state.accumulation import (
+    PartialSums,
+    gradient_differences,
+    gradients,
+    put_gradients,
+)
+from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.modules import TENSORS
 from unbroken.state.parts import (
@@ -23,9 +29,9 @@ from unbroken.state.parts import (
     parameter_names,
     require_same_structure,
     restore_parts,
-    tensors_of,
 )
 from unbroken.state.position import Position
+from unbroken.tree import leaves
 
 OWN_PARTS = ("sums", "gradients")
 
@@ -58,6 +64,7 @@ class TrainingState:
         self.sums = PartialSums()
         self.is_whole = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
+        self.require_encodable()
 
     def capture(self) -> dict[str, Any]:
         """Return the state of every part and of the unfinished step; the tensors are the live ones."""
@@ -65,6 +72,15 @@ class TrainingState:
         captured["sums"] = self.sums.state_dict()
         captured["gradients"] = {TENSORS: gradients(self.trained)}
         return captured
+
+    def require_encodable(self) -> None:
+        """Encode everything once, so that what can't be saved is known before the first step.
+
+        Raises:
+            NotEncodable: A leaf has no faithful form.
+        """
+        for name, each in self.capture().items():
+            encode(each, name, {})
 
     def restore(
         self,
@@ -84,25 +100,57 @@ class TrainingState:
                 saved one after the restore (the objects refuse to step).
         """
         parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
-        require_same_structure(self.parts, parts)
+        own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
+        own = own or gradient_differences(self.trained, saved["gradients"][TENSORS])
+        require_same_structure(self.parts, parts, own)
         self.is_whole = False
         restore_parts(self.parts, parts)
         put_gradients(self.trained, saved["gradients"][TENSORS])
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
-        self._require_live(expected_digest)
+        self.require_live(saved, expected_digest)
         self.is_whole = True
 
-    def _require_live(self, expected_digest: Callable[[str], str | None]) -> None:
-        for name, part in self.parts.items():
-            for leaf, tensor in tensors_of(part.capture(), name).items():
-                if tensor_digest(tensor) != expected_digest(leaf):
-                    raise StateMismatch(
-                        f"After the restore {leaf} is not what the checkpoint holds.",
-                        "Something changed or cast it on the way; training on would be another run.",
-                        "Declare the same objects, dtypes and devices as the run that was saved.",
-                    )
+    def require_live(
+        self, saved: Mapping[str, Any], expected_digest: Callable[[str], str | None]
+    ) -> None:
+        """Capture the live objects again and compare every leaf with what was saved.
+
+        Raises:
+            StateMismatch: A tensor has another digest, dtype or shape, or another value differs.
+        """
+        for name, live in self.capture().items():
+            found = first_difference(name, saved[name], live, expected_digest)
+            if found is not None:
+                raise StateMismatch(
+                    f"After the restore {found} is not what the checkpoint holds.",
+                    "Something changed or cast it on the way; training on would be another run.",
+                    "Declare the same objects, dtypes and devices as the run that was saved.",
+                )
+
+
+def first_difference(
+    name: str, saved: Any, live: Any, expected_digest: Callable[[str], str | None]
+) -> str | None:
+    """Return the path of the first leaf of a part that is not what was saved; None when all are.
+
+    Both are compared in their encoded form, so that `1`, `1.0` and `True` differ and NaN is itself.
+    """
+    saved_tensors: dict[str, torch.Tensor] = {}
+    live_tensors: dict[str, torch.Tensor] = {}
+    saved_form = dict(leaves(encode(saved, name, saved_tensors), name))
+    live_form = dict(leaves(encode(live, name, live_tensors), name))
+    for path, each in live_tensors.items():
+        old = saved_tensors.get(path)
+        if old is None or (old.dtype, old.shape) != (each.dtype, each.shape):
+            return path
+        if tensor_digest(each) != expected_digest(path):
+            return path
+    for path in saved_form | live_form:
+        if repr(saved_form.get(path, leaves)) != repr(live_form.get(path, leaves)):
+            return path
+    return None
 
 
 def _trained(

@@ -1,0 +1,42 @@
+"""The dtypes that a checkpoint can hold, with their names in the safetensors format."""
+
+from __future__ import annotations
+
+import torch
+
+from unbroken.errors import NotEncodable
+
+DTYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "I64": torch.int64,
+    "U64": torch.uint64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "C64": torch.complex64,
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def dtype_name(tensor: torch.Tensor, path: str) -> str:
+    """Return the format's name of a tensor's dtype.
+
+    Raises:
+        NotEncodable: The format has no name for it.
+    """
+    if tensor.dtype not in _NAMES:
+        raise NotEncodable(
+            f"{path} has dtype {tensor.dtype}.",
+            "The safetensors format has no name for it, so it could not be read back.",
+            "Keep this state in another dtype.",
+        )
+    return _NAMES[tensor.dtype]
