@@ -1,5 +1,10 @@
 """A stopped PyTorch training run continues as if it had never stopped, and proves it."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from unbroken.errors import (
     CheckpointCorrupt,
     DataInvalid,
@@ -13,12 +18,14 @@ from unbroken.errors import (
     TrainingWentBad,
     UnbrokenError,
 )
-from unbroken.loop.isolation import isolated
-from unbroken.loop.schedule import Schedule, warmup_cosine
-from unbroken.order.step_batches import MicroBatch, StepBatches
-from unbroken.run import ResumeReport, Run
-from unbroken.state.position import Position
-from unbroken.step import Step, StepResult
+
+if TYPE_CHECKING:
+    from unbroken.loop.isolation import isolated
+    from unbroken.loop.schedule import Schedule, warmup_cosine
+    from unbroken.order.step_batches import MicroBatch, StepBatches
+    from unbroken.run import ResumeReport, Run
+    from unbroken.state.position import Position
+    from unbroken.step import Step, StepResult
 
 __all__ = [
     "CheckpointCorrupt",
@@ -43,3 +50,24 @@ __all__ = [
     "isolated",
     "warmup_cosine",
 ]
+
+# Imported when first used: the command line answers `--help` without waiting for torch.
+_LAZY: Final = {
+    "isolated": "unbroken.loop.isolation",
+    "Schedule": "unbroken.loop.schedule",
+    "warmup_cosine": "unbroken.loop.schedule",
+    "MicroBatch": "unbroken.order.step_batches",
+    "StepBatches": "unbroken.order.step_batches",
+    "ResumeReport": "unbroken.run",
+    "Run": "unbroken.run",
+    "Position": "unbroken.state.position",
+    "Step": "unbroken.step",
+    "StepResult": "unbroken.step",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module it lives in."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

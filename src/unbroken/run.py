@@ -23,12 +23,13 @@ import torch
 from unbroken import resume as resuming
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.store import Store
+from unbroken.checkpoint.saver import Saver
 from unbroken.errors import Stopped
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches, sample_digest
-from unbroken.proof.journal import Journal, last_line_of_each_step, read_lines
+from unbroken.proof.journal import last_line_of_each_step
+from unbroken.proof.record import Record
 from unbroken.state.facts import FactDifference, environment, settled
 from unbroken.state.position import Position
 from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
@@ -68,7 +69,7 @@ class Run:
         save_every: Save after every so many steps; 0 for never by steps.
         save_minutes: Save when so many minutes have passed; 0 for never by time.
         keep: How many of the newest checkpoints stay.
-        best_by: The metric (lower is better) whose best checkpoint stays as well.
+        best_by: The metric (lower is better) whose best checkpoint stays as well; None for none.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
@@ -92,7 +93,7 @@ class Run:
         save_every: int = 1000,
         save_minutes: float = 0.0,
         keep: int = 3,
-        best_by: str = "val_loss",
+        best_by: str | None = "val_loss",
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
         **parts: Any,
@@ -112,7 +113,7 @@ class Run:
         self.state = TrainingState(declared, self.optimizers)
         self.facts = {
             **settled(facts or {}),
-            "order": _order_facts(order),
+            "order": order.facts(),
             "environment": environment(),
         }
         self.may_change = {*may_change, "environment"}
@@ -123,15 +124,12 @@ class Run:
         self.stop = StopRequest(stop_file)
         self.metrics: dict[str, float] = {}
         """Scores measured since the last step, written into the next checkpoint's manifest."""
-        self.start = 0
         self.run_id = ""
-        self._journal: Journal | None = None
+        self._record: Record | None = None
         self._outer: GeneratorStates | None = None
         self._farewell: int | None = None
-        self._saved: tuple[Position, Path] | None = None
+        self._saver: Saver | None = None
         self._step_seconds = 0.0
-        self.save_seconds = 0.0
-        """How long the last save took."""
 
     @property
     def position(self) -> Position:
@@ -169,11 +167,7 @@ class Run:
         self._open(target)
         known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
         return ResumeReport(
-            outcome="resumed"
-            if target.checkpoint is not None
-            else "began again"
-            if target.run_id
-            else "began",
+            outcome=_outcome(target),
             position=self.position,
             checkpoint=target.checkpoint.path if target.checkpoint else None,
             steps_to_repeat=sum(step > self.position.step for step in known),
@@ -191,21 +185,17 @@ class Run:
             checkpoint.position,
             lambda leaf: leaves[leaf].digest if leaf in leaves else None,
         )
-        self._saved = (self.position, checkpoint.path)
+        self.metrics = dict(checkpoint.manifest.metrics)
         return changed
 
     def _open(self, target: resuming.Target) -> None:
-        store = Store(self.layout, self.run_id)
-        store.sweep()
+        self._saver = Saver(self.layout, self.run_id, keep=self.keep, best_by=self.best_by)
+        self._saver.store.sweep()
         if target.checkpoint is not None:
-            store.give_up_after(self.position)
-        self.start = 1 + sum(
-            line.get("event") == "start" for line in read_lines(self.layout.history)
-        )
-        self._journal = Journal(self.layout.journal)
-        if self._journal.torn_bytes:
-            self.note("torn journal line cut off", bytes=self._journal.torn_bytes)
-        self.note(
+            self._saver.resumed_from(target.checkpoint)
+            self._saver.store.give_up_after(self.position)
+        self._record = Record(self.layout)
+        self._record.note(
             "start",
             resumed_from=target.checkpoint.path.name if target.checkpoint else None,
             step=self.position.step,
@@ -214,10 +204,8 @@ class Run:
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
-        line = {"event": event, "start": self.start, "time": time.time(), **details}
-        history = Journal(self.layout.history)
-        history.append(line)
-        history.close()
+        assert self._record is not None
+        self._record.note(event, **details)
 
     # --- steps --------------------------------------------------------------------------------
 
@@ -255,7 +243,7 @@ class Run:
         self._honour_stop()
 
     def _require_ready(self) -> None:
-        if self._journal is None:
+        if self._record is None:
             raise RuntimeError("resume() comes before the first step")
         if not self.state.is_whole:
             raise RuntimeError("a restore failed half-way: these objects can't train")
@@ -283,7 +271,7 @@ class Run:
 
     def end_step(self, result: StepResult, ids: Sequence[str]) -> None:
         """Count a completed step and write its line into the journal."""
-        assert self._journal is not None
+        assert self._record is not None
         before = self.position
         self.state.position = replace(
             self.order.after(before), updates=before.updates + (not result.skipped)
@@ -294,7 +282,7 @@ class Run:
         line: dict[str, Any] = {
             "step": self.position.step,
             "updates": self.position.updates,
-            "start": self.start,
+            "start": self._record.start,
             "epoch": before.epoch,
             "samples": len(ids),
             "sample_digest": sample_digest(ids),
@@ -302,7 +290,7 @@ class Run:
             "lr": result.rate,
             "grad_norm": result.grad_norm,
         }
-        self._journal.append(line | ({"skipped": True} if result.skipped else {}))
+        self._record.step(line | ({"skipped": True} if result.skipped else {}))
 
     def _put_generators_back(self) -> None:
         if self._outer is not None:
@@ -317,24 +305,22 @@ class Run:
         Raises:
             SaveFailed: The disk refused; the last checkpoint is untouched.
         """
-        assert self._journal is not None
-        if self._saved is not None and self._saved[0] == self.position:
-            return self._saved[1]
-        began = time.monotonic()
-        self._journal.sync()
-        store = Store(self.layout, self.run_id)
-        place = store.save(self.snapshot())
-        self._saved = (self.position, place)
-        store.clean(keep_last=self.keep, keep_best=1, metric=self.best_by)
+        assert self._record is not None
+        assert self._saver is not None
+        if self._saver.holds(self.position, self.metrics):
+            assert self._saver.newest is not None
+            return self._saver.newest
+        self._record.sync()
+        place = self._saver.save(self.snapshot())
         self.due.saved()
-        self.save_seconds = time.monotonic() - began
         return place
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
+        assert self._record is not None
         return Snapshot(
             run_id=self.run_id,
-            start=self.start,
+            start=self._record.start,
             position=self.position,
             parts=self.state.capture(),
             facts=self.facts,
@@ -355,7 +341,7 @@ class Run:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        saved = self._saved[1].name if self._saved else "nothing"
+        saved = self._saver.newest if self._saver else None
         return Stopped(
             f"Stopped by {self.stop.reason}; saved as {saved}.",
             "The run is whole and can go on from here, to the last bit.",
@@ -365,22 +351,18 @@ class Run:
 
     def close(self) -> None:
         """Close the journal."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        if self._record is not None:
+            self._record.close()
+            self._record = None
+
+
+def _outcome(target: resuming.Target) -> Literal["began", "resumed", "began again"]:
+    if target.checkpoint is not None:
+        return "resumed"
+    return "began again" if target.run_id else "began"
 
 
 def _named(name: str, given: Any) -> dict[str, Any]:
     if given is None:
         return {}
     return dict(given) if isinstance(given, dict) else {name: given}
-
-
-def _order_facts(order: StepBatches) -> dict[str, Any]:
-    return {
-        "samples": len(order.ids),
-        "ids": sample_digest(order.ids),
-        "effective_batch": order.effective_batch,
-        "seed": order.seed,
-        "by_length": order.lengths is not None,
-    }

@@ -61,13 +61,13 @@ def data(index: int) -> tuple[torch.Tensor, torch.Tensor]:
 def train(
     training: Training,
     until: int,
-    at_micro_batch: Callable[[unbroken.Position], None] = lambda position: None,
+    at_micro_batch: Callable[[unbroken.Position], None] = lambda _position: None,
     micro: int = MICRO,
 ) -> None:
     """Train until `until` steps are completed."""
     training.model.train()
     for step in training.run.steps(until):
-        total = step.total(lambda index: {"n": 1})["n"]
+        total = step.total(lambda _index: {"n": 1})["n"]
         for each in step.micro_batches(micro):
             at_micro_batch(each.position)
             pairs = [data(i) for i in each.indices]

@@ -1,0 +1,1 @@
+"""Training: what the command line's settings become, and the loop that runs on it."""

@@ -1,0 +1,151 @@
+"""How a training begins: what it continues from, and the weights a new one starts with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.tensor_file import write_tensors
+from unbroken.errors import DataInvalid, NoUsableCheckpoint, SettingsInvalid
+from unbroken.resume import Target, look, run_id_of
+from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
+from unbroken_tts.model.carried import fresh_carried
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.load import carried_file, load_weights
+
+
+def find_target(settings: TrainSettings) -> Target:
+    """Find what to continue from; nothing is changed.
+
+    Raises:
+        SettingsInvalid: A new run from weights and the continuation of a run were both asked for.
+        NoUsableCheckpoint: There is nothing to continue, or only files of the earlier trainer.
+    """
+    if settings.init_from is not None and settings.resume:
+        raise SettingsInvalid(
+            f"--init-from {settings.init_from} and --resume {settings.resume} were both given.",
+            "One begins a new run from weights, the other goes on with a run; mixed, the optimiser, "
+            "schedule and data order would belong to neither.",
+            "Begin with --init-from alone; to go on later, drop it and give --resume auto.",
+        )
+    how = settings.resume
+    output = settings.output_dir
+    if how and how not in ("auto", "latest"):
+        return _explicit(Path(how))
+    if run_id_of(Layout(output)) is None and how:
+        _refuse_earlier_trainer(output, how)
+    return look(output, how)
+
+
+def _explicit(path: Path) -> Target:
+    owner = path.parent if path.name in ("latest", "latest.pth") else path
+    if path.suffix == ".pth" and run_id_of(Layout(owner)) is None:
+        kind = "does not exist" if not path.exists() else "is a file of the earlier trainer"
+        raise NoUsableCheckpoint(
+            f"{path} {kind}.",
+            "Such a file holds no data position that could be continued exactly.",
+            f"Begin a new run from its weights: --init-from {path} (without --resume).",
+        )
+    return look(path, str(path))
+
+
+def _refuse_earlier_trainer(output: Path, how: str) -> None:
+    old = sorted([*output.glob("latest.pth"), *output.glob("model_step*.pth")])
+    if old:
+        raise NoUsableCheckpoint(
+            f"{output} holds {len(old)} files of the earlier trainer ({old[0].name}, …), "
+            "but no run of ours.",
+            f"--resume {how} would begin at step 0 in silence; which samples of its epoch that "
+            "trainer had used is not in its files, so it can't be continued exactly.",
+            f"Begin a new run from its weights: --init-from {old[0]} --output-dir NEW_DIRECTORY "
+            "(without --resume).",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The model a training begins with, and what its files must carry."""
+
+    model: VoiceGpt
+    """On the host; its weights are undefined when a checkpoint will be restored into it."""
+    carried: dict[str, torch.Tensor] | None
+    """The untrained encoders of a new run; None when a checkpoint is continued."""
+    base: str
+    """Where the weights came from."""
+
+
+def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> Beginning:
+    """Build the model of a new run and fill it.
+
+    Raises:
+        DataInvalid: The weights file is missing or damaged.
+        SettingsInvalid: It doesn't fit the configuration or the tokenizer.
+    """
+    source = str(settings.init_from or settings.base_checkpoint)
+    if source == "none":
+        model = _model(settings, config, vocabulary, 0)
+        model.initialise(settings.seed)
+        return Beginning(
+            model=model, carried=fresh_carried(config, settings.seed), base="fresh weights"
+        )
+    base, frozen = _base(settings, Path(source), vocabulary)
+    model = _model(settings, base.config_for(config), vocabulary, frozen)
+    load_base(model, base)
+    return Beginning(model=model, carried=base.carried, base=source)
+
+
+def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:
+    if not path.exists():
+        raise DataInvalid(
+            f"The base checkpoint {path} does not exist.",
+            "A new run needs weights to start from.",
+            "Name a gpt.pth with --base-checkpoint, or start fresh with --base-checkpoint none.",
+        )
+    opens_base = settings.train_base_rows
+    if path.is_dir():
+        loaded = load_weights(path)
+        weights = base_weights({**loaded.carried, **loaded.model.table()}, origin=str(path))
+        frozen = loaded.model.frozen_rows or weights.vocabulary
+        return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
+    weights = read_base(path)
+    pieces = weights.vocabulary
+    if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
+        # A file that was extended before doesn't say how many of its rows are the base's.
+        pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
+    return weights, frozen_rows_of(pieces, vocabulary, train_base_rows=opens_base)
+
+
+def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> Beginning:
+    """Build the model that a checkpoint will be restored into."""
+    config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
+    model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
+    return Beginning(model=model, carried=None, base=facts["base"])
+
+
+def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: int) -> VoiceGpt:
+    return VoiceGpt(
+        config,
+        vocabulary,
+        frozen,
+        checkpointing=settings.grad_checkpointing,
+        dropout=settings.dropout,
+    )
+
+
+def keep_carried(layout: Layout, carried: dict[str, torch.Tensor] | None) -> None:
+    """Keep the untrained encoders once beside the run; a checkpoint doesn't repeat them."""
+    place = carried_file(layout)
+    if carried is None or place.exists():
+        return
+    disk.make_directory(place.parent)
+    aside = place.with_suffix(".tmp")
+    aside.unlink(missing_ok=True)
+    write_tensors(aside, {name: each.contiguous() for name, each in carried.items()})
+    disk.rename(aside, place)

@@ -1,0 +1,115 @@
+"""Reads the micro-batches ahead, in the order the run prescribes; the order is not the loader's.
+
+The loader is a dumb pool: it is handed the micro-batches of the run from its position on, so the
+number of workers, or none, changes nothing but the speed.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch.utils.data import DataLoader
+
+from unbroken.loop.stop import SIGNALS
+from unbroken.order.step_batches import MicroBatch, StepBatches
+from unbroken.state.position import Position
+from unbroken_tts.data.batch import Batch
+from unbroken_tts.data.samples import PairDataset, Sample, collate
+from unbroken_tts.model.config import GptConfig
+
+PREFETCHED = 4
+"""Micro-batches that each worker reads ahead."""
+
+
+class MicroBatchLoader:
+    """Batches of the training, one after another.
+
+    Args:
+        dataset: The samples.
+        order: The run's order.
+        position: Where the run stands.
+        until: Steps after which nothing more is read.
+        size: Samples of a micro-batch.
+        workers: Processes that read; 0 reads in this one.
+        config: Gives the tokens that pad.
+        pin: Whether to page-lock the batches for a CUDA device.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        order: StepBatches,
+        position: Position,
+        until: int,
+        *,
+        size: int,
+        workers: int,
+        config: GptConfig,
+        pin: bool,
+    ) -> None:
+        self._order = order
+        self._batches: Iterator[Batch] = iter(
+            DataLoader(
+                dataset,
+                batch_sampler=_Plan(order, position, until, size),
+                num_workers=workers,
+                collate_fn=batch_maker(config),
+                prefetch_factor=PREFETCHED if workers else None,
+                worker_init_fn=ignore_stop_signals if workers else None,
+                pin_memory=pin,
+                # Without a generator of its own the loader would draw from the global one.
+                generator=torch.Generator(),
+            )
+        )
+
+    def take(self, micro: MicroBatch) -> Batch:
+        """Return the batch of a micro-batch.
+
+        Raises:
+            RuntimeError: It is not the next one; then the run and its data are out of step.
+        """
+        batch = next(self._batches)
+        expected = [self._order.ids[i] for i in micro.indices]
+        if batch.ids != expected:
+            raise RuntimeError(f"the loader is out of step: {batch.ids} instead of {expected}")
+        return batch
+
+
+class _Plan:
+    """The sample numbers of every micro-batch from a position on."""
+
+    def __init__(self, order: StepBatches, position: Position, until: int, size: int) -> None:
+        self.order, self.position, self.until, self.size = order, position, until, size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for micro in self.order.micro_batches(self.position, self.size):
+            if micro.position.step >= self.until:
+                return
+            yield list(micro.indices)
+
+
+def batch_maker(config: GptConfig) -> partial[Batch]:
+    """Return the function that pads samples to a batch, which worker processes can be handed."""
+    return partial(
+        collate, stop_text_token=config.stop_text_token, stop_mel_token=config.stop_mel_token
+    )
+
+
+def ignore_stop_signals(worker: int) -> None:
+    """Leave stop requests to the training process; Ctrl+C reaches every process of a terminal."""
+    del worker
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def validation_batches(
+    dataset: PairDataset, indices: list[int], size: int, config: GptConfig
+) -> Iterator[Batch]:
+    """Yield batches of the given samples, read in this process."""
+    make = batch_maker(config)
+    for start in range(0, len(indices), size):
+        samples: list[Sample] = [dataset[i] for i in indices[start : start + size]]
+        yield make(samples)

@@ -1,0 +1,141 @@
+"""The lines, curves and averages of a training, continuing cleanly over a resume.
+
+Losses are averaged over an interval. The steps of an interval that an earlier start trained are
+taken from the journal, so a resume in mid-interval changes no number.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+import psutil
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from unbroken.proof.journal import last_line_of_each_step
+from unbroken.step import StepResult
+from unbroken_tts.evaluate import Scores
+from unbroken_tts.train.console import Console
+
+NAMES = ("text_loss", "mel_loss", "mel_top1")
+PACE_STEPS = 50
+"""Steps whose duration the time left is estimated from."""
+
+
+class Logbook:
+    """Prints and draws how a training goes.
+
+    Args:
+        console: Where lines go.
+        logs: The run's directory for TensorBoard files.
+        name: The name of this run's curves; `INDEXTTS_RUN_NAME` overrides it.
+        journal: The journal, for the steps of a begun interval.
+        step: Steps completed so far; older points of a given-up future are hidden after it.
+        until: Steps of the whole run.
+        interval: Steps between lines; 0 for none.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        logs: Path,
+        name: str,
+        journal: Path,
+        *,
+        step: int,
+        until: int,
+        interval: int,
+    ) -> None:
+        self.console = console
+        self.until = until
+        self.interval = interval
+        name = os.environ.get("INDEXTTS_RUN_NAME") or name
+        self.writer = SummaryWriter(str(logs / name), purge_step=step + 1)
+        self._losses = _begun_interval(journal, step, interval)
+        self._tokens = 0
+        self._since = time.monotonic()
+        self._pace: deque[float] = deque(maxlen=PACE_STEPS)
+        self._last = time.monotonic()
+
+    def step(self, result: StepResult, *, tokens: int, epoch: float) -> None:
+        """Take a completed step in; print and draw where the interval ends."""
+        now = time.monotonic()
+        self._pace.append(now - self._last)
+        self._last = now
+        self._tokens += tokens
+        self._losses.append({name: result.losses[name] for name in NAMES})
+        if self.interval and result.step % self.interval == 0:
+            self._report(result, epoch, now)
+
+    def _report(self, result: StepResult, epoch: float, now: float) -> None:
+        mean = {
+            name: sum(each[name] for each in self._losses) / len(self._losses) for name in NAMES
+        }
+        speed = self._tokens / max(now - self._since, 1e-9)
+        left = (self.until - result.step) * sum(self._pace) / len(self._pace)
+        self.console.line(
+            f"[Train] step={result.step} text_loss={mean['text_loss']:.4f} "
+            f"mel_loss={mean['mel_loss']:.4f} mel_top1={mean['mel_top1']:.4f} "
+            f"lr={result.rate:.3e} grad_norm={result.grad_norm:.4f} epoch={epoch:.3f} "
+            f"tokens/s={speed:.0f} eta={duration(left)}"
+        )
+        drawn = {
+            **{f"train/{name}": each for name, each in mean.items()},
+            "train/lr": result.rate,
+            "train/grad_norm": result.grad_norm,
+            "train/tokens_per_second": speed,
+            "train/memory_gib": memory_gib(),
+        }
+        for tag, each in drawn.items():
+            self.writer.add_scalar(tag, each, result.step)
+        self._losses = []
+        self._tokens = 0
+        self._since = now
+
+    def validated(self, step: int, scores: Scores, loss: float, *, is_best: bool) -> None:
+        """Print and draw a finished validation."""
+        self.console.line(
+            f"[Val] step={step} text_loss={scores.text_loss:.4f} mel_loss={scores.mel_loss:.4f} "
+            f"mel_top1={scores.mel_top1:.4f} val_loss={loss:.4f}{' (best so far)' if is_best else ''}"
+        )
+        for name in NAMES:
+            self.writer.add_scalar(f"val/{name}", getattr(scores, name), step)
+        self.writer.add_scalar("val/loss", loss, step)
+        self.writer.flush()
+        self._last = time.monotonic()
+
+    def spoken(self, step: int, number: int, wave: torch.Tensor, rate: int) -> None:
+        """Keep a sample of speech: (S,) float32 at `rate` samples per second."""
+        self.writer.add_audio(f"val/sample_{number}", wave.reshape(1, -1), step, sample_rate=rate)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self.writer.close()
+
+
+def _begun_interval(journal: Path, step: int, interval: int) -> list[dict[str, float]]:
+    if not interval or not step % interval:
+        return []
+    lines = last_line_of_each_step(journal)
+    begun = range(step - step % interval + 1, step + 1)
+    return [
+        {name: float(lines[number][name]) for name in NAMES} for number in begun if number in lines
+    ]
+
+
+def memory_gib() -> float:
+    """Return the most memory used so far: of the card where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1024**3
+    return float(psutil.Process().memory_info().rss) / 1024**3
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `1d02:03:04` or `02:03:04`."""
+    whole = round(max(seconds, 0.0))
+    days, rest = divmod(whole, 86_400)
+    text = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days}d{text}" if days else text

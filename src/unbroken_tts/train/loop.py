@@ -1,0 +1,121 @@
+"""The training loop: a table of contents.
+
+1. A validation that a stop interrupted is done first.
+2. For each step: its token totals, its micro-batches forward and backward, its update.
+3. The moving average follows each applied update; the logbook takes the step in.
+4. Where due: validation, and a checkpoint when it is the best so far.
+5. Checkpoints, journal and stop requests are the run's own business.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unbroken.order.step_batches import MicroBatch
+from unbroken.step import Step, StepResult
+from unbroken_tts.data.samples import PairDataset
+from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
+from unbroken_tts.train.console import Console
+from unbroken_tts.train.loader import MicroBatchLoader
+from unbroken_tts.train.logbook import Logbook
+from unbroken_tts.train.session import Session
+from unbroken_tts.train.speaking import speak_samples
+from unbroken_tts.train.validation import Interrupted, is_due
+
+
+def train_until_done(session: Session, console: Console, logbook: Logbook) -> None:
+    """Train to the end of the run.
+
+    Raises:
+        Stopped: A stop was asked for; the state is saved.
+        TrainingWentBad: Something was not finite.
+    """
+    run = session.run
+    session.built.model.train()
+    with console.progress("Training", total=session.until, done=run.position.step) as report:
+        validate_where_due(session, console, logbook)
+        loader = _loader(session)
+        for step in run.steps(session.until):
+            totals = _totals(session, step)
+            for micro in step.micro_batches(session.plan.batch):
+                train_micro_batch(session, step, totals, loader, micro)
+            result = step.update(session.settings.grad_clip, session.settings.on_nonfinite)
+            _after_update(session, logbook, result, totals)
+            report(result.step, session.until)
+            validate_where_due(session, console, logbook)
+
+
+def _loader(session: Session) -> MicroBatchLoader:
+    return MicroBatchLoader(
+        PairDataset(session.inputs.train.pairs),
+        session.run.order,
+        session.run.position,
+        session.until,
+        size=session.plan.batch,
+        workers=session.workers,
+        config=session.built.model.config,
+        pin=session.built.model.final_norm.weight.is_cuda,
+    )
+
+
+def _totals(session: Session, step: Step) -> TokenTotals:
+    pairs = session.inputs.train.pairs
+    indices = list(step.indices)
+    return TokenTotals(
+        text=int(pairs.text_lengths[indices].sum()) + len(indices),
+        mel=int(pairs.code_lengths[indices].sum()) + len(indices),
+    )
+
+
+def train_micro_batch(
+    session: Session, step: Step, totals: TokenTotals, loader: MicroBatchLoader, micro: MicroBatch
+) -> None:
+    """Go forward and backward with one micro-batch."""
+    settings = session.settings
+    batch = loader.take(micro)
+    with session.autocast():
+        sums = session.built.model(batch, settings.layout)
+    if settings.loss_weighting == "legacy":
+        count = -(-len(step.indices) // session.plan.batch)
+        loss = legacy_loss(sums, settings.text_loss_weight, settings.mel_loss_weight, count)
+    else:
+        loss = weighted_loss(sums, totals, settings.text_loss_weight, settings.mel_loss_weight)
+    step.backward(
+        loss,
+        text_loss=sums.text_loss_sum / totals.text,
+        mel_loss=sums.mel_loss_sum / totals.mel,
+        mel_top1=sums.mel_top1_hits / totals.mel,
+    )
+
+
+def _after_update(
+    session: Session, logbook: Logbook, result: StepResult, totals: TokenTotals
+) -> None:
+    if session.built.ema is not None and not result.skipped:
+        session.built.ema.update_parameters(session.built.model)
+    epoch = result.step / session.run.order.steps_per_epoch
+    logbook.step(result, tokens=totals.text + totals.mel, epoch=epoch)
+
+
+def validate_where_due(session: Session, console: Console, logbook: Logbook) -> None:
+    """Validate if this step is one to validate at and that has not been done yet."""
+    run, best = session.run, session.best
+    done = run.position.step
+    interval = session.settings.val_interval
+    due = is_due(done, interval, run.order.steps_per_epoch) or done == session.until > 0
+    if not due or best.validated_step == done or run.position.samples:
+        return
+    try:
+        with console.progress("Validating", total=1) as report, torch.no_grad():
+            scores = session.validation.score(session.built.model, report)
+    except Interrupted:
+        return
+    loss = session.validation.loss_of(scores)
+    is_best = best.take(loss, done)
+    logbook.validated(done, scores, loss, is_best=is_best)
+    run.metrics = {"val_loss": loss}
+    run.note("validation", step=done, loss=loss, text_loss=scores.text_loss,
+             mel_loss=scores.mel_loss, mel_top1=scores.mel_top1)  # fmt: skip
+    if is_best and session.settings.keep_best:
+        run.save()
+    speak_samples(session, logbook, done)

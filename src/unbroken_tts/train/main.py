@@ -1,0 +1,77 @@
+"""`unbroken-tts train`: one start of a training, from the settings to the exit code."""
+
+from __future__ import annotations
+
+from unbroken.errors import UnbrokenError
+from unbroken.resume import ResumeReport
+from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.console import Console
+from unbroken_tts.train.logbook import Logbook
+from unbroken_tts.train.loop import train_until_done
+from unbroken_tts.train.session import Session, open_session
+
+
+def train(settings: TrainSettings) -> int:
+    """Train, or go on training; return the exit code.
+
+    Raises:
+        UnbrokenError: With the exit code that the command ends with.
+    """
+    console = Console()
+    for note in settings.notes():
+        console.line(f"NOTE: {note}")
+    try:
+        session = open_session(settings, console)
+        console.keep_in(session.run.layout.logs / "console.log")
+        return _train(session, console)
+    finally:
+        console.close()
+
+
+def _train(session: Session, console: Console) -> int:
+    run = session.run
+    _announce(session.report, session, console)
+    logbook = Logbook(
+        console,
+        run.layout.logs,
+        session.name,
+        run.layout.journal,
+        step=run.position.step,
+        until=session.until,
+        interval=session.settings.log_interval,
+    )
+    try:
+        train_until_done(session, console, logbook)
+    except UnbrokenError as error:
+        console.line(f"Ended: {error.what}")
+        raise
+    finally:
+        logbook.close()
+        run.close()
+    console.line(
+        f"Training complete: {run.position.step} steps, {run.position.updates} updates; "
+        f"checkpoints in {run.layout.checkpoints}"
+    )
+    return 0
+
+
+def _announce(report: ResumeReport, session: Session, console: Console) -> None:
+    for note in report.notes:
+        console.line(f"NOTE: {note}")
+    for each in report.changed:
+        console.line(f"NOTE: changed since the checkpoint: {each}")
+    run, position = session.run, report.position
+    if report.outcome == "resumed":
+        console.line(
+            f"Resumed run {run.run_id} from {report.checkpoint}: step {position.step}, epoch "
+            f"{position.epoch}, {position.samples} samples of the next step; "
+            f"{report.steps_to_repeat} steps beyond it will be repeated"
+        )
+    else:
+        verb = "Began" if report.outcome == "began" else "Began again"
+        console.line(f"{verb} run {run.run_id} in {run.layout.root}")
+    frozen = session.built.model.frozen_rows
+    if frozen:
+        new = session.built.model.vocabulary + 1 - frozen
+        console.line(f"Vocabulary: {frozen} base rows frozen, {new} new rows trained")
+    console.line(f"Steps: {position.step} done of {session.until}")

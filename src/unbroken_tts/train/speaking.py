@@ -1,0 +1,46 @@
+"""A few validation sentences spoken during training, where the codec can make sound."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from unbroken.loop.isolation import isolated
+from unbroken_tts.model.generate import Utterance, generate
+from unbroken_tts.model.sampling import Sampling
+from unbroken_tts.prepare.codec.codec import Codec
+from unbroken_tts.train.logbook import Logbook
+from unbroken_tts.train.session import Session
+
+
+def speak_samples(session: Session, logbook: Logbook, step: int) -> None:
+    """Speak the first sentences of the validation set into TensorBoard, isolated from training."""
+    settings = session.settings
+    if not settings.sample_audio or settings.codec is None:
+        return
+    codec = _codec(settings.codec)
+    if not codec.can_decode:
+        return
+    dataset = session.validation.dataset
+    model = session.built.model
+    for number in range(min(settings.sample_audio, len(dataset))):
+        if session.run.stop.is_made:
+            return
+        sample = dataset[number]
+        utterance = Utterance(
+            text_ids=sample.text_ids.tolist(), condition=sample.condition, emo_vec=sample.emo_vec
+        )
+        with isolated(model, seed=number):
+            codes = generate(model, [utterance], Sampling(seed=number))[0]
+        if codes:
+            wave = torch.from_numpy(codec.decode(torch.tensor(codes, dtype=torch.int32).numpy()))
+            logbook.spoken(step, number, wave, codec.sample_rate)
+
+
+@lru_cache(maxsize=1)
+def _codec(directory: Path) -> Codec:
+    from unbroken_tts.prepare.codec.registry import load_codec  # noqa: PLC0415 -- only where asked
+
+    return load_codec(directory)

@@ -1,0 +1,129 @@
+"""Validation: what held-out samples score, isolated from the training, and the best score so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from unbroken.loop.stop import StopRequest
+from unbroken.state.mix import permutation
+from unbroken_tts.data.batch import Batch
+from unbroken_tts.data.samples import PairDataset
+from unbroken_tts.evaluate import Scores, evaluate
+from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.loader import validation_batches
+
+
+class Interrupted(Exception):
+    """A stop was asked for during validation; it is done again by the next start."""
+
+
+@dataclass(slots=True)
+class Best:
+    """The best validation so far; a part of the run, so that it survives a resume."""
+
+    loss: float | None = None
+    """Lowest weighted validation loss; None before the first validation."""
+    step: int = 0
+    """Completed steps when it was measured."""
+    validated_step: int = 0
+    """Completed steps at the last finished validation."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the fields in."""
+        for field in fields(self):
+            setattr(self, field.name, state[field.name])
+
+    def take(self, loss: float, step: int) -> bool:
+        """Note a finished validation; return whether it is the best (NaN never is)."""
+        self.validated_step = step
+        if not math.isnan(loss) and (self.loss is None or loss < self.loss):
+            self.loss, self.step = loss, step
+            return True
+        return False
+
+
+class Validation:
+    """Scores the model on the held-out samples.
+
+    The samples are chosen once from the seed, sorted by length so that little is padded, and are
+    the same for every batch size.
+
+    Args:
+        settings: Limits and layout.
+        dataset: The held-out samples.
+        lengths: (N,) their lengths.
+        effective_batch: Samples of a training step: the unit of `--max-val-batches`.
+        batch: Samples in one forward pass.
+        autocast: Makes the context of the forward pass.
+        stop: Looked at before every batch.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        dataset: PairDataset,
+        lengths: np.ndarray[Any, np.dtype[np.int64]],
+        *,
+        effective_batch: int,
+        batch: int,
+        autocast: Callable[[], Any],
+        stop: StopRequest,
+    ) -> None:
+        self.settings = settings
+        self.dataset = dataset
+        self.batch = batch
+        self.autocast = autocast
+        self.stop = stop
+        chosen = permutation(len(dataset), settings.seed, 0)
+        if settings.max_val_batches:
+            chosen = chosen[: settings.max_val_batches * effective_batch]
+        self.indices: list[int] = chosen[np.argsort(lengths[chosen], kind="stable")].tolist()
+
+    def score(self, model: VoiceGpt, progress: Callable[[int, int], None]) -> Scores:
+        """Return the scores of all chosen samples.
+
+        Raises:
+            Interrupted: A stop was asked for.
+        """
+        with self.autocast():
+            return evaluate(
+                model,
+                self._batches(model),
+                layout=self.settings.layout,
+                progress=lambda done: progress(done, len(self.indices)),
+            )
+
+    def _batches(self, model: VoiceGpt) -> Iterator[Batch]:
+        for batch in validation_batches(self.dataset, self.indices, self.batch, model.config):
+            if self.stop.is_made:
+                raise Interrupted
+            yield batch
+
+    def loss_of(self, scores: Scores) -> float:
+        """Return the weighted loss that the best checkpoint is chosen by."""
+        return (
+            self.settings.text_loss_weight * scores.text_loss
+            + self.settings.mel_loss_weight * scores.mel_loss
+        )
+
+
+def is_due(step: int, interval: int, steps_per_epoch: int) -> bool:
+    """Say whether to validate after `step` completed steps; an interval of 0 is an epoch."""
+    return step > 0 and step % (interval or steps_per_epoch) == 0
+
+
+def autocast_for(device: str, dtype: torch.dtype | None) -> Callable[[], Any]:
+    """Return what makes the autocast context of a forward pass; a disabled one for fp32."""
+    kind = device.split(":", maxsplit=1)[0]
+    return lambda: torch.autocast(kind, dtype=dtype or torch.bfloat16, enabled=dtype is not None)

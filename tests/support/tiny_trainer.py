@@ -1,0 +1,126 @@
+"""A tiny training through the real command: its files, its command line, and what it left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.pairs import write_pairs, write_tokenizer
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.store import Store
+from unbroken.proof.journal import last_line_of_each_step
+from unbroken.resume import run_id_of
+from unbroken_tts.model.config import GptConfig
+
+TESTS = Path(__file__).parent.parent
+SOURCE = TESTS.parent / "src"
+MODULE = {
+    "output_size": 4,
+    "linear_units": 16,
+    "attention_heads": 1,
+    "num_blocks": 1,
+    "input_layer": "conv2d2",
+    "perceiver_mult": 2,
+}
+STEPS = 22
+"""Steps of a whole training: 44 samples by 8 are six steps an epoch, so not quite four epochs."""
+
+
+@dataclass(frozen=True)
+class TinyTrainer:
+    """The files of a tiny training."""
+
+    root: Path
+
+    def flags(self, output: Path, *more: str) -> list[str]:
+        """Return the flags of the training."""
+        named = {
+            "--train-manifest": self.root / "data/train_pairs.jsonl",
+            "--val-manifest": self.root / "data/val_pairs.jsonl",
+            "--tokenizer": self.root / "tok.model",
+            "--config": self.root / "config.yaml",
+            "--output-dir": output,
+            "--base-checkpoint": "none",
+            "--batch-size": 3,
+            "--grad-accumulation": 3,
+            "--max-steps": STEPS,
+            "--log-interval": 4,
+            "--val-interval": 5,
+            "--val-batch-size": 5,
+            "--save-interval": 4,
+            "--warmup-steps": 3,
+            "--learning-rate": "3e-3",
+            "--num-workers": "none",
+            "--threads": 1,
+        }
+        given = {word for word in more if word.startswith("--")}
+        kept = [str(w) for pair in named.items() if pair[0] not in given for w in pair]
+        return [*kept, *more]
+
+    def run(
+        self, output: Path, *more: str, event: str = "none", resume: str = "auto"
+    ) -> subprocess.CompletedProcess[str]:
+        """Train in a process of its own, killed at `event`."""
+        how = ["--resume", resume] if resume else []
+        return subprocess.run(
+            [sys.executable, str(TESTS / "support/killed_trainer.py"), event, "--",
+             *self.flags(output, *how, *more)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{TESTS}"},
+            timeout=240,
+        )  # fmt: skip
+
+
+def write_tiny_trainer(root: Path) -> TinyTrainer:
+    """Write data, tokenizer and configuration."""
+    write_tokenizer(root / "tok.model", 40)
+    write_pairs(root / "data", 44, split="train")
+    write_pairs(root / "data", 12, split="val", seed=1)
+    config: dict[str, Any] = {
+        "model_dim": 16,
+        "layers": 2,
+        "heads": 2,
+        "max_mel_tokens": 60,
+        "max_text_tokens": 30,
+        "number_text_tokens": 40,
+        "number_mel_codes": 34,
+        "start_mel_token": 32,
+        "stop_mel_token": 33,
+        "start_text_token": 0,
+        "stop_text_token": 1,
+        "condition_module": MODULE,
+        "emo_condition_module": MODULE,
+    }
+    GptConfig.from_mapping(config, origin="a test").to_yaml(root / "config.yaml")
+    return TinyTrainer(root)
+
+
+def newest(output: Path) -> Checkpoint:
+    """Return the newest whole checkpoint of the run in a directory."""
+    layout = Layout(output)
+    run_id = run_id_of(layout)
+    assert run_id is not None
+    checkpoint = Store(layout, run_id).newest_whole().checkpoint
+    assert checkpoint is not None
+    return checkpoint
+
+
+def leaf_digests(output: Path) -> dict[str, str]:
+    """Return the digest of every saved tensor of the newest checkpoint."""
+    return {leaf: entry.digest for leaf, entry in newest(output).manifest.leaves.items()}
+
+
+def journal(output: Path) -> dict[int, dict[str, Any]]:
+    """Return the line that counts of every step, without the number of the start."""
+    lines = last_line_of_each_step(Layout(output).journal)
+    return {
+        step: {name: each for name, each in line.items() if name != "start"}
+        for step, line in lines.items()
+    }
