@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from unbroken.loop.isolation import isolated
     from unbroken.loop.schedule import Schedule, warmup_cosine
     from unbroken.order.step_batches import MicroBatch, StepBatches
-    from unbroken.run import ResumeReport, Run
+    from unbroken.resume import ResumeReport
+    from unbroken.run import Run
     from unbroken.state.position import Position
     from unbroken.step import Step, StepResult
 
@@ -58,7 +59,7 @@ _LAZY: Final = {
     "warmup_cosine": "unbroken.loop.schedule",
     "MicroBatch": "unbroken.order.step_batches",
     "StepBatches": "unbroken.order.step_batches",
-    "ResumeReport": "unbroken.run",
+    "ResumeReport": "unbroken.resume",
     "Run": "unbroken.run",
     "Position": "unbroken.state.position",
     "Step": "unbroken.step",

@@ -26,6 +26,10 @@ class UnbrokenError(Exception):
         self.why = why
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[UnbrokenError], tuple[str, str, str]]:
+        """Let a worker process hand the error over with its three sentences."""
+        return type(self), (self.what, self.why, self.remedy)
+
 
 class SettingsInvalid(UnbrokenError):
     """The command itself can't be run: usage, settings, or inputs that contradict one another."""

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import MANIFEST, Layout
@@ -21,6 +21,7 @@ from unbroken.errors import NoUsableCheckpoint, ResumeRefused, SettingsInvalid
 from unbroken.state.digest import DIGEST_SCHEME
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.mix import ORDER_SCHEME
+from unbroken.state.position import Position
 from unbroken.state.randomness import SEED_SCHEME
 
 FORMAT = 1
@@ -29,6 +30,9 @@ SCHEMES = {
     "seed_scheme": SEED_SCHEME,
     "digest_scheme": DIGEST_SCHEME,
 }
+
+
+Outcome = Literal["began", "resumed", "began again"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,27 @@ class Target:
     replaces_run: str | None = None
     """A run that stands in the directory and is moved to `earlier/` when the new one begins."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a start from here is called."""
+        if self.checkpoint is not None:
+            return "resumed"
+        return "began again" if self.run_id else "began"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeReport:
+    """What `Run.resume` did."""
+
+    outcome: Outcome
+    position: Position
+    checkpoint: Path | None
+    steps_to_repeat: int
+    """Steps that the journal knows beyond the checkpoint."""
+    changed: tuple[FactDifference, ...]
+    """Facts that changed and may."""
+    notes: tuple[str, ...]
 
 
 def look(directory: Path, how: str) -> Target:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -38,20 +38,6 @@ from unbroken.step import Step, StepResult
 
 FAREWELL_STEPS = 2
 """Steps trained on after the save of a stop, while grace remains, for the next start to repeat."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeReport:
-    """What `Run.resume` did."""
-
-    outcome: Literal["began", "resumed", "began again"]
-    position: Position
-    checkpoint: Path | None
-    steps_to_repeat: int
-    """Steps that the journal knows beyond the checkpoint."""
-    changed: tuple[FactDifference, ...]
-    """Facts that changed and may."""
-    notes: tuple[str, ...]
 
 
 class Run:
@@ -138,7 +124,7 @@ class Run:
 
     # --- resume -------------------------------------------------------------------------------
 
-    def resume(self, how: str | resuming.Target = "auto") -> ResumeReport:
+    def resume(self, how: str | resuming.Target = "auto") -> resuming.ResumeReport:
         """Continue the run that stands in the directory, or begin one.
 
         Args:
@@ -166,8 +152,8 @@ class Run:
         self.run_id = target.run_id or resuming.begin_run(self.layout, self.order.seed)
         self._open(target)
         known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
-        return ResumeReport(
-            outcome=_outcome(target),
+        return resuming.ResumeReport(
+            outcome=target.outcome,
             position=self.position,
             checkpoint=target.checkpoint.path if target.checkpoint else None,
             steps_to_repeat=sum(step > self.position.step for step in known),
@@ -354,12 +340,6 @@ class Run:
         if self._record is not None:
             self._record.close()
             self._record = None
-
-
-def _outcome(target: resuming.Target) -> Literal["began", "resumed", "began again"]:
-    if target.checkpoint is not None:
-        return "resumed"
-    return "began again" if target.run_id else "began"
 
 
 def _named(name: str, given: Any) -> dict[str, Any]:

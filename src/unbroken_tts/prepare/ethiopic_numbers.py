@@ -10,7 +10,7 @@ _UNITS = ("ዜሮ", "አንድ", "ሁለት", "ሶስት", "አራት", "አም�
 _TENS = ("", "አስር", "ሀያ", "ሰላሳ", "አርባ", "ሀምሳ", "ስልሳ", "ሰባ", "ሰማንያ", "ዘጠና")
 _SCALES = ((10**12, "ትሪሊዮን"), (10**9, "ቢሊዮን"), (10**6, "ሚሊዮን"), (10**3, "ሺህ"))
 _POINT = "ነጥብ"
-_FIRST = "አንደኛ"
+_UNLIKE_THEIR_NUMBER = {"ዘጠኝ": "ዘጠነኛ", "ሺህ": "ሺኛ"}
 LARGEST = 10**15 - 1
 """The largest number that is read as a whole; longer ones are read digit by digit."""
 
@@ -100,8 +100,9 @@ def ordinal_in_words(words: str) -> str:
 
     The ending -ኛ joins the last consonant in its first order (ት to ተ), as it is spelt.
     """
-    if words == _UNITS[1]:
-        return _FIRST
-    last = words[-1]
-    is_sixth_order = (ord(last) - 0x1200) % 8 == 5  # the vowel-less order of its row
-    return f"{words[:-1]}{chr(ord(last) - 5)}ኛ" if is_sixth_order else f"{words}ኛ"
+    head, blank, last = words.rpartition(" ")
+    if last in _UNLIKE_THEIR_NUMBER:
+        return head + blank + _UNLIKE_THEIR_NUMBER[last]
+    final = last[-1]
+    is_sixth_order = (ord(final) - 0x1200) % 8 == 5  # the vowel-less order of its row
+    return f"{words[:-1]}{chr(ord(final) - 5)}ኛ" if is_sixth_order else f"{words}ኛ"
