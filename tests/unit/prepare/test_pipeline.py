@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken_tts.corpus.synthesise import Corpus
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.prepare.codec import load_codec
+from unbroken_tts.prepare.pairs import is_validation
+from unbroken_tts.prepare.pipeline import prepare
+from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
+from unbroken_tts.prepare.tokenizers import processor
+from unbroken_tts.prepare.written import disk_full_is_told
+
+MANIFESTS = ("train.jsonl", "val.jsonl", "train_pairs.jsonl", "val_pairs.jsonl")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def tree(directory: Path, *without: str) -> dict[str, bytes]:
+    """All files by name, but those named."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in without
+    }
+
+
+def listed(directory: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write a list beside some recordings."""
+    path = directory / "list.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def test_manifests_and_features_keep_the_contract(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """Every field, type, shape and range is as training reads it."""
+    output = tmp_path / "out"
+    summary = prepare(corpus.metadata, output, plan)
+    singles = lines(output / "train.jsonl") + lines(output / "val.jsonl")
+    assert corpus.utterances == len(singles) == summary.prepared_now
+    vocabulary = processor((output / "tokenizer.model").read_bytes()).GetPieceSize()
+    for row in singles:
+        for kind in ("codes", "condition", "emo_vec", "text_ids"):
+            assert f"{kind}/{row['id']}.npy" == row[f"{kind}_path"]
+        ids, codes, condition, emo_vec = (
+            np.load(output / row[f"{kind}_path"], allow_pickle=False)
+            for kind in ("text_ids", "codes", "condition", "emo_vec")
+        )
+        assert ("int32", (row["text_len"],)) == (str(ids.dtype), ids.shape)
+        assert ("int32", (row["code_len"],)) == (str(codes.dtype), codes.shape)
+        assert ("float32", (4, 16)) == (str(condition.dtype), condition.shape)
+        assert ("float32", (16,)) == (str(emo_vec.dtype), emo_vec.shape)
+        assert 2 < ids.min() <= ids.max() < vocabulary
+        assert 0 <= codes.min() <= codes.max() < 64
+        assert (output / row["audio_path"]).resolve().is_file()
+    assert all(is_validation(row["id"], 0.2) for row in lines(output / "val.jsonl"))
+    for pair in lines(output / "train_pairs.jsonl") + lines(output / "val_pairs.jsonl"):
+        assert pair["id"] == f"{pair['target_id']}__{pair['prompt_id']}"
+        assert pair["target_codes_path"] == f"codes/{pair['target_id']}.npy"
+        assert pair["prompt_condition_path"] == f"condition/{pair['prompt_id']}.npy"
+    assert load_codec(output / "codec").size == 64
+
+
+def test_summary_tells_what_was_made(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """Hours, speakers, histograms, unknown rates and proofs are in the summary and in its text."""
+    summary = prepare(corpus.metadata, tmp_path / "out", plan)
+    assert ["am", "am_f4"] == [speaker.name for speaker in summary.speakers]
+    seconds = sum(soundfile.info(str(path)).duration for path in corpus.directory.rglob("*.wav"))
+    assert seconds / 3600 == pytest.approx(summary.hours, rel=1e-3)
+    assert 0 == summary.unknown.unknown
+    assert summary.unknown_before is not None
+    assert 0 < summary.unknown_before.share
+    assert 40 == summary.base_texts_compared
+    assert all(corpus.utterances == sum(one.counts) for one in summary.histograms)
+    for words in ("old ids  unchanged", "am_f4: 12", "Duration in seconds", "Unknown    0 of"):
+        assert words in summary.text()
+
+
+def test_rerun_redoes_nothing_and_gives_the_same_bytes(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """A second call touches no feature file; a fresh directory gets the same bytes."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    prepare(corpus.metadata, one, plan)
+    before = {path: path.stat().st_mtime_ns for path in one.rglob("*.npy")}
+    again = prepare(corpus.metadata, one, plan)
+    assert (0, corpus.utterances) == (again.prepared_now, again.kept)
+    assert before == {path: path.stat().st_mtime_ns for path in one.rglob("*.npy")}
+    prepare(corpus.metadata, two, plan)
+    assert tree(one) == tree(two)
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(
+    corpus: Corpus, plan: PreparePlan, config: GptConfig, tmp_path: Path
+) -> None:
+    """SIGKILL again and again, then once to the end: the tree is that of an undisturbed run."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"gpt": config.model_dump()}), encoding="utf-8")
+    assert plan.tokenizer.path is not None
+    child = Path(__file__).parents[2] / "support" / "prepare_child.py"
+
+    def command(output: Path) -> list[str]:
+        return [sys.executable, str(child), *map(str, (corpus.metadata, output, plan.tokenizer.path, path))]  # fmt: skip
+
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    subprocess.run(command(whole), check=True, capture_output=True)
+    chance = random.Random(5)  # noqa: S311 - no secret
+    killed = 0
+    for goal in sorted(chance.sample(range(1, 80), 4)):
+        with subprocess.Popen(command(torn), stdout=subprocess.PIPE) as process:
+            # Kill once so many feature files are there, wherever the process then is.
+            while process.poll() is None:
+                if len(list(torn.glob("*/*.npy"))) >= goal:
+                    process.kill()
+                    killed += 1
+                    break
+    assert killed >= 2
+    last = subprocess.run(command(torn), check=True, capture_output=True, text=True)
+    assert int(last.stdout) < corpus.utterances
+    leftovers = [name for name in tree(torn) if name.endswith(".partial")]
+    assert tree(whole) == {k: v for k, v in tree(torn).items() if k not in leftovers}
+    assert [] == leftovers
+
+
+def test_torn_record_is_done_again(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """A half-written line of the record file, and a missing feature file, are mended."""
+    output = tmp_path / "out"
+    prepare(corpus.metadata, output, plan)
+    before = tree(output)
+    records = output / "records.jsonl"
+    records.write_bytes(records.read_bytes()[:-20])
+    (output / "codes" / "am_0003.npy").unlink()
+    assert 2 == prepare(corpus.metadata, output, plan).prepared_now
+    assert {k: v for k, v in before.items() if k != "records.jsonl"} == tree(
+        output, "records.jsonl"
+    )
+
+
+def test_new_recordings_are_appended(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """New lines are added; codec, tokenizer and old features stay; texts may be corrected."""
+    rows = lines(corpus.metadata)
+    source = tmp_path / "source"
+    shutil.copytree(corpus.directory, source)
+    output = tmp_path / "out"
+    prepare(listed(source, rows[:16]), output, plan)
+    before = tree(output)
+    rows[0]["text"] = "ሰላም ብዙ ሰላም"
+    summary = prepare(listed(source, rows), output, plan)
+    assert (9, 15) == (summary.prepared_now, summary.kept)
+    after = tree(output)
+    changed = {name for name in before if before[name] != after[name]}
+    assert {"text_ids/am_0000.npy", "records.jsonl", *MANIFESTS} >= changed
+    assert 24 == summary.train_utterances + summary.val_utterances
+    only_new = prepare(listed(source, rows[16:]), output, plan)
+    assert (0, 24) == (only_new.prepared_now, only_new.kept)
+
+
+def test_same_id_of_another_corpus_is_told(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """Joining two corpora whose ids collide does not silently replace the first."""
+    output = tmp_path / "out"
+    prepare(corpus.metadata, output, plan)
+    other = tmp_path / "other"
+    shutil.copytree(corpus.directory, other)
+    rows = lines(other / "metadata.jsonl")
+    rows[0]["audio"], rows[1]["audio"] = rows[1]["audio"], rows[0]["audio"]
+    before = tree(output)
+    with pytest.raises(DataInvalid, match="'am_0000' already belongs to the recording"):
+        prepare(listed(other, rows[:2]), output, plan)
+    assert before == tree(output)
+
+
+@pytest.fixture
+def damaged(corpus: Corpus, tmp_path: Path) -> Path:
+    """A copy of the corpus in which four recordings or texts can't be used."""
+    source = tmp_path / "damaged"
+    shutil.copytree(corpus.directory, source)
+    rows = lines(source / "metadata.jsonl")
+    (source / rows[2]["audio"]).write_bytes(b"no audio")
+    (source / rows[5]["audio"]).unlink()
+    rows[7]["text"] = "\u200b"
+    rows[9]["text"] = "ሰላም " * 200
+    soundfile.write(source / rows[11]["audio"], 0.1 * np.ones(22_050 * 12), 22_050)
+    return listed(source, rows)
+
+
+def test_all_bad_recordings_are_told_at_once(
+    damaged: Path, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """What the head of a file shows stops before anything is written, and is told together."""
+    with pytest.raises(DataInvalid) as told:
+        prepare(damaged, tmp_path / "out", plan)
+    assert "2 recordings can't be used" in str(told.value)
+    assert f"{damaged}:3" in str(told.value)
+    assert f"{damaged}:6" in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_recordings_are_dropped_when_asked(
+    damaged: Path, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """Each is listed with its line; the rest is prepared."""
+    output = tmp_path / "out"
+    summary = prepare(damaged, output, dataclasses.replace(plan, on_bad="drop"))
+    assert 19 == summary.prepared_now
+    told = {row["where"].rsplit(":", 1)[1]: row["what"] for row in lines(output / "dropped.jsonl")}
+    assert {"3", "6", "8", "10", "12"} == set(told)
+    assert "is unreadable" in told["3"]
+    assert "does not exist" in told["6"]
+    assert "empty once normalised" in told["8"]
+    assert "more than max_text_tokens 120" in told["10"]
+    assert "259 codes, the model takes 1 to 201" in told["12"]
+
+
+def test_faults_found_late_stop_without_manifests(
+    damaged: Path, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """Faults that only the work shows are told together, too; what is finished is kept."""
+    rows = [row for number, row in enumerate(lines(damaged)) if number not in {2, 5}]
+    source, output = listed(damaged.parent, rows), tmp_path / "out"
+    with pytest.raises(DataInvalid, match="3 recordings can't be used"):
+        prepare(source, output, plan)
+    assert not any((output / name).exists() for name in MANIFESTS)
+    mended = [row for row in rows if row["id"] not in {"am_0007", "am_0009", "am_0011"}]
+    assert 0 == prepare(listed(damaged.parent, mended), output, plan).prepared_now
+
+
+def test_nothing_left_is_an_error(plan: PreparePlan, tmp_path: Path) -> None:
+    """A list whose recordings are all missing is told even with drop."""
+    source = listed(tmp_path, [{"id": "a", "text": "ሰላም", "audio": "a.wav"}])
+    with pytest.raises(DataInvalid, match="None of the 1 recordings"):
+        prepare(source, tmp_path / "out", dataclasses.replace(plan, on_bad="drop"))
+
+
+def test_other_choices_are_refused(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """A data set keeps its tokenizer and sizes; only the split and the pairs may change."""
+    output = tmp_path / "out"
+    prepare(corpus.metadata, output, plan)
+    before = tree(output)
+    wider = plan.config.model_copy(update={"model_dim": 32})
+    with pytest.raises(SettingsInvalid, match="model_dim was 16, now 32"):
+        prepare(corpus.metadata, output, dataclasses.replace(plan, config=wider))
+    trained = dataclasses.replace(plan, tokenizer=TokenizerPlan(kind="train", size=300))
+    with pytest.raises(SettingsInvalid, match="tokenizer was"):
+        prepare(corpus.metadata, output, trained)
+    assert before == tree(output)
+    more = prepare(corpus.metadata, output, dataclasses.replace(plan, pairs_per_target=3))
+    assert (0, 3 * more.train_utterances) == (more.prepared_now, more.train_pairs)
+
+
+def test_foreign_directory_is_left_alone(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """A directory with somebody's files is refused, and nothing in it changes."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train_pairs.jsonl").write_text("mine", encoding="utf-8")
+    with pytest.raises(SettingsInvalid, match="not a directory of prepared data"):
+        prepare(corpus.metadata, tmp_path / "out", plan)
+    assert {"train_pairs.jsonl": b"mine"} == tree(tmp_path / "out")
+
+
+def test_full_disk_is_told_before(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little room is a clear error before the first feature is written."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(SettingsInvalid, match="24 recordings need about"):
+        prepare(corpus.metadata, tmp_path / "out", plan)
+    assert [] == list((tmp_path / "out").rglob("*.npy"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_disk_that_fills_up_is_told(tmp_path: Path) -> None:
+    """A disk that fills up in the middle is a message that says the command can be repeated."""
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(SettingsInvalid, match="repeat the same command"),
+        disk_full_is_told(tmp_path),
+    ):
+        full.write(b"features")
+
+
+def test_validation_without_pairs_is_noted(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """An empty validation manifest comes with the way to mend it."""
+    summary = prepare(corpus.metadata, tmp_path / "out", dataclasses.replace(plan, val_ratio=0.001))
+    assert 0 == summary.val_pairs
+    assert any("Raise --val-ratio" in note for note in summary.notes)
+
+
+def test_single_recordings_give_no_pairs(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
+    """If every speaker has one recording there is nothing to train on, and that is told."""
+    rows = [dict(row, speaker=row["id"]) for row in lines(corpus.metadata)]
+    for row in rows:
+        row["audio"] = str(corpus.directory / row["audio"])
+    with pytest.raises(DataInvalid, match="No pair can be made"):
+        prepare(listed(tmp_path, rows), tmp_path / "out", plan)
+
+
+@pytest.mark.parametrize(("field", "value"), [("val_ratio", 1.0), ("val_ratio", -0.1), ("pairs_per_target", 0)])  # fmt: skip
+def test_nonsense_is_refused(plan: PreparePlan, field: str, value: float) -> None:
+    """Numbers without a meaning are refused by name."""
+    with pytest.raises(SettingsInvalid):
+        dataclasses.replace(plan, **{field: value})
+
+
+def test_saved_codec_and_existing_tokenizer(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """A second data set can share the first one's codec and tokenizer, and gets equal codes."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    prepare(corpus.metadata, one, plan)
+    shared = dataclasses.replace(
+        plan,
+        codec=one / "codec",
+        tokenizer=TokenizerPlan(kind="existing", path=one / "tokenizer.model"),
+    )
+    prepare(corpus.metadata, two, shared)
+    for kind in ("codes", "text_ids", "condition", "emo_vec"):
+        assert tree(one / kind) == tree(two / kind)
+    small = plan.config.model_copy(update={"start_mel_token": 32, "stop_mel_token": 33})
+    with pytest.raises(SettingsInvalid, match="64 codes, the model's start_mel_token is 32"):
+        prepare(corpus.metadata, tmp_path / "three", dataclasses.replace(shared, config=small))
+
+
+def test_other_rates_and_formats_give_the_same_layout(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """Stereo FLAC at 48 kHz with an LJSpeech list is prepared like the rest."""
+    (tmp_path / "lj" / "wavs").mkdir(parents=True)
+    rows = lines(corpus.metadata)[:12]
+    for row in rows:
+        wave, rate = soundfile.read(str(corpus.directory / row["audio"]))
+        louder = np.repeat(wave, 2)  # 44.1 kHz
+        stereo = np.stack([louder, louder], axis=1)
+        soundfile.write(tmp_path / "lj" / "wavs" / f"{row['id']}.flac", stereo, 2 * rate)
+    text = "".join(f"{row['id']}|{row['text']}|\n" for row in rows)
+    (tmp_path / "lj" / "metadata.csv").write_text(text, encoding="utf-8")
+    summary = prepare(tmp_path / "lj", tmp_path / "out", plan)
+    assert (12, ["speaker"]) == (summary.prepared_now, [one.name for one in summary.speakers])
