@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from unbroken.errors import NotEncodable, StateMismatch
+from unbroken.state.codec import decode, encode
 from unbroken.state.modules import ModulePart
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.tree import unwrap
@@ -79,8 +80,10 @@ class PlainPart:
         return found
 
     def restore(self, saved: Any) -> None:
-        """Give the saved state to the object."""
-        self.target.load_state_dict(saved)
+        """Give the object a copy of the saved state: some take theirs apart while loading it."""
+        tensors: dict[str, torch.Tensor] = {}
+        form = encode(saved, self.name, tensors)
+        self.target.load_state_dict(decode(form, tensors))
 
 
 def name_differences(path: str, saved: set[str], live: set[str]) -> list[str]:

@@ -1,0 +1,48 @@
+"""Tensors that may still lie on the disk: what a restore needs of them without knowing where."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """A saved tensor that is read when it is wanted, straight to where it belongs."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Its shape."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its dtype."""
+        ...
+
+    def read(self) -> torch.Tensor:
+        """Return it in fresh host memory."""
+        ...
+
+    def read_into(self, live: torch.Tensor) -> None:
+        """Read it into the storage of a live tensor of the same shape and dtype."""
+        ...
+
+
+def is_tensor(value: Any) -> bool:
+    """Say whether a value is a tensor, in memory or stored."""
+    return isinstance(value, torch.Tensor | Stored)
+
+
+def fill(live: torch.Tensor, saved: torch.Tensor | Stored) -> None:
+    """Put a saved tensor's values into the storage of a live one."""
+    if isinstance(saved, torch.Tensor):
+        live.copy_(saved)
+    else:
+        saved.read_into(live)
+
+
+def in_memory(value: Any) -> Any:
+    """Return a stored tensor as a tensor, and anything else as it is."""
+    return value.read() if isinstance(value, Stored) else value
