@@ -117,6 +117,10 @@ class _Record:
             return False
         return hashlib.sha256(path.read_bytes()).hexdigest() == self._digests.get(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether a file was made here once, whatever has become of it."""
+        return name in self._digests
+
     def write(self, name: str, content: bytes) -> None:
         """Make a file, unless it is there."""
         if self.is_ours(name):
@@ -134,7 +138,7 @@ def _refuse_foreign(directory: Path, record: _Record) -> None:
     names = (BASE_TOKENIZER, TOKENIZER, CONFIG, CHECKPOINT)
     foreign = [name for name in names if (directory / name).exists() and not record.is_ours(name)]
     data = directory / DATA
-    is_ours = (data / DESCRIPTION).is_file() and record.is_ours(BASE_TOKENIZER)
+    is_ours = (data / DESCRIPTION).is_file() and record.knows(BASE_TOKENIZER)
     entries = {entry.name for entry in data.iterdir()} if data.is_dir() else set()
     if entries - {"recordings"} and not is_ours:
         foreign.append(DATA)

@@ -16,7 +16,7 @@ from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames
 from unbroken_tts.prepare.items import Item, nothing_left
 from unbroken_tts.prepare.mel import SAMPLE_RATE
 from unbroken_tts.prepare.normalisation import normalise
-from unbroken_tts.prepare.plan import PreparePlan
+from unbroken_tts.prepare.plan import Made, PreparePlan
 from unbroken_tts.prepare.sources import Fault
 from unbroken_tts.prepare.tokenizers import Extension, extend, processor, train_tokenizer
 from unbroken_tts.prepare.written import write_whole
@@ -34,7 +34,7 @@ def silent_stages(_stage: str) -> Progress:
 
 
 def codec_of(
-    plan: PreparePlan, output: Path, items: Sequence[Item], stages: Stages, *, is_sealed: bool
+    plan: PreparePlan, output: Path, items: Sequence[Item], stages: Stages, *, made: Made | None
 ) -> Codec:
     """Return the codec of a data set.
 
@@ -43,21 +43,23 @@ def codec_of(
         output: Directory of the data set.
         items: Recordings to fit on, of up to an hour in all.
         stages: Draws progress.
-        is_sealed: Whether an earlier call has fitted it.
+        made: What an earlier call fitted.
 
     Raises:
-        DataInvalid: A saved codec can't be read, or no recording can.
+        DataInvalid: A saved codec can't be read or is not the former one, or no recording can be.
         SettingsInvalid: It has more codes than the model.
     """
     if plan.codec is not None:
         codec: Codec = load_codec(plan.codec)
-    elif is_sealed:
+    elif made is not None:
         codec = load_codec(output / "codec")
     else:
         size = min(SIZE, plan.config.start_mel_token)
         vectors = _frames_to_fit(items, stages("Listening for the codec"))
         codec = MelVq.fit(vectors, size=size, progress=stages("Fitting the codec"))
         codec.save(output / "codec")
+    if made is not None and codec.fingerprint != made.codec:
+        raise _changed(plan.codec or output / "codec", made.codec, codec.fingerprint)
     if codec.size > plan.config.start_mel_token:
         raise SettingsInvalid(
             f"The codec has {codec.size} codes, the model's start_mel_token is "
@@ -93,7 +95,7 @@ def _frames_to_fit(items: Sequence[Item], progress: Progress) -> list[torch.Tens
 
 
 def tokenizer_of(
-    plan: PreparePlan, output: Path, items: Sequence[Item], *, is_sealed: bool
+    plan: PreparePlan, output: Path, items: Sequence[Item], *, made: Made | None
 ) -> tuple[sentencepiece.SentencePieceProcessor, Extension | None]:
     """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
 
@@ -101,18 +103,18 @@ def tokenizer_of(
         plan: Names one, or says how to train or extend one.
         output: Directory of the data set.
         items: Their texts are trained on.
-        is_sealed: Whether an earlier call has made it.
+        made: What an earlier call made.
 
     Returns:
         The encoder, and what was proven if it was extended just now.
 
     Raises:
-        DataInvalid: The existing or base model can't be read.
+        DataInvalid: The existing or base model can't be read, or is not the former one.
         SettingsInvalid: Its size can't be had.
     """
     path = output / "tokenizer.model"
-    if is_sealed:
-        return processor(path.read_bytes()), None
+    if made is not None:
+        return _sealed_tokenizer(path, made), None
     texts = [item.text for item in sorted(items, key=lambda item: item.utterance.id)]
     chosen = plan.tokenizer
     extension = None
@@ -127,3 +129,19 @@ def tokenizer_of(
     encoder = processor(model)
     write_whole(path, model)
     return encoder, extension
+
+
+def _sealed_tokenizer(path: Path, made: Made) -> sentencepiece.SentencePieceProcessor:
+    model = path.read_bytes() if path.is_file() else b""
+    digest = hashlib.sha256(model).hexdigest()
+    if digest != made.tokenizer:
+        raise _changed(path, made.tokenizer, digest if model else "missing")
+    return processor(model)
+
+
+def _changed(path: Path, was: str, now: str) -> DataInvalid:
+    return DataInvalid(
+        f"{path} has the digest {now[:16]}, the features beside it were made with {was[:16]}.",
+        "All features of a data set must be of one tokenizer and one codec.",
+        "Put the former file back, or prepare into another directory with --output.",
+    )

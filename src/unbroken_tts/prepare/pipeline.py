@@ -13,6 +13,7 @@ Killed at any moment and called again it goes on where it stopped, and ends with
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from unbroken_tts.prepare.fitting import Stages, codec_of, silent_stages, tokeni
 from unbroken_tts.prepare.items import Item, looked_at, nothing_left, stop_at
 from unbroken_tts.prepare.manifests import write_manifests
 from unbroken_tts.prepare.outcome import Outcome, summary_of
-from unbroken_tts.prepare.plan import PreparePlan, bind_output, binding, seal_output
+from unbroken_tts.prepare.plan import Made, PreparePlan, bind_output, binding, seal_output
 from unbroken_tts.prepare.records import Records
 from unbroken_tts.prepare.remainder import check_room, unfinished
 from unbroken_tts.prepare.sources import Fault, read_source
@@ -68,10 +69,11 @@ def prepare(
         stop_at(faults)
     if not items:
         raise nothing_left(faults)
-    is_sealed = bind_output(output, wanted, source)
-    codec = codec_of(plan, output, items, stages, is_sealed=is_sealed)
-    tokenizer, extension = tokenizer_of(plan, output, items, is_sealed=is_sealed)
-    seal_output(output, wanted)
+    made = bind_output(output, wanted, source)
+    codec = codec_of(plan, output, items, stages, made=made)
+    tokenizer, extension = tokenizer_of(plan, output, items, made=made)
+    tokenizer_digest = hashlib.sha256((output / "tokenizer.model").read_bytes()).hexdigest()
+    seal_output(output, wanted, Made(codec=codec.fingerprint, tokenizer=tokenizer_digest))
     extractor = Extractor(
         output=output,
         codec=codec,
@@ -93,14 +95,14 @@ def prepare(
     counts = write_manifests(output, every, plan.val_ratio, plan.pairs_per_target)
     dropped = [{"where": fault.where, "what": fault.what} for fault in faults]
     write_json_lines(output / "dropped.jsonl", dropped)
-    made = Outcome(
+    outcome = Outcome(
         every=every,
         faults=faults,
         counts=counts,
         prepared_now=prepared_now,
         extension=extension,
     )
-    return summary_of(extractor, plan, made)
+    return summary_of(extractor, plan, outcome)
 
 
 def _work(

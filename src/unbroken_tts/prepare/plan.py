@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from unbroken_tts.prepare.codec.registry import describe
 from unbroken_tts.prepare.written import write_whole
 
 _FORMAT = 1
+_MADE = "made"
 DESCRIPTION = "prepare.json"
 """The file that says what an output directory is bound to."""
 
@@ -44,7 +45,8 @@ class TokenizerPlan:
             DataInvalid: The model file can't be read.
         """
         digest = hashlib.sha256(self.read()).hexdigest() if self.path else None
-        return {"kind": self.kind, "file": digest, "size": self.size}
+        script = self.script if self.kind == "extend" else None
+        return {"kind": self.kind, "file": digest, "size": self.size, "script": script}
 
     def read(self) -> bytes:
         """Return the existing or base model.
@@ -106,6 +108,16 @@ class PreparePlan:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The codec and the tokenizer that all features of a data set are of."""
+
+    codec: str
+    """Fingerprint of the codec."""
+    tokenizer: str
+    """SHA-256 of `tokenizer.model`, hexadecimal."""
+
+
 def binding(plan: PreparePlan) -> dict[str, Any]:
     """Return the choices that every feature file of an output directory shares."""
     return {
@@ -125,7 +137,7 @@ def binding(plan: PreparePlan) -> dict[str, Any]:
 def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} was {known.get(name)!r}, now {wanted.get(name)!r}"
-        for name in sorted({*known, *wanted} - {"complete"})
+        for name in sorted({*known, *wanted} - {_MADE})
         if known.get(name) != wanted.get(name)
     ]
 
@@ -142,7 +154,7 @@ def _is_free(output: Path, source: Path) -> bool:
     )
 
 
-def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> bool:
+def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made | None:
     """Claim a new directory, or check that an earlier one was bound to the same choices.
 
     Args:
@@ -151,7 +163,7 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> bool:
         source: Where the recordings are listed; its directory may lie within `output`.
 
     Returns:
-        Whether codec and tokenizer of an earlier call are complete there.
+        What codec and tokenizer an earlier call made there; None if they are still to be made.
 
     Raises:
         SettingsInvalid: The directory holds something else, or data of other choices.
@@ -166,20 +178,20 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> bool:
                 "Name a new directory with --output.",
             )
         output.mkdir(parents=True, exist_ok=True)
-        _write(path, wanted, complete=False)
-        return False
+        _write(path, wanted, None)
+        return None
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        is_complete = bool(known["complete"])
+        made = Made(**known[_MADE]) if known[_MADE] else None
     except (ValueError, KeyError, TypeError) as error:
         raise DataInvalid(
             f"The description {path} is damaged ({error}).",
             "It says with which tokenizer, codec and sizes the data beside it was made.",
             "Prepare into a new directory with --output.",
         ) from error
-    if not is_complete:
-        _write(path, wanted, complete=False)  # nothing was made with the former choices yet
-        return False
+    if made is None:
+        _write(path, wanted, None)  # nothing was made with the former choices yet
+        return None
     different = _differences(known, wanted)
     if different:
         raise SettingsInvalid(
@@ -187,14 +199,14 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> bool:
             "All features of a data set must be of one tokenizer, one codec and one model size.",
             "Repeat the former choices, or name another directory with --output.",
         )
-    return True
+    return made
 
 
-def seal_output(output: Path, wanted: Mapping[str, Any]) -> None:
+def seal_output(output: Path, wanted: Mapping[str, Any], made: Made) -> None:
     """Note that codec and tokenizer are complete and stay as they are."""
-    _write(output / DESCRIPTION, wanted, complete=True)
+    _write(output / DESCRIPTION, wanted, made)
 
 
-def _write(path: Path, wanted: Mapping[str, Any], *, complete: bool) -> None:
-    text = json.dumps({**wanted, "complete": complete}, indent=2) + "\n"
+def _write(path: Path, wanted: Mapping[str, Any], made: Made | None) -> None:
+    text = json.dumps({**wanted, _MADE: asdict(made) if made else None}, indent=2) + "\n"
     write_whole(path, text.encode())

@@ -267,6 +267,24 @@ def test_other_choices_are_refused(corpus: Corpus, plan: PreparePlan, tmp_path: 
     assert (0, 3 * more.train_utterances) == (more.prepared_now, more.train_pairs)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.model", "codec/book.safetensors"])
+def test_changed_tokenizer_or_codec_is_refused(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path, name: str
+) -> None:
+    """Features of two tokenizers or codecs are never mixed in one data set."""
+    output = tmp_path / "out"
+    prepare(corpus.metadata, output, plan)
+    content = (output / name).read_bytes()
+    for damaged in (content + b"\0", None):
+        (output / name).unlink()
+        if damaged is not None:
+            (output / name).write_bytes(damaged)
+        with pytest.raises(DataInvalid, match=Path(name).parts[0]):
+            prepare(corpus.metadata, output, plan)
+        (output / name).write_bytes(content)
+    assert prepare(corpus.metadata, output, plan).prepared_now == 0
+
+
 def test_foreign_directory_is_left_alone(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
     """A directory with somebody's files is refused, and nothing in it changes."""
     (tmp_path / "out").mkdir()
