@@ -4,7 +4,7 @@ How a step batch is cut into micro-batches is decided by the hardware and change
 The order derives from `(seed, epoch)` alone, so a resumed run needs only its position.
 
 1. The samples are permuted with a key of (seed, epoch, sample).
-2. They are cut into pools of 100 step batches; each pool is sorted by length, so that the samples
+2. They are cut into pools of 400 step batches; each pool is sorted by length, so that the samples
    of a step batch are of like length and little is padded.
 3. The sorted pools are cut into step batches, and the step batches are permuted.
 """
@@ -23,8 +23,12 @@ from unbroken.errors import SettingsInvalid
 from unbroken.state.mix import permutation
 from unbroken.state.position import Position
 
-POOL_STEP_BATCHES = 100
-"""Step batches in a pool: more pad less, fewer mix lengths better across the epoch."""
+POOL_STEP_BATCHES = 400
+"""Step batches in a pool: more pad less, fewer mix lengths better within a step batch.
+
+With the length mix of speech and step batches of 64 in one piece, 100 leave 7 to 17 % padding, 400
+leave 3 to 6 % (tests/unit/order/test_step_batches.py).
+"""
 
 
 @dataclass(frozen=True, slots=True)
