@@ -7,7 +7,7 @@ P predicting positions. The untrained encoders are no part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 from unbroken_tts.model.frozen_rows import ExtendedEmbedding, ExtendedLinear
 from unbroken_tts.model.gpt2_stack import Gpt2Stack
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, trained_shapes
+from unbroken_tts.model.head_loss import summed_losses
 from unbroken_tts.model.initial_values import initial_values
 from unbroken_tts.model.layout import Layout, Plan, Stream, lay_out
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.config import GptConfig
+
+Head: TypeAlias = ExtendedLinear | nn.Linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +152,13 @@ class VoiceGpt(nn.Module):
         device = self.final_norm.weight.device
         plan = lay_out(batch, self.config, layout, device=device)
         hidden = self.gpt(self.embed(plan, batch.condition, batch.emo_vec)).flatten(0, 1)
-        text_losses, _ = self._losses(hidden, plan.text, self.text_head)
-        mel_losses, hits = self._losses(hidden, plan.mel, self.mel_head)
+        losses = self._losses_per_sample if per_sample else self._losses
+        text_loss, _ = losses(hidden, plan.text, self.text_head, plan.samples)
+        mel_loss, hits = losses(hidden, plan.mel, self.mel_head, plan.samples)
         return LossSums(
-            text_loss_sum=_total(text_losses, plan.text, plan.samples, per_sample=per_sample),
-            mel_loss_sum=_total(mel_losses, plan.mel, plan.samples, per_sample=per_sample),
-            mel_top1_hits=_total(hits, plan.mel, plan.samples, per_sample=per_sample),
+            text_loss_sum=text_loss,
+            mel_loss_sum=mel_loss,
+            mel_top1_hits=hits,
             text_tokens=plan.text_tokens,
             mel_tokens=plan.mel_tokens,
         )
@@ -197,17 +201,20 @@ class VoiceGpt(nn.Module):
         return logits.float()
 
     def _losses(
-        self, hidden: torch.Tensor, stream: Stream, head: nn.Module
+        self, hidden: torch.Tensor, stream: Stream, head: Head, _: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cross-entropy, (P,) float32, and hits, (P,) bool, of the counted positions only."""
+        """Return cross-entropy, () float32, and hits, () int64, of the counted positions only."""
         picked = self.final_norm(hidden.index_select(0, stream.picks))
-        logits = head(picked).float()
+        return summed_losses(picked, head, stream.targets, with_hits=head is self.mel_head)
+
+    def _losses_per_sample(
+        self, hidden: torch.Tensor, stream: Stream, head: Head, samples: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cross-entropy, (B,) float32, and hits, (B,) int64, of the counted positions."""
+        logits = head(self.final_norm(hidden.index_select(0, stream.picks))).float()
         losses = functional.cross_entropy(logits, stream.targets, reduction="none")
-        return losses, logits.detach().argmax(dim=-1) == stream.targets
-
-
-def _total(values: torch.Tensor, stream: Stream, samples: int, *, per_sample: bool) -> Any:
-    if not per_sample:
-        return values.sum()
-    wide = values.long() if values.dtype == torch.bool else values
-    return wide.new_zeros(samples).index_add(0, stream.owners, wide)
+        hits = (logits.detach().argmax(dim=-1) == stream.targets).long()
+        return (
+            losses.new_zeros(samples).index_add(0, stream.owners, losses),
+            hits.new_zeros(samples).index_add(0, stream.owners, hits),
+        )

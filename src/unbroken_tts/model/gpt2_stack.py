@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from unbroken_tts.model import attention
+from unbroken_tts.model.dropout import Dropout
+
 if TYPE_CHECKING:
     import torch
 
@@ -37,6 +40,7 @@ class Gpt2Stack(nn.Module):
             GPT2Block,
         )
 
+        attention.register()
         blocks = GPT2Config(
             n_embd=config.model_dim,
             n_layer=config.layers,
@@ -48,16 +52,16 @@ class Gpt2Stack(nn.Module):
             embd_pdrop=dropout,
             attn_pdrop=dropout,
             resid_pdrop=dropout,
-            attn_implementation="sdpa",  # type: ignore[call-arg]  # of its base class
+            attn_implementation=attention.NAME,  # type: ignore[call-arg]  # of its base class
         )
         self.checkpointing = checkpointing
-        self.drop = nn.Dropout(dropout)
-        self.h = nn.ModuleList(
-            [
-                GPT2Block(blocks, layer_idx=i)  # type: ignore[no-untyped-call]  # it has no types
-                for i in range(config.layers)
-            ]
-        )
+        self.drop = Dropout(dropout)
+        self.h = nn.ModuleList()
+        for index in range(config.layers):
+            block = GPT2Block(blocks, layer_idx=index)  # type: ignore[no-untyped-call]  # it has no types
+            block.attn.resid_dropout = Dropout(dropout)
+            block.mlp.dropout = Dropout(dropout)
+            self.h.append(block)
         self.ln_f = nn.LayerNorm(config.model_dim, eps=1e-5)
 
     def forward(

@@ -1,0 +1,154 @@
+"""The loss of a head over many outputs, without ever holding all of its logits.
+
+A head's logits are the largest tensor of a step by far: positions times 8,000 to 24,000 outputs, and
+as much again for their gradient. Here they are made for some positions at a time, and the gradients of
+the sum of the losses right with them; the backward pass only has to scale them.
+
+Letters: P positions, D width, V outputs of which the first F are frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from unbroken_tts.model.frozen_rows import ExtendedLinear
+
+# Logits held at a time. On a processor this is about what a cache and the allocator keep warm.
+_CHUNK_BYTES = {"cpu": 16 << 20}
+_OTHER_CHUNK_BYTES = 256 << 20
+
+
+def summed_losses(
+    hidden: torch.Tensor,
+    head: ExtendedLinear | torch.nn.Linear,
+    targets: torch.Tensor,
+    *,
+    with_hits: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sum of the cross-entropies, and how many targets were the most likely output.
+
+    Args:
+        hidden: (P, D).
+        head: From D to V.
+        targets: (P,) int64 in [0, V).
+        with_hits: Count the hits; without, 0 is returned for them.
+
+    Returns:
+        () float32, nats, and () int64. Only the first has a gradient.
+    """
+    parts: list[torch.Tensor | None]
+    if isinstance(head, ExtendedLinear):
+        trained = head.extension_weight, head.extension_bias
+        parts = [hidden, *trained, head.base_weight, head.base_bias]
+    else:
+        parts = [hidden, head.weight, head.bias, None, None]
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        parts = [None if each is None else each.to(dtype) for each in parts]
+    with torch.autocast(device, enabled=False):
+        loss, hits = _SummedLosses.apply(  # type: ignore[no-untyped-call]  # torch's own
+            *parts, targets, with_hits
+        )
+    return loss, hits
+
+
+class _SummedLosses(torch.autograd.Function):
+    @staticmethod
+    def forward(  # the signature is torch's
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        base_weight: torch.Tensor | None,
+        base_bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        with_hits: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        frozen = 0 if base_weight is None else base_weight.shape[0]
+        loss = hidden.new_zeros((), dtype=torch.float32)
+        hits = targets.new_zeros(())
+        wanted = ctx.needs_input_grad[:3]
+        d_hidden = torch.empty_like(hidden) if wanted[0] else None
+        d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
+        for rows in _chunks(len(targets), frozen + weight.shape[0], hidden.device.type):
+            here, target = hidden[rows], targets[rows].unsqueeze(1)
+            logits = _logits(here, weight, bias, base_weight, base_bias)
+            if with_hits:
+                hits += _hits(logits, target)
+            d_logits = _add_loss(loss, logits, target).to(hidden.dtype)
+            d_trained = d_logits[:, frozen:]
+            if d_hidden is not None:
+                torch.mm(d_trained, weight, out=d_hidden[rows])
+                if base_weight is not None:
+                    d_hidden[rows].addmm_(d_logits[:, :frozen], base_weight)
+            if d_weight is not None:
+                _add_product(d_weight, d_trained.T, here)
+            if d_bias is not None:
+                d_bias += d_trained.sum(dim=0, dtype=torch.float32)
+        ctx.save_for_backward(d_hidden, d_weight, d_bias)
+        ctx.dtypes = weight.dtype, bias.dtype
+        ctx.mark_non_differentiable(hits)
+        return loss, hits
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
+        d_hidden, d_weight, d_bias = ctx.saved_tensors
+        return (
+            None if d_hidden is None else d_hidden * gradient.to(d_hidden.dtype),
+            None if d_weight is None else (d_weight * gradient).to(ctx.dtypes[0]),
+            None if d_bias is None else (d_bias * gradient).to(ctx.dtypes[1]),
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _chunks(positions: int, outputs: int, device: str) -> list[slice]:
+    size = max(1, _CHUNK_BYTES.get(device, _OTHER_CHUNK_BYTES) // (4 * outputs))
+    return [slice(begin, begin + size) for begin in range(0, positions, size)]
+
+
+def _logits(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    base_weight: torch.Tensor | None,
+    base_bias: torch.Tensor | None,
+) -> torch.Tensor:
+    logits = functional.linear(hidden, weight, bias)
+    if base_weight is not None:
+        logits = torch.cat([functional.linear(hidden, base_weight, base_bias), logits], dim=-1)
+    return logits.float()
+
+
+def _add_loss(loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Add to the loss and return its gradient, softmax - one-hot, in the memory of the logits."""
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    loss += (total - logits.gather(1, target)).sum()
+    gradient = logits.sub_(total).exp_()
+    return gradient.scatter_(1, target, gradient.gather(1, target) - 1)
+
+
+def _hits(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Count the rows whose first largest logit is that of the target."""
+    if logits.device.type == "cpu":
+        # There argmax takes many times as long as amax, and most rows are no hits.
+        near = logits.gather(1, target) == logits.amax(dim=-1, keepdim=True)
+        rows = near.squeeze(1).nonzero().squeeze(1)
+        logits, target = logits[rows], target[rows]
+    return (logits.argmax(dim=-1, keepdim=True) == target).sum()
+
+
+def _add_product(total: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
+    if one.dtype == total.dtype:
+        total.addmm_(one, other)
+    else:
+        total += one @ other
