@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from unbroken.errors import DataInvalid
+from unbroken.loop.isolation import isolated
 from unbroken_tts.model.base import check_base, load_base, read_base
 from unbroken_tts.model.gpt import VoiceGpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from torch import nn
 
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.config import GptConfig
@@ -83,7 +79,7 @@ def evaluate(
     ids: list[str] = []
     counts: list[torch.Tensor] = []
     sums: list[torch.Tensor] = []
-    with undisturbed(model), torch.inference_mode():
+    with isolated(model, seed=0), torch.inference_mode():
         for batch in batches:
             sums.append(_columns(model(batch, layout, per_sample=True)))
             counts.append(torch.stack([batch.text_lengths, batch.code_lengths]) + 1)
@@ -100,30 +96,6 @@ def evaluate(
         rows = torch.cat(sums, dim=1).double().cpu().T.tolist()
         tokens = torch.cat(counts, dim=1).cpu().T.tolist()
     return _scores(ids, rows, tokens)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode inside; afterwards restore modes and random generators.
-
-    Restores the mode of each submodule (a frozen one may have been in eval mode already) and the
-    global generators of torch (CPU and, if in use, CUDA), numpy and Python, also after an exception.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch has no types here
-    torch_state, cuda_states = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  foreign code uses the global one
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        torch.set_rng_state(torch_state)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda_states)
-        np.random.set_state(numpy_state)  # noqa: NPY002  put back what foreign code uses
-        random.setstate(python_state)
 
 
 def model_from_file(path: Path, config: GptConfig, vocabulary: int | None = None) -> VoiceGpt:

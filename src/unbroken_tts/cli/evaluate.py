@@ -61,6 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default="tight",
         help="how a batch is laid out; legacy as the earlier trainer did [tight]",
     )
+    add("--ema", action="store_true", help="of a run: the moving average of its weights")
     add("--per-sample", action="store_true", help="also the losses of each sample")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.evaluate import evaluate  # noqa: PLC0415 -- likewise
 
     pairs = load_pairs(arguments.manifest)
-    weights = open_weights(arguments.weights, arguments.config)
+    weights = open_weights(arguments.weights, arguments.config, averaged=arguments.ema)
     model = weights.model
     checked = _checked(pairs, model.config, model.vocabulary)
     batches = _batches(checked, arguments.batch_size, model.config)

@@ -42,6 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=Path("checkpoints/config.yaml"),
         help="model configuration of a file; a run brings its own [checkpoints/config.yaml]",
     )
+    parser.add_argument(
+        "--ema", action="store_true", help="of a run: the moving average of its weights"
+    )
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.set_defaults(run=run)
 
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.cli.weights import open_weights  # noqa: PLC0415 -- imports torch, slowly
     from unbroken_tts.export import merge, write_gpt_pth  # noqa: PLC0415 -- likewise
 
-    weights = open_weights(arguments.source, arguments.config)
+    weights = open_weights(arguments.source, arguments.config, averaged=arguments.ema)
     tensors = merge(weights.model, weights.carried)
     write_gpt_pth(target, tensors)
     size = target.stat().st_size / 1e6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.tiny_model import rows_of, tiny_batch, tiny_model
 from unbroken.errors import DataInvalid
-from unbroken_tts.evaluate import evaluate, undisturbed
+from unbroken_tts.evaluate import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,13 +75,6 @@ def test_nothing_is_disturbed(failure: type[BaseException] | None) -> None:
             evaluate(model, _greedy_batches(failure))
     assert modes == [module.training for module in model.modules()]
     assert before == _everything_random()
-
-
-def test_no_module_trains_inside() -> None:
-    """Inside, every submodule is in eval mode."""
-    model = tiny_model().train()
-    with undisturbed(model):
-        assert not any(module.training for module in model.modules())
 
 
 def test_nothing_to_evaluate_is_an_error() -> None:
