@@ -13,6 +13,7 @@ from support.tiny_trainer import (
     journal,
     leaf_digests,
     newest,
+    require_equal,
     write_tiny_trainer,
 )
 
@@ -32,14 +33,6 @@ def whole(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> Pat
     done = trainer.run(output)
     assert done.returncode == 0, done.stderr
     return output
-
-
-def require_equal(whole: Path, other: Path) -> None:
-    """Compare every journal line, every saved tensor and the best score, to the last bit."""
-    assert journal(whole) == journal(other)
-    assert leaf_digests(whole) == leaf_digests(other)
-    assert newest(whole).part("best") == newest(other).part("best")
-    assert newest(whole).part("scheduler") == newest(other).part("scheduler")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,8 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.store import Store
 from unbroken.proof.journal import last_line_of_each_step
 from unbroken.resume import run_id_of
+from unbroken.run import Run
+from unbroken_tts.cli.main import main as program
 from unbroken_tts.model.config import GptConfig
 
 TESTS = Path(__file__).parent.parent
@@ -29,6 +36,44 @@ MODULE = {
 }
 STEPS = 22
 """Steps of a whole training: 44 samples by 8 are six steps an epoch, so not quite four epochs."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training in this process ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def lines(self, start: str) -> list[str]:
+        """Return the lines of stdout that begin like this."""
+        return [line for line in self.out.splitlines() if line.startswith(start)]
+
+
+def run_program(*words: object) -> Ended:
+    """Run `unbroken-tts` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = program([str(word) for word in words])
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def asked_to_stop(step: int, samples: int = 0, by: str = "SIGTERM") -> Iterator[None]:
+    """Send this process a signal when a training in it comes to a position."""
+    original = Run.seed_micro_batch
+
+    def seed_micro_batch(run: Run) -> None:
+        if (run.position.step, run.position.samples) == (step, samples) and not run.stop.is_made:
+            os.kill(os.getpid(), getattr(signal, by))
+        original(run)
+
+    Run.seed_micro_batch = seed_micro_batch  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Run.seed_micro_batch = original  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
@@ -61,6 +106,17 @@ class TinyTrainer:
         given = {word for word in more if word.startswith("--")}
         kept = [str(w) for pair in named.items() if pair[0] not in given for w in pair]
         return [*kept, *more]
+
+    def start(self, output: Path, *more: object, resume: str = "auto") -> Ended:
+        """Train in this process."""
+        how = ["--resume", resume] if resume else []
+        return run_program("train", *self.flags(output, *how, *(str(each) for each in more)))
+
+    def stop(self, output: Path, *more: object, at: int, samples: int = 0) -> None:
+        """Train in this process until a stop inside or before a step."""
+        with asked_to_stop(at, samples):
+            ended = self.start(output, *more)
+        assert ended.code == 75, ended.err
 
     def run(
         self, output: Path, *more: str, event: str = "none", resume: str = "auto"
@@ -123,4 +179,21 @@ def journal(output: Path) -> dict[int, dict[str, Any]]:
     return {
         step: {name: each for name, each in line.items() if name != "start"}
         for step, line in lines.items()
+    }
+
+
+def require_equal(whole: Path, other: Path) -> None:
+    """Compare every journal line, every saved tensor and the best score, to the last bit."""
+    assert journal(whole) == journal(other)
+    assert leaf_digests(whole) == leaf_digests(other)
+    assert newest(whole).part("best") == newest(other).part("best")
+    assert newest(whole).part("scheduler") == newest(other).part("scheduler")
+
+
+def contents(directory: Path, *, but: tuple[str, ...] = ("preflight.cache",)) -> dict[str, str]:
+    """Return the digest of every file below a directory."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in but
     }

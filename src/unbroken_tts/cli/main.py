@@ -155,7 +155,12 @@ def _join_negative_numbers(words: list[str]) -> list[str]:
 
 def _report(error: UnbrokenError) -> int:
     """Print the three sentences and return the exit code of the error."""
-    print(f"\nerror: {error}" if sys.stderr.isatty() else f"error: {error}", file=sys.stderr)
+    try:
+        blank = "\n" if sys.stderr.isatty() else ""
+        print(f"{blank}error: {error}", file=sys.stderr, flush=True)
+    except OSError:
+        # The terminal hung up; what matters now is the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return error.stop_code if isinstance(error, Stopped) else error.exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import write_tensors
-from unbroken.errors import DataInvalid, NoUsableCheckpoint, SettingsInvalid
-from unbroken.resume import Target, look, run_id_of
+from unbroken.errors import DataInvalid, NoUsableCheckpoint, SaveFailed, SettingsInvalid
+from unbroken.resume import Target, finish_moving, look, run_id_of
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
@@ -45,11 +46,13 @@ def find_target(settings: TrainSettings) -> Target:
 
 
 def _explicit(path: Path) -> Target:
+    if path.parent.name == Layout(path).earlier.name:
+        # The move of this run may have been interrupted between two renames.
+        finish_moving(Layout(path.parent.parent))
     owner = path.parent if path.name in ("latest", "latest.pth") else path
-    if path.suffix == ".pth" and run_id_of(Layout(owner)) is None:
-        kind = "does not exist" if not path.exists() else "is a file of the earlier trainer"
+    if path.is_file() and path.suffix == ".pth" and run_id_of(Layout(owner)) is None:
         raise NoUsableCheckpoint(
-            f"{path} {kind}.",
+            f"{path} is not a checkpoint of ours: it is a file of weights or of the earlier trainer.",
             "Such a file holds no data position that could be continued exactly.",
             f"Begin a new run from its weights: --init-from {path} (without --resume).",
         )
@@ -141,11 +144,36 @@ def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: 
 
 def keep_carried(layout: Layout, carried: dict[str, torch.Tensor] | None) -> None:
     """Keep the untrained encoders once beside the run; a checkpoint doesn't repeat them."""
-    place = carried_file(layout)
-    if carried is None or place.exists():
+    if carried is None:
         return
-    disk.make_directory(place.parent)
+    place = carried_file(layout)
     aside = place.with_suffix(".tmp")
-    aside.unlink(missing_ok=True)
-    write_tensors(aside, {name: each.contiguous() for name, each in carried.items()})
-    disk.rename(aside, place)
+    try:
+        disk.make_directory(place.parent)
+        aside.unlink(missing_ok=True)
+        write_tensors(aside, {name: each.contiguous() for name, each in carried.items()})
+        disk.rename(aside, place)
+    except OSError as error:
+        raise SaveFailed(
+            f"The untrained encoders could not be kept in {place}: {error}.",
+            "A gpt.pth could never be exported from the run; nothing was trained yet.",
+            "Free space on the disk, or check its permissions, and start again.",
+        ) from error
+
+
+def require_writable(root: Path) -> None:
+    """Find out before anything is read or computed whether the run can be written at all.
+
+    Raises:
+        SettingsInvalid: It can't.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise SettingsInvalid(
+            f"Nothing can be written in {root}: {error}.",
+            "A run without checkpoints would be lost at its end.",
+            "Name a directory on a disk with space that you may write to with --output-dir.",
+        ) from error

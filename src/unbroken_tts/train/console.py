@@ -1,12 +1,17 @@
-"""What a person sees of a training: lines on stdout and in a file, a progress bar on a terminal."""
+"""What a person sees of a training: lines on stdout and in a file, progress bars on a terminal.
+
+Nothing here may end a training: a closed pipe, a terminal that hung up or a full disk costs the
+lines, not the run.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -18,60 +23,91 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Report = Callable[[int, int], None]
+"""`report(done, total)` moves a bar."""
+
 
 class Console:
     """Prints lines, and keeps them in `logs/console.log` once the run's directory is known."""
 
     def __init__(self) -> None:
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self._early: list[str] = []
-        self._bar: Progress | None = None
+        self._bars: Progress | None = None
 
     def keep_in(self, path: Path) -> None:
         """Append this and all earlier lines of this process to a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8", newline="\n", buffering=1)
-        for line in self._early:
-            self._file.write(line + "\n")
-        self._early.clear()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            self.line(f"NOTE: lines are not kept in {path}: {error}")
+        early, self._early = self._early, []
+        for text in early:
+            self._keep(text)
 
     def line(self, text: str) -> None:
         """Print one line."""
-        if self._bar is not None:
-            self._bar.console.file.flush()
-        print(text, flush=True)  # noqa: T201  # this is the trainer's own output
+        try:
+            print(text, flush=True)  # noqa: T201  # this is the trainer's own output
+        except OSError:
+            _speak_to_nobody()
+        self._keep(text)
+
+    def _keep(self, text: str) -> None:
         if self._file is None:
             self._early.append(text)
-        else:
-            self._file.write(text + "\n")
+            return
+        with suppress(OSError):
+            self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
 
     @contextmanager
-    def progress(
-        self, what: str, total: int, done: int = 0
-    ) -> Iterator[Callable[[int, int], None]]:
-        """Draw a bar with the time left on a terminal's stderr; yields `report(done, total)`."""
+    def progress(self, what: str, total: int, done: int = 0) -> Iterator[Report]:
+        """Draw a bar with the time left on a terminal's stderr; one inside another is its line."""
         if not sys.stderr.isatty():
             yield lambda _done, _total: None
             return
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=RichConsole(stderr=True),
-            transient=True,
-        )
-        with bar:
-            task = bar.add_task(what, total=total, completed=done)
-            outer, self._bar = self._bar, bar
-            try:
-                yield lambda now, all_: bar.update(task, completed=now, total=all_)
-            finally:
-                self._bar = outer
+        outer = self._bars
+        bars = outer or _bars()
+        if outer is None:
+            self._bars = bars
+            with suppress(OSError):
+                bars.start()
+        task = bars.add_task(what, total=total, completed=done)
+        try:
+            yield lambda now, all_: bars.update(task, completed=now, total=all_)
+        finally:
+            with suppress(OSError):
+                if outer is None:
+                    self._bars = None
+                    bars.stop()
+                else:
+                    bars.remove_task(task)
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=RichConsole(stderr=True),
+        transient=True,
+        # Lines go above the bars where both share a terminal; a stdout that is a file stays one.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+def _speak_to_nobody() -> None:
+    """Send further lines nowhere: the reader of the pipe is gone, or the terminal hung up."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.tokenizer_match import check_matches
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.settings import TrainSettings
+from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
 
 
@@ -27,12 +29,15 @@ class Inputs:
     validation: Checked
 
 
-def read_inputs(settings: TrainSettings, console: Console, saved: dict[str, Any] | None) -> Inputs:
+def read_inputs(
+    settings: TrainSettings, console: Console, root: Path, saved: dict[str, Any] | None
+) -> Inputs:
     """Read configuration, tokenizer and manifests, and look at every array.
 
     Args:
         settings: What the user asked for.
         console: Receives notes and the progress of the preflight.
+        root: The run's directory, where what is learnt about the arrays is kept.
         saved: The facts of the checkpoint that is continued, if any.
 
     Raises:
@@ -42,7 +47,7 @@ def read_inputs(settings: TrainSettings, console: Console, saved: dict[str, Any]
     config = GptConfig.from_yaml(settings.config)
     tokenizer = Tokenizer(settings.tokenizer)
     if saved is not None:
-        _require_same_vocabulary(tokenizer, saved, settings)
+        _require_same_vocabulary(tokenizer, saved, settings, root)
     limits = Limits(
         vocabulary=tokenizer.vocabulary,
         start_mel_token=config.start_mel_token,
@@ -51,12 +56,15 @@ def read_inputs(settings: TrainSettings, console: Console, saved: dict[str, Any]
         condition_rows=config.condition_num_latent,
         model_dim=config.model_dim,
     )
-    train = _checked("train", settings.train_manifest, limits, settings, console)
-    validation = _checked("validation", settings.val_manifest, limits, settings, console)
+    cache = root / "preflight.cache"
+    train = _checked("train", settings.train_manifest, limits, settings, console, cache)
+    validation = _checked("validation", settings.val_manifest, limits, settings, console, cache)
     overlap = overlap_note(train.pairs, validation.pairs)
     if overlap:
         console.line(f"NOTE: {overlap}")
-    check_matches(train.pairs, tokenizer)
+    if saved is None or saved.get("tokenizer") == tokenizer.digest:
+        check_matches(train.pairs, tokenizer)
+    # Another tokenizer than the run's is refused with all the other facts that differ.
     return Inputs(config=config, tokenizer=tokenizer, train=train, validation=validation)
 
 
@@ -66,10 +74,9 @@ def _checked(
     limits: Limits,
     settings: TrainSettings,
     console: Console,
+    cache: Path,
 ) -> Checked:
     pairs = load_pairs(manifests)
-    cache = settings.output_dir / "preflight.cache"
-    cache.parent.mkdir(parents=True, exist_ok=True)
     with console.progress(f"Checking the {what} data", total=1) as report:
         checked = preflight(
             pairs,
@@ -91,15 +98,34 @@ def _checked(
 
 
 def _require_same_vocabulary(
-    tokenizer: Tokenizer, saved: dict[str, Any], settings: TrainSettings
+    tokenizer: Tokenizer, saved: dict[str, Any], settings: TrainSettings, root: Path
 ) -> None:
     before = saved.get("vocabulary")
-    if before != tokenizer.vocabulary:
-        weights = Path(settings.output_dir)
+    now = tokenizer.vocabulary
+    if before != now:
+        new_run = (
+            f", or begin a new run from its weights:\n  {new_run_command(settings, root, now)}"
+            if before is not None and now > before
+            else ""
+        )
         raise ResumeRefused(
-            f"The tokenizer has {tokenizer.vocabulary} pieces, the checkpoint's had {before}.",
+            f"The tokenizer {settings.tokenizer} has {now} pieces, the run's had {before}.",
             "The text tables have one row a piece: the state fits only its own vocabulary. "
             "Nothing was applied.",
-            f"Resume with the run's tokenizer, or begin a new run from its weights: "
-            f"--init-from {weights} --output-dir NEW_DIRECTORY (without --resume).",
+            f"Resume with the run's tokenizer{new_run or '.'}",
         )
+
+
+def new_run_command(settings: TrainSettings, root: Path, vocabulary: int) -> str:
+    """Return the command line that begins a new run from a run's weights with these settings."""
+    words = ["unbroken-tts", "train"]
+    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
+        if name in {"resume", "init_from", "output_dir"} or value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            words += [flag(name), str(each)]
+    words += ["--init-from", str(root), "--output-dir", f"{root}-{vocabulary}"]
+    return shlex.join(words)

@@ -77,6 +77,12 @@ class MicroBatchLoader:
             raise RuntimeError(f"the loader is out of step: {batch.ids} instead of {expected}")
         return batch
 
+    def close(self) -> None:
+        """End the worker processes; they don't listen to the signal that would end them later."""
+        end = getattr(self._batches, "_shutdown_workers", None)
+        if end is not None:
+            end()
+
 
 class _Plan:
     """The sample numbers of every micro-batch from a position on."""

@@ -6,19 +6,21 @@ taken from the journal, so a resume in mid-interval changes no number.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from unbroken.proof.journal import last_line_of_each_step
 from unbroken.step import StepResult
 from unbroken_tts.evaluate import Scores
 from unbroken_tts.train.console import Console
+from unbroken_tts.train.curves import Curves
 
 NAMES = ("text_loss", "mel_loss", "mel_top1")
 PACE_STEPS = 50
@@ -53,7 +55,7 @@ class Logbook:
         self.until = until
         self.interval = interval
         name = os.environ.get("INDEXTTS_RUN_NAME") or name
-        self.writer = SummaryWriter(str(logs / name), purge_step=step + 1)
+        self.curves = Curves(console, logs / name, step)
         self._losses = _begun_interval(journal, step, interval)
         self._tokens = 0
         self._since = time.monotonic()
@@ -71,9 +73,7 @@ class Logbook:
             self._report(result, epoch, now)
 
     def _report(self, result: StepResult, epoch: float, now: float) -> None:
-        mean = {
-            name: sum(each[name] for each in self._losses) / len(self._losses) for name in NAMES
-        }
+        mean = {name: mean_of_finite([each[name] for each in self._losses]) for name in NAMES}
         speed = self._tokens / max(now - self._since, 1e-9)
         left = (self.until - result.step) * sum(self._pace) / len(self._pace)
         self.console.line(
@@ -89,8 +89,7 @@ class Logbook:
             "train/tokens_per_second": speed,
             "train/memory_gib": memory_gib(),
         }
-        for tag, each in drawn.items():
-            self.writer.add_scalar(tag, each, result.step)
+        self.curves.draw(drawn, result.step)
         self._losses = []
         self._tokens = 0
         self._since = now
@@ -101,19 +100,20 @@ class Logbook:
             f"[Val] step={step} text_loss={scores.text_loss:.4f} mel_loss={scores.mel_loss:.4f} "
             f"mel_top1={scores.mel_top1:.4f} val_loss={loss:.4f}{' (best so far)' if is_best else ''}"
         )
-        for name in NAMES:
-            self.writer.add_scalar(f"val/{name}", getattr(scores, name), step)
-        self.writer.add_scalar("val/loss", loss, step)
-        self.writer.flush()
-        self._last = time.monotonic()
+        drawn = {f"val/{name}": getattr(scores, name) for name in NAMES}
+        self.curves.draw({**drawn, "val/loss": loss}, step)
+        # Time spent outside of the steps counts neither for the speed nor for the time left.
+        now = time.monotonic()
+        self._since += now - self._last
+        self._last = now
 
     def spoken(self, step: int, number: int, wave: torch.Tensor, rate: int) -> None:
         """Keep a sample of speech: (S,) float32 at `rate` samples per second."""
-        self.writer.add_audio(f"val/sample_{number}", wave.reshape(1, -1), step, sample_rate=rate)
+        self.curves.play(f"val/sample_{number}", wave, step, rate)
 
     def close(self) -> None:
         """Write what is still in memory."""
-        self.writer.close()
+        self.curves.close()
 
 
 def _begun_interval(journal: Path, step: int, interval: int) -> list[dict[str, float]]:
@@ -124,6 +124,12 @@ def _begun_interval(journal: Path, step: int, interval: int) -> list[dict[str, f
     return [
         {name: float(lines[number][name]) for name in NAMES} for number in begun if number in lines
     ]
+
+
+def mean_of_finite(values: Sequence[float]) -> float:
+    """Return the mean without the steps that were left out as not finite; NaN if none is left."""
+    finite = [each for each in values if math.isfinite(each)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def memory_gib() -> float:

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 
 from unbroken.order.step_batches import MicroBatch
@@ -32,17 +34,21 @@ def train_until_done(session: Session, console: Console, logbook: Logbook) -> No
     """
     run = session.run
     session.built.model.train()
-    with console.progress("Training", total=session.until, done=run.position.step) as report:
+    # The steps listen themselves; the validation before them and the start of the workers don't.
+    with (
+        run.stop.listening(),
+        console.progress("Training", total=session.until, done=run.position.step) as report,
+    ):
         validate_where_due(session, console, logbook)
-        loader = _loader(session)
-        for step in run.steps(session.until):
-            totals = _totals(session, step)
-            for micro in step.micro_batches(session.plan.batch):
-                train_micro_batch(session, step, totals, loader, micro)
-            result = step.update(session.settings.grad_clip, session.settings.on_nonfinite)
-            _after_update(session, logbook, result, totals)
-            report(result.step, session.until)
-            validate_where_due(session, console, logbook)
+        with closing(_loader(session)) as loader:
+            for step in run.steps(session.until):
+                totals = _totals(session, step)
+                for micro in step.micro_batches(session.plan.batch):
+                    train_micro_batch(session, step, totals, loader, micro)
+                result = step.update(session.settings.grad_clip, session.settings.on_nonfinite)
+                _after_update(session, logbook, result, totals)
+                report(result.step, session.until)
+                validate_where_due(session, console, logbook)
 
 
 def _loader(session: Session) -> MicroBatchLoader:

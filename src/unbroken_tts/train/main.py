@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from unbroken.errors import UnbrokenError
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from unbroken.errors import Stopped, UnbrokenError
+from unbroken.loop.stop import SIGNALS
 from unbroken.resume import ResumeReport
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
@@ -18,14 +25,41 @@ def train(settings: TrainSettings) -> int:
         UnbrokenError: With the exit code that the command ends with.
     """
     console = Console()
-    for note in settings.notes():
-        console.line(f"NOTE: {note}")
     try:
-        session = open_session(settings, console)
-        console.keep_in(session.run.layout.logs / "console.log")
-        return _train(session, console)
+        with stoppable_start():
+            for note in settings.notes():
+                console.line(f"NOTE: {note}")
+            session = open_session(settings, console)
+            console.keep_in(session.run.layout.logs / "console.log")
+            return _train(session, console)
     finally:
         console.close()
+
+
+@contextmanager
+def stoppable_start() -> Iterator[None]:
+    """End by exit code 75 when a stop is asked for before the run listens; nothing is lost then.
+
+    Ctrl+C stays Python's own: the command ends by exit code 130.
+    """
+
+    def heard(number: int, _frame: Any) -> None:
+        raise Stopped(
+            f"Stopped by {signal.Signals(number).name} outside of the training steps.",
+            "Nothing was trained that isn't saved.",
+            "Start the same command again.",
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = [number for number in SIGNALS if number != signal.SIGINT]
+    before = {number: signal.signal(number, heard) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _train(session: Session, console: Console) -> int:
@@ -56,7 +90,7 @@ def _train(session: Session, console: Console) -> int:
 
 
 def _announce(report: ResumeReport, session: Session, console: Console) -> None:
-    for note in report.notes:
+    for note in (*report.notes, *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:
         console.line(f"NOTE: changed since the checkpoint: {each}")

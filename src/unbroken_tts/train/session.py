@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from unbroken.errors import ResumeRefused
 from unbroken.order.step_batches import StepBatches
 from unbroken.resume import ResumeReport, Target
 from unbroken.run import Run
+from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import (
@@ -32,6 +34,7 @@ from unbroken_tts.train.beginning import (
     find_target,
     keep_carried,
     new_model,
+    require_writable,
     saved_model,
 )
 from unbroken_tts.train.building import DTYPES, Built, build
@@ -39,7 +42,13 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.validation import Best, Validation, autocast_for
 
-MAY_CHANGE = ("base", "execution", "data.validation")
+MAY_CHANGE = (
+    "base",
+    "execution",
+    "data.validation",
+    "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
+    "sources",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,8 @@ class Session:
     """Steps of the whole run."""
     name: str
     """Name of the run's curves."""
+    notes: tuple[str, ...]
+    """What a person should know about this start."""
 
 
 def open_session(settings: TrainSettings, console: Console) -> Session:
@@ -69,6 +80,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
         UnbrokenError: Something doesn't fit; nothing of a run that stands was changed.
     """
     target = find_target(settings)
+    require_writable(target.layout.root)
     saved = target.checkpoint.facts() if target.checkpoint else None
     hardware = detect(settings.device)
     precision = plan_precision(hardware, precision=settings.precision, amp=settings.amp)
@@ -77,7 +89,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     threads = configure(hardware, precision, threads=settings.threads)
     for line in report_lines(hardware, plan, precision, workers=workers, threads=threads):
         console.line(line)
-    inputs = read_inputs(settings, console, saved)
+    inputs = read_inputs(settings, console, target.layout.root, saved)
     order = make_order(settings, inputs.train.pairs, plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     beginning = (
@@ -96,6 +108,8 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
         _facts(settings, inputs, beginning, precision, plan, workers),
     )
     report = run.resume(target)
+    if any(each.name == "data.validation" for each in report.changed):
+        best.forget()  # a score on other samples is no rival
     keep_carried(run.layout, beginning.carried)
     autocast = autocast_for(hardware.device, DTYPES.get(precision.precision))
     validation = Validation(
@@ -120,7 +134,15 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
         autocast=autocast,
         until=until,
         name=_curves_name(run),
+        notes=_notes(settings, run),
     )
+
+
+def _notes(settings: TrainSettings, run: Run) -> tuple[str, ...]:
+    root = run.layout.root
+    if root.absolute() == settings.output_dir.absolute():
+        return ()
+    return (f"the run of --resume lies in {root} and goes on there, not in --output-dir",)
 
 
 def _plan(settings: TrainSettings, hardware: Any, saved: dict[str, Any] | None) -> BatchPlan:
@@ -167,12 +189,15 @@ def _facts(
     workers: int,
 ) -> dict[str, Any]:
     must_match = settings.model_dump(mode="json", include=set(must_match_fields()))
+    must_match["amp"] = settings.amp is not False  # --amp and no word of it mean the same
     return {
         "settings": must_match,
         "tokenizer": inputs.tokenizer.digest,
         "vocabulary": inputs.tokenizer.vocabulary,
         "frozen_rows": beginning.model.frozen_rows,
-        "model": beginning.model.config.model_dump(mode="json"),
+        "model": inputs.config.model_copy(
+            update={"speed_rows": beginning.model.config.speed_rows}
+        ).model_dump(mode="json"),
         "data": {
             "train": inputs.train.fingerprint,
             "validation": inputs.validation.fingerprint,
@@ -185,6 +210,19 @@ def _facts(
             "workers": workers,
             "precision": precision.precision,
         },
+        "sources": _sources(settings),
+    }
+
+
+def _sources(settings: TrainSettings) -> dict[str, Any]:
+    """Return where things lie, so that speaking finds them; hints, never the run's identity."""
+    return {
+        "tokenizer": settings.tokenizer.absolute().as_posix(),
+        "train_manifest": [
+            Path(parse_argument(each).path).absolute().as_posix()
+            for each in settings.train_manifest
+        ],
+        "codec": settings.codec.absolute().as_posix() if settings.codec else None,
     }
 
 
@@ -196,7 +234,7 @@ def _run(
     best: Best,
     facts: dict[str, Any],
 ) -> Run:
-    extra = {} if built.ema is None else {"ema": built.ema}
+    extra: dict[str, Any] = {} if built.ema is None else {"ema": built.ema}
     return Run(
         target.layout.root,
         order=order,
@@ -219,4 +257,5 @@ def _run(
 
 def _curves_name(run: Run) -> str:
     born = json.loads(run.layout.run_file.read_text("utf-8"))["created"]
-    return time.strftime("run_%Y%m%d_%H%M%S", time.localtime(born))
+    # In UTC: the curves stay together where the run goes on in another time zone.
+    return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))

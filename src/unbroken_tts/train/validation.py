@@ -44,6 +44,10 @@ class Best:
         for field in fields(self):
             setattr(self, field.name, state[field.name])
 
+    def forget(self) -> None:
+        """Let the next validation be the first."""
+        self.loss, self.step, self.validated_step = None, 0, 0
+
     def take(self, loss: float, step: int) -> bool:
         """Note a finished validation; return whether it is the best (NaN never is)."""
         self.validated_step = step
