@@ -143,7 +143,8 @@ def sample_digest(ids: Iterable[str]) -> str:
 
     It is the same however the step batch was cut, so it can be compared between machines.
     """
-    return hashlib.blake2b("\n".join(ids).encode(), digest_size=16).hexdigest()
+    joined = "\n".join(ids).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(joined, digest_size=16).hexdigest()
 
 
 def _check(ids: Sequence[str], lengths: object, effective_batch: int) -> None:

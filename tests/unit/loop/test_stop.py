@@ -1,0 +1,124 @@
+"""Stop requests: noted once, honoured later; a second one ends the process at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from unbroken.loop.stop import SIGNALS, StopRequest
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+def send(number: int) -> None:
+    signal.raise_signal(number)
+
+
+def test_nobody_asked() -> None:
+    """Without a request, nothing stops and no time has passed."""
+    stop = StopRequest()
+    assert not stop.is_made
+    assert 0.0 == stop.seconds
+
+
+def test_the_first_request_counts() -> None:
+    """Reason, exit code and time are those of the first request."""
+    stop = StopRequest()
+    stop.ask("the first", 130)
+    stop.ask("the second", 75)
+    assert stop.is_made
+    assert ("the first", 130) == (stop.reason, stop.exit_code)
+    assert stop.seconds >= 0
+
+
+@posix
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGHUP", 75), ("SIGINT", 130)]
+)
+def test_a_signal_is_a_request(name: str, code: int) -> None:
+    """Each signal asks once; Ctrl+C has the exit code of Ctrl+C."""
+    stop = StopRequest()
+    with stop.listening():
+        send(getattr(signal, name))
+        assert stop.is_made
+    assert (name, code) == (stop.reason, stop.exit_code)
+
+
+def test_old_handlers_are_put_back() -> None:
+    """After listening, also after an error, every signal does what it did before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for failing in (False, True):
+        with contextlib.suppress(ValueError), StopRequest().listening():
+            assert all(signal.getsignal(each) != before[each] for each in SIGNALS)
+            if failing:
+                raise ValueError("inside")
+    assert before == {number: signal.getsignal(number) for number in SIGNALS}
+
+
+def test_another_thread_listens_to_no_signals() -> None:
+    """A loop in another thread runs without handlers, and can still be asked."""
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def loop() -> None:
+        with StopRequest().listening() as stop:
+            seen.append(signal.getsignal(signal.SIGTERM))
+            stop.ask("a friend")
+            seen.append(stop.reason)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    thread.join()
+    assert [before, "a friend"] == seen
+
+
+def test_a_stop_file_is_a_request(tmp_path: Path) -> None:
+    """The file's existence asks; before it is there nobody did."""
+    path = tmp_path / "stop"
+    stop = StopRequest(path)
+    assert not stop.is_made
+    path.touch()
+    stop._looked = 0.0  # it is looked for at most once a second
+    assert stop.is_made
+    assert str(path) in (stop.reason or "")
+    assert 75 == stop.exit_code
+
+
+CHILD = """
+import os, signal, sys
+from unbroken.loop.stop import StopRequest
+stop = StopRequest()
+with stop.listening():
+    os.kill(os.getpid(), signal.{first})
+    assert stop.is_made
+    print("heard", flush=True)
+    os.kill(os.getpid(), signal.{second})
+    print("still here", flush=True)
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [("SIGTERM", "SIGTERM", 75), ("SIGINT", "SIGINT", 130), ("SIGUSR1", "SIGINT", 130)],
+)
+def test_a_second_request_ends_the_process_at_once(first: str, second: str, code: int) -> None:
+    """Whoever asks twice does not wait: the process ends there and then."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD.format(first=first, second=second)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=60,
+    )
+    assert (code, "heard\n") == (child.returncode, child.stdout)
+    assert "Second request" in child.stderr
