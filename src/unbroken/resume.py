@@ -165,6 +165,25 @@ def run_id_of(layout: Layout) -> str | None:
     return run_id
 
 
+def enter(target: Target, seed: int) -> tuple[str, list[str]]:
+    """Make the directory the run's: move what stood there, write `run.json` where a run begins.
+
+    Returns:
+        The run's id, and what a person should know.
+    """
+    if target.run_id is not None:
+        return target.run_id, []
+    notes = []
+    if target.replaces_run is not None:
+        place = move_to_earlier(target.layout, target.replaces_run)
+        notes.append(
+            f"the run that stood here was moved to {place}; to go back to it: --resume {place}"
+        )
+    else:
+        finish_moving(target.layout)
+    return begin_run(target.layout, seed), notes
+
+
 def begin_run(layout: Layout, seed: int) -> str:
     """Write `run.json` and return the new run's id."""
     run_id = uuid.uuid4().hex[:12]

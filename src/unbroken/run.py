@@ -24,9 +24,9 @@ from unbroken import resume as resuming
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.saver import Saver
-from unbroken.errors import Stopped
+from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
-from unbroken.loop.stop import StopRequest
+from unbroken.loop.stop import Farewell, StopRequest
 from unbroken.order.step_batches import StepBatches, sample_digest
 from unbroken.proof.journal import last_line_of_each_step
 from unbroken.proof.record import Record
@@ -35,9 +35,6 @@ from unbroken.state.position import Position
 from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
 from unbroken.state.training_state import TrainingState
 from unbroken.step import Step, StepResult
-
-FAREWELL_STEPS = 2
-"""Steps trained on after the save of a stop, while grace remains, for the next start to repeat."""
 
 
 class Run:
@@ -56,6 +53,7 @@ class Run:
         save_minutes: Save when so many minutes have passed; 0 for never by time.
         keep: How many of the newest checkpoints stay.
         best_by: The metric (lower is better) whose best checkpoint stays as well; None for none.
+        max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
@@ -80,6 +78,7 @@ class Run:
         save_minutes: float = 0.0,
         keep: int = 3,
         best_by: str | None = "val_loss",
+        max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
         **parts: Any,
@@ -106,14 +105,16 @@ class Run:
         self.keep = keep
         self.best_by = best_by
         self.grace_seconds = grace_seconds
-        self.due = SaveDue(every=save_every, minutes=save_minutes)
+        self.due = SaveDue(
+            every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes
+        )
         self.stop = StopRequest(stop_file)
         self.metrics: dict[str, float] = {}
         """Scores measured since the last step, written into the next checkpoint's manifest."""
         self.run_id = ""
         self._record: Record | None = None
         self._outer: GeneratorStates | None = None
-        self._farewell: int | None = None
+        self._farewell: Farewell | None = None
         self._saver: Saver | None = None
         self._step_seconds = 0.0
 
@@ -138,18 +139,10 @@ class Run:
         """
         target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
         self.layout = target.layout
-        notes = list(target.notes)
         changed: list[FactDifference] = []
         if target.checkpoint is not None:
             changed = self._restore(target)
-        if target.replaces_run is not None:
-            place = resuming.move_to_earlier(self.layout, target.replaces_run)
-            notes.append(
-                f"the run that stood here was moved to {place}; to go back to it: --resume {place}"
-            )
-        elif target.run_id is None:
-            resuming.finish_moving(self.layout)
-        self.run_id = target.run_id or resuming.begin_run(self.layout, self.order.seed)
+        self.run_id, moved = resuming.enter(target, self.order.seed)
         self._open(target)
         known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
         return resuming.ResumeReport(
@@ -158,7 +151,7 @@ class Run:
             checkpoint=target.checkpoint.path if target.checkpoint else None,
             steps_to_repeat=sum(step > self.position.step for step in known),
             changed=tuple(changed),
-            notes=tuple(notes),
+            notes=(*target.notes, *moved),
         )
 
     def _restore(self, target: resuming.Target) -> list[FactDifference]:
@@ -167,7 +160,7 @@ class Run:
         changed = resuming.compare_facts(checkpoint.facts(), self.facts, self.may_change)
         leaves = checkpoint.manifest.leaves
         self.state.restore(
-            checkpoint.parts(),
+            checkpoint.parts(self.state.streamed),
             checkpoint.position,
             lambda leaf: leaves[leaf].digest if leaf in leaves else None,
         )
@@ -175,11 +168,16 @@ class Run:
         return changed
 
     def _open(self, target: resuming.Target) -> None:
-        self._saver = Saver(self.layout, self.run_id, keep=self.keep, best_by=self.best_by)
+        self._saver = Saver(
+            self.layout,
+            self.run_id,
+            keep=self.keep,
+            best_by=self.best_by,
+            before_commit=lambda: self._record.sync() if self._record else None,
+        )
         self._saver.store.sweep()
         if target.checkpoint is not None:
             self._saver.resumed_from(target.checkpoint)
-            self._saver.store.give_up_after(self.position)
         self._record = Record(self.layout)
         self._record.note(
             "start",
@@ -216,16 +214,16 @@ class Run:
                     raise RuntimeError(f"step {step.number} was left without update()")
                 self._step_seconds = time.monotonic() - began
                 self._after_step()
-            if self.stop.is_made:
-                raise self._stopped()
+            if self._farewell is not None:
+                raise self._farewell.stopped()
             if self.position.step == until:
                 self.save()
 
     def _after_step(self) -> None:
         if self._farewell is not None:
-            self._farewell -= 1
-        elif self.due.is_due(self.position.step):
-            self.save()
+            self._farewell.steps_left -= 1
+        else:
+            self._save_in_background()
         self._honour_stop()
 
     def _require_ready(self) -> None:
@@ -242,11 +240,8 @@ class Run:
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""
-        seed_everything(self.seed_at(self.position))
-
-    def seed_at(self, position: Position) -> int:
-        """Return the 64-bit seed of a position."""
-        return derived_seed(self.order.seed, position.step, position.samples)
+        here = self.position
+        seed_everything(derived_seed(self.order.seed, here.step, here.samples))
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
@@ -285,21 +280,35 @@ class Run:
 
     # --- save and stop ------------------------------------------------------------------------
 
-    def save(self) -> Path:
+    def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.
+
+        Args:
+            wait: Until it is on the disk and verified. Otherwise it is written while training goes
+                on, and an error surfaces at the end of the next step.
 
         Raises:
             SaveFailed: The disk refused; the last checkpoint is untouched.
         """
-        assert self._record is not None
         assert self._saver is not None
-        if self._saver.holds(self.position, self.metrics):
-            assert self._saver.newest is not None
-            return self._saver.newest
-        self._record.sync()
-        place = self._saver.save(self.snapshot())
-        self.due.saved()
-        return place
+        if not self._saver.holds(self.position, self.metrics):
+            self._saver.save(self.snapshot())
+            self.due.begun()
+        if wait:
+            self._saver.finish()
+            self.due.saved()
+        return self._saver.place(self.position)
+
+    def _save_in_background(self) -> None:
+        """Look at the save before, hand over the next if one is due; a failure is not the end."""
+        assert self._saver is not None
+        try:
+            if self._saver.look() is not None:
+                self.due.saved()
+            if self.due.is_due(self.position.step):
+                self.save(wait=False)
+        except SaveFailed as error:
+            self.due.failed(error)
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
@@ -320,23 +329,19 @@ class Run:
         if self._farewell is None:
             place = self.save()
             self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
-            self._farewell = FAREWELL_STEPS + (self.position.samples > 0)
-        # Half of the grace stays in reserve: a step may take longer than the last one did.
-        elapsed = self.stop.seconds + self._step_seconds
-        if self._farewell <= 0 or elapsed > self.grace_seconds / 2:
-            raise self._stopped()
-
-    def _stopped(self) -> Stopped:
-        saved = self._saver.newest if self._saver else None
-        return Stopped(
-            f"Stopped by {self.stop.reason}; saved as {saved}.",
-            "The run is whole and can go on from here, to the last bit.",
-            "Start the same command again with --resume auto.",
-            exit_code=self.stop.exit_code,
-        )
+            inside = self.position.samples > 0
+            self._farewell = Farewell(self.stop, self.grace_seconds, place.name, inside_step=inside)
+        if self._farewell.is_over(self._step_seconds):
+            raise self._farewell.stopped()
 
     def close(self) -> None:
-        """Close the journal."""
+        """Wait for the save that is being written and close the journal.
+
+        Raises:
+            SaveFailed: That save went wrong.
+        """
+        if self._saver is not None:
+            self._saver.close()
         if self._record is not None:
             self._record.close()
             self._record = None

@@ -100,34 +100,20 @@ def _validation(batch: str) -> None:
 
 
 def _disk(call: str) -> None:
-    from unbroken.checkpoint import commit, disk, store
-    from unbroken.run import Run
+    from unbroken.checkpoint import disk
 
     seen = 0
-    saving = False
-    original_save = Run.save
 
-    def save(run: Run) -> Any:
-        nonlocal saving
-        saving = True
-        try:
-            return original_save(run)
-        finally:
-            saving = False
-
-    def before(*_args: Any, **_kwargs: Any) -> None:
+    def before(path: Any, *_args: Any, **_kwargs: Any) -> None:
         nonlocal seen
-        if saving:
+        if "checkpoints" in path.parts or path.name == "latest":
             seen += 1
             if seen == int(call):
                 die()
 
-    Run.save = save  # type: ignore[method-assign]
-    for name in ("make_directory", "write_new_file", "sync_directory", "rename", "replace_file",
-                 "remove_tree"):  # fmt: skip
+    for name in ("make_directory", "write_new_file", "write_new_image", "sync_directory", "rename",
+                 "replace_file", "remove_tree"):  # fmt: skip
         _wrap(disk, name, before)
-    assert commit.disk is disk
-    assert store.disk is disk
 
 
 _ARMS: dict[str, Callable[..., None]] = {

@@ -1,6 +1,7 @@
 """The commit: a checkpoint exists or it doesn't.
 
-1. All files are written into a directory with a temporary name, each fsynced.
+1. All files are written into a directory with a temporary name, each fsynced and read back from
+   the device.
 2. The manifest, with the digests of what was captured, is written last; the directory is fsynced.
 3. One rename gives the directory its name; its parent is fsynced.
 4. `latest` is replaced the same way.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import xxhash
 
 from unbroken.checkpoint import disk
+from unbroken.checkpoint.device_read import device_digest
+from unbroken.checkpoint.file_image import FileImage, HostCopy
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, Layout, checkpoint_name
 from unbroken.checkpoint.manifest import (
     FORMAT,
@@ -28,12 +33,13 @@ from unbroken.checkpoint.manifest import (
     Manifest,
     read_manifest,
 )
-from unbroken.checkpoint.tensor_file import write_tensors
 from unbroken.errors import CheckpointCorrupt, SaveFailed
 from unbroken.state.codec import encode
-from unbroken.state.digest import file_digest, tensor_digest
 from unbroken.state.dtypes import dtype_name
 from unbroken.state.position import Position
+
+SPACE_RESERVE = 1 << 20
+"""Bytes left free beside a checkpoint, for its manifest and the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +56,84 @@ class Snapshot:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def commit(layout: Layout, snapshot: Snapshot) -> Path:
-    """Write a snapshot as a checkpoint and make it durable and visible.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A snapshot that training on can't change: its tensors copied, the rest written as text."""
+
+    run_id: str
+    start: int
+    position: Position
+    metrics: dict[str, float]
+    documents: dict[str, bytes]
+    """State, facts and evidence as JSON, by file name."""
+    images: dict[str, FileImage]
+    """Tensor files as they will lie on the disk, by name."""
+    leaves: dict[str, tuple[str, str, list[int]]]
+    """File, dtype and shape of every tensor."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that the checkpoint will take, without its manifest."""
+        return sum(map(len, self.documents.values())) + sum(i.size for i in self.images.values())
+
+
+def freeze(snapshot: Snapshot, host: HostCopy) -> Frozen:
+    """Take a snapshot into host memory; it is complete when this returns.
+
+    Args:
+        snapshot: The state; its tensors are the live ones.
+        host: Memory that is used again by every save; what it held before is overwritten.
+
+    Raises:
+        NotEncodable: The state holds something that has no faithful form.
+    """
+    state: dict[str, Any] = {}
+    files: dict[str, dict[str, torch.Tensor]] = {}
+    leaves: dict[str, tuple[str, str, list[int]]] = {}
+    for part, value in snapshot.parts.items():
+        tensors: dict[str, torch.Tensor] = {}
+        state[part] = encode(value, part, tensors)
+        if tensors:
+            name = f"{part}.safetensors"
+            files[name] = tensors
+            leaves |= {n: (name, dtype_name(t, n), list(t.shape)) for n, t in tensors.items()}
+    documents = {
+        STATE: {"position": snapshot.position.state_dict(), "parts": state},
+        FACTS: encode(dict(snapshot.facts), "facts", {}),
+        EVIDENCE: encode(dict(snapshot.evidence), "evidence", {}),
+    }
+    return Frozen(
+        run_id=snapshot.run_id,
+        start=snapshot.start,
+        position=snapshot.position,
+        metrics=dict(snapshot.metrics),
+        documents={name: _as_json(each) for name, each in documents.items()},
+        images=host.capture(files),
+        leaves=leaves,
+    )
+
+
+def commit(layout: Layout, frozen: Frozen) -> Path:
+    """Write a frozen snapshot as a checkpoint and make it durable and visible.
 
     Returns:
         The checkpoint's directory.
 
     Raises:
         SaveFailed: The disk refused; whatever was visible before is untouched.
-        NotEncodable: The state holds something that has no faithful form.
     """
-    target = layout.checkpoints / checkpoint_name(snapshot.position)
+    target = layout.checkpoints / checkpoint_name(frozen.position)
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
     try:
         disk.make_directory(layout.checkpoints)
+        _require_space(layout, frozen.size)
         disk.remove_tree(aside)
         disk.make_directory(aside)
-        manifest = _write_files(aside, snapshot)
-        disk.write_new_file(aside / MANIFEST, [manifest.to_bytes()])
+        manifest = _write_files(aside, frozen).to_bytes()
+        disk.write_new_file(aside / MANIFEST, [manifest])
+        _read_back(aside / MANIFEST, xxhash.xxh3_128_hexdigest(manifest))
         disk.sync_directory(aside)
-        replaced = _make_way(layout, target, snapshot.run_id)
+        replaced = _make_way(layout, target, frozen.run_id)
         disk.rename(aside, target)
         disk.replace_file(layout.latest, f"{target.name}\n".encode())
         disk.remove_tree(replaced)
@@ -80,7 +144,21 @@ def commit(layout: Layout, snapshot: Snapshot) -> Path:
             "The work since the last checkpoint is at risk; the last one is untouched.",
             "Free space on the disk, or check its permissions.",
         ) from error
+    except SaveFailed:
+        _forget(aside)
+        raise
     return target
+
+
+def _require_space(layout: Layout, size: int) -> None:
+    free = shutil.disk_usage(layout.checkpoints).free
+    if free < size + SPACE_RESERVE:
+        raise SaveFailed(
+            f"A checkpoint needs {size / 1e6:.1f} MB, {layout.checkpoints} has "
+            f"{free / 1e6:.1f} MB free.",
+            "It could not be completed, so it was not begun; the last one is untouched.",
+            "Free space on the disk, or lower --keep-checkpoints.",
+        )
 
 
 def replaced_name(name: str) -> str:
@@ -123,47 +201,51 @@ def set_aside(layout: Layout, checkpoint: Path) -> Path:
     return place
 
 
-def _write_files(aside: Path, snapshot: Snapshot) -> Manifest:
-    state: dict[str, Any] = {}
-    leaves: dict[str, LeafEntry] = {}
+def _write_files(aside: Path, frozen: Frozen) -> Manifest:
     files: dict[str, FileEntry] = {}
-    for part, value in snapshot.parts.items():
-        tensors: dict[str, torch.Tensor] = {}
-        state[part] = encode(value, part, tensors)
-        if tensors:
-            name = f"{part}.safetensors"
-            write_tensors(aside / name, tensors)
-            leaves |= {leaf: _leaf(leaf, each, name) for leaf, each in tensors.items()}
-            files[name] = _file(aside / name)
-    documents = {
-        STATE: {"position": snapshot.position.state_dict(), "parts": state},
-        FACTS: encode(dict(snapshot.facts), "facts", {}),
-        EVIDENCE: encode(dict(snapshot.evidence), "evidence", {}),
-    }
-    for name, document in documents.items():
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        disk.write_new_file(aside / name, [text.encode()])
-        files[name] = _file(aside / name)
+    from_device = True
+    for name, image in frozen.images.items():
+        digest = xxhash.xxh3_128_hexdigest(image.content())
+        disk.write_new_image(aside / name, image.padded(), image.size)
+        from_device &= _read_back(aside / name, digest)
+        files[name] = FileEntry(size=image.size, digest=digest)
+    for name, text in frozen.documents.items():
+        digest = xxhash.xxh3_128_hexdigest(text)
+        disk.write_new_file(aside / name, [text])
+        from_device &= _read_back(aside / name, digest)
+        files[name] = FileEntry(size=len(text), digest=digest)
     return Manifest(
         format=FORMAT,
-        run_id=snapshot.run_id,
-        start=snapshot.start,
+        run_id=frozen.run_id,
+        start=frozen.start,
         created=time.time(),
-        position=snapshot.position.state_dict(),
-        metrics=dict(snapshot.metrics),
+        position=frozen.position.state_dict(),
+        metrics=frozen.metrics,
+        verified_from="device" if from_device else "cache",
         files=files,
-        leaves=leaves,
+        leaves={
+            leaf: LeafEntry(
+                file=file,
+                dtype=dtype,
+                shape=shape,
+                digest=xxhash.xxh3_128_hexdigest(frozen.images[file].leaf(leaf)),
+            )
+            for leaf, (file, dtype, shape) in frozen.leaves.items()
+        },
     )
 
 
-def _leaf(path: str, tensor: torch.Tensor, file: str) -> LeafEntry:
-    return LeafEntry(
-        file=file,
-        dtype=dtype_name(tensor, path),
-        shape=list(tensor.shape),
-        digest=tensor_digest(tensor),
-    )
+def _read_back(path: Path, digest: str) -> bool:
+    """Compare what the device holds with what was to be written; say whether it was the device."""
+    found, from_device = device_digest(path)
+    if found != digest:
+        raise SaveFailed(
+            f"{path} was written, but other bytes were read back.",
+            "The device or the system loses data; this checkpoint was not made visible.",
+            "Check the disk, and save to another one.",
+        )
+    return from_device
 
 
-def _file(path: Path) -> FileEntry:
-    return FileEntry(size=path.stat().st_size, digest=file_digest(path))
+def _as_json(document: Any) -> bytes:
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()

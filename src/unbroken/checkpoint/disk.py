@@ -6,6 +6,7 @@ was. On Windows a directory can't be opened for fsync, and NTFS journals names b
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 Bytes = bytes | bytearray | memoryview
+
+BLOCK = 8 << 20
+"""Bytes of one write; a multiple of every page size in use."""
 
 
 def make_directory(path: Path) -> None:
@@ -27,6 +31,45 @@ def write_new_file(path: Path, chunks: Iterable[Bytes]) -> None:
             file.write(chunk)
         file.flush()
         sync(file.fileno())
+
+
+def write_new_image(path: Path, padded: memoryview, size: int) -> None:
+    """Write a file that must not exist from memory that begins at a page, and fsync it.
+
+    It is written past the system's cache where the filesystem lets us: that is faster, and it
+    doesn't push the training's own data out of memory.
+
+    Args:
+        path: The file.
+        padded: Its bytes and the rest of their last page.
+        size: How many of them are the file's.
+    """
+    descriptor, content = _open_new(path), padded[:size]
+    if descriptor is None:
+        write_new_file(path, (content[at : at + BLOCK] for at in range(0, size, BLOCK)))
+        return
+    try:
+        written = 0
+        while written < len(padded):
+            written += os.write(descriptor, padded[written : written + BLOCK])
+        os.ftruncate(descriptor, size)
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_new(path: Path) -> int | None:
+    """Create a file to be written past the cache; None where that is not to be had."""
+    direct: int = getattr(os, "O_DIRECT", 0)
+    if not direct:
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | direct, 0o644)
+    except FileExistsError:
+        raise
+    except OSError:
+        path.unlink(missing_ok=True)  # some filesystems create the file, then refuse the flag
+        return None
 
 
 def sync(descriptor: int) -> None:
@@ -98,9 +141,17 @@ class AppendFile:
             os.ftruncate(self._descriptor, whole)
         return size - whole
 
-    def append(self, line: str) -> None:
-        """Add one whole line."""
-        os.write(self._descriptor, line.encode("utf-8") + b"\n")
+    def append(self, line: bytes) -> None:
+        """Add one whole line.
+
+        Raises:
+            OSError: The disk took none of it, or only a part, which was taken back.
+        """
+        whole = line + b"\n"
+        written = os.write(self._descriptor, whole)
+        if written != len(whole):
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def sync(self) -> None:
         """Bring the lines to the device."""

@@ -56,6 +56,8 @@ class Manifest(_Strict):
     position: dict[str, Count]
     metrics: dict[str, float]
     """Scores measured at this position, such as `val_loss`; lower is better."""
+    verified_from: Literal["device", "cache"] = "cache"
+    """Whether the files were read back from the device after writing, or from the system's cache."""
     files: dict[str, FileEntry]
     leaves: dict[str, LeafEntry]
 

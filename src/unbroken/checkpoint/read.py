@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
 from unbroken.checkpoint.manifest import Manifest, read_manifest
-from unbroken.checkpoint.tensor_file import read_tensors
+from unbroken.checkpoint.tensor_file import StoredTensor, open_tensors
 from unbroken.errors import CheckpointCorrupt
 from unbroken.state.codec import decode
 from unbroken.state.digest import file_digest, tensor_digest
-from unbroken.state.dtypes import dtype_name
+from unbroken.state.dtypes import DTYPES
 from unbroken.state.position import Position
 
 
@@ -59,17 +60,31 @@ class Checkpoint:
         """Return what was observed at the save."""
         return self._document(EVIDENCE)
 
-    def parts(self) -> dict[str, Any]:
-        """Read the state of every part, comparing each tensor with its digest.
+    def parts(self, streamed: Collection[str] = ()) -> dict[str, Any]:
+        """Return the state of every part.
+
+        Args:
+            streamed: Parts whose tensors stay on the disk until they are wanted; whoever takes them
+                compares their digests afterwards. Of the others they are compared here.
 
         Raises:
             CheckpointCorrupt: A file or a leaf is not what was saved.
         """
-        return {name: decode(each, self._tensors(name)) for name, each in self._parts().items()}
+        return {
+            name: decode(each, self._tensors(name) if name in streamed else self._in_memory(name))
+            for name, each in self._parts().items()
+        }
 
     def part(self, name: str) -> Any:
-        """Read the state of one part."""
-        return decode(self._parts()[name], self._tensors(name))
+        """Return the state of one part, its tensors in memory and compared with their digests.
+
+        Raises:
+            CheckpointCorrupt: A file or a leaf is not what was saved.
+        """
+        return decode(self._parts()[name], self._in_memory(name))
+
+    def _in_memory(self, part: str) -> dict[str, torch.Tensor]:
+        return {leaf: self._read(leaf, each) for leaf, each in self._tensors(part).items()}
 
     def _parts(self) -> dict[str, Any]:
         state = self._json(STATE)
@@ -80,12 +95,12 @@ class Checkpoint:
         parts: dict[str, Any] = state["parts"]
         return parts
 
-    def _tensors(self, part: str) -> dict[str, torch.Tensor]:
+    def _tensors(self, part: str) -> dict[str, StoredTensor]:
         name = f"{part}.safetensors"
         if name not in self.manifest.files:
             return {}
         try:
-            tensors = read_tensors(self.path / name)
+            tensors = open_tensors(self.path / name)
         except OSError as error:
             raise self._corrupt(f"{name} can't be read: {error}") from error
         expected = {leaf for leaf, each in self.manifest.leaves.items() if each.file == name}
@@ -93,10 +108,15 @@ class Checkpoint:
             raise self._corrupt(f"{name} holds other leaves than the manifest says")
         for leaf, tensor in tensors.items():
             entry = self.manifest.leaves[leaf]
-            form = (dtype_name(tensor, leaf), list(tensor.shape), tensor_digest(tensor))
-            if form != (entry.dtype, entry.shape, entry.digest):
-                raise self._corrupt(f"{leaf} is not the tensor that was saved")
+            if (DTYPES.get(entry.dtype), entry.shape) != (tensor.dtype, list(tensor.shape)):
+                raise self._corrupt(f"{leaf} has another shape or dtype than the manifest says")
         return tensors
+
+    def _read(self, leaf: str, stored: StoredTensor) -> torch.Tensor:
+        tensor = stored.read()
+        if tensor_digest(tensor) != self.manifest.leaves[leaf].digest:
+            raise self._corrupt(f"{leaf} is not the tensor that was saved")
+        return tensor
 
     def _verified(self, name: str) -> Path:
         path, entry = self.path / name, self.manifest.files.get(name)

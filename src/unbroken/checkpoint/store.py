@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import Snapshot, commit, replaced_name, set_aside
+from unbroken.checkpoint.commit import Frozen, commit, replaced_name, set_aside
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import Kept, deletions
@@ -86,9 +86,9 @@ class Store:
             )
         return Found(None, ())
 
-    def save(self, snapshot: Snapshot) -> Path:
-        """Commit a snapshot."""
-        return commit(self.layout, snapshot)
+    def save(self, frozen: Frozen) -> Path:
+        """Commit a frozen snapshot."""
+        return commit(self.layout, frozen)
 
     def clean(self, *, keep_last: int, metric: str | None) -> list[str]:
         """Delete what retention allows, after something newer was committed; return the names."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import math
 import struct
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unbroken.checkpoint import disk
-from unbroken.errors import CheckpointCorrupt, NotEncodable
+from unbroken.checkpoint.file_image import header_bytes
+from unbroken.errors import CheckpointCorrupt
 from unbroken.state.digest import host_bytes
-from unbroken.state.dtypes import DTYPES, dtype_name
+from unbroken.state.dtypes import DTYPES
 
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors library's own limit; a longer header is hostile or damaged."""
@@ -33,32 +35,73 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         path: A file that does not exist.
         tensors: The tensors by leaf path; of any device, written in row-major order.
     """
-    if sys.byteorder != "little":
-        raise NotEncodable(
-            "This machine is big-endian.",
-            "The safetensors format is little-endian, and bytes are written as they lie.",
-            "Train on a little-endian machine.",
+    parts = (host_bytes(tensor) for tensor in tensors.values())
+    disk.write_new_file(path, chain([header_bytes(tensors)], parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor:
+    """A tensor in a file, read when it is wanted, straight to where it belongs."""
+
+    path: Path
+    begin: int
+    """First byte in the file."""
+    dtype: torch.dtype
+    shape: torch.Size
+
+    def read(self) -> torch.Tensor:
+        """Return it in fresh host memory.
+
+        Raises:
+            CheckpointCorrupt: The file ends inside it.
+        """
+        tensor = torch.empty(self.shape, dtype=self.dtype)
+        self.read_into(tensor)
+        return tensor
+
+    def read_into(self, live: torch.Tensor) -> None:
+        """Read it into the storage of a live tensor of the same shape and dtype.
+
+        A tensor that is not contiguous host memory is filled from a copy: one tensor at a time.
+        """
+        if live.device.type != "cpu" or not live.is_contiguous():
+            live.copy_(self.read())
+            return
+        if live.numel() == 0:
+            return
+        target = live.detach().reshape(-1).view(torch.uint8).numpy()
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.begin)
+            done = 0
+            while done < target.nbytes:
+                count = file.readinto(target[done:].data)
+                if not count:
+                    raise _damaged(self.path, "it ends inside a tensor")
+                done += count
+
+
+def open_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Read a file's header; the tensors stay on the disk until they are wanted.
+
+    Raises:
+        CheckpointCorrupt: The file isn't whole, or its header isn't one that we would write.
+    """
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        header, start = _header(path, file.read(8), size, file.read)
+    tensors = {}
+    expected = 0
+    for name, entry in header.items():
+        dtype, shape, begin, end = _entry(path, name, entry)
+        if begin != expected or end - begin != math.prod(shape) * dtype.itemsize:
+            raise _damaged(path, f"{name} claims bytes {begin} to {end}")
+        expected = end
+        tensors[name] = StoredTensor(
+            path=path, begin=start + begin, dtype=dtype, shape=_size(path, name, shape)
         )
-    disk.write_new_file(path, _chunks(tensors))
-
-
-def _chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]:
-    header: dict[str, Any] = {}
-    offset = 0
-    for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": dtype_name(tensor, name),
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    yield struct.pack("<Q", len(text))
-    yield text
-    for tensor in tensors.values():
-        yield host_bytes(tensor)
+    if start + expected != size:
+        raise _damaged(path, f"it has {size} bytes, its header speaks of {start + expected}")
+    return tensors
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -67,27 +110,14 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointCorrupt: The file isn't whole, or its header isn't one that we would write.
     """
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        header, start = _header(path, file.read(8), size, file.read)
-        tensors = {}
-        expected = 0
-        for name, entry in header.items():
-            dtype, shape, begin, end = _entry(path, name, entry)
-            numel = math.prod(shape)
-            if begin != expected or end - begin != numel * dtype.itemsize or start + end > size:
-                raise _damaged(path, f"{name} claims bytes {begin} to {end}")
-            expected = end
-            raw = torch.empty(end - begin, dtype=torch.uint8)
-            if end > begin and file.readinto(raw.numpy().data) != end - begin:
-                raise _damaged(path, f"it ends inside {name}")
-            try:
-                tensors[name] = (raw.view(dtype) if numel else raw.to(dtype)).reshape(shape)
-            except (RuntimeError, TypeError) as error:  # more or larger dimensions than torch knows
-                raise _damaged(path, f"{name} claims the shape {shape[:8]}") from error
-        if start + expected != size:
-            raise _damaged(path, f"it has {size} bytes, its header speaks of {start + expected}")
-    return tensors
+    return {name: each.read() for name, each in open_tensors(path).items()}
+
+
+def _size(path: Path, name: str, shape: list[int]) -> torch.Size:
+    try:
+        return torch.empty(shape, device="meta").shape
+    except (RuntimeError, TypeError) as error:  # more or larger dimensions than torch knows
+        raise _damaged(path, f"{name} claims the shape {shape[:8]}") from error
 
 
 def _header(path: Path, first: bytes, size: int, read: Any) -> tuple[dict[str, Any], int]:

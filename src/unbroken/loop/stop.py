@@ -13,12 +13,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from unbroken.errors import Stopped
+
 SIGNALS = tuple(
     number
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGBREAK")
     if (number := getattr(signal, name, None)) is not None
 )
 """Signals that ask for a stop; which of them exist depends on the system."""
+
+FAREWELL_STEPS = 2
+"""Steps trained on after the save of a stop, while grace remains."""
 
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
@@ -85,6 +90,42 @@ class StopRequest:
                 os.write(2, b"\nSecond request: ending at once; the last checkpoint stands.\n")
             os._exit(code)
         self.ask(signal.Signals(number).name, code)
+
+
+class Farewell:
+    """What is left to do between the save of a stop and the end of the process.
+
+    Up to two steps are trained on while grace remains, so that the next start has something to
+    repeat and to be proved by.
+
+    Args:
+        request: The request that was honoured.
+        grace_seconds: Time from the request until the process must be gone.
+        saved: Name of the checkpoint that was saved.
+        inside_step: Whether it was saved inside a step; the rest of that step comes on top.
+    """
+
+    def __init__(
+        self, request: StopRequest, grace_seconds: float, saved: str, *, inside_step: bool
+    ) -> None:
+        self.request = request
+        self.grace_seconds = grace_seconds
+        self.saved = saved
+        self.steps_left = FAREWELL_STEPS + inside_step
+
+    def is_over(self, step_seconds: float) -> bool:
+        """Say whether to end now; half of the grace is kept, a step may take longer than the last."""
+        elapsed = self.request.seconds + step_seconds
+        return self.steps_left <= 0 or elapsed > self.grace_seconds / 2
+
+    def stopped(self) -> Stopped:
+        """Return the error that ends the run."""
+        return Stopped(
+            f"Stopped by {self.request.reason}; saved as {self.saved}.",
+            "The run is whole and can go on from here, to the last bit.",
+            "Start the same command again with --resume auto.",
+            exit_code=self.request.exit_code,
+        )
 
 
 def _as_before(handler: Any) -> Callable[[int, FrameType | None], Any] | int:

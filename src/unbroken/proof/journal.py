@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unbroken.checkpoint.disk import AppendFile
+from unbroken.errors import SaveFailed
 
 SYNC_SECONDS = 10.0
 """The longest that a line may stay in the system's memory before it is brought to the device."""
@@ -33,8 +34,19 @@ class Journal:
         self._synced = time.monotonic()
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line with one call to the system."""
-        self._file.append(json.dumps(_plain(line), allow_nan=False, ensure_ascii=False))
+        """Write one line with one call to the system.
+
+        Raises:
+            SaveFailed: The disk refused the line; those before it are whole.
+        """
+        try:
+            self._file.append(_as_json(_plain(line)))
+        except OSError as error:
+            raise SaveFailed(
+                f"A line could not be added to the journal {self._file.path}: {error}.",
+                "A step without its line could not be proved when it is repeated.",
+                "Free space on the disk, or check its permissions, and start again.",
+            ) from error
         if time.monotonic() - self._synced > SYNC_SECONDS:
             self.sync()
 
@@ -46,6 +58,13 @@ class Journal:
     def close(self) -> None:
         """Bring the lines to the device and close the file."""
         self._file.close()
+
+
+def _as_json(line: Any) -> bytes:
+    try:
+        return json.dumps(line, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair stands as an escape
+        return json.dumps(line, allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -68,7 +87,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 line = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict):
                 yield line

@@ -23,6 +23,7 @@ import torch
 
 from unbroken.errors import CheckpointCorrupt, NotEncodable
 from unbroken.state.dtypes import dtype_name
+from unbroken.state.stored import Stored
 from unbroken.tree import join
 
 MAX_DEPTH = 200
@@ -37,14 +38,14 @@ NUMPY_DTYPE = re.compile(r"[<>|][biufcmMSUV]\d+(\[\w+\])?")
 Json = Any
 
 
-def encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Json:
+def encode(value: Any, path: str, tensors: dict[str, Any]) -> Json:
     """Turn `value` into tagged JSON; its tensors are added to `tensors` under their paths.
 
     Args:
         value: Nested state: None, bool, int, float, str, bytes, complex, tensors, numpy arrays and
             scalars, and dicts, lists, tuples, sets, Counters and deques of these.
         path: The leaf path of `value`, used in messages and as the tensors' names.
-        tensors: Receives every tensor; numpy arrays are stored in the JSON, they are small.
+        tensors: Receives every tensor, in memory or stored; numpy arrays are stored in the JSON, they are small.
 
     Raises:
         NotEncodable: The value, or one inside it, has no faithful form.
@@ -52,7 +53,7 @@ def encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Json:
     return _encode(value, path, tensors, 0)
 
 
-def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int) -> Json:
+def _encode(value: Any, path: str, tensors: dict[str, Any], depth: int) -> Json:
     if depth > MAX_DEPTH:
         raise _not_encodable(path, f"is nested deeper than {MAX_DEPTH} levels")
     if value is None or type(value) is bool:
@@ -61,6 +62,9 @@ def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int)
         return _PLAIN[type(value)](value)
     if isinstance(value, torch.Tensor):
         return _encode_tensor(value, path, tensors)
+    if isinstance(value, Stored):
+        tensors[path] = value
+        return {"$": "tensor", "leaf": path}
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:
         return encoder(value, lambda key, each: _encode(each, join(path, key), tensors, depth + 1))
@@ -83,7 +87,7 @@ _PLAIN: dict[type, Callable[[Any], Json]] = {
 }
 
 
-def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, torch.Tensor]) -> Json:
+def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, Any]) -> Json:
     if (
         value.layout is not torch.strided
         or value.is_quantized
@@ -182,12 +186,12 @@ def _not_encodable(path: str, what: str) -> NotEncodable:
     )
 
 
-def decode(data: Json, tensors: Mapping[str, torch.Tensor]) -> Any:
+def decode(data: Json, tensors: Mapping[str, Any]) -> Any:
     """Turn tagged JSON back into the value that `encode` was given.
 
     Args:
         data: Tagged JSON as `encode` returned it.
-        tensors: The tensors by leaf path.
+        tensors: The tensors, in memory or stored, by leaf path.
 
     Raises:
         CheckpointCorrupt: The JSON isn't of the codec's form, or names a tensor that isn't there.
@@ -209,7 +213,7 @@ def decode(data: Json, tensors: Mapping[str, torch.Tensor]) -> Any:
         ) from error
 
 
-def _decode(data: Json, tensors: Mapping[str, torch.Tensor], depth: int) -> Any:
+def _decode(data: Json, tensors: Mapping[str, Any], depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(data, list):

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from unbroken.state.stored import fill, in_memory
+
 TENSORS = ""
 """Key of a module's tensors: an empty key adds nothing to a path, so a leaf is `part.name`."""
 
@@ -69,7 +71,10 @@ class ModulePart:
         """Copy into the existing storages; set extra state and training modes."""
         live = self.capture()[TENSORS]
         for name, each in saved[TENSORS].items():
-            _unexpanded(live[name]).copy_(_unexpanded(each, like=live[name]))
+            if live[name].is_contiguous():
+                fill(live[name], each)
+            else:
+                _unexpanded(live[name]).copy_(_unexpanded(in_memory(each), like=live[name]))
         for name, each in saved["extra"].items():
             owner = name.removesuffix(EXTRA).removesuffix(".")
             self.module.get_submodule(owner).set_extra_state(each)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from unbroken.errors import NotEncodable
+from unbroken.state.stored import Stored, in_memory, is_tensor
 from unbroken.tree import map_leaves
 
 
@@ -101,17 +102,17 @@ class OptimizerPart:
             f"{self.name}.state.{name}.{key}: shape {tuple(each.shape)}, parameter {tuple(shape)}"
             for key, each in saved.items()
             if key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
-            and isinstance(each, torch.Tensor)
+            and is_tensor(each)
             and each.shape != shape
         ]
 
     def restore(self, saved: Any) -> None:
         """Set options and state; dtypes stay as saved, devices follow the parameters."""
         for group, old in zip(self.optimizer.param_groups, saved["groups"], strict=True):
-            for key, value in old.items():
+            for key, stored in old.items():
                 if key == "params":
                     continue
-                live = group.get(key)
+                live, value = group.get(key), map_leaves(stored, lambda _, each: in_memory(each))
                 if isinstance(live, torch.Tensor) and isinstance(value, torch.Tensor):
                     live.copy_(value)  # a tensor rate may be captured by a graph: keep its storage
                 else:
@@ -127,10 +128,14 @@ class OptimizerPart:
             parameter = self.parameters[name]
 
             def place(path: str, value: Any, parameter: Any = parameter, name: str = name) -> Any:
-                if not isinstance(value, torch.Tensor):
+                if isinstance(value, Stored):
+                    value = value.read()
+                elif isinstance(value, torch.Tensor):
+                    value = value.clone()
+                else:
                     return value
                 if path == "step" and name not in on_device:
-                    return value.clone()  # counters of an unfused optimiser live on the host
-                return value.to(parameter.device, copy=True)
+                    return value  # counters of an unfused optimiser live on the host
+                return value.to(parameter.device)
 
             self.optimizer.state[parameter] = map_leaves(each, place)

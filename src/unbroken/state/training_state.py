@@ -23,7 +23,8 @@ from unbroken.state.accumulation import (
 )
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digest
-from unbroken.state.modules import TENSORS
+from unbroken.state.modules import TENSORS, ModulePart
+from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
     make_parts,
     parameter_names,
@@ -72,6 +73,11 @@ class TrainingState:
         captured["sums"] = self.sums.state_dict()
         captured["gradients"] = {TENSORS: gradients(self.trained)}
         return captured
+
+    @property
+    def streamed(self) -> set[str]:
+        """Names of the parts that can take stored tensors in, one at a time."""
+        return {n for n, each in self.parts.items() if isinstance(each, ModulePart | OptimizerPart)}
 
     def require_encodable(self) -> None:
         """Encode everything once, so that what can't be saved is known before the first step.
@@ -137,7 +143,7 @@ def first_difference(
 
     Both are compared in their encoded form, so that `1`, `1.0` and `True` differ and NaN is itself.
     """
-    saved_tensors: dict[str, torch.Tensor] = {}
+    saved_tensors: dict[str, Any] = {}
     live_tensors: dict[str, torch.Tensor] = {}
     saved_form = dict(leaves(encode(saved, name, saved_tensors), name))
     live_form = dict(leaves(encode(live, name, live_tensors), name))

@@ -1,0 +1,143 @@
+"""The bytes of a tensor file in host memory, laid out as they will lie on the disk.
+
+The memory is allocated once, its pages are touched once, and it is used again by every save: on
+many machines the first touch of a page costs far more than the copy. It begins at a page, so that
+it can be written past the system's cache; on a machine with a CUDA device it is page-locked.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from unbroken.errors import NotEncodable
+from unbroken.state.digest import host_bytes
+from unbroken.state.dtypes import dtype_name
+
+PAGE = mmap.PAGESIZE
+
+
+def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Return the header of a safetensors file: its length, then the JSON, padded to 8 bytes.
+
+    Source of the format: https://github.com/huggingface/safetensors, "Format".
+
+    Raises:
+        NotEncodable: A dtype that the format doesn't know, or a big-endian machine.
+    """
+    if sys.byteorder != "little":
+        raise NotEncodable(
+            "This machine is big-endian.",
+            "The safetensors format is little-endian, and bytes are written as they lie.",
+            "Train on a little-endian machine.",
+        )
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": dtype_name(tensor, name),
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+class FileImage:
+    """One tensor file as it will lie on the disk.
+
+    Args:
+        tensors: What it is for, by leaf path; later captures must have the same names, dtypes and
+            shapes. Nothing is captured yet.
+        pinned: Page-lock the memory, for copies from a CUDA device.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], *, pinned: bool = False) -> None:
+        header = header_bytes(tensors)
+        self.structure = _structure(tensors)
+        self.places: dict[str, tuple[int, int]] = {}
+        """Begin and end of each leaf's bytes in the file."""
+        end = len(header)
+        for name, tensor in tensors.items():
+            begin, end = end, end + tensor.numel() * tensor.element_size()
+            self.places[name] = (begin, end)
+        self.size = end
+        """Bytes of the file."""
+        self._memory = _allocate(-(-max(end, 1) // PAGE) * PAGE, pinned=pinned)
+        self._memory[: len(header)] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
+        self._pinned = pinned
+
+    def fits(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Say whether these tensors have the names, dtypes and shapes this image is for."""
+        return self.structure == _structure(tensors)
+
+    def capture(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy the tensors in; complete when it returns."""
+        for name, tensor in tensors.items():
+            begin, end = self.places[name]
+            if begin == end:
+                continue
+            target = self._memory[begin:end]
+            if tensor.is_cuda:
+                source = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+                target.copy_(source, non_blocking=self._pinned)
+            else:
+                # One thread: it saturates the memory, and more of them disturb the training.
+                np.copyto(target.numpy(), np.frombuffer(host_bytes(tensor), dtype=np.uint8))
+        if any(tensor.is_cuda for tensor in tensors.values()):
+            torch.cuda.synchronize()
+
+    def leaf(self, name: str) -> memoryview:
+        """Return the captured bytes of a leaf."""
+        begin, end = self.places[name]
+        return self.content()[begin:end]
+
+    def content(self) -> memoryview:
+        """Return the bytes of the file; they begin at a page."""
+        return self.padded()[: self.size]
+
+    def padded(self) -> memoryview:
+        """Return the bytes of the file and of the rest of its last page."""
+        return memoryview(self._memory.numpy().data)
+
+
+def _structure(tensors: Mapping[str, torch.Tensor]) -> list[tuple[str, torch.dtype, torch.Size]]:
+    return [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
+
+
+def _allocate(size: int, *, pinned: bool) -> torch.Tensor:
+    if pinned:
+        memory = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    else:
+        memory = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+    return memory.zero_()  # touches every page
+
+
+class HostCopy:
+    """The images of all tensor files of a run, kept from save to save."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, FileImage] = {}
+
+    def capture(self, files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, FileImage]:
+        """Copy the tensors of each file into its image and return the images, by file name."""
+        for name, tensors in files.items():
+            if name not in self.images or not self.images[name].fits(tensors):
+                self.images.pop(name, None)  # freed before its successor is allocated
+                pinned = any(tensor.is_cuda for tensor in tensors.values())
+                self.images[name] = FileImage(tensors, pinned=pinned)
+        for name in self.images.keys() - files.keys():
+            del self.images[name]
+        for name, tensors in files.items():
+            self.images[name].capture(tensors)
+        return dict(self.images)
