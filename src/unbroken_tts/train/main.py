@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from unbroken.errors import Stopped, UnbrokenError
+import torch
+
+from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
 from unbroken.resume import ResumeReport
 from unbroken_tts.settings import TrainSettings
@@ -79,6 +81,8 @@ def _train(session: Session, console: Console) -> int:
     except UnbrokenError as error:
         console.line(f"Ended: {error.what}")
         raise
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(session) from error
     finally:
         logbook.close()
         run.close()
@@ -87,6 +91,17 @@ def _train(session: Session, console: Console) -> int:
         f"checkpoints in {run.layout.checkpoints}"
     )
     return 0
+
+
+def _out_of_memory(session: Session) -> SettingsInvalid:
+    batch, effective = session.plan.batch, session.plan.effective
+    return SettingsInvalid(
+        f"The device's memory ran out in step {session.run.position.step + 1}, with {batch} "
+        "samples in a micro-batch.",
+        "The step was not completed; the last checkpoint is untouched.",
+        f"Type the same command with --resume auto and --batch-size {max(1, batch // 2)}, without "
+        f"--grad-accumulation: the effective batch stays {effective}; or add --grad-checkpointing.",
+    )
 
 
 def _announce(report: ResumeReport, session: Session, console: Console) -> None:
