@@ -128,7 +128,7 @@ def commit(layout: Layout, frozen: Frozen) -> Path:
         disk.make_directory(layout.checkpoints)
         _require_space(layout, frozen.size)
         disk.remove_tree(aside)
-        disk.make_directory(aside)
+        disk.make_new_directory(aside)
         manifest = _write_files(aside, frozen).to_bytes()
         disk.write_new_file(aside / MANIFEST, [manifest])
         _read_back(aside / MANIFEST, xxhash.xxh3_128_hexdigest(manifest))

@@ -1,36 +1,55 @@
-"""Every call that changes the disk, so that what can be interrupted stands in one place.
+"""What is done to the disk: new files, whole replacements, renames, removals, lines added.
 
 A file is durable when its bytes were flushed and fsynced; its name is durable when its directory
-was. On Windows a directory can't be opened for fsync, and NTFS journals names by itself.
+was. All of it is made of the calls of one `System`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-Bytes = bytes | bytearray | memoryview
+from unbroken.checkpoint.system import Bytes, System, can_write_past_the_cache
 
 BLOCK = 8 << 20
 """Bytes of one write; a multiple of every page size in use."""
 
+REFUSED = (errno.EINVAL, errno.ENOTSUP)
+"""What a filesystem answers that can't write past the cache, or not in this way."""
+
+system = System()
+"""Makes the calls; `unbroken.testing` puts one in its place that records them, or fails."""
+
 
 def make_directory(path: Path) -> None:
-    """Create a directory with its parents; an existing one is fine."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Create a directory with its parents, durably; an existing one is fine."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    make_new_directory(path)
+    sync_directory(path.parent)
+
+
+def make_new_directory(path: Path) -> None:
+    """Create a directory in one that exists; its name is durable once its parent was fsynced."""
+    try:
+        system.make_directory(path)
+    except FileExistsError:  # another process may have been faster
+        if not path.is_dir():
+            raise
 
 
 def write_new_file(path: Path, chunks: Iterable[Bytes]) -> None:
     """Write a file that must not exist, and fsync it."""
-    with path.open("xb") as file:
+    descriptor = system.create(path)
+    try:
         for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        sync(file.fileno())
+            _write_all(descriptor, memoryview(chunk))
+        system.sync(descriptor)
+    finally:
+        system.close(descriptor)
 
 
 def write_new_image(path: Path, padded: memoryview, size: int) -> None:
@@ -46,57 +65,52 @@ def write_new_image(path: Path, padded: memoryview, size: int) -> None:
     """
     descriptor, content = _open_new(path), padded[:size]
     if descriptor is None:
-        write_new_file(path, (content[at : at + BLOCK] for at in range(0, size, BLOCK)))
+        write_new_file(path, [content])
         return
     try:
-        written = 0
-        while written < len(padded):
-            written += os.write(descriptor, padded[written : written + BLOCK])
-        os.ftruncate(descriptor, size)
-        sync(descriptor)
+        _write_all(descriptor, padded)
+        system.truncate(descriptor, size)
+        system.sync(descriptor)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        system.unlink(path)  # the filesystem wants another alignment than pages
+        write_new_file(path, [content])
     finally:
-        os.close(descriptor)
+        system.close(descriptor)
 
 
 def _open_new(path: Path) -> int | None:
     """Create a file to be written past the cache; None where that is not to be had."""
-    direct: int = getattr(os, "O_DIRECT", 0)
-    if not direct:
+    if not can_write_past_the_cache():
         return None
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | direct, 0o644)
+        return system.create(path, direct=True)
     except FileExistsError:
         raise
-    except OSError:
-        path.unlink(missing_ok=True)  # some filesystems create the file, then refuse the flag
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        if path.exists():  # some filesystems create the file, then refuse the flag
+            system.unlink(path)
         return None
 
 
-def sync(descriptor: int) -> None:
-    """Bring a file's bytes to the device, through its cache where the system lets us."""
-    if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415  # not on Windows
-
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(descriptor)
+def _write_all(descriptor: int, data: memoryview) -> None:
+    written = 0
+    while written < len(data):
+        written += system.write(descriptor, data[written : written + BLOCK])
 
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    system.sync_directory(path)
 
 
 def rename(source: Path, target: Path) -> None:
     """Rename and make both names durable; a file in the way is replaced, a full directory is not."""
-    os.replace(source, target)  # noqa: PTH105  # the call whose guarantees are documented
-    sync_directory(target.parent)
+    system.rename(source, target)
+    sync_directory(target.parent)  # first: the new name is there before the old one is gone
     if source.parent != target.parent:
         sync_directory(source.parent)
 
@@ -104,14 +118,25 @@ def rename(source: Path, target: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a small file as a whole: a reader sees the old one or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
+    if os.path.lexists(aside):
+        system.unlink(aside)
     write_new_file(aside, [content])
     rename(aside, path)
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory and what is in it; one that is gone already is fine."""
-    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+    """Delete a directory and what is in it; of a link only the link. One gone already is fine."""
+    if path.is_symlink() or path.is_file():
+        system.unlink(path)
+        return
+    if not path.exists():
+        return
+    for each in sorted(path.iterdir()):
+        if each.is_dir() and not each.is_symlink():
+            remove_tree(each)
+        else:
+            system.unlink(each)
+    system.remove_directory(path)
 
 
 class AppendFile:
@@ -120,8 +145,10 @@ class AppendFile:
     def __init__(self, path: Path) -> None:
         make_directory(path.parent)
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._descriptor = os.open(path, flags, 0o644)
+        if not path.exists():
+            system.close(system.create(path))
+            sync_directory(path.parent)
+        self._descriptor = system.open_to_append(path)
 
     def cut_torn_tail(self) -> int:
         """Cut off what follows the last newline, left by a death in mid-line; return its bytes."""
@@ -138,7 +165,7 @@ class AppendFile:
                 break
             whole = start
         if whole < size:
-            os.ftruncate(self._descriptor, whole)
+            system.truncate(self._descriptor, whole)
         return size - whole
 
     def append(self, line: bytes) -> None:
@@ -148,18 +175,20 @@ class AppendFile:
             OSError: The disk took none of it, or only a part, which was taken back.
         """
         whole = line + b"\n"
-        written = os.write(self._descriptor, whole)
+        written = system.write(self._descriptor, whole)
         if written != len(whole):
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            system.truncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def sync(self) -> None:
         """Bring the lines to the device."""
-        sync(self._descriptor)
+        system.sync(self._descriptor)
 
     def close(self) -> None:
         """Bring the lines to the device and close the file."""
         if self._descriptor >= 0:
-            self.sync()
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                system.sync(descriptor)
+            finally:
+                system.close(descriptor)
