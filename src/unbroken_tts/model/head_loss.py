@@ -52,14 +52,14 @@ def summed_losses(
         parts = [None if each is None else each.to(dtype) for each in parts]
     with torch.autocast(device, enabled=False):
         loss, hits = _SummedLosses.apply(  # type: ignore[no-untyped-call]  # torch's own
-            *parts, targets, with_hits
+            *parts, targets, with_hits, torch.is_grad_enabled()
         )
     return loss, hits
 
 
 class _SummedLosses(torch.autograd.Function):
     @staticmethod
-    def forward(  # the signature is torch's
+    def forward(  # noqa: PLR0913, PLR0917  # torch hands over nothing by name
         ctx: Any,
         hidden: torch.Tensor,
         weight: torch.Tensor,
@@ -68,11 +68,13 @@ class _SummedLosses(torch.autograd.Function):
         base_bias: torch.Tensor | None,
         targets: torch.Tensor,
         with_hits: bool,
+        with_gradients: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         frozen = 0 if base_weight is None else base_weight.shape[0]
         loss = hidden.new_zeros((), dtype=torch.float32)
         hits = targets.new_zeros(())
-        wanted = ctx.needs_input_grad[:3]
+        # What the context says of them does not know of torch.no_grad().
+        wanted = [with_gradients and needed for needed in ctx.needs_input_grad[:3]]
         d_hidden = torch.empty_like(hidden) if wanted[0] else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
@@ -81,7 +83,11 @@ class _SummedLosses(torch.autograd.Function):
             logits = _logits(here, weight, bias, base_weight, base_bias)
             if with_hits:
                 hits += _hits(logits, target)
-            d_logits = _add_loss(loss, logits, target).to(hidden.dtype)
+            total = logits.logsumexp(dim=-1, keepdim=True)
+            loss += (total - logits.gather(1, target)).sum()
+            if not any(wanted):
+                continue
+            d_logits = _d_logits(logits, total, target).to(hidden.dtype)
             d_trained = d_logits[:, frozen:]
             if d_hidden is not None:
                 torch.mm(d_trained, weight, out=d_hidden[rows])
@@ -101,13 +107,10 @@ class _SummedLosses(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
         return (
-            None if d_hidden is None else d_hidden * gradient.to(d_hidden.dtype),
+            None if d_hidden is None else d_hidden * gradient,
             None if d_weight is None else (d_weight * gradient).to(ctx.dtypes[0]),
             None if d_bias is None else (d_bias * gradient).to(ctx.dtypes[1]),
-            None,
-            None,
-            None,
-            None,
+            *[None] * 5,
         )
 
 
@@ -129,10 +132,8 @@ def _logits(
     return logits.float()
 
 
-def _add_loss(loss: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Add to the loss and return its gradient, softmax - one-hot, in the memory of the logits."""
-    total = logits.logsumexp(dim=-1, keepdim=True)
-    loss += (total - logits.gather(1, target)).sum()
+def _d_logits(logits: torch.Tensor, total: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return softmax - one-hot, in the memory of the logits."""
     gradient = logits.sub_(total).exp_()
     return gradient.scatter_(1, target, gradient.gather(1, target) - 1)
 

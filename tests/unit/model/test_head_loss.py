@@ -70,3 +70,15 @@ def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
     torch.testing.assert_close(
         functional.cross_entropy(head(hidden), targets, reduction="sum"), loss
     )
+
+
+def test_the_weight_of_the_loss_is_not_rounded() -> None:
+    """In bfloat16 the hidden states' gradient scales with the loss as exactly as a product can."""
+    torch.manual_seed(2)
+    head, targets = _head(0), torch.randint(0, 11, (5,))
+    hidden = torch.randn(5, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = head_loss.summed_losses(hidden, head, targets, with_hits=False)
+    (whole,) = torch.autograd.grad(loss, hidden, retain_graph=True)
+    (weighted,) = torch.autograd.grad(loss * 1.0039, hidden)
+    assert torch.equal((whole.double() * 1.0039).float().bfloat16().float(), weighted)
