@@ -19,7 +19,7 @@ from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.load import carried_file, load_weights
+from unbroken_tts.train.load import Loaded, carried_file, load_weights
 
 
 def find_target(settings: TrainSettings) -> Target:
@@ -113,7 +113,7 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
         )
     opens_base = settings.train_base_rows
     if path.is_dir():
-        loaded = load_weights(path)
+        loaded = _weights_of(path)
         weights = base_weights({**loaded.carried, **loaded.model.table()}, origin=str(path))
         frozen = loaded.model.frozen_rows or weights.vocabulary
         return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
@@ -123,6 +123,17 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
         # A file that was extended before doesn't say how many of its rows are the base's.
         pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
     return weights, frozen_rows_of(pieces, vocabulary, train_base_rows=opens_base)
+
+
+def _weights_of(directory: Path) -> Loaded:
+    try:
+        return load_weights(directory)
+    except NoUsableCheckpoint as error:
+        raise DataInvalid(
+            f"{directory} has no weights to start from: {error.what}",
+            "A new run needs the weights of a whole checkpoint, or of a file.",
+            "Name a run of ours, one of its checkpoints, or a gpt.pth.",
+        ) from error
 
 
 def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> Beginning:

@@ -1,21 +1,28 @@
 """Curves and sounds in TensorBoard, continuing cleanly over a resume.
 
-A disk that refuses costs the curves, not the training.
+TensorBoard's own writer writes in a thread, where an error ends in a traceback on the screen and
+can't be caught. Here events are written at once, and a disk that refuses costs the curves, not the
+training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]  # no types
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # no types
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no types
+from torch.utils.tensorboard.summary import audio, scalar
 
 from unbroken_tts.train.console import Console
 
 
 class Curves:
-    """Writes the event files of one start.
+    """Writes the event file of one start.
 
     Args:
         console: Is told when nothing can be written any more.
@@ -26,42 +33,53 @@ class Curves:
     def __init__(self, console: Console, directory: Path, step: int) -> None:
         self._console = console
         self._directory = directory
-        self._writer: SummaryWriter | None = None
-        self._attempt(lambda: self._open(step))
-
-    def _open(self, step: int) -> None:
-        self._writer = SummaryWriter(str(self._directory), purge_step=step + 1)
-
-    def _attempt(self, write: Callable[[], object]) -> None:
+        self._records: RecordWriter | None = None
+        # Readers take the files of a directory in the order of their names.
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        name = f"events.out.tfevents.{seconds:010d}.{nanoseconds:09d}.{os.getpid()}"
         try:
-            write()
+            directory.mkdir(parents=True, exist_ok=True)
+            # Without a buffer of Python's, which would try a refused write once more at the end.
+            self._records = RecordWriter((directory / name).open("xb", buffering=0))
         except OSError as error:
-            self._writer = None
-            self._console.line(f"NOTE: no more curves in {self._directory}: {error}")
+            self._give_up(error)
+        start = SessionLog(status=SessionLog.START)
+        self._write(
+            Event(wall_time=time.time(), file_version="brain.Event:2"),
+            Event(wall_time=time.time(), step=step + 1, session_log=start),
+        )
 
     def draw(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each named curve and bring all to the file."""
-        writer = self._writer
-        if writer is None:
-            return
-
-        def write() -> None:
-            for tag, each in values.items():
-                writer.add_scalar(tag, each, step)
-            writer.flush()
-
-        self._attempt(write)
+        """Add a point to each named curve."""
+        self._write(*(_event(_point(tag, each), step) for tag, each in values.items()))
 
     def play(self, tag: str, wave: torch.Tensor, step: int, rate: int) -> None:
         """Keep a sound: (S,) float32 in [-1, 1] at `rate` samples per second."""
-        writer = self._writer
-        if writer is not None:
-            self._attempt(
-                lambda: writer.add_audio(tag, wave.reshape(1, -1), step, sample_rate=rate)
-            )
+        sound = audio(tag, wave.reshape(1, -1), sample_rate=rate)  # type: ignore[no-untyped-call]  # torch's own
+        self._write(_event(sound, step))
 
     def close(self) -> None:
-        """Write what is still in memory."""
-        writer = self._writer
-        if writer is not None:
-            self._attempt(writer.close)
+        """Close the file."""
+        if self._records is not None:
+            self._records.close()
+            self._records = None
+
+    def _write(self, *events: Event) -> None:
+        try:
+            for event in events:
+                if self._records is not None:
+                    self._records.write(event.SerializeToString())
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.close()
+        self._console.line(f"NOTE: no more curves in {self._directory}: {error}")
+
+
+def _event(summary: Summary, step: int) -> Event:
+    return Event(wall_time=time.time(), step=step, summary=summary)
+
+
+def _point(tag: str, value: float) -> Summary:
+    return scalar(tag, value)  # type: ignore[no-untyped-call]  # torch's own

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unbroken.errors import ResumeRefused
+from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.order.step_batches import StepBatches
 from unbroken.resume import ResumeReport, Target
 from unbroken.run import Run
@@ -110,7 +110,11 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     report = run.resume(target)
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # a score on other samples is no rival
-    keep_carried(run.layout, beginning.carried)
+    try:
+        keep_carried(run.layout, beginning.carried)
+    except SaveFailed:
+        run.close()
+        raise
     autocast = autocast_for(hardware.device, DTYPES.get(precision.precision))
     validation = Validation(
         settings,
