@@ -30,10 +30,12 @@ class Training:
     report: unbroken.ResumeReport
 
 
-def build(directory: Path, how: str = "auto", *, seed: int = 7, **options: Any) -> Training:
+def build(
+    directory: Path, how: str = "auto", *, seed: int = 7, dropout: float = 0.5, **options: Any
+) -> Training:
     """Build everything anew and resume."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.GELU(), nn.Linear(16, 1))
+    model = nn.Sequential(nn.Linear(4, 16), nn.Dropout(dropout), nn.GELU(), nn.Linear(16, 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
     schedule = unbroken.Schedule(
         optimizer, unbroken.warmup_cosine(3, 40), {"warmup": 3, "total": 40}
@@ -58,16 +60,29 @@ def data(index: int) -> tuple[torch.Tensor, torch.Tensor]:
     return features, features.sum().reshape(1)
 
 
+def no_hook(given: object) -> None:
+    """Do nothing."""
+
+
 def train(
     training: Training,
     until: int,
-    at_micro_batch: Callable[[unbroken.Position], None] = lambda _position: None,
+    at_micro_batch: Callable[[unbroken.Position], None] = no_hook,
     micro: int = MICRO,
+    after_step: Callable[[unbroken.StepResult], None] = no_hook,
 ) -> None:
-    """Train until `until` steps are completed."""
+    """Train until `until` steps are completed.
+
+    Args:
+        training: What `build` returned.
+        until: Steps.
+        at_micro_batch: Called before each forward pass.
+        micro: Samples of a micro-batch.
+        after_step: Called after each update, inside the step's body.
+    """
     training.model.train()
     for step in training.run.steps(until):
-        total = step.total(lambda _index: {"n": 1})["n"]
+        total = step.total(lambda _: {"n": 1})["n"]
         for each in step.micro_batches(micro):
             at_micro_batch(each.position)
             pairs = [data(i) for i in each.indices]
@@ -75,24 +90,25 @@ def train(
             targets = torch.stack([pair[1] for pair in pairs])
             loss = ((training.model(features) - targets) ** 2).sum() / total
             step.backward(loss, error=loss.detach())
-        step.update(clip_norm=1.0)
+        after_step(step.update(clip_norm=1.0))
 
 
-def main() -> None:
-    """Train in a process of its own: directory, until, and where to kill or stop it."""
-    directory, until, signal_name, step, samples = sys.argv[1:6]
+def child(directory: Path, until: int, signal_name: str, step: int, samples: int) -> None:
+    """Train in a process of its own, which signals itself at a position; exit as a program would."""
     torch.set_num_threads(1)
-    training = build(Path(directory))
+    training = build(directory)
 
     def at_micro_batch(position: unbroken.Position) -> None:
-        if signal_name and (position.step, position.samples) == (int(step), int(samples)):
+        if signal_name and (position.step, position.samples) == (step, samples):
             os.kill(os.getpid(), getattr(signal, signal_name))
 
     try:
-        train(training, int(until), at_micro_batch)
+        train(training, until, at_micro_batch)
+        training.run.close()
     except unbroken.Stopped as stopped:
         sys.exit(stopped.stop_code)
 
 
 if __name__ == "__main__":
-    main()
+    given = sys.argv[1:6]
+    child(Path(given[0]), int(given[1]), given[2], int(given[3]), int(given[4]))
