@@ -6,6 +6,7 @@ another module (data parallel, compiled) are removed by their type, never by cut
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,9 +26,13 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def map_leaves(value: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:
-    """Rebuild dicts, lists and tuples with every other value passed through `change(path, value)`."""
-    if type(value) is dict:
-        return {key: map_leaves(each, change, join(path, key)) for key, each in value.items()}
+    """Rebuild dicts, lists, tuples and deques, every other value passed through `change(path, value)`."""
+    if type(value) in (dict, OrderedDict):
+        pairs = ((key, map_leaves(each, change, join(path, key))) for key, each in value.items())
+        return type(value)(pairs)
+    if type(value) is deque:
+        items = (map_leaves(each, change, join(path, i)) for i, each in enumerate(value))
+        return deque(items, value.maxlen)
     if type(value) is list:
         return [map_leaves(each, change, join(path, i)) for i, each in enumerate(value)]
     if type(value) is tuple:

@@ -36,5 +36,6 @@ def same(a: Any, b: Any) -> bool:
 def _same_tensors(a: torch.Tensor, b: torch.Tensor) -> bool:
     if (a.dtype, a.shape, a.device) != (b.dtype, b.shape, b.device):
         return False
-    flat = [each.detach().contiguous().reshape(-1) for each in (a, b)]
-    return flat[0].numel() == 0 or torch.equal(*(each.view(torch.uint8) for each in flat))
+    whole = [each.detach().clone(memory_format=torch.contiguous_format) for each in (a, b)]
+    flat = [each.as_strided((each.numel(),), (1,)) for each in whole]
+    return a.numel() == 0 or torch.equal(*(each.view(torch.uint8) for each in flat))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from unbroken.errors import NotEncodable
-from unbroken.state.digest import host_bytes
+from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import dtype_name
 
 PAGE = mmap.PAGESIZE
@@ -89,8 +89,7 @@ class FileImage:
                 continue
             target = self._memory[begin:end]
             if tensor.is_cuda:
-                source = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-                target.copy_(source, non_blocking=self._pinned)
+                target.copy_(byte_view(tensor), non_blocking=self._pinned)
             else:
                 # One thread: it saturates the memory, and more of them disturb the training.
                 np.copyto(target.numpy(), np.frombuffer(host_bytes(tensor), dtype=np.uint8))

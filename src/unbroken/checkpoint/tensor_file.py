@@ -21,7 +21,7 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.file_image import header_bytes
 from unbroken.errors import CheckpointCorrupt
-from unbroken.state.digest import host_bytes
+from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import DTYPES
 
 MAX_HEADER_BYTES = 100_000_000
@@ -69,7 +69,7 @@ class StoredTensor:
             return
         if live.numel() == 0:
             return
-        target = live.detach().reshape(-1).view(torch.uint8).numpy()
+        target = byte_view(live).numpy()
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.begin)
             done = 0

@@ -96,6 +96,8 @@ def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, Any]) -> J
         raise _not_encodable(path, f"is a {type(value).__name__} of layout {value.layout}")
     if path in tensors:
         raise _not_encodable(path, "has the same path as another leaf")
+    if _encode_str(path) != path:
+        raise _not_encodable(path, "can't be the name of a leaf: it is no text")
     if value.is_meta:
         raise _not_encodable(path, "is on the meta device and has no bytes")
     dtype_name(value, path)

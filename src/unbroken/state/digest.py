@@ -17,11 +17,19 @@ DIGEST_SCHEME = 1
 
 def host_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the raw bytes of a tensor in row-major order, copied to the host where needed."""
-    whole = tensor.detach().resolve_conj().resolve_neg()  # no lazy views: their bytes are others
-    flat = whole.to("cpu").contiguous().reshape(-1)
-    if flat.numel() == 0:
-        return memoryview(b"")
-    return flat.view(torch.uint8).numpy().data
+    return byte_view(tensor.to("cpu")).numpy().data
+
+
+def byte_view(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor's bytes in row-major order as (bytes,) uint8 on its device.
+
+    They share the tensor's memory where it is contiguous.
+    """
+    # No lazy conjugates or negatives: their bytes are others.
+    whole = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    # Not reshape: a single element counts as contiguous whatever its stride, and would keep it.
+    flat = whole.as_strided((whole.numel(),), (1,))
+    return flat.view(torch.uint8) if whole.numel() else torch.empty(0, dtype=torch.uint8)
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:

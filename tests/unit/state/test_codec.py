@@ -216,6 +216,12 @@ def test_two_leaves_of_one_path_are_refused() -> None:
         encode({"a.b": torch.ones(1), "a": {"b": torch.ones(1)}}, "part", {})
 
 
+def test_a_path_that_is_no_text_is_refused() -> None:
+    """A tensor under half a surrogate pair has no name that a file can hold."""
+    with pytest.raises(NotEncodable, match="no text"):
+        encode({"\ud800": torch.ones(1)}, "part", {})
+
+
 def test_nesting_has_a_limit_in_both_directions() -> None:
     """State as deep as the limit passes; deeper is refused, also when a crafted file says it."""
     deep: Any = 1

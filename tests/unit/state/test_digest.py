@@ -57,6 +57,8 @@ def test_sign_of_zero_and_payload_of_nan_are_seen() -> None:
         torch.tensor([1 + 2j, 3 - 4j]).conj(),
         torch.tensor([1 + 2j, 3 - 4j]).conj().imag,
         torch.tensor(3.0),
+        torch.arange(4.0).reshape(2, 2)[1:, :1],
+        torch.ones(1, 1, 2)[..., 0],
         torch.nn.Parameter(torch.ones(2)),
     ],
 )

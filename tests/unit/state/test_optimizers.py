@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -234,6 +235,30 @@ def test_capturing_before_the_first_step_changes_nothing() -> None:
     live = Live.build(over_all("Adam"))
     for _ in range(2):
         assert {} == live.state.capture()["optimizer"]["state"]
+
+
+class Recalling(torch.optim.SGD):
+    """An optimiser that keeps its last gradients in containers of other kinds."""
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter in self.param_groups[0]["params"]:
+            own = self.state[parameter]
+            recent = own.setdefault("recent", deque(maxlen=2))
+            own.setdefault("named", OrderedDict())["last"] = (parameter.grad.clone(), 3)
+            recent.append(parameter.grad.clone())
+            parameter.grad.add_(recent[0], alpha=0.5)
+        return super().step(closure)
+
+
+def test_tensors_in_containers_of_other_kinds_come_back() -> None:
+    """State in deques and ordered dicts goes on, with memory of its own."""
+    make: Make = lambda model: Recalling(model.parameters(), lr=0.01)  # noqa: E731  # a value
+    whole, first, second = Live.build(make), Live.build(make), Live.build(make, seed=3)
+    whole.train(0, 6)
+    first.train(0, 3)
+    hand_over(first.state, second.state)
+    second.train(3, 6)
+    assert same(whole.state.capture(), second.state.capture())
 
 
 def test_a_tensor_rate_keeps_its_storage() -> None:
