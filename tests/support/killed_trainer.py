@@ -8,6 +8,8 @@ Usage: killed_trainer.py EVENT -- FLAGS…, where EVENT is one of
 - `validation:BATCH`    before the so-many-th validation batch of this process (from 1)
 - `disk:CALL`           before the so-many-th call that changes the disk during saves (from 1)
 - `stop:SIGNAL:STEP:SAMPLES`  not killed but sent a signal, at this position
+- `group:SIGNAL:STEP:SAMPLES`  the same for the whole process group, as a terminal or a batch system
+  sends it
 - `none`
 """
 
@@ -59,6 +61,16 @@ def _stop(name: str, step: str, samples: str) -> None:
     def before(run: Run) -> None:
         if (run.position.step, run.position.samples) == (int(step), int(samples)):
             os.kill(os.getpid(), getattr(signal, name))
+
+    _wrap(Run, "seed_micro_batch", before)
+
+
+def _group(name: str, step: str, samples: str) -> None:
+    from unbroken.run import Run
+
+    def before(run: Run) -> None:
+        if (run.position.step, run.position.samples) == (int(step), int(samples)):
+            os.killpg(os.getpgid(0), getattr(signal, name))
 
     _wrap(Run, "seed_micro_batch", before)
 
@@ -119,6 +131,7 @@ def _disk(call: str) -> None:
 _ARMS: dict[str, Callable[..., None]] = {
     "micro": _micro,
     "stop": _stop,
+    "group": _group,
     "update": _update,
     "journal": _journal,
     "validation": _validation,

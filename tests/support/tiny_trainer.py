@@ -129,9 +129,15 @@ class TinyTrainer:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{TESTS}"},
+            env=environment(),
             timeout=240,
+            start_new_session=True,  # its process group is its own
         )  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a trainer in a process of its own."""
+    return {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{TESTS}"}
 
 
 def write_tiny_trainer(root: Path) -> TinyTrainer:

@@ -185,3 +185,44 @@ def test_a_move_cut_off_at_any_rename_loses_nothing(
     for name, digest in before.items():
         if not name.startswith("logs/"):
             assert digest == after[name], name
+
+
+def spoil(checkpoint: Path) -> None:
+    """Flip one bit of the weights, as a disk does in silence."""
+    weights = checkpoint / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    trainer: TinyTrainer, whole: Path, copied: Path
+) -> None:
+    """One flipped bit in the newest is seen; the one before it goes on to the same end."""
+    spoil(newest(copied).path)
+    ended = trainer.start(copied)
+    assert ended.code == 0, ended.err
+    assert any("passed over" in line for line in ended.lines("NOTE: "))
+    assert "step 22" not in ended.lines("Resumed run")[0]
+    require_equal(whole, copied)
+
+
+def test_a_damaged_checkpoint_named_outright_is_refused(trainer: TinyTrainer, copied: Path) -> None:
+    """Nothing else is taken in its place, and where none is whole nothing begins at 0."""
+    explicit = newest(copied).path
+    for path in (copied / "checkpoints").iterdir():
+        spoil(path)
+    before = contents(copied)
+    for how in (str(explicit), "auto", "latest"):
+        ended = trainer.start(copied, resume=how)
+        assert ended.code == 4, ended.err
+    assert before == contents(copied)
+
+
+def test_gradient_checkpointing_is_a_switch_that_changes_no_result(
+    trainer: TinyTrainer, whole: Path, tmp_path: Path
+) -> None:
+    """Recomputed activations are the same, dropout included; it may be switched at a resume."""
+    trainer.stop(tmp_path, at=6, samples=3)
+    assert trainer.start(tmp_path, "--grad-checkpointing").code == 0
+    require_equal(whole, tmp_path)
