@@ -93,10 +93,12 @@ class _BlockedAttention(torch.autograd.Function):
             scores = _product(q, k.mT, scale)  # (H, n, m)
             scores[:, :, begin:] += hidden[: end - begin, : end - begin]
             weights = torch.softmax(scores, dim=-1)
-            keep = mask.draw(tuple(weights.shape))
-            kept = keep.to(weights.dtype).mul_(weights)
-            out[sample, begin:end] = _product(kept, v, mask.scale).transpose(0, 1)
-            saved += [weights, keep]
+            # Dropped weights are kept for the backward pass as negative ones: half again as much
+            # memory would go into masks.
+            signs = mask.draw(tuple(weights.shape)).mul_(2).sub_(1)
+            signed = signs.to(weights.dtype).mul_(weights)
+            out[sample, begin:end] = _product(signed.clamp(min=0), v, mask.scale).transpose(0, 1)
+            saved.append(signed)
         ctx.save_for_backward(query, key, value, out, *saved)
         ctx.scales = scale, mask.scale
         return out
@@ -111,13 +113,13 @@ class _BlockedAttention(torch.autograd.Function):
         # Rows of the softmax's backward pass need sum(d_weights * weights), which is that of
         # d_out * out (Dao et al. 2022, "FlashAttention", appendix B.2).
         sums = (gradient * out).sum(-1).transpose(1, 2).unsqueeze(-1)  # (B, H, S, 1)
-        left = iter(saved)
-        for sample, begin, end in _blocks(samples, rows):
-            weights, keep = next(left), next(left).to(query.dtype)
+        for signed, (sample, begin, end) in zip(saved, _blocks(samples, rows), strict=True):
+            kept = signed.clamp(min=0)
             d_out = gradient[sample, begin:end].transpose(0, 1)
-            d_weights = _product(d_out, value[sample, :, :end].mT, kept_scale).mul_(keep)
-            d_scores = d_weights.sub_(sums[sample, :, begin:end]).mul_(weights)
-            kept = keep.mul_(weights)
+            d_kept = _product(d_out, value[sample, :, :end].mT, kept_scale)
+            d_scores = d_kept.mul_(kept).addcmul_(
+                signed.abs(), sums[sample, :, begin:end], value=-1
+            )
             d_value[sample, :, :end] += _product(kept.mT, d_out, kept_scale)
             d_query[sample, :, begin:end] = _product(d_scores, key[sample, :, :end], scale)
             d_key[sample, :, :end] += _product(d_scores.mT, query[sample, :, begin:end], scale)
