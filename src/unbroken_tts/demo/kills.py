@@ -1,0 +1,74 @@
+"""When training B is killed: drawn from a seed, so that a demo can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unbroken.state.mix import mix64
+from unbroken_tts.demo.scale import MICRO_BATCH, Scale
+
+_FEWEST_CALLS, _MOST_CALLS = 3, 12
+_WORKERS = ("none", "2", "1", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """One death of training B."""
+
+    moment: str
+    """As `unbroken_tts.demo.doomed` understands it."""
+    step: int
+    """Steps completed when it dies."""
+    words: str
+    """For people."""
+
+
+def kills_of(seed: int, scale: Scale, steps_per_epoch: int) -> tuple[Kill, ...]:
+    """Draw the moments: between two steps, inside a step, and during a save, in this order.
+
+    Each lies in a third of its own, the first two off the saves and the ends of epochs.
+
+    Args:
+        seed: Any whole number.
+        scale: Steps, saves, and how many of the three.
+        steps_per_epoch: Steps in an epoch.
+    """
+    third = scale.steps // 3
+    between = _step(seed, 0, scale, third - third // 2, third, steps_per_epoch)
+    inside = _step(seed, 1, scale, third + third // 3, 2 * third, steps_per_epoch)
+    saves = [
+        step
+        for step in range(scale.save_every, scale.steps, scale.save_every)
+        if step > max(inside, 2 * third - scale.save_every)
+    ]
+    save = saves[mix64(seed, 2) % len(saves)] if saves else scale.save_every
+    call = _FEWEST_CALLS + mix64(seed, 3) % (_MOST_CALLS - _FEWEST_CALLS + 1)
+    every = (
+        Kill(
+            moment=f"inside:{inside + 1}:{MICRO_BATCH}",
+            step=inside,
+            words=f"inside step {inside + 1}, after {MICRO_BATCH} of its 16 samples",
+        ),
+        Kill(moment=f"step:{between}", step=between, words=f"in mid-epoch, after step {between}"),
+        Kill(
+            moment=f"save:{save}:{call}",
+            step=save,
+            words=f"during the save after step {save}, before its disk operation {call}",
+        ),
+    )
+    return tuple(sorted(every[: scale.kills], key=lambda kill: kill.step))
+
+
+def workers_of(start: int) -> str:
+    """Return the `--num-workers` of the so-many-th start of B: a resume may choose anew."""
+    return _WORKERS[start % len(_WORKERS)]
+
+
+def _step(seed: int, number: int, scale: Scale, low: int, high: int, steps_per_epoch: int) -> int:
+    wanted = [
+        step
+        for step in range(low, high)
+        if step % scale.save_every and step % steps_per_epoch and (step + 1) % steps_per_epoch
+    ]
+    candidates = wanted or list(range(low, high))
+    return candidates[mix64(seed, number) % len(candidates)]

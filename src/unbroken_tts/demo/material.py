@@ -1,0 +1,165 @@
+"""What a demo trains on: spoken sentences, one codec, a base tokenizer and its extension.
+
+Everything is made by the same code that prepares a user's recordings. It lies in a directory named
+by the digest of what decides it, so that a second demo finds it and a changed one makes its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean
+
+import yaml
+
+from unbroken_tts.corpus.sentences import load_sentences
+from unbroken_tts.corpus.synthesise import VOICES, Corpus, make_corpus
+from unbroken_tts.demo.scale import Scale
+from unbroken_tts.prepare.audio import read_audio
+from unbroken_tts.prepare.codec.melvq import MelVq, stacked_frames
+from unbroken_tts.prepare.codec.registry import DESCRIPTION as CODEC_FILE
+from unbroken_tts.prepare.fitting import Stages
+from unbroken_tts.prepare.mel import SAMPLE_RATE
+from unbroken_tts.prepare.pipeline import prepare
+from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
+from unbroken_tts.prepare.summary import Summary
+from unbroken_tts.prepare.written import write_whole
+
+_COMMON = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """The files of a demo that come before any training."""
+
+    directory: Path
+    """Named by the digest of what decides everything in it."""
+    corpora: dict[str, Corpus]
+    """By language."""
+    config: Path
+    """The shape of the model."""
+    codec: Path
+    """One code book for both languages."""
+    english: Summary
+    """The data of the base."""
+    amharic: Summary
+    """The data of A, B and C."""
+
+
+def make_material(output: Path, scale: Scale, stages: Stages) -> Material:
+    """Speak, fit the codec, and prepare both languages; keep what is there from an earlier demo.
+
+    Args:
+        output: Directory of the demo.
+        scale: How much of everything.
+        stages: Draws progress.
+
+    Raises:
+        SettingsInvalid: espeak-ng is not installed, or the disk is full.
+    """
+    corpora = {
+        language: make_corpus(
+            output / "corpus" / scale.name / language,
+            language,
+            sentences,
+            VOICES[language][: scale.voices],
+            progress=stages(f"Speaking {name}"),
+        )
+        for language, name, sentences in (
+            ("en", "English", load_sentences("en")[: scale.english]),
+            ("am", "Amharic", recurring(load_sentences("am"), scale.amharic)),
+        )
+    }
+    directory = output / "data" / _key(scale, [each.digest for each in corpora.values()])
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "config.yaml"
+    text = yaml.safe_dump({"gpt": scale.gpt_section()}, sort_keys=False)
+    write_whole(config, text.encode())
+    codec = directory / "codec"
+    if not (codec / CODEC_FILE).is_file():
+        _fit_codec(codec, list(corpora.values()), stages)
+    english = _prepare(
+        corpora["en"],
+        directory / "english",
+        TokenizerPlan(kind="train", size=scale.base_vocabulary),
+        scale,
+        codec,
+        stages,
+    )
+    amharic = _prepare(
+        corpora["am"],
+        directory / "amharic",
+        TokenizerPlan(
+            kind="extend",
+            path=english.tokenizer,
+            size=scale.vocabulary,
+            base_texts=tuple(load_sentences("en")),
+        ),
+        scale,
+        codec,
+        stages,
+    )
+    return Material(
+        directory=directory,
+        corpora=corpora,
+        config=config,
+        codec=codec,
+        english=english,
+        amharic=amharic,
+    )
+
+
+def recurring(sentences: Sequence[str], count: int) -> list[str]:
+    """Return the `count` sentences whose words recur most often among each other, in their order.
+
+    What is learnt of a word in one sentence then helps with the others: a few minutes of training
+    are enough. The sentence with the rarest words goes first, until `count` are left.
+    """
+    kept = list(sentences)
+    words = {each: set(each.rstrip("።").split()) for each in kept}
+    while len(kept) > count:
+        counts = Counter(word for each in kept for word in words[each])
+        # From so many sentences on, a word is common enough.
+        worth = {each: fmean(min(counts[w], _COMMON) for w in words[each]) for each in kept}
+        kept.remove(min(kept, key=lambda each: worth[each]))
+    return kept
+
+
+def _key(scale: Scale, corpora: Sequence[str]) -> str:
+    """Return the name of what everything made here derives from."""
+    try:
+        torch_version = version("torch")
+    except PackageNotFoundError:
+        torch_version = "unknown"
+    recipe = json.dumps([asdict(scale), list(corpora), torch_version], sort_keys=True)
+    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+
+
+def _fit_codec(directory: Path, corpora: Sequence[Corpus], stages: Stages) -> None:
+    """Fit one code book on both languages: base and fine-tuned voice must mean the same codes."""
+    recordings = [path for each in corpora for path in sorted(each.directory.glob("wavs/*.wav"))]
+    listening = stages("Listening for the codec")
+    frames = []
+    for done, path in enumerate(recordings, start=1):
+        frames.append(stacked_frames(read_audio(path, SAMPLE_RATE), SAMPLE_RATE))
+        listening(done, len(recordings))
+    MelVq.fit(frames, progress=stages("Fitting the codec")).save(directory)
+
+
+def _prepare(
+    corpus: Corpus,
+    output: Path,
+    tokenizer: TokenizerPlan,
+    scale: Scale,
+    codec: Path,
+    stages: Stages,
+) -> Summary:
+    plan = PreparePlan(
+        tokenizer=tokenizer, config=scale.config(), codec=codec, val_ratio=scale.val_ratio
+    )
+    return prepare(corpus.metadata, output, plan, stages=stages)

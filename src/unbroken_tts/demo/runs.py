@@ -1,0 +1,125 @@
+"""The three trainings of Amharic: A undisturbed, B killed again and again, C resumed the naive way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbroken_tts.demo.doomed import KILL
+from unbroken_tts.demo.kills import Kill, kills_of, workers_of
+from unbroken_tts.demo.material import Material
+from unbroken_tts.demo.scale import ACCUMULATION, MICRO_BATCH, Scale
+from unbroken_tts.demo.trainings import Training, amharic_training, naive_training
+from unbroken_tts.demo.watch import watching
+from unbroken_tts.export import merge, write_gpt_pth
+from unbroken_tts.prepare.fitting import Stages
+from unbroken_tts.train.load import load_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The finished trainings."""
+
+    base: Path
+    """The gpt.pth that all three started from."""
+    undisturbed: Path
+    """Directory of A."""
+    killed: Path
+    """Directory of B."""
+    naive: Path
+    """Directory of C."""
+    naive_from: int
+    """Steps of B whose weights C went on from."""
+    kills: tuple[Kill, ...]
+    """How B died, in order."""
+
+
+def steps_per_epoch(material: Material) -> int:
+    """Return the steps of an epoch of Amharic."""
+    return -(-material.amharic.train_pairs // (MICRO_BATCH * ACCUMULATION))
+
+
+def train_all(
+    output: Path, material: Material, scale: Scale, base: Path, kill_seed: int, stages: Stages
+) -> Runs:
+    """Train A, B and C: A and then C on one core, B on the other.
+
+    Args:
+        output: Directory of the trainings.
+        material: What to train on.
+        scale: How long.
+        base: The base's gpt.pth.
+        kill_seed: Decides when B dies.
+        stages: Draws progress.
+
+    Raises:
+        TrainingFailed: A training ended other than meant.
+    """
+    kills = kills_of(kill_seed, scale, steps_per_epoch(material))
+    a = amharic_training("A", output / "A", material, scale, base)
+    b = amharic_training("B", output / "B", material, scale, base)
+    handed_over: threading.Event = threading.Event()
+    naive: list[tuple[Training, int]] = []
+
+    def hand_over() -> None:
+        """Give C what a naive restart keeps of B's checkpoint: the weights, and nothing else."""
+        weights = output / "C-weights.pth"
+        loaded = load_weights(b.output)
+        write_gpt_pth(weights, merge(loaded.model, loaded.carried))
+        c = naive_training(output / "C", material, scale, base, weights)
+        naive.append((c, loaded.step))
+
+    def first_core() -> None:
+        a.finish("--num-workers", "none", "--resume", "auto")
+        handed_over.wait()
+        if naive:
+            # Its schedule begins anew too, so it would train twice too long; we have seen enough.
+            left = scale.steps - naive[0][1]
+            _kill(naive[0][0], f"step:{left}", "--num-workers", "none")
+
+    def second_core() -> None:
+        try:
+            _die_and_go_on(b, kills, hand_over)
+        finally:
+            handed_over.set()
+
+    watched = {
+        "A, undisturbed": (a.output, scale.steps),
+        "B, killed and resumed": (b.output, scale.steps),
+        "C, weights only": (output / "C", scale.steps),
+    }
+    with watching(watched, stages), ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(first_core), pool.submit(second_core)]:
+            each.result()
+    return Runs(
+        base=base,
+        undisturbed=a.output,
+        killed=b.output,
+        naive=naive[0][0].output,
+        naive_from=naive[0][1],
+        kills=kills,
+    )
+
+
+def _die_and_go_on(b: Training, kills: Sequence[Kill], hand_over: Callable[[], None]) -> None:
+    """Start B, kill it, start it again, as often as there are kills; hand over in the middle."""
+    for number, kill in enumerate(kills):
+        workers = workers_of(number)
+        _kill(b, kill.moment, "--num-workers", workers, "--resume", "auto")
+        if number == len(kills) // 2:
+            hand_over()
+    b.finish("--num-workers", workers_of(len(kills)), "--resume", "auto")
+
+
+def _kill(training: Training, moment: str, *flags: str) -> None:
+    """Train until killed.
+
+    Raises:
+        TrainingFailed: It ended otherwise.
+    """
+    status = training.start(*flags, moment=moment)
+    if status not in {-KILL, KILL}:
+        raise training.failed(f"was to be killed ({moment}) but ended with status {status}")

@@ -1,0 +1,155 @@
+"""The trainings of a demo: each a real command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbroken.errors import UnbrokenError
+from unbroken_tts.demo.material import Material
+from unbroken_tts.demo.scale import ACCUMULATION, MICRO_BATCH, NAIVE_SEED, SEED, Scale
+from unbroken_tts.prepare.summary import Summary
+
+SOURCE = Path(__file__).parents[2]
+THREADS = 1
+"""Computing threads of every training; A and B run side by side on two cores."""
+
+
+class TrainingFailed(UnbrokenError):
+    """A training of the demo ended as it should not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One training of the demo, as a command line without its `--resume`."""
+
+    name: str
+    """What it is called: base, A, B, C."""
+    output: Path
+    """Its `--output-dir`."""
+    flags: tuple[str, ...]
+    """The flags of `unbroken-tts train`."""
+
+    def start(self, *more: str, moment: str = "never") -> int:
+        """Run the trainer in a child process until it ends; return its exit status.
+
+        Args:
+            more: Further flags.
+            moment: When it is killed, see `unbroken_tts.demo.doomed`.
+        """
+        module = "unbroken_tts.demo.doomed"
+        command = [sys.executable, "-m", module, moment, "--", *self.flags, *more]
+        search_path = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        # A file, not a pipe: a killed trainer's orphaned workers would hold a pipe open.
+        with self.log.open("ab") as log:
+            log.write(f"\n$ unbroken-tts train {' '.join([*self.flags, *more])}\n".encode())
+            log.flush()
+            return subprocess.run(  # noqa: S603 -- our own module under our own interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+                env=os.environ
+                | {
+                    "PYTHONPATH": os.pathsep.join(search_path),
+                    "PYTHONIOENCODING": "utf-8",
+                    "OMP_NUM_THREADS": str(THREADS),
+                },
+            ).returncode
+
+    @property
+    def log(self) -> Path:
+        """What all its starts printed."""
+        return self.output.with_name(f"{self.output.name}.log")
+
+    def finish(self, *more: str) -> None:
+        """Train to the end.
+
+        Raises:
+            TrainingFailed: It ended otherwise.
+        """
+        status = self.start(*more)
+        if status != 0:
+            raise self.failed(f"ended with status {status}")
+
+    def failed(self, what: str) -> TrainingFailed:
+        """Return the error that says what happened instead, with the end of the log."""
+        tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
+        return TrainingFailed(
+            f"Training {self.name} {what}. Its last lines:\n  " + "\n  ".join(tail),
+            "Without it there is nothing to compare.",
+            f"Read {self.log}; if it names nothing of yours, please report it.",
+        )
+
+
+def base_training(output: Path, material: Material, scale: Scale) -> Training:
+    """Return the training of the base: English, from fresh weights."""
+    return Training(
+        name="base",
+        output=output,
+        flags=(
+            *_flags(output, material, material.english, scale, scale.base_steps),
+            *("--seed", str(SEED), "--base-checkpoint", "none", "--save-interval", "0"),
+        ),
+    )
+
+
+def amharic_training(
+    name: str, output: Path, material: Material, scale: Scale, base: Path
+) -> Training:
+    """Return the fine-tuning that A and B share; they differ in name and directory only."""
+    return Training(
+        name=name,
+        output=output,
+        flags=(
+            *_flags(output, material, material.amharic, scale, scale.steps),
+            *("--seed", str(SEED), "--base-checkpoint", str(base)),
+            *("--save-interval", str(scale.save_every)),
+        ),
+    )
+
+
+def naive_training(
+    output: Path, material: Material, scale: Scale, base: Path, weights: Path
+) -> Training:
+    """Return what a restart with the weights alone does: optimiser, schedule and order afresh."""
+    return Training(
+        name="C",
+        output=output,
+        flags=(
+            *_flags(output, material, material.amharic, scale, scale.steps),
+            *("--seed", str(NAIVE_SEED), "--base-checkpoint", str(base)),
+            *("--init-from", str(weights), "--save-interval", "0"),
+        ),
+    )
+
+
+def _flags(
+    output: Path, material: Material, data: Summary, scale: Scale, steps: int
+) -> tuple[str, ...]:
+    named: dict[str, object] = {
+        "--train-manifest": data.output / "train_pairs.jsonl",
+        "--val-manifest": data.output / "val_pairs.jsonl",
+        "--tokenizer": data.tokenizer,
+        "--config": material.config,
+        "--codec": material.codec,
+        "--output-dir": output,
+        "--max-steps": steps,
+        "--batch-size": MICRO_BATCH,
+        "--grad-accumulation": ACCUMULATION,
+        "--learning-rate": scale.learning_rate,
+        "--warmup-steps": min(scale.warmup, max(1, steps // 4)),
+        "--dropout": scale.dropout,
+        "--log-interval": 10,
+        "--val-interval": steps,
+        "--max-val-batches": 2,
+        "--device": "cpu",
+        "--precision": "fp32",
+        "--threads": THREADS,
+    }
+    return tuple(str(word) for pair in named.items() for word in pair)

@@ -1,0 +1,57 @@
+"""Tells how far child trainings are, by the journals they write."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from unbroken.checkpoint.layout import Layout
+from unbroken.proof.journal import last_line_of_each_step
+from unbroken_tts.prepare.fitting import Stages
+from unbroken_tts.progress import Progress
+
+_LOOK_SECONDS = 0.5
+
+
+@contextmanager
+def watching(trainings: Mapping[str, tuple[Path, int]], stages: Stages) -> Iterator[None]:
+    """While open, tell the steps done of each training.
+
+    Args:
+        trainings: Name -> (directory, steps in all).
+        stages: Draws progress.
+    """
+    looks = [
+        _look(Layout(directory).journal, total, stages(name))
+        for name, (directory, total) in trainings.items()
+    ]
+    done = threading.Event()
+
+    def loop() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            for look in looks:
+                look()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        for look in looks:
+            look()
+
+
+def _look(journal: Path, total: int, report: Progress) -> Callable[[], None]:
+    seen = [-1]
+
+    def look() -> None:
+        size = journal.stat().st_size if journal.exists() else 0
+        if size != seen[0]:
+            seen[0] = size
+            report(max(last_line_of_each_step(journal), default=0), total)
+
+    return look

@@ -1,0 +1,1 @@
+"""Speaking with trained weights: `unbroken-tts say` and the demo."""

@@ -1,0 +1,126 @@
+"""A voice: weights, and the tokenizer and codec that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbroken.errors import SettingsInvalid
+from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.evaluate import model_from_file
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.prepare.codec.codec import Codec
+from unbroken_tts.prepare.codec.registry import DESCRIPTION, load_codec
+from unbroken_tts.train.load import load_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """All that is needed to speak."""
+
+    model: VoiceGpt
+    """The weights."""
+    tokenizer: Tokenizer
+    """Turns text into the ids the weights know."""
+    codec: Codec
+    """Turns the codes of the weights into sound."""
+    manifests: tuple[str, ...]
+    """Where speakers are looked up by name; those of the training where none were named."""
+
+
+def open_voice(
+    weights: Path,
+    *,
+    config: Path,
+    tokenizer: Path | None = None,
+    codec: Path | None = None,
+    manifests: Sequence[str] = (),
+) -> Voice:
+    """Open weights with what belongs to them.
+
+    Args:
+        weights: A run or a checkpoint of ours, which remember the rest; or a weights file.
+        config: Model configuration of a weights file; a run brings its own.
+        tokenizer: SentencePiece model; None takes the run's, where it still lies.
+        codec: Directory of a codec; None takes the run's, or the one beside its training data.
+        manifests: Paired manifests with speakers; none take the run's.
+
+    Raises:
+        NoUsableCheckpoint: The directory holds no checkpoint.
+        DataInvalid: A file is missing or damaged.
+        SettingsInvalid: Something doesn't belong to the weights, or isn't known.
+    """
+    facts: Mapping[str, Any] = {}
+    if weights.is_dir():
+        loaded = load_weights(weights)
+        model, facts = loaded.model, loaded.facts
+    else:
+        model = model_from_file(weights, GptConfig.from_yaml(config))
+    sources = facts.get("sources", {})
+    known = tuple(manifests) or tuple(sources.get("train_manifest", ()))
+    return Voice(
+        model=model,
+        tokenizer=_tokenizer(tokenizer or _path(sources.get("tokenizer")), facts, model),
+        codec=_codec(codec or _path(sources.get("codec")) or _beside(known), model.config),
+        manifests=known,
+    )
+
+
+def _path(remembered: str | None) -> Path | None:
+    """Return a remembered path if something still lies there."""
+    path = Path(remembered) if remembered else None
+    return path if path and path.exists() else None
+
+
+def _beside(manifests: Sequence[str]) -> Path | None:
+    """Return the codec that `prepare` left beside the manifests."""
+    places = [Path(each).parent / "codec" for each in manifests]
+    return next((place for place in places if (place / DESCRIPTION).is_file()), None)
+
+
+def _tokenizer(path: Path | None, facts: Mapping[str, Any], model: VoiceGpt) -> Tokenizer:
+    if path is None:
+        raise SettingsInvalid(
+            "No tokenizer is known for these weights.",
+            "Text ids mean something only with the pieces the weights were trained on.",
+            "Name it with --tokenizer FILE.",
+        )
+    tokenizer = Tokenizer(path)
+    is_another = facts and facts["tokenizer"] != tokenizer.digest
+    if is_another or tokenizer.vocabulary != model.vocabulary:
+        raise SettingsInvalid(
+            f"The tokenizer {path} has {tokenizer.vocabulary} pieces and the digest "
+            f"{tokenizer.digest[:12]}; the weights were trained with {model.vocabulary}"
+            + (f" and {facts['tokenizer'][:12]}." if facts else "."),
+            "The ids would mean other pieces: the voice would say something else.",
+            "Name the tokenizer of the training with --tokenizer FILE.",
+        )
+    return tokenizer
+
+
+def _codec(path: Path | None, config: GptConfig) -> Codec:
+    if path is None:
+        raise SettingsInvalid(
+            "No codec is known for these weights.",
+            "The weights speak in codes; only the codec that made the training codes turns them "
+            "into sound.",
+            "Name its directory with --codec DIR; `unbroken-tts prepare` leaves it in OUTPUT/codec.",
+        )
+    codec = load_codec(path)
+    if codec.size > config.start_mel_token:
+        raise SettingsInvalid(
+            f"The codec in {path} has {codec.size} codes, the weights know "
+            f"{config.start_mel_token}.",
+            "It is not the codec that the weights were trained with.",
+            "Name the right one with --codec DIR.",
+        )
+    if not codec.can_decode:
+        raise SettingsInvalid(
+            f"The codec {codec.name} in {path} can't make sound.",
+            "Its codes carry meaning; a separate vocoder makes the sound.",
+            "Export the weights (`unbroken-tts export`) and speak with the full synthesis system.",
+        )
+    return codec
