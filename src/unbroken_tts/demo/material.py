@@ -62,19 +62,7 @@ def make_material(output: Path, scale: Scale, stages: Stages) -> Material:
     Raises:
         SettingsInvalid: espeak-ng is not installed, or the disk is full.
     """
-    corpora = {
-        language: make_corpus(
-            output / "corpus" / scale.name / language,
-            language,
-            sentences,
-            VOICES[language][: scale.voices],
-            progress=stages(f"Speaking {name}"),
-        )
-        for language, name, sentences in (
-            ("en", "English", load_sentences("en")[: scale.english]),
-            ("am", "Amharic", recurring(load_sentences("am"), scale.amharic)),
-        )
-    }
+    corpora = _speak(output / "corpus" / scale.name, scale, stages)
     directory = output / "data" / _key(scale, [each.digest for each in corpora.values()])
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "config.yaml"
@@ -112,6 +100,23 @@ def make_material(output: Path, scale: Scale, stages: Stages) -> Material:
         english=english,
         amharic=amharic,
     )
+
+
+def _speak(output: Path, scale: Scale, stages: Stages) -> dict[str, Corpus]:
+    """Speak both languages, or find them spoken."""
+    return {
+        language: make_corpus(
+            output / language,
+            language,
+            sentences,
+            VOICES[language][: scale.voices],
+            progress=stages(f"Speaking {name}"),
+        )
+        for language, name, sentences in (
+            ("en", "English", load_sentences("en")[: scale.english]),
+            ("am", "Amharic", recurring(load_sentences("am"), scale.amharic)),
+        )
+    }
 
 
 def recurring(sentences: Sequence[str], count: int) -> list[str]:
