@@ -69,7 +69,7 @@ def test_only_one_module_changes_the_disk() -> None:
     found = [
         f"{place}: {what}"
         for path in sorted(LIBRARY.rglob("*.py"))
-        if path != SEAM
+        if path != SEAM and path.parent.name != "testing"  # which plays with copies
         for place in [path.relative_to(LIBRARY).as_posix()]
         for what in mutations(path)
         if (place, what) not in ALLOWED

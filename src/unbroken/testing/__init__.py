@@ -1,0 +1,1 @@
+"""What users test their own training with: recorded disk calls, crash points, faults."""

@@ -1,0 +1,59 @@
+"""A training that is killed over and over ends in the state of one that was not, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+KILLS = 20
+KILLS_OF_A_SOAK = int(os.environ.get("UNBROKEN_SOAK_KILLS", "3000"))
+STORMS_OF_A_SOAK = 6
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
+
+
+def storm(directory: Path, kills: int, seed: int) -> str:
+    """Run storms in a process of their own; return what it says."""
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "support/kill_storm.py"), directory, str(kills), str(seed)],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3400,
+    )
+    assert 0 == done.returncode, done.stderr[-3000:]
+    return done.stdout
+
+
+@needs_fork
+def test_killed_at_random_moments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """20 kills by SIGKILL, most of them in a save: tensors, counters and journal come out equal."""
+    said = storm(tmp_path, KILLS, 1)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{said}")
+    assert said.startswith(f"{KILLS} kills")
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.timeout(3500)
+@pytest.mark.parametrize("seed", range(2, 2 + STORMS_OF_A_SOAK))
+def test_killed_thousands_of_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    """The same with thousands of kills (UNBROKEN_SOAK_KILLS)."""
+    kills = KILLS_OF_A_SOAK // STORMS_OF_A_SOAK
+    said = storm(tmp_path, kills, seed)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{said}")
+    assert said.startswith(f"{kills} kills")
