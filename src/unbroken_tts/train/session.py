@@ -6,29 +6,18 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unbroken.errors import ResumeRefused, SaveFailed
+from unbroken.errors import SaveFailed
 from unbroken.order.step_batches import StepBatches
 from unbroken.resume import ResumeReport, Target
 from unbroken.run import Run
-from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
-from unbroken_tts.hardware import (
-    BatchPlan,
-    PrecisionPlan,
-    configure,
-    detect,
-    plan_batch,
-    plan_precision,
-    plan_workers,
-    report_lines,
-)
-from unbroken_tts.settings import TrainSettings, must_match_fields
+from unbroken_tts.hardware import BatchPlan
+from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.beginning import (
     Beginning,
     find_target,
@@ -39,16 +28,10 @@ from unbroken_tts.train.beginning import (
 )
 from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.console import Console
+from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
+from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of
 from unbroken_tts.train.validation import Best, Validation, autocast_for
-
-MAY_CHANGE = (
-    "base",
-    "execution",
-    "data.validation",
-    "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
-    "sources",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,31 +65,39 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     target = find_target(settings)
     require_writable(target.layout.root)
     saved = target.checkpoint.facts() if target.checkpoint else None
-    hardware = detect(settings.device)
-    precision = plan_precision(hardware, precision=settings.precision, amp=settings.amp)
-    plan = _plan(settings, hardware, saved)
-    workers = plan_workers(hardware, settings.num_workers)
-    threads = configure(hardware, precision, threads=settings.threads)
-    for line in report_lines(hardware, plan, precision, workers=workers, threads=threads):
-        console.line(line)
+    execution = plan_execution(settings, console, saved)
     inputs = read_inputs(settings, console, target.layout.root, saved)
-    order = make_order(settings, inputs.train.pairs, plan.effective)
+    order = make_order(settings, inputs.train.pairs, execution.plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     beginning = (
         saved_model(settings, saved)
         if saved is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
-    built = build(settings, beginning.model, hardware, precision, until)
+    built = build(settings, beginning.model, execution.hardware, execution.precision, until)
     best = Best()
-    run = _run(
-        settings,
-        target,
-        order,
-        built,
-        best,
-        _facts(settings, inputs, beginning, precision, plan, workers),
+    facts = facts_of(settings, inputs, beginning, execution)
+    run = _run(settings, target, order, built, best, facts)
+    report = _resume(run, target, best, beginning)
+    autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
+    return Session(
+        settings=settings,
+        inputs=inputs,
+        plan=execution.plan,
+        workers=execution.workers,
+        built=built,
+        run=run,
+        report=report,
+        best=best,
+        validation=_validation(settings, inputs, execution, autocast, run),
+        autocast=autocast,
+        until=until,
+        name=_curves_name(run),
+        notes=_notes(settings, run),
     )
+
+
+def _resume(run: Run, target: Target, best: Best, beginning: Beginning) -> ResumeReport:
     report = run.resume(target)
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # a score on other samples is no rival
@@ -115,30 +106,24 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     except SaveFailed:
         run.close()
         raise
-    autocast = autocast_for(hardware.device, DTYPES.get(precision.precision))
-    validation = Validation(
+    return report
+
+
+def _validation(
+    settings: TrainSettings,
+    inputs: Inputs,
+    execution: Execution,
+    autocast: Callable[[], Any],
+    run: Run,
+) -> Validation:
+    return Validation(
         settings,
         PairDataset(inputs.validation.pairs),
         _lengths(settings, inputs.validation.pairs),
-        effective_batch=plan.effective,
-        batch=settings.val_batch_size or 2 * plan.batch,
+        effective_batch=execution.plan.effective,
+        batch=settings.val_batch_size or 2 * execution.plan.batch,
         autocast=autocast,
         stop=run.stop,
-    )
-    return Session(
-        settings=settings,
-        inputs=inputs,
-        plan=plan,
-        workers=workers,
-        built=built,
-        run=run,
-        report=report,
-        best=best,
-        validation=validation,
-        autocast=autocast,
-        until=until,
-        name=_curves_name(run),
-        notes=_notes(settings, run),
     )
 
 
@@ -147,27 +132,6 @@ def _notes(settings: TrainSettings, run: Run) -> tuple[str, ...]:
     if root.absolute() == settings.output_dir.absolute():
         return ()
     return (f"the run of --resume lies in {root} and goes on there, not in --output-dir",)
-
-
-def _plan(settings: TrainSettings, hardware: Any, saved: dict[str, Any] | None) -> BatchPlan:
-    effective = saved["order"]["effective_batch"] if saved else 0
-    asked = settings.batch_size * settings.grad_accumulation
-    if effective and asked and asked != effective:
-        raise ResumeRefused(
-            f"--batch-size {settings.batch_size} and --grad-accumulation "
-            f"{settings.grad_accumulation} make an effective batch of {asked}; this run's is "
-            f"{effective}.",
-            "Another effective batch is another training: other steps, other noise, another "
-            "schedule.",
-            f"Leave out --grad-accumulation: any --batch-size cuts the run's {effective} samples "
-            "without changing them.",
-        )
-    return plan_batch(
-        hardware,
-        batch=settings.batch_size,
-        accumulation=settings.grad_accumulation,
-        effective=effective,
-    )
 
 
 def make_order(settings: TrainSettings, pairs: Pairs, effective: int) -> StepBatches:
@@ -182,52 +146,6 @@ def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[
         return pairs.text_lengths + pairs.code_lengths
     # Text and codes are padded apart there: 16 codes make a bucket, the text decides within it.
     return (pairs.code_lengths // 16) * (int(pairs.text_lengths.max()) + 1) + pairs.text_lengths
-
-
-def _facts(
-    settings: TrainSettings,
-    inputs: Inputs,
-    beginning: Beginning,
-    precision: PrecisionPlan,
-    plan: BatchPlan,
-    workers: int,
-) -> dict[str, Any]:
-    must_match = settings.model_dump(mode="json", include=set(must_match_fields()))
-    must_match["amp"] = settings.amp is not False  # --amp and no word of it mean the same
-    return {
-        "settings": must_match,
-        "tokenizer": inputs.tokenizer.digest,
-        "vocabulary": inputs.tokenizer.vocabulary,
-        "frozen_rows": beginning.model.frozen_rows,
-        "model": inputs.config.model_copy(
-            update={"speed_rows": beginning.model.config.speed_rows}
-        ).model_dump(mode="json"),
-        "data": {
-            "train": inputs.train.fingerprint,
-            "validation": inputs.validation.fingerprint,
-            "dropped": [str(each.pair_id) for each in inputs.train.dropped],
-        },
-        "base": beginning.base,
-        "execution": {
-            "batch": plan.batch,
-            "accumulation": plan.accumulation,
-            "workers": workers,
-            "precision": precision.precision,
-        },
-        "sources": _sources(settings),
-    }
-
-
-def _sources(settings: TrainSettings) -> dict[str, Any]:
-    """Return where things lie, so that speaking finds them; hints, never the run's identity."""
-    return {
-        "tokenizer": settings.tokenizer.absolute().as_posix(),
-        "train_manifest": [
-            Path(parse_argument(each).path).absolute().as_posix()
-            for each in settings.train_manifest
-        ],
-        "codec": settings.codec.absolute().as_posix() if settings.codec else None,
-    }
 
 
 def _run(

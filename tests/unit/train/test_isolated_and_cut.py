@@ -154,3 +154,9 @@ def test_nothing_is_written_beside_the_run(trainer: TinyTrainer, whole: Path) ->
     assert {"data", "tok.model", "config.yaml"} == names
     assert {"run.json", "latest", "journal.jsonl", "history.jsonl", "checkpoints", "logs", "base",
             "stdout.txt"} == {name.split("/")[0] for name in contents(whole)}  # fmt: skip
+
+
+def test_validation_is_due_on_multiples_and_epochs() -> None:
+    """An interval of 0 is an epoch; before the first step nothing is due."""
+    assert [4, 8] == [step for step in range(10) if validation.is_due(step, 4, 3)]
+    assert [3, 6, 9] == [step for step in range(10) if validation.is_due(step, 0, 3)]

@@ -1,0 +1,66 @@
+"""What a training run is made of: the facts that a resume compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unbroken_tts.data.manifest import parse_argument
+from unbroken_tts.settings import TrainSettings, must_match_fields
+from unbroken_tts.train.beginning import Beginning
+from unbroken_tts.train.execution import Execution
+from unbroken_tts.train.inputs import Inputs
+
+MAY_CHANGE = (
+    "base",
+    "execution",
+    "data.validation",
+    "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
+    "sources",
+)
+"""Facts whose change is noted and gone on with."""
+
+
+def facts_of(
+    settings: TrainSettings,
+    inputs: Inputs,
+    beginning: Beginning,
+    execution: Execution,
+) -> dict[str, Any]:
+    """Return what the run is made of; a resume compares it with what the checkpoint holds."""
+    must_match = settings.model_dump(mode="json", include=set(must_match_fields()))
+    must_match["amp"] = settings.amp is not False  # --amp and no word of it mean the same
+    return {
+        "settings": must_match,
+        "tokenizer": inputs.tokenizer.digest,
+        "vocabulary": inputs.tokenizer.vocabulary,
+        "frozen_rows": beginning.model.frozen_rows,
+        "model": inputs.config.model_copy(
+            update={"speed_rows": beginning.model.config.speed_rows}
+        ).model_dump(mode="json"),
+        "data": {
+            "train": inputs.train.fingerprint,
+            "validation": inputs.validation.fingerprint,
+            "dropped": [str(each.pair_id) for each in inputs.train.dropped],
+        },
+        "base": beginning.base,
+        "execution": {
+            "batch": execution.plan.batch,
+            "accumulation": execution.plan.accumulation,
+            "workers": execution.workers,
+            "precision": execution.precision.precision,
+        },
+        "sources": _sources(settings),
+    }
+
+
+def _sources(settings: TrainSettings) -> dict[str, Any]:
+    """Return where things lie, so that speaking finds them; hints, never the run's identity."""
+    return {
+        "tokenizer": settings.tokenizer.absolute().as_posix(),
+        "train_manifest": [
+            Path(parse_argument(each).path).absolute().as_posix()
+            for each in settings.train_manifest
+        ],
+        "codec": settings.codec.absolute().as_posix() if settings.codec else None,
+    }
