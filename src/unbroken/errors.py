@@ -37,6 +37,12 @@ class SettingsInvalid(UnbrokenError):
     exit_code = 2
 
 
+class DirectoryInUse(UnbrokenError):
+    """Another process writes to the same run; the command can be given again when it is gone."""
+
+    exit_code = 2
+
+
 class DataInvalid(UnbrokenError):
     """An input file is missing, damaged, or not what the command needs."""
 
@@ -67,6 +73,14 @@ class CheckpointCorrupt(UnbrokenError):
     exit_code = 4
 
 
+class CheckpointUnreadable(CheckpointCorrupt):
+    """A checkpoint could not be read at all; its bytes may be what was saved."""
+
+
+class CheckpointOfLaterVersion(CheckpointCorrupt):
+    """A checkpoint has a format that this version doesn't know; nothing is wrong with it."""
+
+
 class NoUsableCheckpoint(UnbrokenError):
     """No checkpoint was found that a run could continue from."""
 
@@ -77,6 +91,10 @@ class SaveFailed(UnbrokenError):
     """A checkpoint could not be written."""
 
     exit_code = 5
+
+
+class OwnerChanged(SaveFailed):
+    """Another process took the run over: this one may not write to it any more."""
 
 
 class TrainingWentBad(UnbrokenError):

@@ -5,32 +5,35 @@ The only place that knows both the disk and the live objects.
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unbroken.checkpoint import disk
+from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier, run_id_of
 from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.store import Store
-from unbroken.errors import NoUsableCheckpoint, ResumeRefused, SettingsInvalid
-from unbroken.state.digest import DIGEST_SCHEME
+from unbroken.checkpoint.second_reading import quarantine
+from unbroken.checkpoint.store import Found, PassedOver, Store
+from unbroken.errors import NoUsableCheckpoint, ResumeRefused
+from unbroken.proof.journal import read_lines
 from unbroken.state.facts import FactDifference, differences
-from unbroken.state.mix import ORDER_SCHEME
 from unbroken.state.position import Position
-from unbroken.state.randomness import SEED_SCHEME
+from unbroken.state.training_state import TrainingState
 
-FORMAT = 1
-SCHEMES = {
-    "order_scheme": ORDER_SCHEME,
-    "seed_scheme": SEED_SCHEME,
-    "digest_scheme": DIGEST_SCHEME,
-}
-
+__all__ = [
+    "ResumeReport",
+    "Target",
+    "compare_facts",
+    "enter",
+    "finish_moving",
+    "look",
+    "look_again",
+    "restore",
+    "run_id_of",
+    "slow_save",
+]
 
 Outcome = Literal["began", "resumed", "began again"]
 
@@ -47,6 +50,12 @@ class Target:
     replaces_run: str | None = None
     """A run that stands in the directory and is moved to `earlier/` when the new one begins."""
     notes: tuple[str, ...] = ()
+    damaged: tuple[PassedOver, ...] = ()
+    """Checkpoints that are damaged on the device; the start moves them to `quarantine/`."""
+    asked: tuple[Path, str] | None = None
+    """What `look` was asked; None where a checkpoint was named and nothing was searched."""
+    seen: tuple[object, ...] = ()
+    """What was there then, to find out whether it changed."""
 
     @property
     def outcome(self) -> Outcome:
@@ -83,13 +92,45 @@ def look(directory: Path, how: str) -> Target:
     """
     layout = Layout(directory)
     if how == "":
-        return Target(layout=layout, run_id=None, checkpoint=None, replaces_run=run_id_of(layout))
+        seen = _seen(layout)
+        return Target(
+            layout=layout,
+            run_id=None,
+            checkpoint=None,
+            replaces_run=run_id_of(layout),
+            asked=(directory, how),
+            seen=seen,
+        )
     if how in ("auto", "latest"):
         return _newest(layout, must_exist=how == "latest")
     return _explicit(Path(how))
 
 
+def look_again(target: Target) -> Target:
+    """Return the target of a fresh look if anything changed since; a writer may just have gone.
+
+    Raises:
+        NoUsableCheckpoint: What was asked for isn't there any more.
+    """
+    if target.asked is None or _seen(target.layout) == target.seen:
+        return target
+    return look(*target.asked)
+
+
+def _seen(layout: Layout) -> tuple[object, ...]:
+    """Return what tells one state of a run's directory from the next."""
+    manifests = sorted(layout.checkpoints.glob(f"*/{MANIFEST}"))
+    found: list[object] = []
+    for each in (layout.run_file, *manifests):
+        with contextlib.suppress(OSError):
+            there = each.stat()
+            found.append((str(each), there.st_mtime_ns, there.st_ino))
+    return tuple(found)
+
+
 def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) -> Target:
+    asked = (layout.root, "latest" if must_exist else "auto")
+    seen = _seen(layout)
     run_id = run_id_of(layout)
     if run_id is None:
         if must_exist:
@@ -98,7 +139,7 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
                 "There is nothing to continue.",
                 "Check --output-dir, or use --resume auto, which begins a run where none is.",
             )
-        return Target(layout=layout, run_id=None, checkpoint=None)
+        return Target(layout=layout, run_id=None, checkpoint=None, asked=asked, seen=seen)
     found = Store(layout, run_id).newest_whole()
     if found.checkpoint is None:
         if must_exist:
@@ -108,8 +149,35 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
                 "Use --resume auto, which begins the run again at step 0.",
             )
         notes += ("the run never committed a checkpoint: it begins again at step 0",)
-    notes += tuple(f"passed over: {each}" for each in found.passed_over)
-    return Target(layout=layout, run_id=run_id, checkpoint=found.checkpoint, notes=notes)
+    return Target(
+        layout=layout,
+        run_id=run_id,
+        checkpoint=found.checkpoint,
+        notes=(*notes, *_cost(found)),
+        damaged=tuple(each for each in found.passed_over if each.is_damaged),
+        asked=asked,
+        seen=seen,
+    )
+
+
+def _cost(found: Found) -> list[str]:
+    """Say what was passed over, and what is lost by that."""
+    notes = [f"passed over: {each.why}" for each in found.passed_over]
+    lost = [each for each in found.passed_over if each.is_ours]
+    chosen = found.checkpoint
+    if chosen is None or not lost:
+        return notes
+    steps = max(each.step for each in lost) - chosen.position.step
+    created = [each.created for each in lost if each.created is not None]
+    minutes = (max(created) - chosen.manifest.created) / 60 if created else None
+    spent = "" if minutes is None else f", about {max(0.0, minutes):.0f} minutes of training"
+    return [
+        *notes,
+        (
+            f"going on from {chosen.path.name} instead costs {max(0, steps)} steps{spent}; "
+            "they are trained again"
+        ),
+    ]
 
 
 def _explicit(path: Path) -> Target:
@@ -138,33 +206,6 @@ def _explicit(path: Path) -> Target:
     )
 
 
-def run_id_of(layout: Layout) -> str | None:
-    """Return the id of the run in a directory, or None where none is.
-
-    Raises:
-        SettingsInvalid: `run.json` is there but is not one of ours, or of an unknown scheme.
-    """
-    try:
-        content = json.loads(layout.run_file.read_bytes())
-        run_id = content["run_id"]
-        schemes = {name: content[name] for name in SCHEMES}
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise SettingsInvalid(
-            f"{layout.run_file} is not the file of a run ({type(error).__name__}).",
-            "It may belong to another tool, or it is damaged; it is left alone.",
-            "Choose another --output-dir.",
-        ) from error
-    if schemes != SCHEMES or content.get("format") != FORMAT or not isinstance(run_id, str):
-        raise SettingsInvalid(
-            f"{layout.run_file} was written with {schemes}, format {content.get('format')}.",
-            f"This version knows {SCHEMES}, format {FORMAT}; another order would be another run.",
-            "Continue it with the version that began it.",
-        )
-    return run_id
-
-
 def enter(target: Target, seed: int) -> tuple[str, list[str]]:
     """Make the directory the run's: move what stood there, write `run.json` where a run begins.
 
@@ -172,7 +213,7 @@ def enter(target: Target, seed: int) -> tuple[str, list[str]]:
         The run's id, and what a person should know.
     """
     if target.run_id is not None:
-        return target.run_id, []
+        return target.run_id, _quarantined(target)
     notes = []
     if target.replaces_run is not None:
         place = move_to_earlier(target.layout, target.replaces_run)
@@ -184,41 +225,60 @@ def enter(target: Target, seed: int) -> tuple[str, list[str]]:
     return begin_run(target.layout, seed), notes
 
 
-def begin_run(layout: Layout, seed: int) -> str:
-    """Write `run.json` and return the new run's id."""
-    run_id = uuid.uuid4().hex[:12]
-    disk.make_directory(layout.root)
-    content = {"format": FORMAT, "run_id": run_id, "created": time.time(), "seed": seed, **SCHEMES}
-    disk.replace_file(layout.run_file, (json.dumps(content, indent=1) + "\n").encode())
-    return run_id
+def _quarantined(target: Target) -> list[str]:
+    notes = []
+    for each in target.damaged:
+        try:
+            place = quarantine(target.layout, each.path, each.why)
+        except OSError as error:
+            notes.append(f"{each.path} is damaged and could not be moved away: {error}")
+        else:
+            notes.append(f"{each.path.name} is damaged and was moved to {place}, with the reason")
+    return notes
 
 
-def move_to_earlier(layout: Layout, run_id: str) -> Path:
-    """Move the run that stands in a directory to `earlier/<date>-<run id>/`; return where to.
+def restore(
+    checkpoint: Checkpoint | None,
+    state: TrainingState,
+    facts: Mapping[str, Any],
+    free: Collection[str],
+) -> list[FactDifference]:
+    """Compare the facts and restore a checkpoint into the live objects; return what changed.
 
-    The rename of `run.json` decides: before it the old run stands, after it the directory holds
-    none. The rest of the run follows, and `finish_moving` completes it after an interruption.
+    Without a checkpoint a run begins, and there is nothing to do.
+
+    Raises:
+        ResumeRefused: The facts are another run's. Nothing was changed.
+        StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
     """
-    place = layout.earlier / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
-    disk.make_directory(place)
-    disk.rename(layout.run_file, place / layout.run_file.name)
-    finish_moving(layout)
-    return place
+    if checkpoint is None:
+        return []
+    changed = compare_facts(checkpoint.facts(), facts, free)
+    leaves = checkpoint.manifest.leaves
+    state.restore(
+        checkpoint.parts(state.streamed),
+        checkpoint.position,
+        lambda leaf: leaves[leaf].digest if leaf in leaves else None,
+    )
+    return changed
 
 
-def finish_moving(layout: Layout) -> None:
-    """Bring what is left of a moved run to its `run.json`, where a move was interrupted."""
-    if layout.run_file.exists() or not layout.earlier.is_dir():
-        return
-    places = sorted(each for each in layout.earlier.iterdir() if (each / "run.json").is_file())
-    if not places:
-        return
-    ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
-            "quarantine", "base")  # fmt: skip
-    for name in ours:
-        source, target = layout.root / name, places[-1] / name
-        if source.exists() and not target.exists():
-            disk.rename(source, target)
+def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
+    """Warn where the run's last save took longer than there is between a stop and the kill."""
+    taken = [
+        seconds
+        for line in read_lines(layout.history)
+        if line.get("event") == "saved" and isinstance(seconds := line.get("seconds"), float)
+    ]
+    if not taken or taken[-1] <= grace_seconds:
+        return []
+    return [
+        (
+            f"WARNING: the last save took {taken[-1]:.1f} s, but only {grace_seconds:g} s are "
+            "granted between a stop request and the kill: a stop may come too late to be saved. "
+            "Grant more (--grace-seconds, and the same where the job is started)."
+        )
+    ]
 
 
 def compare_facts(

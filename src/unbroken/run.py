@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ import torch
 from unbroken import resume as resuming
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
-from unbroken.order.step_batches import StepBatches, sample_digest
+from unbroken.order.step_batches import StepBatches
 from unbroken.proof.journal import last_line_of_each_step
 from unbroken.proof.record import Record
-from unbroken.state.facts import FactDifference, environment, settled
+from unbroken.state.facts import environment, settled
+from unbroken.state.parts import named
 from unbroken.state.position import Position
 from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
 from unbroken.state.training_state import TrainingState
@@ -52,6 +55,7 @@ class Run:
         save_every: Save after every so many steps; 0 for never by steps.
         save_minutes: Save when so many minutes have passed; 0 for never by time.
         keep: How many of the newest checkpoints stay.
+        keep_every: Those at multiples of so many steps stay as well; 0 for none.
         best_by: The metric (lower is better) whose best checkpoint stays as well; None for none.
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
@@ -77,6 +81,7 @@ class Run:
         save_every: int = 1000,
         save_minutes: float = 0.0,
         keep: int = 3,
+        keep_every: int = 0,
         best_by: str | None = "val_loss",
         max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
@@ -87,14 +92,14 @@ class Run:
         self.order = order
         self.scaler = scaler
         declared = {
-            **_named("model", model),
-            **_named("optimizer", optimizer),
-            **_named("scheduler", scheduler),
-            **_named("scaler", scaler),
+            **named("model", model),
+            **named("optimizer", optimizer),
+            **named("scheduler", scheduler),
+            **named("scaler", scaler),
             **parts,
         }
-        self.optimizers: list[torch.optim.Optimizer] = list(_named("o", optimizer).values())
-        self.schedulers = list(_named("s", scheduler).values())
+        self.optimizers: list[torch.optim.Optimizer] = list(named("o", optimizer).values())
+        self.schedulers = list(named("s", scheduler).values())
         self.state = TrainingState(declared, self.optimizers)
         self.facts = {
             **settled(facts or {}),
@@ -103,6 +108,7 @@ class Run:
         }
         self.may_change = {*may_change, "environment"}
         self.keep = keep
+        self.keep_every = keep_every
         self.best_by = best_by
         self.grace_seconds = grace_seconds
         self.due = SaveDue(
@@ -116,6 +122,7 @@ class Run:
         self._outer: GeneratorStates | None = None
         self._farewell: Farewell | None = None
         self._saver: Saver | None = None
+        self._lock: WriterLock | None = None
         self._step_seconds = 0.0
 
     @property
@@ -136,55 +143,56 @@ class Run:
             ResumeRefused: The facts are another run's. Nothing was changed.
             StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
             NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
+            DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
         target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
         self.layout = target.layout
-        changed: list[FactDifference] = []
-        if target.checkpoint is not None:
-            changed = self._restore(target)
-        self.run_id, moved = resuming.enter(target, self.order.seed)
-        self._open(target)
-        known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
+        lock = WriterLock(self.layout)
+        lock.take()
+        try:
+            target = resuming.look_again(target)
+            changed = resuming.restore(target.checkpoint, self.state, self.facts, self.may_change)
+            if target.checkpoint is not None:
+                self.metrics = dict(target.checkpoint.manifest.metrics)
+            lock.require_ours()
+            self.run_id, moved = resuming.enter(target, self.order.seed)
+            known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
+            slow = resuming.slow_save(self.layout, self.grace_seconds)
+            self._open(target, lock)
+        except BaseException:
+            lock.release()
+            raise
         return resuming.ResumeReport(
             outcome=target.outcome,
             position=self.position,
             checkpoint=target.checkpoint.path if target.checkpoint else None,
             steps_to_repeat=sum(step > self.position.step for step in known),
             changed=tuple(changed),
-            notes=(*target.notes, *moved),
+            notes=(*target.notes, *moved, *slow),
         )
 
-    def _restore(self, target: resuming.Target) -> list[FactDifference]:
-        checkpoint = target.checkpoint
-        assert checkpoint is not None
-        changed = resuming.compare_facts(checkpoint.facts(), self.facts, self.may_change)
-        leaves = checkpoint.manifest.leaves
-        self.state.restore(
-            checkpoint.parts(self.state.streamed),
-            checkpoint.position,
-            lambda leaf: leaves[leaf].digest if leaf in leaves else None,
-        )
-        self.metrics = dict(checkpoint.manifest.metrics)
-        return changed
-
-    def _open(self, target: resuming.Target) -> None:
-        self._saver = Saver(
+    def _open(self, target: resuming.Target, lock: WriterLock) -> None:
+        record = Record(self.layout, self.due.max_lost_minutes)
+        saver = Saver(
             self.layout,
             self.run_id,
             keep=self.keep,
+            keep_every=self.keep_every,
             best_by=self.best_by,
-            before_commit=lambda: self._record.sync() if self._record else None,
+            before_commit=record.sync,
+            after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
+            require_ours=lock.require_ours,
         )
-        self._saver.store.sweep()
+        saver.store.sweep()
         if target.checkpoint is not None:
-            self._saver.resumed_from(target.checkpoint)
-        self._record = Record(self.layout)
-        self._record.note(
-            "start",
+            saver.resumed_from(target.checkpoint)
+        record.begin(
             resumed_from=target.checkpoint.path.name if target.checkpoint else None,
             step=self.position.step,
             samples=self.position.samples,
         )
+        lock.before_handing_over = saver.wait
+        self._saver, self._record, self._lock = saver, record, lock
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
@@ -260,18 +268,7 @@ class Run:
         self.state.sums.clear()
         self.metrics = {}
         self._put_generators_back()
-        line: dict[str, Any] = {
-            "step": self.position.step,
-            "updates": self.position.updates,
-            "start": self._record.start,
-            "epoch": before.epoch,
-            "samples": len(ids),
-            "sample_digest": sample_digest(ids),
-            **result.losses,
-            "lr": result.rate,
-            "grad_norm": result.grad_norm,
-        }
-        self._record.step(line | ({"skipped": True} if result.skipped else {}))
+        self._record.step(result.line(self.position, before.epoch, ids))
 
     def _put_generators_back(self) -> None:
         if self._outer is not None:
@@ -335,19 +332,16 @@ class Run:
             raise self._farewell.stopped()
 
     def close(self) -> None:
-        """Wait for the save that is being written and close the journal.
+        """Wait for the save that is being written, close the journal, give the directory back.
 
         Raises:
             SaveFailed: That save went wrong.
         """
-        if self._saver is not None:
-            self._saver.close()
-        if self._record is not None:
-            self._record.close()
+        with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
+            if self._lock is not None:
+                ending.callback(self._lock.release)
+            if self._record is not None:
+                ending.callback(self._record.close)
+            if self._saver is not None:
+                ending.callback(self._saver.close)
             self._record = None
-
-
-def _named(name: str, given: Any) -> dict[str, Any]:
-    if given is None:
-        return {}
-    return dict(given) if isinstance(given, dict) else {name: given}

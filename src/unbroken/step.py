@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from unbroken.errors import TrainingWentBad
-from unbroken.order.step_batches import MicroBatch
+from unbroken.order.step_batches import MicroBatch, sample_digest
+from unbroken.state.position import Position
 
 if TYPE_CHECKING:
     from unbroken.run import Run
@@ -30,6 +31,26 @@ class StepResult:
     """Learning rate of the first group, as it was applied."""
     skipped: bool
     """Whether the update was left out, by the loss scaler or because something was not finite."""
+
+    def line(self, position: Position, epoch: int, ids: Sequence[str]) -> dict[str, Any]:
+        """Return the step's line in the journal.
+
+        Args:
+            position: Where the run stands after it.
+            epoch: The epoch it belongs to.
+            ids: Names of its samples, in order.
+        """
+        line: dict[str, Any] = {
+            "step": position.step,
+            "updates": position.updates,
+            "epoch": epoch,
+            "samples": len(ids),
+            "sample_digest": sample_digest(ids),
+            **self.losses,
+            "lr": self.rate,
+            "grad_norm": self.grad_norm,
+        }
+        return line | ({"skipped": True} if self.skipped else {})
 
 
 class Step:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,13 @@ def freeze(snapshot: Snapshot, host: HostCopy) -> Frozen:
     )
 
 
-def commit(layout: Layout, frozen: Frozen) -> Path:
+def commit(layout: Layout, frozen: Frozen, require_ours: Callable[[], None] = lambda: None) -> Path:
     """Write a frozen snapshot as a checkpoint and make it durable and visible.
+
+    Args:
+        layout: The run's directory.
+        frozen: What to write.
+        require_ours: Called just before the rename; raises where another process owns the run.
 
     Returns:
         The checkpoint's directory.
@@ -133,6 +138,7 @@ def commit(layout: Layout, frozen: Frozen) -> Path:
         disk.write_new_file(aside / MANIFEST, [manifest])
         _read_back(aside / MANIFEST, xxhash.xxh3_128_hexdigest(manifest))
         disk.sync_directory(aside)
+        require_ours()
         replaced = _make_way(layout, target, frozen.run_id)
         disk.rename(aside, target)
         disk.replace_file(layout.latest, f"{target.name}\n".encode())

@@ -35,6 +35,19 @@ def device_digest(path: Path) -> tuple[str, bool]:
     return _digest(descriptor), dropped
 
 
+def drop_from_cache(path: Path) -> None:
+    """Let the system forget what it holds of a file, where it lets us; the next read is a new one.
+
+    Raises:
+        OSError: The file can't be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _BINARY)
+    try:
+        _drop_from_cache(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _digest(descriptor: int) -> str:
     whole = xxhash.xxh3_128()
     with os.fdopen(descriptor, "rb", buffering=0) as file, mmap.mmap(-1, BLOCK) as memory:

@@ -62,6 +62,30 @@ class Layout:
         return self.root / "earlier"
 
     @property
+    def quarantine(self) -> Path:
+        """Checkpoints that were found damaged twice, each with the reason."""
+        return self.root / "quarantine"
+
+    @property
+    def pins(self) -> Path:
+        """Names the checkpoints that are kept by hand."""
+        return self.root / "pins.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the process that writes to the run; it is empty."""
+        return self.root / ".writer.lock"
+
+    @property
+    def owner_file(self) -> Path:
+        """Says who writes to the run."""
+        return self.root / ".writer.json"
+
+    def beat_file(self, token: str) -> Path:
+        """Grows while the writer with this token lives."""
+        return self.root / f".writer.{token}.beat"
+
+    @property
     def superseded(self) -> Path:
         """Checkpoints of a future that was given up by resuming from an older one."""
         return self.root / "superseded"

@@ -10,12 +10,13 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unbroken.checkpoint.layout import FILE_NAME, MANIFEST
-from unbroken.errors import CheckpointCorrupt
+from unbroken.checkpoint.verify import unreadable
+from unbroken.errors import CheckpointCorrupt, CheckpointOfLaterVersion
 
 FORMAT: Literal[1] = 1
 """Version of the checkpoint format; readers refuse ones they don't know."""
 
-MAX_MANIFEST_BYTES = 256_000_000
+MAX_MANIFEST_BYTES = 64_000_000
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -72,26 +73,28 @@ def read_manifest(checkpoint: Path) -> Manifest:
     """Read and check the manifest of a checkpoint directory.
 
     Raises:
-        CheckpointCorrupt: It is missing, damaged, of an unknown format, or names foreign files.
+        CheckpointOfLaterVersion: It is whole, but its format isn't known here.
+        CheckpointUnreadable: The system can't read it.
+        CheckpointCorrupt: It is missing, damaged, or names foreign files.
     """
     path = checkpoint / MANIFEST
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise _unusable(checkpoint, "its manifest is absurdly large")
-        raw = path.read_bytes()
+        raw = _bytes_of(path)
         content = json.loads(raw)
         found: Any = content["manifest"]
         body = json.dumps(found, indent=1, sort_keys=True).encode()
         if content["digest"] != xxhash.xxh3_128_hexdigest(body):
             raise _unusable(checkpoint, "its manifest does not match its own digest")
         if isinstance(found, dict) and found.get("format") != FORMAT:
-            raise _unusable(checkpoint, f"its format is {found.get('format')!r}, not {FORMAT}")
+            raise _of_later_version(checkpoint, found.get("format"))
         manifest = Manifest.model_validate(found)
         if manifest.to_bytes() != raw:
             raise _unusable(checkpoint, "its manifest is not in the form it was written in")
     except FileNotFoundError as error:
         raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+    except OSError as error:
+        raise unreadable(checkpoint, str(error)) from error
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise _unusable(
             checkpoint, f"its manifest can't be read ({type(error).__name__})"
         ) from error
@@ -101,9 +104,25 @@ def read_manifest(checkpoint: Path) -> Manifest:
     return manifest
 
 
+def _bytes_of(path: Path) -> bytes:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise _unusable(path.parent, "its manifest is not a plain file")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise _unusable(path.parent, "its manifest is absurdly large")
+    return path.read_bytes()
+
+
 def _unusable(checkpoint: Path, what: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} can't be used: {what}.",
         "Only a checkpoint that is proved whole can be continued from.",
         "Resume with --resume auto, which takes the newest one that is whole.",
+    )
+
+
+def _of_later_version(checkpoint: Path, version: Any) -> CheckpointOfLaterVersion:
+    return CheckpointOfLaterVersion(
+        f"Checkpoint {checkpoint} has format {version!r:.40}; this version knows {FORMAT}.",
+        "It was written by another version of this program, and nothing is wrong with it.",
+        "Use the version that wrote it, or a newer one.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,15 @@ import torch
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
 from unbroken.checkpoint.manifest import Manifest, read_manifest
 from unbroken.checkpoint.tensor_file import StoredTensor, open_tensors
+from unbroken.checkpoint.verify import damaged, verify_file
 from unbroken.errors import CheckpointCorrupt
 from unbroken.state.codec import decode
-from unbroken.state.digest import file_digest, tensor_digest
+from unbroken.state.digest import tensor_digest
 from unbroken.state.dtypes import DTYPES
 from unbroken.state.position import Position
+
+MAX_DOCUMENT_BYTES = 64_000_000
+"""Largest JSON that is read into memory; what is large in a state are tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,30 @@ class Checkpoint:
         """Where the run stood."""
         return Position.from_state(dict(self.manifest.position))
 
-    def verify(self) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of all its files but the manifest."""
+        return sum(each.size for each in self.manifest.files.values())
+
+    def verify(self, report: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Read every file and compare its size and digest with the manifest.
 
+        Args:
+            report: Told of bytes read and bytes in all.
+
         Raises:
+            CheckpointUnreadable: The system can't read a file.
             CheckpointCorrupt: A file is missing, a link, of another size, or has other bytes.
         """
-        for name in self.manifest.files:
-            self._verified(name)
+        done, total = 0, self.size
+
+        def moved(count: int) -> None:
+            nonlocal done
+            done += count
+            report(done, total)
+
+        for name, entry in self.manifest.files.items():
+            verify_file(self.path, name, entry, moved)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of the run at the save."""
@@ -71,7 +91,7 @@ class Checkpoint:
             CheckpointCorrupt: A file or a leaf is not what was saved.
         """
         return {
-            name: decode(each, self._tensors(name) if name in streamed else self._in_memory(name))
+            name: decode(each, self.tensors(name) if name in streamed else self._in_memory(name))
             for name, each in self._parts().items()
         }
 
@@ -83,8 +103,24 @@ class Checkpoint:
         """
         return decode(self._parts()[name], self._in_memory(name))
 
+    def part_names(self) -> list[str]:
+        """Return the names of the parts, in the order they were declared.
+
+        Raises:
+            CheckpointCorrupt: The file that lists them is not what was saved.
+        """
+        return list(self._parts())
+
+    def stored_parts(self) -> dict[str, Any]:
+        """Return the state of every part with its tensors still on the disk.
+
+        Raises:
+            CheckpointCorrupt: A file is not what was saved, or a header isn't the manifest's.
+        """
+        return {name: decode(each, self.tensors(name)) for name, each in self._parts().items()}
+
     def _in_memory(self, part: str) -> dict[str, torch.Tensor]:
-        return {leaf: self._read(leaf, each) for leaf, each in self._tensors(part).items()}
+        return {leaf: self._read(leaf, each) for leaf, each in self.tensors(part).items()}
 
     def _parts(self) -> dict[str, Any]:
         state = self._json(STATE)
@@ -95,10 +131,17 @@ class Checkpoint:
         parts: dict[str, Any] = state["parts"]
         return parts
 
-    def _tensors(self, part: str) -> dict[str, StoredTensor]:
+    def tensors(self, part: str) -> dict[str, StoredTensor]:
+        """Return the tensors of a part by leaf, still on the disk.
+
+        Raises:
+            CheckpointCorrupt: The file's header is not what the manifest says.
+        """
         name = f"{part}.safetensors"
         if name not in self.manifest.files:
             return {}
+        if (self.path / name).is_symlink():
+            raise self._corrupt(f"{name} is a link")
         try:
             tensors = open_tensors(self.path / name)
         except OSError as error:
@@ -119,19 +162,12 @@ class Checkpoint:
         return tensor
 
     def _verified(self, name: str) -> Path:
-        path, entry = self.path / name, self.manifest.files.get(name)
+        entry = self.manifest.files.get(name)
         if entry is None:
             raise self._corrupt(f"{name} is not part of it")
-        try:
-            if path.is_symlink() or not path.is_file():
-                raise self._corrupt(f"{name} is missing")
-            if path.stat().st_size != entry.size:
-                raise self._corrupt(f"{name} has {path.stat().st_size} bytes, not {entry.size}")
-            if file_digest(path) != entry.digest:
-                raise self._corrupt(f"the bytes of {name} are not the ones that were saved")
-        except OSError as error:
-            raise self._corrupt(f"{name} can't be read: {error}") from error
-        return path
+        if entry.size > MAX_DOCUMENT_BYTES:
+            raise self._corrupt(f"{name} is absurdly large")
+        return verify_file(self.path, name, entry)
 
     def _json(self, name: str) -> Any:
         try:
@@ -146,8 +182,4 @@ class Checkpoint:
         return found
 
     def _corrupt(self, what: str) -> CheckpointCorrupt:
-        return CheckpointCorrupt(
-            f"Checkpoint {self.path} is damaged: {what}.",
-            "Loading it would continue from a state that no training ever had.",
-            "Use --resume auto, which takes the newest checkpoint that is whole.",
-        )
+        return damaged(self.path, what)

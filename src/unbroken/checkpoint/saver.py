@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import Frozen, Snapshot, freeze
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.retention import usual
 from unbroken.checkpoint.store import Store
 from unbroken.errors import SaveFailed
 from unbroken.state.digest import host_bytes
@@ -33,8 +35,11 @@ class Saver:
         layout: The run's directory.
         run_id: The run.
         keep: How many of the newest checkpoints stay.
+        keep_every: Those at multiples of so many steps stay as well; 0 for none.
         best_by: The metric whose best checkpoint stays as well; None for none.
         before_commit: Called in the background before the first byte is written.
+        after_commit: Told in the background where a checkpoint is now.
+        require_ours: Raises where another process owns the run; asked before what is visible changes.
     """
 
     def __init__(
@@ -44,12 +49,16 @@ class Saver:
         *,
         keep: int,
         best_by: str | None,
+        keep_every: int = 0,
         before_commit: Callable[[], None] = lambda: None,
+        after_commit: Callable[[Path], None] = lambda _place: None,
+        require_ours: Callable[[], None] = lambda: None,
     ) -> None:
-        self.store = Store(layout, run_id)
-        self.keep = keep
+        self.store = Store(layout, run_id, require_ours)
+        self.policies = usual(keep, keep_every)
         self.best_by = best_by
         self.before_commit = before_commit
+        self.after_commit = after_commit
         self.held_seconds = 0.0
         """How long the last save held the training thread."""
         self.write_seconds = 0.0
@@ -66,7 +75,9 @@ class Saver:
         """Note that this checkpoint holds the present state; newer ones are set aside."""
         self.newest = checkpoint.path
         self._held = (checkpoint.position, dict(checkpoint.manifest.metrics))
-        self.store.give_up_after(checkpoint.position)
+        if self.store.give_up_after(checkpoint.position):
+            name = f"{checkpoint_name(checkpoint.position)}\n"
+            disk.replace_file(self.store.layout.latest, name.encode())
 
     def holds(self, position: Position, metrics: Mapping[str, float]) -> bool:
         """Say whether the state at a position was handed over already, with these scores."""
@@ -97,8 +108,9 @@ class Saver:
         began = time.monotonic()
         self.before_commit()
         place = self.store.save(frozen)
-        self.store.clean(keep_last=self.keep, metric=self.best_by)
         self.write_seconds = time.monotonic() - began
+        self.after_commit(place)
+        self.store.clean(self.policies, self.best_by, verified=place.name)
         return place
 
     def finish(self) -> Path | None:
@@ -129,6 +141,11 @@ class Saver:
         if self._pending is None or not self._pending.done():
             return None
         return self.finish()
+
+    def wait(self) -> None:
+        """Wait for the save that is being written, whatever becomes of it; it can be looked at later."""
+        if self._pending is not None:
+            wait([self._pending])
 
     def close(self) -> None:
         """Wait for the save that is being written and end the background thread.

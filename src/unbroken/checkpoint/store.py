@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import Frozen, commit, replaced_name, set_aside
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
+from unbroken.checkpoint.manifest import MAX_MANIFEST_BYTES
+from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.retention import Kept, deletions
-from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint
+from unbroken.checkpoint.retention import Kept, Plan, Policy, plan
+from unbroken.checkpoint.second_reading import read_again
+from unbroken.errors import (
+    CheckpointCorrupt,
+    CheckpointOfLaterVersion,
+    CheckpointUnreadable,
+    DataInvalid,
+    NoUsableCheckpoint,
+)
 from unbroken.state.position import Position
 
 LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
 """Names of directories that an interrupted save or deletion leaves."""
 
+_log = logging.getLogger("unbroken")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """What is called a checkpoint but can't be continued from."""
+
+    path: Path
+    why: str
+    is_ours: bool = True
+    """Whether this run wrote it, as far as can be told."""
+    is_damaged: bool = False
+    """Whether a second reading past the cache found it damaged as well."""
+    step: int = 0
+    created: float | None = None
+    """Seconds since 1970, UTC; None where it isn't known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest whole checkpoint, and why newer ones were passed over."""
+    """The newest whole checkpoint, and what newer ones were passed over."""
 
     checkpoint: Checkpoint | None
-    passed_over: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...]
 
 
 class Store:
@@ -33,24 +61,43 @@ class Store:
     Args:
         layout: The run's directory.
         run_id: Checkpoints of other runs are left alone.
+        require_ours: Called just before anything that is visible is changed; raises where another
+            process owns the run.
     """
 
-    def __init__(self, layout: Layout, run_id: str) -> None:
+    def __init__(
+        self, layout: Layout, run_id: str, require_ours: Callable[[], None] = lambda: None
+    ) -> None:
         self.layout = layout
         self.run_id = run_id
+        self.require_ours = require_ours
 
-    def listed(self) -> tuple[list[Checkpoint], list[str]]:
+    def listed(self) -> tuple[list[Checkpoint], list[PassedOver]]:
         """Return this run's checkpoints, oldest first, and what could not be read as one."""
-        found, notes = [], []
+        found, others = [], []
         for path in self._directories():
             try:
                 checkpoint = Checkpoint.at(path)
             except CheckpointCorrupt as error:
-                notes.append(error.what)
+                others.append(self._passed_over(path, error))
                 continue
             if checkpoint.manifest.run_id == self.run_id:
                 found.append(checkpoint)
-        return sorted(found, key=_age), notes
+        return sorted(found, key=_age), others
+
+    def _passed_over(self, path: Path, error: CheckpointCorrupt) -> PassedOver:
+        # A damaged manifest still says in clear text whose it was, and so does a later version's.
+        ours = isinstance(error, CheckpointUnreadable) or self._is_named_in(path / MANIFEST)
+        return PassedOver(path=path, why=error.what, is_ours=ours, step=_step_of(path))
+
+    def _is_named_in(self, manifest: Path) -> bool:
+        try:
+            if manifest.is_symlink() or not manifest.is_file():
+                return False
+            with manifest.open("rb") as file:
+                return self.run_id.encode() in file.read(MAX_MANIFEST_BYTES)
+        except OSError:
+            return True
 
     def _directories(self) -> list[Path]:
         """Return what is called a checkpoint, and what was about to be replaced by a new one."""
@@ -65,44 +112,111 @@ class Store:
         return found
 
     def newest_whole(self) -> Found:
-        """Verify from the newest on and return the first that is whole.
+        """Verify from the newest on and return the first that is whole; nothing is changed.
 
         Raises:
-            NoUsableCheckpoint: There are checkpoints, but none is whole.
+            NoUsableCheckpoint: There are checkpoints, or there were, but none is whole.
         """
-        listed, notes = self.listed()
-        for checkpoint in reversed(listed):
+        listed, others = self.listed()
+        candidates: list[tuple[tuple[int, int], Checkpoint | PassedOver]] = [
+            *((_place(each.position), each) for each in listed),
+            *(((each.step, 0), each) for each in others),
+        ]
+        over: list[PassedOver] = []
+        for _, each in sorted(candidates, key=lambda pair: pair[0], reverse=True):
+            checkpoint, why = self._proved(each)
+            if checkpoint is not None:
+                return Found(checkpoint, tuple(over))
+            if why is not None:
+                over.append(why)
+        if any(each.is_ours for each in over) or self.layout.latest.exists():
+            raise self._nothing_whole(over)
+        return Found(None, tuple(over))
+
+    def _proved(self, each: Checkpoint | PassedOver) -> tuple[Checkpoint | None, PassedOver | None]:
+        """Verify a checkpoint, twice where it fails: once more past the system's cache."""
+        if isinstance(each, PassedOver):
+            over = each
+        else:
             try:
-                checkpoint.verify()
+                each.verify()
             except CheckpointCorrupt as error:
-                notes.append(error.what)
-                continue
-            return Found(checkpoint, tuple(notes))
-        if notes:
-            raise NoUsableCheckpoint(
-                f"No checkpoint under {self.layout.checkpoints} is whole: " + " ".join(notes),
-                "Continuing needs a state that is proved to be the one that was saved.",
-                "Start anew with another --output-dir, or with --init-from a weights file.",
-            )
-        return Found(None, ())
+                over = PassedOver(
+                    path=each.path,
+                    why=error.what,
+                    step=each.position.step,
+                    created=each.manifest.created,
+                )
+            else:
+                return each, None
+        if not over.is_ours:
+            return None, over
+        try:
+            return read_again(over.path, self.run_id), None
+        except (CheckpointUnreadable, CheckpointOfLaterVersion, OSError) as error:
+            return None, _with(over, str(getattr(error, "what", error)), is_damaged=False)
+        except CheckpointCorrupt as error:
+            return None, _with(over, error.what, is_damaged=True)
+
+    def _nothing_whole(self, over: Iterable[PassedOver]) -> NoUsableCheckpoint:
+        why = " ".join(each.why for each in over)
+        return NoUsableCheckpoint(
+            f"No checkpoint under {self.layout.checkpoints} is whole: {why}"
+            if why
+            else f"{self.layout.latest} says that this run saved checkpoints, but none is under "
+            f"{self.layout.checkpoints}.",
+            "Continuing needs a state that is proved to be the one that was saved.",
+            "Bring a whole checkpoint of the run back, or begin a new run: leave out --resume "
+            "(the old one is moved to earlier/), with --init-from if there is a weights file.",
+        )
 
     def save(self, frozen: Frozen) -> Path:
         """Commit a frozen snapshot."""
-        return commit(self.layout, frozen)
+        return commit(self.layout, frozen, self.require_ours)
 
-    def clean(self, *, keep_last: int, metric: str | None) -> list[str]:
-        """Delete what retention allows, after something newer was committed; return the names."""
+    def plan(self, policies: Sequence[Policy], metric: str | None, verified: str | None) -> Plan:
+        """Say what retention would delete.
+
+        Args:
+            policies: What to keep.
+            metric: The score that `Best` goes by; None for none.
+            verified: Name of the newest checkpoint that is known to be whole.
+
+        Raises:
+            DataInvalid: What is pinned can't be read.
+        """
+        pinned = read_pins(self.layout)
         listed, _ = self.listed()
         kept = [
-            Kept(each.path.name, each.manifest.metrics.get(metric) if metric else None)
+            Kept(
+                name=each.path.name,
+                step=each.position.step,
+                is_inside=each.position.samples > 0,
+                created=each.manifest.created,
+                metric=each.manifest.metrics.get(metric) if metric else None,
+                is_pinned=each.path.name in pinned,
+            )
             for each in listed
         ]
-        names = deletions(kept, keep_last=keep_last, keep_best=1)
+        return plan(kept, policies, verified)
+
+    def clean(self, policies: Sequence[Policy], metric: str | None, verified: str) -> list[str]:
+        """Delete what retention allows, after something newer was verified; return the names."""
+        try:
+            doomed = self.plan(policies, metric, verified).deleted
+        except DataInvalid as error:
+            _log.warning("Old checkpoints are not deleted: %s %s", error.what, error.remedy)
+            return []
+        return self.delete(doomed)
+
+    def delete(self, names: Iterable[str]) -> list[str]:
+        """Delete checkpoints of this run; return the names of those that are gone."""
         deleted = []
         for name in names:
             # Renamed first: a half-deleted directory must not look like a damaged checkpoint.
             doomed = self.layout.checkpoints / f".{name}.deleted"
             with contextlib.suppress(OSError):  # still there at the next save, and tried again
+                self.require_ours()
                 disk.remove_tree(doomed)
                 disk.rename(self.layout.checkpoints / name, doomed)
                 deleted.append(name)
@@ -130,6 +244,17 @@ class Store:
 def _replaced(name: str) -> str | None:
     shown = name.removeprefix(".").removesuffix(".replaced")
     return shown if CHECKPOINT_NAME.fullmatch(shown) and name == replaced_name(shown) else None
+
+
+def _with(over: PassedOver, why: str, *, is_damaged: bool) -> PassedOver:
+    return PassedOver(
+        path=over.path, why=why, is_damaged=is_damaged, step=over.step, created=over.created
+    )
+
+
+def _step_of(path: Path) -> int:
+    found = CHECKPOINT_NAME.search(path.name)
+    return int(found.group(1)) if found else 0
 
 
 def _place(position: Position) -> tuple[int, int]:

@@ -69,9 +69,22 @@ class StoredTensor:
             return
         if live.numel() == 0:
             return
+        self._fill(live, self.begin)
+
+    def read_flat(self, start: int, count: int) -> torch.Tensor:
+        """Return at most `count` elements from number `start` on, in row-major order.
+
+        Raises:
+            CheckpointCorrupt: The file ends inside it.
+        """
+        block = torch.empty(min(count, math.prod(self.shape) - start), dtype=self.dtype)
+        self._fill(block, self.begin + start * self.dtype.itemsize)
+        return block
+
+    def _fill(self, live: torch.Tensor, begin: int) -> None:
         target = byte_view(live).numpy()
         with self.path.open("rb", buffering=0) as file:
-            file.seek(self.begin)
+            file.seek(begin)
             done = 0
             while done < target.nbytes:
                 count = file.readinto(target[done:].data)

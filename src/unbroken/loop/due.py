@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-from unbroken.errors import SaveFailed
+from unbroken.errors import OwnerChanged, SaveFailed
 
 FIRST_RETRY_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 600.0
@@ -57,8 +57,11 @@ class SaveDue:
         """Note a failure and plan the next try.
 
         Raises:
+            OwnerChanged: Another process writes to the run now.
             SaveFailed: More work is at risk than may be lost.
         """
+        if isinstance(error, OwnerChanged):
+            raise error
         now = time.monotonic()
         lost = (now - self._since) / 60
         if lost > self.max_lost_minutes:

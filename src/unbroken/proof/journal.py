@@ -7,6 +7,7 @@ shortest form that reads back as the same number; what isn't finite is written a
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from unbroken.errors import SaveFailed
 
 SYNC_SECONDS = 10.0
 """The longest that a line may stay in the system's memory before it is brought to the device."""
+
+_log = logging.getLogger("unbroken")
 
 
 class Journal:
@@ -32,6 +35,7 @@ class Journal:
         self.torn_bytes = self._file.cut_torn_tail()
         """Bytes of an unfinished last line that were cut off on opening."""
         self._synced = time.monotonic()
+        self._is_torn = False
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line with one call to the system.
@@ -40,15 +44,23 @@ class Journal:
             SaveFailed: The disk refused the line; those before it are whole.
         """
         try:
+            if self._is_torn:  # a part of a line that could not even be taken back
+                self._file.cut_torn_tail()
+                self._is_torn = False
             self._file.append(_as_json(_plain(line)))
         except OSError as error:
+            self._is_torn = True
             raise SaveFailed(
                 f"A line could not be added to the journal {self._file.path}: {error}.",
                 "A step without its line could not be proved when it is repeated.",
                 "Free space on the disk, or check its permissions, and start again.",
             ) from error
         if time.monotonic() - self._synced > SYNC_SECONDS:
-            self.sync()
+            self._synced = time.monotonic()
+            try:
+                self.sync()
+            except OSError as error:  # the line is in the system's hands; the saves try again
+                _log.warning("%s could not be brought to the device: %s", self._file.path, error)
 
     def sync(self) -> None:
         """Bring the lines to the device; done before each commit of a checkpoint."""

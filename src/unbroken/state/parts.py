@@ -165,3 +165,10 @@ def restore_parts(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
     require_same_structure(parts, saved)
     for name, part in parts.items():
         part.restore(saved[name])
+
+
+def named(name: str, given: Any) -> dict[str, Any]:
+    """Return objects by part name: a dict as it is, one object under `name`, None as nothing."""
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, dict) else {name: given}

@@ -1,0 +1,86 @@
+"""The birth of a run in a directory: its identity, and the way of an earlier run out of it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from pathlib import Path
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.layout import Layout
+from unbroken.errors import SettingsInvalid
+from unbroken.state.digest import DIGEST_SCHEME
+from unbroken.state.mix import ORDER_SCHEME
+from unbroken.state.randomness import SEED_SCHEME
+
+FORMAT = 1
+SCHEMES = {
+    "order_scheme": ORDER_SCHEME,
+    "seed_scheme": SEED_SCHEME,
+    "digest_scheme": DIGEST_SCHEME,
+}
+
+
+def run_id_of(layout: Layout) -> str | None:
+    """Return the id of the run in a directory, or None where none is.
+
+    Raises:
+        SettingsInvalid: `run.json` is there but is not one of ours, or of an unknown scheme.
+    """
+    try:
+        content = json.loads(layout.run_file.read_bytes())
+        run_id = content["run_id"]
+        schemes = {name: content[name] for name in SCHEMES}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsInvalid(
+            f"{layout.run_file} is not the file of a run ({type(error).__name__}).",
+            "It may belong to another tool, or it is damaged; it is left alone.",
+            "Choose another --output-dir.",
+        ) from error
+    if schemes != SCHEMES or content.get("format") != FORMAT or not isinstance(run_id, str):
+        raise SettingsInvalid(
+            f"{layout.run_file} was written with {schemes}, format {content.get('format')}.",
+            f"This version knows {SCHEMES}, format {FORMAT}; another order would be another run.",
+            "Continue it with the version that began it.",
+        )
+    return run_id
+
+
+def begin_run(layout: Layout, seed: int) -> str:
+    """Write `run.json` and return the new run's id."""
+    run_id = uuid.uuid4().hex[:12]
+    disk.make_directory(layout.root)
+    content = {"format": FORMAT, "run_id": run_id, "created": time.time(), "seed": seed, **SCHEMES}
+    disk.replace_file(layout.run_file, (json.dumps(content, indent=1) + "\n").encode())
+    return run_id
+
+
+def move_to_earlier(layout: Layout, run_id: str) -> Path:
+    """Move the run that stands in a directory to `earlier/<date>-<run id>/`; return where to.
+
+    The rename of `run.json` decides: before it the old run stands, after it the directory holds
+    none. The rest of the run follows, and `finish_moving` completes it after an interruption.
+    """
+    place = layout.earlier / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
+    disk.make_directory(place)
+    disk.rename(layout.run_file, place / layout.run_file.name)
+    finish_moving(layout)
+    return place
+
+
+def finish_moving(layout: Layout) -> None:
+    """Bring what is left of a moved run to its `run.json`, where a move was interrupted."""
+    if layout.run_file.exists() or not layout.earlier.is_dir():
+        return
+    places = sorted(each for each in layout.earlier.iterdir() if (each / "run.json").is_file())
+    if not places:
+        return
+    ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
+            "quarantine", "base", "pins.json")  # fmt: skip
+    for name in ours:
+        source, target = layout.root / name, places[-1] / name
+        if source.exists() and not target.exists():
+            disk.rename(source, target)

@@ -1,0 +1,299 @@
+"""One writer: who may change the directory of a run, and how everybody else knows.
+
+On one host the operating system's lock is the truth: it ends with the process, however it died.
+Where the last writer was another host (a shared filesystem, on which locks can't be relied on), a
+file that a living writer makes longer is watched, by the clock of whoever wants to take over. And
+each commit reads the owner once more just before its rename: a process that was asleep while
+another took over finds out, and changes nothing.
+
+Within one process a later run takes over from an earlier one, as when a notebook's cell is run
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.os_lock import (
+    LockTaken,
+    is_of,
+    lock,
+    remove,
+    replace,
+    show_sign_of_life,
+    unlock,
+)
+from unbroken.errors import DirectoryInUse, OwnerChanged, SaveFailed
+
+PATIENCE_SECONDS = 60.0
+"""How long another host's writer must have shown no sign of life to be taken for dead."""
+
+BEAT_SECONDS = 5.0
+"""Pause between two signs of life."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_log = logging.getLogger("unbroken")
+
+_held: list[WriterLock] = []
+"""What this process holds: the system would give it its own locks a second time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who writes to a run."""
+
+    token: str
+    """Another one for each time that a run is taken."""
+    host: str
+    boot: str
+    """Identifies the running kernel where it says so: containers of one host share it."""
+    pid: int
+    command: str
+    since: float
+    """Seconds since 1970, UTC, by the owner's clock."""
+
+    @classmethod
+    def present(cls) -> Owner:
+        """Return this process as an owner, with a token of its own."""
+        return cls(
+            token=uuid.uuid4().hex,
+            host=platform.node(),
+            boot=_boot(),
+            pid=os.getpid(),
+            command=" ".join(sys.argv)[:500],
+            since=time.time(),
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is of this host, where the system's lock tells the living from the dead."""
+        return self.host == platform.node() or (self.boot != "" and self.boot == _boot())
+
+    def __str__(self) -> str:
+        """Say who it is and since when."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host} (`{self.command}`), since {since}"
+
+
+def read_owner(layout: Layout) -> Owner | None:
+    """Return who said last to write to a run; None where nobody did, or it can't be understood."""
+    try:
+        return Owner(**json.loads(layout.owner_file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class WriterLock:
+    """The right to write to one run's directory.
+
+    Args:
+        layout: The run's directory.
+        patience_seconds: How long another host's writer must have been still.
+        beat_seconds: Pause between two signs of life.
+        clock: A monotonic clock in seconds.
+        sleep: Waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.layout = layout
+        self.owner: Owner | None = None
+        """This process, while it holds the run."""
+        self.before_handing_over: Callable[[], object] = lambda: None
+        """Called when a later run of this process takes over, to end what is under way."""
+        self._patience = patience_seconds
+        self._beat_seconds = beat_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._descriptor: int | None = None
+        self._over = threading.Event()
+        self._beats: threading.Thread | None = None
+
+    def take(self) -> None:
+        """Take the run.
+
+        Raises:
+            DirectoryInUse: Another process has it.
+            SaveFailed: The directory can't be written.
+        """
+        try:
+            self._take()
+        except OSError as error:
+            raise SaveFailed(
+                f"{self.layout.root} can't be taken for this run: {error}.",
+                "A run that can't say that it writes here could be overwritten by another.",
+                "Free space on the disk, or check the permissions of the directory.",
+            ) from error
+
+    def _take(self) -> None:
+        disk.make_directory(self.layout.root)
+        self._descriptor = self._inherited()
+        if self._descriptor is None:
+            self._descriptor = self._locked()
+        try:
+            before = read_owner(self.layout)
+            if before is not None and (self._descriptor is None or not before.is_here):
+                self._watch(before)
+            self._claim(before)
+        except BaseException:
+            self._unlock()
+            raise
+        _held.append(self)
+
+    def _inherited(self) -> int | None:
+        """Take over from an earlier run of this process."""
+        for other in list(_held):
+            if other.owner is None or other.owner.pid != os.getpid():
+                _held.remove(other)  # a forked child holds nothing of its parent's
+            elif other.is_of(self.layout):
+                return other.hand_over()
+        return None
+
+    def is_of(self, layout: Layout) -> bool:
+        """Say whether this is the lock of a directory, whatever path it is reached by."""
+        if self._descriptor is None:
+            return self.layout.root.resolve() == layout.root.resolve()
+        return is_of(self._descriptor, layout.lock_file)
+
+    def hand_over(self) -> int | None:
+        """End what is under way and return the descriptor that holds the system's lock."""
+        self.before_handing_over()
+        self._stop_beating()
+        _held.remove(self)
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
+
+    def _locked(self) -> int | None:
+        try:
+            return lock(self.layout.lock_file)
+        except LockTaken as error:
+            raise self._in_use(read_owner(self.layout)) from error
+
+    def _in_use(self, owner: Owner | None) -> DirectoryInUse:
+        return DirectoryInUse(
+            f"{self.layout.root} is being written by {owner or 'another process'}.",
+            "Two trainings in one directory would overwrite each other's checkpoints and journal; "
+            "nothing was changed.",
+            "Wait until it is done or stop it, or give this one another --output-dir.",
+        )
+
+    def _watch(self, owner: Owner) -> None:
+        """Wait until a writer on another host has shown no sign of life for long enough."""
+        _log.warning(
+            "%s was last written by %s. Waiting %.0f s for a sign of life before taking it over.",
+            self.layout.root,
+            owner,
+            self._patience,
+        )
+        seen = self._sign(owner)
+        began = self._clock()
+        while (waited := self._clock() - began) < self._patience:
+            self._sleep(min(1.0, self._patience - waited))
+            now = read_owner(self.layout)
+            if now is None and not self.layout.owner_file.exists():
+                return  # it went, and gave the run back
+            if now is not None and now.token != owner.token:
+                raise self._in_use(now)
+            if self._sign(owner) != seen:
+                raise self._in_use(owner)
+
+    def _sign(self, owner: Owner) -> int:
+        try:
+            # Opened, not only looked at: a network filesystem asks its server then.
+            return len(self.layout.beat_file(owner.token).read_bytes())
+        except OSError:
+            return -1
+
+    def _claim(self, before: Owner | None) -> None:
+        owner = Owner.present()
+        show_sign_of_life(self.layout.beat_file(owner.token))
+        replace(self.layout.owner_file, json.dumps(asdict(owner), indent=1).encode())
+        if before is not None:
+            remove(self.layout.beat_file(before.token))
+        self.owner = owner
+        self._over.clear()
+        self._beats = threading.Thread(target=self._beat, name="unbroken-alive", daemon=True)
+        self._beats.start()
+
+    def _beat(self) -> None:
+        assert self.owner is not None
+        path = self.layout.beat_file(self.owner.token)
+        while not self._over.wait(self._beat_seconds):
+            with contextlib.suppress(OSError):  # a disk in trouble: the saves speak of it
+                show_sign_of_life(path)
+
+    def require_ours(self) -> None:
+        """Look once more whether the run is still ours; done just before what can't be undone.
+
+        Raises:
+            OwnerChanged: Another process took it over.
+            SaveFailed: It can't be told.
+        """
+        found = read_owner(self.layout)
+        if self.owner is not None and found == self.owner:
+            return
+        if found is None:
+            raise SaveFailed(
+                f"{self.layout.owner_file}, which says who writes to this run, is gone or damaged.",
+                "The directory was deleted or taken over; what is there now is not touched.",
+                "Bring the directory back, or stop this training.",
+            )
+        raise OwnerChanged(
+            f"{self.layout.root} was taken over by {found}.",
+            "This process was still for too long, or its disk was away; going on would write into "
+            "the other's run, so it saves nothing more.",
+            "Let the other go on; it continues from the last checkpoint that was committed.",
+        )
+
+    def release(self) -> None:
+        """Give the run back; the files that say who has it are deleted."""
+        if self not in _held or self.owner is None or self.owner.pid != os.getpid():
+            return
+        self._stop_beating()
+        _held.remove(self)
+        with contextlib.suppress(OSError):
+            if read_owner(self.layout) == self.owner:
+                remove(self.layout.owner_file)
+            remove(self.layout.beat_file(self.owner.token))
+        self.owner = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                unlock(self._descriptor, self.layout.lock_file)
+            self._descriptor = None
+
+    def _stop_beating(self) -> None:
+        self._over.set()
+        if self._beats is not None:
+            self._beats.join()
+            self._beats = None
+
+
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
