@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the declarations of the flags; with --check only compare.
+"""Write docs/cli.md from the commands and the declarations of the flags; with --check only compare.
 
 The page is what `--help` says, as tables: nobody writes it by hand, and `make check` fails where
 it is not current.
@@ -7,9 +7,13 @@ it is not current.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+import textwrap
 from pathlib import Path
 
+from unbroken.cli.main import COMMANDS as LIBRARY_COMMANDS
+from unbroken.cli.program import Parser
 from unbroken_tts.cli.main import COMMANDS
 from unbroken_tts.settings import GROUPS
 from unbroken_tts.settings.declaration import mark
@@ -27,6 +31,12 @@ Written by `scripts/write_cli_docs.py` from the program itself; don't edit it.
 | --- | --- |
 {commands}
 
+`unbroken` looks into the checkpoints of any run ([checkpoints.md](checkpoints.md)):
+
+| command | what it does |
+| --- | --- |
+{library_commands}
+
 Exit codes are listed in [architecture.md](architecture.md#exit-codes).
 
 ## `unbroken-tts train`
@@ -40,13 +50,46 @@ same value as the run that was saved.
 """
 
 
+LIBRARY_HEAD = """\
+## `unbroken {name}`
+
+{description}
+
+| argument | meaning |
+| --- | --- |
+{rows}
+"""
+
+
+def library_commands() -> list[str]:
+    """Return a section for each command of `unbroken`."""
+    subparsers = Parser(prog="unbroken").add_subparsers(parser_class=Parser)
+    sections = []
+    for name in LIBRARY_COMMANDS:
+        importlib.import_module(f"unbroken.cli.{name}").add_parser(subparsers)
+        parser = subparsers.choices[name]
+        shown = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 -- argparse lists them nowhere else
+        rows = [
+            f"| `{', '.join(each.option_strings)}{_value(each)}`".replace("` ", "`")
+            + f" | {_cell(each.help)} |"
+            for each in shown
+        ]
+        description, _, examples = (parser.description or "").partition("\n\n")
+        text = f"{description}\n\n```\n{textwrap.dedent(examples)}\n```"
+        sections.append(LIBRARY_HEAD.format(name=name, description=text, rows="\n".join(rows)))
+    return sections
+
+
 def page() -> str:
     """Return the whole page."""
     parser = argparse.ArgumentParser(add_help=False)
     add_flags(parser)
     helps = {action.dest: action for action in parser._actions}  # noqa: SLF001 -- argparse lists them nowhere else
     commands = "\n".join(f"| `unbroken-tts {name}` | {text} |" for name, text in COMMANDS.items())
-    parts = [HEAD.format(commands=commands)]
+    library = "\n".join(
+        f"| `unbroken {name}` | {text} |" for name, text in LIBRARY_COMMANDS.items()
+    )
+    parts = [HEAD.format(commands=commands, library_commands=library)]
     for group in GROUPS:
         rows = [
             f"| `{flag(name)}{_value(helps[name])}` | {_cell(helps[name].help)} "
@@ -57,6 +100,7 @@ def page() -> str:
         parts.append(
             f"### {title}\n\n| flag | meaning | resume |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
+    parts += library_commands()
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 

@@ -8,7 +8,6 @@ the same rule and a message can name the flag.
 from __future__ import annotations
 
 import argparse
-import difflib
 import types
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
+from unbroken.cli.program import nearest
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.settings import GROUPS, TrainSettings
 from unbroken_tts.settings.declaration import mark
@@ -93,12 +93,6 @@ def to_yaml(settings: TrainSettings) -> str:
     values = settings.model_dump(mode="json")
     plain = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Return ` Did you mean X?` for the known word most like `word`, or nothing."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 class _Loader(yaml.SafeLoader):

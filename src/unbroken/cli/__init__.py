@@ -1,0 +1,1 @@
+"""The `unbroken` program, and what every program of ours shares."""

@@ -1,0 +1,107 @@
+"""The command `unbroken diff`: which tensors, values and facts of two checkpoints differ."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from unbroken.checkpoint.difference import Difference, LeafDifference
+    from unbroken.cli.program import Parser
+    from unbroken.state.facts import FactDifference
+
+DIFFERENT: Final = 3
+"""As a run that diverged: nothing is wrong with either, but they are not the same."""
+
+DESCRIPTION: Final = """\
+Say which tensors of two checkpoints differ and by how much (the largest absolute difference, and
+the norm of the difference by the norm of A), the worst first, and which other values and facts
+differ. A run's directory stands for its newest checkpoint. Tensors with equal digests are not read.
+Exit code 0 where nothing differs, 3 where something does.
+
+  unbroken diff run_a run_b
+  unbroken diff run_a/checkpoints/step-00000500 run_b/checkpoints/step-00000500 --json"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command with its flags to the program."""
+    parser = subparsers.add_parser(
+        "diff",
+        help="which tensors, values and facts of two checkpoints differ, and by how much",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("a", metavar="A", type=Path, help="a checkpoint or a run's directory")
+    parser.add_argument("b", metavar="B", type=Path, help="the other")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and print; return the exit code.
+
+    Raises:
+        CheckpointCorrupt: One is damaged.
+        NoUsableCheckpoint: One isn't there.
+    """
+    from unbroken.checkpoint.difference import difference  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
+    from unbroken.cli.figures import count_bars  # noqa: PLC0415 -- imports rich
+    from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
+
+    a, b = (Checkpoint.at(one_checkpoint_at(path)) for path in (arguments.a, arguments.b))
+    with count_bars() as bar:
+        found = difference(a, b, bar("comparing tensors"))
+    if arguments.json:
+        print(json.dumps(_plain(str(a.path), str(b.path), found), ensure_ascii=False))
+    else:
+        _show(f"A {a.path}", f"B {b.path}", found)
+    return 0 if found.is_none else DIFFERENT
+
+
+def _plain(a: str, b: str, found: Difference) -> dict[str, Any]:
+    def number(value: Any) -> Any:
+        return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {
+        "a": a,
+        "b": b,
+        "same_leaves": found.same_leaves,
+        "leaves": [{k: number(v) for k, v in asdict(each).items()} for each in found.leaves],
+        "values": [_sides(each) for each in found.values],
+        "facts": [_sides(each) for each in found.facts],
+    }
+
+
+def _sides(each: FactDifference) -> dict[str, Any]:
+    return {"name": each.name, "a": repr(each.saved), "b": repr(each.live)}
+
+
+def _show(a: str, b: str, found: Difference) -> None:
+    from unbroken.cli.figures import shown  # noqa: PLC0415 -- imports rich
+
+    print(a)
+    print(b)
+    for leaf in found.leaves:
+        print(f"leaf   {_measure(leaf)}  {shown(leaf.leaf)}")
+    for kind, differing in (("value", found.values), ("fact", found.facts)):
+        for each in differing:
+            sides = f"{each.saved!r:.100} -> {each.live!r:.100}"
+            print(f"{kind:<6} {shown(each.name)}: {sides}")
+    print(
+        f"{len(found.leaves)} of {len(found.leaves) + found.same_leaves} tensors differ, "
+        f"{len(found.values)} other values, {len(found.facts)} facts"
+    )
+
+
+def _measure(leaf: LeafDifference) -> str:
+    if math.isnan(leaf.relative):
+        return f"{leaf.what} {leaf.detail}".strip()
+    if leaf.what == "bits":
+        return "equal as numbers, other bits"
+    return f"relative {leaf.relative:.3e}  max {leaf.max_abs:.3e}  {leaf.elements} of {leaf.of} elements"

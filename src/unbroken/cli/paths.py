@@ -1,0 +1,55 @@
+"""What a PATH on the command line means: a checkpoint, or the directory of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
+from unbroken.errors import NoUsableCheckpoint
+
+
+def checkpoints_at(path: Path) -> list[Path]:
+    """Return the checkpoint directories that a path stands for, oldest position first.
+
+    Args:
+        path: A checkpoint, a run's directory, or the `checkpoints` in it.
+
+    Raises:
+        NoUsableCheckpoint: There is none.
+    """
+    if (path / MANIFEST).exists() or (path.is_dir() and CHECKPOINT_NAME.fullmatch(path.name)):
+        return [path]
+    for place in (Layout(path).checkpoints, path):
+        if place.is_dir():
+            found = [each for each in place.iterdir() if _is_called_one(each)]
+            if found:
+                return sorted(found, key=_order)
+    raise NoUsableCheckpoint(
+        f"{path} is neither a checkpoint nor a directory with checkpoints.",
+        "There is nothing to look at.",
+        "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
+    )
+
+
+def one_checkpoint_at(path: Path) -> Path:
+    """Return the checkpoint that a path stands for: of a run's directory the one furthest on.
+
+    Raises:
+        NoUsableCheckpoint: There is none.
+    """
+    return checkpoints_at(path)[-1]
+
+
+def run_directory_of(checkpoint: Path) -> Layout:
+    """Return the run's directory in which a checkpoint lies."""
+    return Layout(checkpoint.absolute().parent.parent)
+
+
+def _is_called_one(path: Path) -> bool:
+    return path.is_dir() and CHECKPOINT_NAME.fullmatch(path.name) is not None
+
+
+def _order(path: Path) -> tuple[int, int]:
+    found = CHECKPOINT_NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found.group(1)), int(found.group(2) or 0)

@@ -1,0 +1,82 @@
+"""The command `unbroken pin`: checkpoints that no rule deletes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unbroken.errors import SaveFailed
+
+if TYPE_CHECKING:
+    from unbroken.cli.program import Parser
+
+DESCRIPTION: Final = """\
+Keep checkpoints for ever: neither the training nor `unbroken prune` deletes them. Their names are
+kept in pins.json beside them, and a training that is under way takes notice at its next save.
+
+  unbroken pin training_output/checkpoints/step-00003500"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command with its flags to the program."""
+    add_pin_parser(subparsers, "pin", "keep checkpoints for ever", DESCRIPTION, is_pin=True)
+
+
+def add_pin_parser(
+    subparsers: argparse._SubParsersAction[Parser],
+    name: str,
+    summary: str,
+    description: str,
+    *,
+    is_pin: bool,
+) -> None:
+    """Add `pin` or `unpin`."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", metavar="CHECKPOINT", type=Path, nargs="+", help="a checkpoint")
+    parser.set_defaults(run=lambda arguments: change(arguments.paths, is_pin=is_pin))
+
+
+def is_pinned(checkpoint: Path) -> bool:
+    """Say whether a checkpoint is pinned in the run's directory it lies in."""
+    from unbroken.checkpoint.pins import read_pins  # noqa: PLC0415 -- only when a command needs it
+    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+
+    return checkpoint.name in read_pins(run_directory_of(checkpoint))
+
+
+def change(paths: list[Path], *, is_pin: bool) -> int:
+    """Pin or unpin; return the exit code.
+
+    Raises:
+        CheckpointCorrupt: What is to be pinned is no checkpoint.
+        SaveFailed: The directory can't be written.
+    """
+    from unbroken.checkpoint.pins import read_pins, write_pins  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+
+    for path in paths:
+        name = path.absolute().name
+        layout = run_directory_of(path)
+        if is_pin:
+            Checkpoint.at(path)
+        pinned = read_pins(layout)
+        changed = pinned | {name} if is_pin else pinned - {name}
+        if changed != pinned:
+            try:
+                write_pins(layout, changed)
+            except OSError as error:
+                raise SaveFailed(
+                    f"{layout.pins} can't be written: {error}.",
+                    "What is pinned stays as it was.",
+                    "Check the disk and the permissions of the run's directory.",
+                ) from error
+        print(f"{'pinned' if is_pin else 'not pinned'}  {path}")
+    return 0

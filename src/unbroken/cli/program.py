@@ -1,0 +1,212 @@
+"""A program of several commands: picks the command, turns every outcome into an exit code.
+
+Each command is a module with `add_parser(subparsers)`, which adds one parser and sets its default
+`run` to a function from the parsed arguments to an exit code. Only the module of the command that
+was typed is imported, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
+
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE: what a shell reports of a program whose reader went away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program and its commands."""
+
+    name: str
+    """As it is typed, and as it stands in help and messages."""
+    description: str
+    commands: Mapping[str, str]
+    """Name -> what it does, in one line."""
+    package: str
+    """Holds one module a command; a `-` in a command's name is a `_` in the module's."""
+    exit_codes: str
+    """Printed under the help."""
+    install: str
+    """The command that installs what may be missing."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return ` Did you mean X?` for the known word most like `word`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are ours: three sentences, exit code 2, the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises:
+            SettingsInvalid: Always.
+        """
+        words = re.findall(r"invalid choice: '([^']*)'", message)
+        hint = nearest(words[0], self.choices()) if words else ""
+        raise SettingsInvalid(
+            f"{self.prog}: {message}.{hint}",
+            "A command that is only half understood is not run at all.",
+            f"Correct it; `{self.prog} --help` shows how it is used.",
+        )
+
+    def choices(self) -> list[str]:
+        """Return every word that one of its arguments can be, commands among them."""
+        return [str(choice) for action in self._actions for choice in action.choices or ()]
+
+    def flags(self) -> list[str]:
+        """Return every flag this parser knows."""
+        return [option for action in self._actions for option in action.option_strings]
+
+
+def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
+    """Run a program and return its exit code; nothing escapes but `SystemExit` of `--help`.
+
+    Args:
+        program: The program.
+        argv: The words after its name; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _never_fail_to_print()
+    try:
+        code = _run(program, words)
+        sys.stdout.flush()
+    except UnbrokenError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl+C.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _close_stdout()
+        return BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        return _missing_module(error, program)
+    except Exception:  # noqa: BLE001 -- the last line of the program: what arrives here is a bug
+        return _bug()
+    return code
+
+
+def _run(program: Program, words: list[str]) -> int:
+    parser = Parser(
+        prog=program.name,
+        description=program.description,
+        epilog=program.exit_codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    subparsers = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", parser_class=Parser, required=True
+    )
+    for name, summary in program.commands.items():
+        if name == chosen:
+            module = importlib.import_module(f"{program.package}.{name.replace('-', '_')}")
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    arguments, left_over = parser.parse_known_args(_join_negative_numbers(words))
+    if left_over:
+        _refuse_left_over(left_over, subparsers.choices[arguments.command])
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    return run(arguments)
+
+
+def _refuse_left_over(left_over: list[str], parser: Parser) -> NoReturn:
+    """Name the first word nobody understood, and the flag it was probably meant to be."""
+    word = left_over[0].split("=")[0]
+    is_flag = word.startswith("-")
+    kind = "an unknown flag" if is_flag else "a word too many"
+    hint = nearest(word, parser.flags()) if is_flag else ""
+    raise SettingsInvalid(
+        f"{parser.prog}: {word} is {kind}.{hint}",
+        "What it was meant to change would silently stay as it is."
+        if is_flag
+        else "Perhaps a path with a blank in it, or a flag without its two dashes.",
+        f"Correct it{'' if is_flag else ' or put quotes around it'}; "
+        f"`{parser.prog} --help` lists every flag.",
+    )
+
+
+def _join_negative_numbers(words: list[str]) -> list[str]:
+    """Write `--flag -1e-5` as `--flag=-1e-5`, which argparse would take for another flag."""
+    joined: list[str] = []
+    for word in words:
+        is_number = re.fullmatch(r"-(\.?\d.*|inf|nan|infinity)", word, re.IGNORECASE)
+        if is_number and joined and re.fullmatch(r"--[\w-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _report(error: UnbrokenError) -> int:
+    """Print the three sentences and return the exit code of the error."""
+    try:
+        blank = "\n" if sys.stderr.isatty() else ""
+        print(f"{blank}error: {error}", file=sys.stderr, flush=True)
+    except OSError:
+        # The terminal hung up; what matters now is the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return error.stop_code if isinstance(error, Stopped) else error.exit_code
+
+
+def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
+    """Tell an optional package that isn't installed from a module of ours that isn't there."""
+    name = (error.name or "").partition(".")[0]
+    if name in {"", "unbroken", "unbroken_tts"}:
+        return _bug()
+    return _report(
+        SettingsInvalid(
+            f"The Python package '{name}' is not installed.",
+            "This command needs it; some commands come with extras of their own.",
+            f"Install it in the project's folder with: {program.install}",
+        )
+    )
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    print(
+        "error: this is a bug of ours, not a mistake of yours.\n"
+        "What was already saved is untouched.\n"
+        "Please report it with the lines above and the command you typed.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _never_fail_to_print() -> None:
+    """Let a console that can't show a letter print its code instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _close_stdout() -> None:
+    """Keep Python from complaining about the closed pipe once more while it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 -- slow to import
+
+    try:
+        return version("unbroken")
+    except PackageNotFoundError:
+        return "unbroken (not installed)"
