@@ -43,6 +43,12 @@ class CheckpointSettings(Group, title="Checkpoints and resuming"):
         3,
         metavar="N",
     )
+    keep_every: Count = setting(
+        "may change",
+        "Also keep the checkpoints at multiples of so many steps; 0 keeps none for that.",
+        0,
+        metavar="N",
+    )
     keep_best: bool = setting(
         "may change",
         "Also keep the checkpoint with the lowest validation loss.",
@@ -53,6 +59,13 @@ class CheckpointSettings(Group, title="Checkpoints and resuming"):
         "Seconds there are between a stop request and the kill that follows it; a save must fit.",
         30.0,
         metavar="SEC",
+    )
+    max_lost_minutes: NotNegative = setting(
+        "may change",
+        "While saving fails (a full disk, a lost share) training goes on and tries again; when more "
+        "minutes of work than this are at risk it ends with exit code 5.",
+        60.0,
+        metavar="MIN",
     )
     stop_file: Path | None = setting(
         "may change",

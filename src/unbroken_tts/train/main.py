@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def train(settings: TrainSettings) -> int:
     """
     console = Console()
     try:
-        with stoppable_start():
+        with stoppable_start(), warnings_shown(console):
             for note in settings.notes():
                 console.line(f"NOTE: {note}")
             session = open_session(settings, console)
@@ -36,6 +37,32 @@ def train(settings: TrainSettings) -> int:
             return _train(session, console)
     finally:
         console.close()
+
+
+class _Lines(logging.Handler):
+    """Shows the library's warnings as lines of the training."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning."""
+        self.console.line(f"{record.levelname}: {record.getMessage()}")
+
+
+@contextmanager
+def warnings_shown(console: Console) -> Iterator[None]:
+    """Show what the library warns of, such as a save that failed, for as long as a block runs."""
+    lines = _Lines(console)
+    log = logging.getLogger("unbroken")
+    before, log.propagate = log.propagate, False
+    log.addHandler(lines)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.propagate = before
 
 
 @contextmanager
