@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unbroken.errors import (
     CheckpointCorrupt,
     DataInvalid,
+    DirectoryInUse,
     NotEncodable,
     NoUsableCheckpoint,
     ResumeRefused,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointCorrupt",
     "DataInvalid",
+    "DirectoryInUse",
     "MicroBatch",
     "NoUsableCheckpoint",
     "NotEncodable",

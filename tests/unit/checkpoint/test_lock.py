@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,3 +240,22 @@ def test_an_owner_that_is_gone_is_no_owner(tmp_path: Path) -> None:
     with pytest.raises(SaveFailed, match="gone or damaged"):
         lock.require_ours()
     lock.release()
+
+
+def test_a_directory_deleted_under_the_run_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Training goes on, each save says what is missing, and nothing is made up in its place."""
+    directory = tmp_path / "run"
+    training = build(directory, save_every=1)
+    train(training, 1)
+    shutil.rmtree(directory)
+    with (
+        caplog.at_level(logging.WARNING, "unbroken"),
+        pytest.raises(SaveFailed, match="gone or damaged"),
+    ):
+        train(training, 5)
+    assert 5 == training.run.position.step
+    assert "SAVE FAILED" in caplog.text
+    assert [] == [each for each in directory.rglob("*") if each.is_file()]
+    training.run.close()
