@@ -157,7 +157,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "vocabulary": 12_000,
         "codes": 8_192,
         "batch": 8,
-        "steps": 4,
+        "steps": 3,
         "shrink": 1,
         "threads": 1,
         "rounds": 3,
