@@ -28,8 +28,7 @@ from unbroken.resume import run_id_of
 from unbroken.testing.disk_calls import Call, WatchedSystem
 
 UNTIL = 12
-SECONDS_OF_A_LIFE = 0.25
-CALLS_OF_A_LIFE = 160
+CALLS_OF_A_LIFE = 350
 T = TypeVar("T")
 
 
@@ -58,8 +57,14 @@ def live(directory: Path, *, until: int = UNTIL) -> None:
     training.run.close()
 
 
-def life(directory: Path, draw: random.Random | None) -> int:
-    """Fork a life, kill it if a source of chance is given, and return how it ended."""
+def life(directory: Path, draw: random.Random | None, seconds: float = 0.0) -> int:
+    """Fork a life, kill it if a source of chance is given, and return how it ended.
+
+    Args:
+        directory: Of the run.
+        draw: Decides when it dies.
+        seconds: How long a whole life takes.
+    """
     deadly = DeadlyDisk(draw.randrange(CALLS_OF_A_LIFE)) if draw and draw.random() < 0.5 else None
     child = os.fork()
     if child == 0:
@@ -72,7 +77,7 @@ def life(directory: Path, draw: random.Random | None) -> int:
             sys.stderr.write(f"{error!r}\n")
             os._exit(1)
     if draw is not None and deadly is None:
-        time.sleep(draw.random() * SECONDS_OF_A_LIFE)
+        time.sleep(draw.random() * seconds)
         os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -90,11 +95,11 @@ def evidence(directory: Path) -> tuple[Any, ...]:
     )
 
 
-def storm(directory: Path, most: int, draw: random.Random) -> int:
+def storm(directory: Path, most: int, draw: random.Random, seconds: float) -> int:
     """Train to the end under at most so many kills; return how many there were."""
     killed = 0
     while killed < most:
-        ended = life(directory, draw)
+        ended = life(directory, draw, seconds)
         if ended == 0:
             return killed
         if ended != -signal.SIGKILL:
@@ -110,13 +115,14 @@ def main() -> int:
     root, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     draw = random.Random(seed)  # noqa: S311  # chance, not a secret
-    if storm(root / "whole", 0, draw) != 0:
-        return 1
+    began = time.monotonic()
+    storm(root / "whole", 0, draw, 0.0)
+    seconds = time.monotonic() - began
     expected = evidence(root / "whole")
     killed = runs = 0
     while killed < kills:
         directory = root / f"storm-{runs}"
-        killed += storm(directory, kills - killed, draw)
+        killed += storm(directory, kills - killed, draw, seconds)
         runs += 1
         if evidence(directory) != expected:
             sys.stderr.write(f"{directory} ended in another state\n")

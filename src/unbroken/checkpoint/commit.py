@@ -70,6 +70,8 @@ class Frozen:
     """Tensor files as they will lie on the disk, by name."""
     leaves: dict[str, tuple[str, str, list[int]]]
     """File, dtype and shape of every tensor."""
+    live: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the live tensors at the capture, where they were made to prove the copy."""
 
     @property
     def size(self) -> int:
@@ -220,6 +222,16 @@ def _write_files(aside: Path, frozen: Frozen) -> Manifest:
         disk.write_new_file(aside / name, [text])
         from_device &= _read_back(aside / name, digest)
         files[name] = FileEntry(size=len(text), digest=digest)
+    leaves = {
+        leaf: LeafEntry(
+            file=file,
+            dtype=dtype,
+            shape=shape,
+            digest=xxhash.xxh3_128_hexdigest(frozen.images[file].leaf(leaf)),
+        )
+        for leaf, (file, dtype, shape) in frozen.leaves.items()
+    }
+    _require_captured(frozen.live, leaves)
     return Manifest(
         format=FORMAT,
         run_id=frozen.run_id,
@@ -229,16 +241,20 @@ def _write_files(aside: Path, frozen: Frozen) -> Manifest:
         metrics=frozen.metrics,
         verified_from="device" if from_device else "cache",
         files=files,
-        leaves={
-            leaf: LeafEntry(
-                file=file,
-                dtype=dtype,
-                shape=shape,
-                digest=xxhash.xxh3_128_hexdigest(frozen.images[file].leaf(leaf)),
-            )
-            for leaf, (file, dtype, shape) in frozen.leaves.items()
-        },
+        leaves=leaves,
     )
+
+
+def _require_captured(live: Mapping[str, str], written: Mapping[str, LeafEntry]) -> None:
+    """Refuse a copy that went on changing: an update reached it after it was captured."""
+    changed = [leaf for leaf, digest in live.items() if written[leaf].digest != digest]
+    if changed:
+        raise SaveFailed(
+            f"The copy of {changed[0]} is not the tensor that was live at the save.",
+            "Training reached the copy before it was written; the checkpoint would be of no "
+            "instant, and was not made visible.",
+            "Report this: the copy must share no memory with the training.",
+        )
 
 
 def _read_back(path: Path, digest: str) -> bool:

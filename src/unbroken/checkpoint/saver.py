@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import usual
 from unbroken.checkpoint.store import Store
 from unbroken.errors import SaveFailed
-from unbroken.state.digest import host_bytes
+from unbroken.state.digest import host_bytes, tensor_digest
 from unbroken.state.position import Position
 from unbroken.tree import leaves
 
@@ -98,7 +99,7 @@ class Saver:
         began = time.monotonic()
         frozen = freeze(snapshot, self._host)
         if not self._is_proved:
-            _require_faithful(frozen, snapshot)
+            frozen = replace(frozen, live=_require_faithful(frozen, snapshot))
             self._is_proved = True
         self._held = (frozen.position, frozen.metrics)
         self._pending = self._thread.submit(self._write, frozen)
@@ -159,17 +160,23 @@ class Saver:
             self._thread.shutdown()
 
 
-def _require_faithful(frozen: Frozen, snapshot: Snapshot) -> None:
+def _require_faithful(frozen: Frozen, snapshot: Snapshot) -> dict[str, str]:
     """Compare the copy with the live tensors; done once a start, it reads the state once more.
+
+    Returns:
+        The digests of the live tensors, for the background to compare what it wrote with.
 
     Raises:
         SaveFailed: They differ, so something changed the state while it was copied.
     """
+    digests = {}
     for part, value in snapshot.parts.items():
         image = frozen.images.get(f"{part}.safetensors")
         for leaf, live in leaves(value, part):
             if isinstance(live, torch.Tensor) and image is not None:
                 _require_equal(leaf, live, image.leaf(leaf))
+                digests[leaf] = tensor_digest(live)
+    return digests
 
 
 def _require_equal(leaf: str, live: Any, copied: memoryview) -> None:
