@@ -99,6 +99,8 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
     Raises:
         CheckpointCorrupt: The file isn't whole, or its header isn't one that we would write.
     """
+    if not path.is_file():  # a pipe would never end
+        raise _damaged(path, "it is missing or no plain file")
     with path.open("rb") as file:
         size = path.stat().st_size
         header, start = _header(path, file.read(8), size, file.read)
