@@ -6,6 +6,7 @@ The only place that knows both the disk and the live objects.
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,8 @@ def enter(target: Target, seed: int) -> tuple[str, list[str]]:
     if target.replaces_run is not None:
         place = move_to_earlier(target.layout, target.replaces_run)
         notes.append(
-            f"the run that stood here was moved to {place}; to go back to it: --resume {place}"
+            f"the run that stood here was moved to {place}; "
+            f"to go back to it: --resume {shlex.quote(str(place))}"
         )
     else:
         finish_moving(target.layout)

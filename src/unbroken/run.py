@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,10 @@ class Run:
         self.layout = Layout(Path(directory))
         self.order = order
         self.scaler = scaler
-        declared = {
-            **named("model", model),
-            **named("optimizer", optimizer),
-            **named("scheduler", scheduler),
-            **named("scaler", scaler),
-            **parts,
-        }
-        self.optimizers: list[torch.optim.Optimizer] = list(named("o", optimizer).values())
-        self.schedulers = list(named("s", scheduler).values())
+        declared = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+        declared |= parts
+        self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
+        self.schedulers = list(named(scheduler=scheduler).values())
         self.state = TrainingState(declared, self.optimizers)
         self.facts = {
             **settled(facts or {}),
@@ -129,8 +124,6 @@ class Run:
     def position(self) -> Position:
         """Where the run stands."""
         return self.state.position
-
-    # --- resume -------------------------------------------------------------------------------
 
     def resume(self, how: str | resuming.Target = "auto") -> resuming.ResumeReport:
         """Continue the run that stands in the directory, or begin one.
@@ -199,8 +192,6 @@ class Run:
         assert self._record is not None
         self._record.note(event, **details)
 
-    # --- steps --------------------------------------------------------------------------------
-
     def steps(self, until: int) -> Iterator[Step]:
         """Yield the steps from the run's position on, until `until` steps are completed.
 
@@ -240,11 +231,14 @@ class Run:
         if not self.state.is_whole:
             raise RuntimeError("a restore failed half-way: these objects can't train")
 
-    def begin_step(self) -> Step:
-        """Begin the next step, or go on with the one that was stopped inside."""
+    def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
+        """Begin the next step; other samples than the run's are a `StateMismatch`."""
         self._require_ready()
+        step = Step(self)
+        if sample_ids is not None:
+            step.require_samples(sample_ids)
         self._outer = GeneratorStates.capture()
-        return Step(self)
+        return step
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""
@@ -258,24 +252,29 @@ class Run:
         if self.position.samples < len(self.order.at(self.position)):
             self._honour_stop()
 
-    def end_step(self, result: StepResult, ids: Sequence[str]) -> None:
-        """Count a completed step and write its line into the journal."""
+    def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
+        """Count a completed step and write its line into the journal.
+
+        Args:
+            losses: `loss` and whatever else is to be journalled, by name.
+            applied: Other fields of `StepResult`, where they are known.
+        """
         assert self._record is not None
-        before = self.position
+        step, before = Step(self), self.position
+        result = StepResult(step=step.number, losses=losses, **applied)
         self.state.position = replace(
             self.order.after(before), updates=before.updates + (not result.skipped)
         )
         self.state.sums.clear()
         self.metrics = {}
         self._put_generators_back()
-        self._record.step(result.line(self.position, before.epoch, ids))
+        self._record.step(result.line(self.position, before.epoch, step.ids))
+        return result
 
     def _put_generators_back(self) -> None:
         if self._outer is not None:
             self._outer.put_back()
             self._outer = None
-
-    # --- save and stop ------------------------------------------------------------------------
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.
@@ -288,6 +287,9 @@ class Run:
             SaveFailed: The disk refused; the last checkpoint is untouched.
         """
         assert self._saver is not None
+        if wait:
+            with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
+                self._saver.finish()
         if not self._saver.holds(self.position, self.metrics):
             self._saver.save(self.snapshot())
             self.due.begun()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from unbroken.errors import TrainingWentBad
+from unbroken.errors import StateMismatch, TrainingWentBad
 from unbroken.order.step_batches import MicroBatch, sample_digest
 from unbroken.state.position import Position
 
@@ -25,11 +25,11 @@ class StepResult:
     """Steps completed, this one included."""
     losses: Mapping[str, float]
     """`loss` and the named sums given to `backward`, over the whole step batch."""
-    grad_norm: float
+    grad_norm: float = math.nan
     """Norm of all gradients before clipping."""
-    rate: float
+    rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
-    skipped: bool
+    skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
 
     def line(self, position: Position, epoch: int, ids: Sequence[str]) -> dict[str, Any]:
@@ -67,6 +67,20 @@ class Step:
     def ids(self) -> list[str]:
         """Names of the samples of the step batch, in order."""
         return [self.run.order.ids[i] for i in self.indices]
+
+    def require_samples(self, ids: Sequence[str]) -> None:
+        """Compare the samples a loop of its own is about to use with the run's.
+
+        Raises:
+            StateMismatch: They are others, or in another order.
+        """
+        if list(ids) != self.ids:
+            raise StateMismatch(
+                f"Step {self.number} is to use {list(ids)[:3]}…, the run's order says "
+                f"{self.ids[:3]}….",
+                "Samples would be repeated or left out without a trace.",
+                "Take the samples of each step from the run.",
+            )
 
     def total(self, count: Callable[[int], Mapping[str, float]]) -> dict[str, float]:
         """Sum `count(sample number)` over the whole step batch, before its first forward pass."""
@@ -137,11 +151,7 @@ class Step:
             run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
         for optimizer in run.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        result = StepResult(
-            step=self.number, losses=losses, grad_norm=grad_norm, rate=rate, skipped=skipped
-        )
-        run.end_step(result, self.ids)
-        return result
+        return run.end_step(losses, grad_norm=grad_norm, rate=rate, skipped=skipped)
 
     def _apply(self) -> bool:
         run = self.run

@@ -86,10 +86,11 @@ def _journal(step: str) -> None:
 
     original = Run.end_step
 
-    def end_step(run: Run, *args: Any) -> None:
-        original(run, *args)
+    def end_step(run: Run, *args: Any, **applied: Any) -> Any:
+        result = original(run, *args, **applied)
         if run.position.step == int(step):
             die()
+        return result
 
     Run.end_step = end_step  # type: ignore[method-assign]
 

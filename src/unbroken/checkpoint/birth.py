@@ -75,12 +75,14 @@ def finish_moving(layout: Layout) -> None:
     """Bring what is left of a moved run to its `run.json`, where a move was interrupted."""
     if layout.run_file.exists() or not layout.earlier.is_dir():
         return
-    places = sorted(each for each in layout.earlier.iterdir() if (each / "run.json").is_file())
+    places = [each for each in layout.earlier.iterdir() if (each / "run.json").is_file()]
     if not places:
         return
+    # The name tells seconds; of two moves within one, the directory that was changed last.
+    newest = max(places, key=lambda each: (each.name[:15], each.stat().st_mtime_ns))
     ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
             "quarantine", "base", "pins.json")  # fmt: skip
     for name in ours:
-        source, target = layout.root / name, places[-1] / name
+        source, target = layout.root / name, newest / name
         if source.exists() and not target.exists():
             disk.rename(source, target)

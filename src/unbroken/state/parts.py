@@ -167,8 +167,10 @@ def restore_parts(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
         part.restore(saved[name])
 
 
-def named(name: str, given: Any) -> dict[str, Any]:
-    """Return objects by part name: a dict as it is, one object under `name`, None as nothing."""
-    if given is None:
-        return {}
-    return dict(given) if isinstance(given, dict) else {name: given}
+def named(**given: Any) -> dict[str, Any]:
+    """Return objects by part name: a dict as it is, one object under its name, None as nothing."""
+    parts: dict[str, Any] = {}
+    for name, each in given.items():
+        if each is not None:
+            parts |= each if isinstance(each, dict) else {name: each}
+    return parts

@@ -59,17 +59,18 @@ def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
     """Replace a function by `around(original, ...)`."""
     original = getattr(owner, name)
 
-    def wrapped(*given: Any) -> Any:
-        return around(original, *given)
+    def wrapped(*given: Any, **named: Any) -> Any:
+        return around(original, *given, **named)
 
     setattr(owner, name, wrapped)
 
 
 def _after_step(step: int) -> None:
-    def around(end_step: Callable[..., Any], run: Run, *given: Any) -> None:
-        end_step(run, *given)
+    def around(end_step: Callable[..., Any], run: Run, *given: Any, **applied: Any) -> Any:
+        result = end_step(run, *given, **applied)
         if run.position.step == step:
             die()
+        return result
 
     _wrap(Run, "end_step", around)
 

@@ -63,13 +63,13 @@ class Logbook:
         self._last = time.monotonic()
 
     def step(self, result: StepResult, *, tokens: int, epoch: float) -> None:
-        """Take a completed step in; print and draw where the interval ends."""
+        """Take a completed step in; print and draw where the interval, or the run, ends."""
         now = time.monotonic()
         self._pace.append(now - self._last)
         self._last = now
         self._tokens += tokens
         self._losses.append({name: result.losses[name] for name in NAMES})
-        if self.interval and result.step % self.interval == 0:
+        if self.interval and (result.step % self.interval == 0 or result.step == self.until):
             self._report(result, epoch, now)
 
     def _report(self, result: StepResult, epoch: float, now: float) -> None:

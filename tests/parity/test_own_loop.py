@@ -1,0 +1,59 @@
+"""A loop that makes the four calls itself trains the same run as `steps`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.toy_training import MICRO, build, data, train
+from unbroken import StateMismatch
+from unbroken.proof.journal import last_line_of_each_step
+
+STEPS = 9
+
+
+def test_four_calls_train_the_same_run(tmp_path: Path) -> None:
+    """`begin_step`, `micro_batch_done`, `end_step` and `save` are what `steps` is made of."""
+    whole = build(tmp_path / "whole")
+    train(whole, STEPS)
+    own = build(tmp_path / "own")
+    run, model, optimizer = own.run, own.model, own.optimizer
+    schedule = run.schedulers[0]
+    while run.position.step < STEPS:
+        step = run.begin_step(
+            run.order.next_ids(run.position, 6)[: len(run.order.at(run.position))]
+        )
+        loss_sum = torch.zeros(())
+        for start in range(0, len(step.indices), MICRO):
+            run.seed_micro_batch()
+            indices = step.indices[start : start + MICRO]
+            features = torch.stack([data(i)[0] for i in indices])
+            targets = torch.stack([data(i)[1] for i in indices])
+            loss = ((model(features) - targets) ** 2).sum() / len(step.indices)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            loss_sum = loss_sum + loss.detach()
+            run.micro_batch_done(len(indices))
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rate = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses = {"loss": loss_sum.item(), "error": loss_sum.item()}
+        run.end_step(losses, grad_norm=norm.item(), rate=rate)
+    run.save()
+    run.close()
+    assert last_line_of_each_step(whole.run.layout.journal) == last_line_of_each_step(
+        run.layout.journal
+    )
+    for theirs, ours in zip(whole.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(theirs, ours)
+
+
+def test_other_samples_are_refused(tmp_path: Path) -> None:
+    """A loop that is about to use other samples than the run's is told before it does."""
+    run = build(tmp_path).run
+    with pytest.raises(StateMismatch, match="the run's order says"):
+        run.begin_step(["sample-0"])
+    run.close()
