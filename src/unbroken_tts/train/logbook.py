@@ -57,19 +57,22 @@ class Logbook:
         name = os.environ.get("INDEXTTS_RUN_NAME") or name
         self.curves = Curves(console, logs / name, step)
         self._losses = _begun_interval(journal, step, interval)
+        self.newest: dict[str, float] = {}
+        """Losses of the last step that this start trained; empty before the first."""
         self._tokens = 0
         self._since = time.monotonic()
         self._pace: deque[float] = deque(maxlen=PACE_STEPS)
         self._last = time.monotonic()
 
     def step(self, result: StepResult, *, tokens: int, epoch: float) -> None:
-        """Take a completed step in; print and draw where the interval, or the run, ends."""
+        """Take a completed step in; print and draw where the interval ends."""
         now = time.monotonic()
         self._pace.append(now - self._last)
         self._last = now
         self._tokens += tokens
-        self._losses.append({name: result.losses[name] for name in NAMES})
-        if self.interval and (result.step % self.interval == 0 or result.step == self.until):
+        self.newest = {name: result.losses[name] for name in NAMES}
+        self._losses.append(self.newest)
+        if self.interval and result.step % self.interval == 0:
             self._report(result, epoch, now)
 
     def _report(self, result: StepResult, epoch: float, now: float) -> None:

@@ -113,8 +113,9 @@ def _train(session: Session, console: Console) -> int:
     finally:
         logbook.close()
         run.close()
+    newest = "".join(f"; last {name}={each:.4f}" for name, each in logbook.newest.items())
     console.line(
-        f"Training complete: {run.position.step} steps, {run.position.updates} updates; "
+        f"Training complete: {run.position.step} steps, {run.position.updates} updates{newest}; "
         f"checkpoints in {run.layout.checkpoints}"
     )
     return 0
