@@ -93,8 +93,19 @@ def read_owner(layout: Layout) -> Owner | None:
     """Return who said last to write to a run; None where nobody did, or it can't be understood."""
     try:
         return Owner(**json.loads(layout.owner_file.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def require_free(layout: Layout) -> None:
+    """Find out early whether another process of this host writes to a run; nothing is taken.
+
+    Raises:
+        DirectoryInUse: One does.
+    """
+    lock_ = WriterLock(layout)
+    if layout.lock_file.exists() and not any(each.is_of(layout) for each in _held):
+        lock_.probe()
 
 
 class WriterLock:
@@ -189,6 +200,17 @@ class WriterLock:
             return lock(self.layout.lock_file)
         except LockTaken as error:
             raise self._in_use(read_owner(self.layout)) from error
+
+    def probe(self) -> None:
+        """Take the system's lock and let go of it at once.
+
+        Raises:
+            DirectoryInUse: Another process has it.
+        """
+        with contextlib.suppress(OSError):
+            descriptor = self._locked()
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _in_use(self, owner: Owner | None) -> DirectoryInUse:
         return DirectoryInUse(

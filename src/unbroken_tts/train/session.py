@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unbroken.checkpoint.lock import require_free
 from unbroken.errors import SaveFailed
 from unbroken.order.step_batches import StepBatches
 from unbroken.resume import ResumeReport, Target
@@ -64,6 +65,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     """
     target = find_target(settings)
     require_writable(target.layout.root)
+    require_free(target.layout)
     saved = target.checkpoint.facts() if target.checkpoint else None
     execution = plan_execution(settings, console, saved)
     inputs = read_inputs(settings, console, target.layout.root, saved)
