@@ -34,7 +34,7 @@ def run_id_of(layout: Layout) -> str | None:
         schemes = {name: content[name] for name in SCHEMES}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsInvalid(
             f"{layout.run_file} is not the file of a run ({type(error).__name__}).",
             "It may belong to another tool, or it is damaged; it is left alone.",
