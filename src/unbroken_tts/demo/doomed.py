@@ -7,7 +7,8 @@ MOMENT is one of
 
 - `never`
 - `step:N`          right after step N, before anything of the next one
-- `inside:N:SAMPLES` inside step N, with the gradients of its first SAMPLES samples in memory only
+- `inside:N:SAMPLES` inside step N, with the gradients of its first SAMPLES samples in memory only;
+  the last step batch of an epoch may be too small for that, then the next one
 - `save:N:CALL`     during the save after step N, before its CALL-th change of the disk
 """
 
@@ -77,7 +78,7 @@ def _after_step(step: int) -> None:
 
 def _inside_step(step: int, samples: int) -> None:
     def around(seed_micro_batch: Callable[..., Any], run: Run) -> None:
-        if (run.position.step + 1, run.position.samples) == (step, samples):
+        if run.position.step + 1 >= step and run.position.samples == samples:
             die()
         seed_micro_batch(run)
 

@@ -18,9 +18,21 @@ class Kill:
     moment: str
     """As `unbroken_tts.demo.doomed` understands it."""
     step: int
-    """Steps completed when it dies."""
-    words: str
-    """For people."""
+    """Steps completed when it dies: as planned, and afterwards as it was."""
+
+    @property
+    def words(self) -> str:
+        """Say when, for people."""
+        kind, *numbers = self.moment.split(":")
+        if kind == "step":
+            return f"in mid-epoch, after step {self.step}"
+        if kind == "inside":
+            return f"inside step {self.step + 1}, after its first {numbers[1]} samples"
+        beyond = f", while step {self.step + 1} was trained" if self.step > int(numbers[0]) else ""
+        return (
+            f"during the save after step {numbers[0]}, before its disk operation {numbers[1]}"
+            f"{beyond}"
+        )
 
 
 def kills_of(seed: int, scale: Scale, steps_per_epoch: int) -> tuple[Kill, ...]:
@@ -44,17 +56,9 @@ def kills_of(seed: int, scale: Scale, steps_per_epoch: int) -> tuple[Kill, ...]:
     save = saves[mix64(seed, 2) % len(saves)] if saves else scale.save_every
     call = _FEWEST_CALLS + mix64(seed, 3) % (_MOST_CALLS - _FEWEST_CALLS + 1)
     every = (
-        Kill(
-            moment=f"inside:{inside + 1}:{MICRO_BATCH}",
-            step=inside,
-            words=f"inside step {inside + 1}, after {MICRO_BATCH} of its 16 samples",
-        ),
-        Kill(moment=f"step:{between}", step=between, words=f"in mid-epoch, after step {between}"),
-        Kill(
-            moment=f"save:{save}:{call}",
-            step=save,
-            words=f"during the save after step {save}, before its disk operation {call}",
-        ),
+        Kill(moment=f"inside:{inside + 1}:{MICRO_BATCH}", step=inside),
+        Kill(moment=f"step:{between}", step=between),
+        Kill(moment=f"save:{save}:{call}", step=save),
     )
     return tuple(sorted(every[: scale.kills], key=lambda kill: kill.step))
 

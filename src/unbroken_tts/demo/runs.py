@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unbroken.checkpoint.layout import Layout
+from unbroken.proof.journal import read_lines
 from unbroken_tts.demo.doomed import KILL
 from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.material import Material
@@ -61,35 +63,32 @@ def train_all(
     kills = kills_of(kill_seed, scale, steps_per_epoch(material))
     a = amharic_training("A", output / "A", material, scale, base)
     b = amharic_training("B", output / "B", material, scale, base)
-    handed_over: threading.Event = threading.Event()
-    naive: list[tuple[Training, int]] = []
-
-    def hand_over() -> None:
-        """Give C what a naive restart keeps of B's checkpoint: the weights, and nothing else."""
-        weights = output / "C-weights.pth"
-        loaded = load_weights(b.output)
-        write_gpt_pth(weights, merge(loaded.model, loaded.carried))
-        c = naive_training(output / "C", material, scale, base, weights)
-        naive.append((c, loaded.step))
+    handed_over = threading.Event()
+    naive: list[_Naive] = []
+    died: list[Kill] = []
 
     def first_core() -> None:
         a.finish("--num-workers", "none", "--resume", "auto")
         handed_over.wait()
         if naive:
             # Its schedule begins anew too, so it would train twice too long; we have seen enough.
-            left = scale.steps - naive[0][1]
-            _kill(naive[0][0], f"step:{left}", "--num-workers", "none")
+            left = scale.steps - naive[0].step
+            _kill(naive[0].training, f"step:{left}", "--num-workers", "none")
 
     def second_core() -> None:
         try:
-            _die_and_go_on(b, kills, hand_over)
+            for kill in _die_and_go_on(b, kills):
+                died.append(kill)
+                if len(died) == len(kills) // 2 + 1:
+                    naive.append(_weights_alone(b, output, material, scale, base))
+                    handed_over.set()
         finally:
             handed_over.set()
 
     watched = {
         "A, undisturbed": (a.output, scale.steps),
         "B, killed and resumed": (b.output, scale.steps),
-        "C, weights only": (output / "C", scale.steps),
+        "C, weights only": (output / "C", scale.steps - _last_save(kills, scale)),
     }
     with watching(watched, stages), ThreadPoolExecutor(2) as pool:
         for each in [pool.submit(first_core), pool.submit(second_core)]:
@@ -98,19 +97,45 @@ def train_all(
         base=base,
         undisturbed=a.output,
         killed=b.output,
-        naive=naive[0][0].output,
-        naive_from=naive[0][1],
-        kills=kills,
+        naive=naive[0].training.output,
+        naive_from=naive[0].step,
+        kills=tuple(died),
     )
 
 
-def _die_and_go_on(b: Training, kills: Sequence[Kill], hand_over: Callable[[], None]) -> None:
-    """Start B, kill it, start it again, as often as there are kills; hand over in the middle."""
+def _last_save(kills: Sequence[Kill], scale: Scale) -> int:
+    """Return the step of B's checkpoint that C most likely starts from."""
+    return kills[len(kills) // 2].step // scale.save_every * scale.save_every
+
+
+@dataclass(frozen=True, slots=True)
+class _Naive:
+    """C, and the step of B whose weights it begins with."""
+
+    training: Training
+    step: int
+
+
+def _weights_alone(
+    b: Training, output: Path, material: Material, scale: Scale, base: Path
+) -> _Naive:
+    """Give C what a naive restart keeps of B's newest checkpoint: the weights, and nothing else."""
+    weights = output / "C-weights.pth"
+    loaded = load_weights(b.output)
+    write_gpt_pth(weights, merge(loaded.model, loaded.carried))
+    return _Naive(naive_training(output / "C", material, scale, base, weights), loaded.step)
+
+
+def _die_and_go_on(b: Training, kills: Sequence[Kill]) -> Iterator[Kill]:
+    """Start B, kill it, start it again, as often as there are kills; then let it finish.
+
+    Yields:
+        Each kill as it was: by its journal, where B stood.
+    """
     for number, kill in enumerate(kills):
-        workers = workers_of(number)
-        _kill(b, kill.moment, "--num-workers", workers, "--resume", "auto")
-        if number == len(kills) // 2:
-            hand_over()
+        _kill(b, kill.moment, "--num-workers", workers_of(number), "--resume", "auto")
+        *_, last = read_lines(Layout(b.output).journal)
+        yield replace(kill, step=last["step"])
     b.finish("--num-workers", workers_of(len(kills)), "--resume", "auto")
 
 

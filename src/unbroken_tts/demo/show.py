@@ -110,6 +110,7 @@ def _base(material: Material, scale: Scale, stages: Stages) -> Path:
         training.finish("--num-workers", "none")
     loaded = load_weights(training.output)
     write_gpt_pth(place, merge(loaded.model, loaded.carried))
+    shutil.rmtree(training.output)
     return place
 
 

@@ -145,6 +145,7 @@ def _flags(
         "--learning-rate": scale.learning_rate,
         "--warmup-steps": min(scale.warmup, max(1, steps // 4)),
         "--dropout": scale.dropout,
+        "--keep-checkpoints": 2,
         "--log-interval": 10,
         "--val-interval": steps,
         "--max-val-batches": 2,

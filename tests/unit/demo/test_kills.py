@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbroken_tts.demo.kills import kills_of, workers_of
+from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.scale import FULL, MICRO_BATCH, QUICK, Scale
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -44,3 +44,11 @@ def test_the_number_of_workers_changes_at_every_resume() -> None:
     """No two starts in a row read with the same number of workers."""
     workers = [workers_of(start) for start in range(4)]
     assert all(first != second for first, second in itertools.pairwise(workers))
+
+
+def test_a_kill_is_told_as_it_was() -> None:
+    """Where training had gone on during a save, the words say so."""
+    assert "inside step 42, after its first 8 samples" == Kill(moment="inside:40:8", step=41).words
+    told = Kill(moment="save:60:5", step=62).words
+    assert "the save after step 60" in told
+    assert "while step 63 was trained" in told
