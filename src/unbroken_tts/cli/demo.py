@@ -40,7 +40,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="90 seconds: less speech, fewer steps, no clear words")
+    add(
+        "--quick",
+        action="store_true",
+        help="within 90 seconds: less speech, fewer steps, less clear words",
+    )
     add(
         "--output",
         type=Path,

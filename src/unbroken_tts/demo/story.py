@@ -61,6 +61,6 @@ class Story:
             )
         if self.scale.name != "full":
             lines.append(
-                f"The {self.scale.name} demo trains too briefly to speak clearly; the full one doesn't."
+                f"The {self.scale.name} demo trains briefly; the full one speaks more clearly."
             )
         return lines
