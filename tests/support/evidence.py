@@ -6,16 +6,29 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from support.toy_training import Training
+import torch
+
+from support import toy_training as toy
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.proof.journal import last_line_of_each_step
 
 
-def state_of(training: Training) -> dict[str, Any]:
+def state_of(training: toy.Training) -> dict[str, Any]:
     """Return a copy of the live state and the position."""
     captured = copy.deepcopy(training.run.state.capture())
     return {**captured, "position": training.run.position}
+
+
+def uninterrupted(directory: Path, until: int) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Return state and journal of a training that nobody stopped, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    training = toy.build(directory, save_every=0)
+    toy.train(training, until)
+    training.run.close()
+    torch.set_num_threads(threads)
+    return state_of(training), journal_of(directory)
 
 
 def state_on_disk(directory: Path, step: int) -> dict[str, Any]:
