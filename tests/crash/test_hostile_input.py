@@ -9,122 +9,20 @@ import os
 import pickle
 import shutil
 import struct
-import sys
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import xxhash
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from support.hostile import checkpoint_of, forge, forge_manifest, require_refused
 from support.recorded_run import Training
 from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.manifest import Manifest, read_manifest
+from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.errors import CheckpointCorrupt, UnbrokenError
-from unbroken.state.codec import decode
-
-MOST_MEMORY = 64 << 20
-"""Bytes that reading a crafted checkpoint of a few kilobytes may take."""
-
-_watching: list[list[str]] = []
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watching:
-        return
-    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-        _watching[-1].append(os.fsdecode(arguments[0]))
-    elif event in (
-        "os.system",
-        "subprocess.Popen",
-        "pickle.find_class",
-        "os.exec",
-        "socket.connect",
-    ):
-        _watching[-1].append(f"!{event}")
-
-
-@contextlib.contextmanager
-def watched() -> Iterator[list[str]]:
-    """List the files that are opened meanwhile, and with a `!` what must never happen."""
-    if not hasattr(sys, "_audited_by_unbroken"):
-        sys.addaudithook(_audit)  # can't be taken away again, so it is put in once
-        sys._audited_by_unbroken = True  # type: ignore[attr-defined]
-    _watching.append([])
-    try:
-        yield _watching[-1]
-    finally:
-        _watching.pop()
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with one checkpoint."""
-    training = Training(tmp_path_factory.mktemp("hostile") / "run")
-    training.train(1)
-    training.run.save()
-    training.run.close()
-    return training.run.layout.root
-
-
-@pytest.fixture
-def run(original: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(original, tmp_path / "run"))
-
-
-def checkpoint_of(run: Path) -> Path:
-    return Layout(run).checkpoints / "step-00000001"
-
-
-def forge(checkpoint: Path, name: str, content: bytes) -> None:
-    """Exchange a file and mend the manifest, as somebody who knows the format can."""
-    (checkpoint / name).write_bytes(content)
-    found = read_manifest(checkpoint).model_dump()
-    found["files"][name] = {"size": len(content), "digest": xxhash.xxh3_128_hexdigest(content)}
-    forge_manifest(checkpoint, found)
-
-
-def forge_manifest(checkpoint: Path, content: Any) -> None:
-    """Write any manifest with the digest that belongs to it."""
-    body = json.dumps(content, indent=1, sort_keys=True)
-    digest = xxhash.xxh3_128_hexdigest(body.encode())
-    whole = f'{{"digest": "{digest}",\n"manifest": {body}}}\n'
-    (checkpoint / "manifest.json").write_bytes(whole.encode())
-
-
-def read_all(checkpoint: Path) -> None:
-    """Read a checkpoint as a resume does."""
-    found = Checkpoint.at(checkpoint)
-    found.verify()
-    found.facts()
-    found.evidence()
-    found.parts()
-
-
-def require_refused(run: Path) -> None:
-    """Read everything: an error of ours, nothing opened elsewhere, hardly any memory taken."""
-    tracemalloc.start()
-    try:
-        with watched() as opened:
-            with pytest.raises(UnbrokenError) as caught:
-                read_all(checkpoint_of(run))
-            with contextlib.suppress(UnbrokenError):
-                resuming.look(run, "auto")
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert all((caught.value.what, caught.value.why, caught.value.remedy))
-    own = (str(run), "/proc", "/dev/null", sys.prefix, sys.base_prefix)
-    source = str(Path(resuming.__file__).parent)
-    assert [] == [each for each in opened if not each.startswith((*own, source))]
-    assert most < MOST_MEMORY
+from unbroken.errors import UnbrokenError
 
 
 class Bomb:
@@ -308,85 +206,3 @@ def test_no_absurd_file_beside_ends_a_start_by_a_bug(run: Path, content: bytes) 
         path.unlink(missing_ok=True)
         if kept is not None:
             path.write_bytes(kept)
-
-
-# --- fuzzing --------------------------------------------------------------------------------------
-
-NUMBERS = st.integers() | st.floats() | st.sampled_from([2**62, -1, 2**64, 10**400])
-SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=20)
-TAGS = st.sampled_from(
-    ["tensor", "array", "scalar", "dict", "tuple", "size", "set", "deque", "int", "float", "str",
-     "bytes", "dtype", "device", "path", "counter", "ordered", "complex", "bytearray", "other"]
-)  # fmt: skip
-KEYS = st.sampled_from(["$", "is", "items", "leaf", "dtype", "shape", "maxlen"]) | st.text(
-    max_size=5
-)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(KEYS, inner, max_size=5)
-        | st.builds(lambda tag, rest: {**rest, "$": tag}, TAGS, st.dictionaries(KEYS, inner))
-    ),
-    max_leaves=12,
-)
-
-
-@given(JSON)
-def test_any_json_is_decoded_or_refused(data: Any) -> None:
-    """Whatever the JSON, decoding ends with a value or with CheckpointCorrupt."""
-    with contextlib.suppress(CheckpointCorrupt):
-        decode(data, {})
-
-
-def paths(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield here
-    if isinstance(value, dict):
-        for key in value:
-            yield from paths(value[key], (*here, key))
-
-
-def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    if not path:
-        return new
-    return {**value, path[0]: changed(value[path[0]], path[1:], new)}
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-@given(data=st.data())
-def test_any_changed_manifest_is_refused_or_harmless(run: Path, data: st.DataObject) -> None:
-    """Any value of a manifest may be any other: refused, or the state that is read is verified."""
-    place = checkpoint_of(run)
-    whole = (place / "manifest.json").read_bytes()
-    content = read_manifest(place).model_dump()
-    path = data.draw(st.sampled_from(sorted(paths(content), key=repr)))
-    try:
-        forge_manifest(place, changed(content, path, data.draw(JSON)))
-        with watched() as opened, contextlib.suppress(UnbrokenError):
-            read_all(place)
-            assert isinstance(read_manifest(place), Manifest)
-        assert [] == [each for each in opened if not each.startswith(str(run))]
-    finally:
-        (place / "manifest.json").write_bytes(whole)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
-@given(data=st.data())
-def test_any_changed_header_is_refused(run: Path, data: st.DataObject) -> None:
-    """Any value of a tensor file's header may be any other, its digests mended: it is refused."""
-    place = checkpoint_of(run)
-    kept = {each.name: each.read_bytes() for each in place.iterdir()}
-    whole = kept["model.safetensors"]
-    (length,) = struct.unpack("<Q", whole[:8])
-    content = json.loads(whole[8 : 8 + length])
-    path = data.draw(st.sampled_from(sorted(paths(content), key=repr)))
-    other = changed(content, path, data.draw(JSON))
-    text = json.dumps(other).encode()
-    try:
-        forge(place, "model.safetensors", struct.pack("<Q", len(text)) + text + whole[8 + length :])
-        if other != content:
-            with pytest.raises(UnbrokenError):
-                read_all(place)
-    finally:
-        for name, each in kept.items():
-            (place / name).write_bytes(each)

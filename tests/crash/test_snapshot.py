@@ -183,7 +183,7 @@ def test_an_error_in_the_background_surfaces_at_the_next_step(
 
 
 def test_an_error_in_the_background_refuses_the_next_save(training: Training) -> None:
-    """Asked directly, the next save raises what went wrong in the one before."""
+    """Handed over, the next save raises what went wrong in the one before; waited for, it tries anew."""
     with using(FaultyDisk(lambda call, _: 5 if call.kind == "sync" else None)):
         training.run.save(wait=False)
         saver = training.run._saver
@@ -192,7 +192,7 @@ def test_an_error_in_the_background_refuses_the_next_save(training: Training) ->
         saver._pending.exception()
     training.train(3)
     with pytest.raises(SaveFailed):
-        training.run.save()
+        training.run.save(wait=False)
     training.run.save()
     assert 3 == resuming.look(training.run.layout.root, "auto").checkpoint.position.step  # type: ignore[union-attr]
     training.run.close()

@@ -26,7 +26,7 @@ from unbroken_tts.prepare.items import Item, looked_at, nothing_left, stop_at
 from unbroken_tts.prepare.manifests import write_manifests
 from unbroken_tts.prepare.outcome import Outcome, summary_of
 from unbroken_tts.prepare.plan import Made, PreparePlan, bind_output, binding, seal_output
-from unbroken_tts.prepare.records import Records
+from unbroken_tts.prepare.records import Record, Records
 from unbroken_tts.prepare.remainder import check_room, unfinished
 from unbroken_tts.prepare.sources import Fault, read_source
 from unbroken_tts.prepare.summary import Summary
@@ -81,17 +81,7 @@ def prepare(
         tokenizer=tokenizer,
         config=plan.config,
     )
-    with Records(output / "records.jsonl").opened() as records:
-        todo, taken = unfinished(items, records, output)
-        check_room(output, todo, plan, codec)
-        prepared_now, bad = _work(extractor, records, todo, stages("Preparing recordings"))
-        faults += taken + bad
-        if plan.on_bad == "stop":
-            stop_at(faults)
-        left_out = {fault.id for fault in faults}
-        every = [records.by_id[name] for name in sorted(records.by_id.keys() - left_out)]
-    if not every:
-        raise nothing_left(faults)
+    every, faults, prepared_now = _features(extractor, items, faults, plan, stages)
     counts = write_manifests(output, every, plan.val_ratio, plan.pairs_per_target)
     dropped = [{"where": fault.where, "what": fault.what} for fault in faults]
     write_json_lines(output / "dropped.jsonl", dropped)
@@ -103,6 +93,29 @@ def prepare(
         extension=extension,
     )
     return summary_of(extractor, plan, outcome)
+
+
+def _features(
+    extractor: Extractor,
+    items: Sequence[Item],
+    faults: list[Fault],
+    plan: PreparePlan,
+    stages: Stages,
+) -> tuple[list[Record], list[Fault], int]:
+    """Make what is missing; return all usable records, all faults, and how many were made."""
+    output = extractor.output
+    with Records(output / "records.jsonl").opened() as records:
+        todo, taken = unfinished(items, records, output)
+        check_room(output, todo, plan, extractor.codec)
+        made, bad = _work(extractor, records, todo, stages("Preparing recordings"))
+        faults = faults + taken + bad
+        if plan.on_bad == "stop":
+            stop_at(faults)
+        left_out = {fault.id for fault in faults}
+        every = [records.by_id[name] for name in sorted(records.by_id.keys() - left_out)]
+    if not every:
+        raise nothing_left(faults)
+    return every, faults, made
 
 
 def _work(

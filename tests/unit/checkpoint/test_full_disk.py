@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import unbroken
-from support.toy_training import build, train
+from support.toy_training import Training, build, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.errors import SaveFailed
 from unbroken.proof.journal import read_lines
@@ -29,7 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mount is None or subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("no filesystem can be mounted here")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 class Clock:
@@ -48,8 +48,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
-def fill(place: Path) -> None:
-    """Leave not one free byte: also the last pages of the files that grow are used up."""
+def fill(place: Path, training: Training) -> None:
+    """Leave not one free byte, once the save before is on the disk.
+
+    Also the last pages of the files that grow are used up.
+    """
+    assert training.run._saver is not None
+    training.run._saver.wait()
     with (place / "filler").open("wb", buffering=0) as file:
         size = 1 << 20
         while size:
@@ -74,7 +79,7 @@ def test_training_goes_on_and_catches_up(
     def at_micro_batch(position: unbroken.Position) -> None:
         clock.now += 4.0
         if position.samples == 0 and position.step == 5:
-            fill(small_disk)
+            fill(small_disk, training)
         if position.samples == 0 and position.step == 60:
             assert 4 == newest(directory)
             (small_disk / "filler").unlink()
@@ -104,7 +109,7 @@ def test_too_much_at_risk_ends_the_run(small_disk: Path, clock: Clock) -> None:
     def at_micro_batch(position: unbroken.Position) -> None:
         clock.now += 10.0
         if position.samples == 0 and position.step == 5:
-            fill(small_disk)
+            fill(small_disk, training)
 
     with pytest.raises(SaveFailed, match="minutes") as ended:
         train(training, 100, at_micro_batch)

@@ -102,6 +102,8 @@ def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
     os.close(write_end)
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["train", "--epochs", "0"]])
 def test_answers_that_need_no_training_come_at_once(tmp_path: Path, words: list[str]) -> None:
     """Help and refusals don't wait for torch to be imported."""
@@ -112,5 +114,3 @@ def test_answers_that_need_no_training_come_at_once(tmp_path: Path, words: list[
         "sys.exit('torch' in sys.modules)"
     )
     assert 0 == call("-c", code, cwd=tmp_path).returncode
-
-

@@ -69,14 +69,14 @@ def test_the_program_answers_as_a_process(run: Layout) -> None:
     assert 0 == help_.returncode
     assert "PATH" in help_.stdout
     wrong = subprocess.run(
-        [sys.executable, "-m", "unbroken.cli.main", "verfy", str(run.root)],
+        [sys.executable, "-m", "unbroken.cli.main", "inspekt", str(run.root)],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert 2 == wrong.returncode
-    assert "Did you mean verify?" in wrong.stderr
+    assert "Did you mean inspect?" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,58 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.pairs import write_pairs
+from support.checked_pairs import (
+    LIMITS,
+    PAIRS,
+    check,
+    facts_of,
+    lines_of,
+    rewrite,
+    written,
+)
 from unbroken.errors import DataInvalid
 from unbroken_tts.data.faults import Fault, FaultKind, FaultsFound, write_faults
-from unbroken_tts.data.limits import Limits
 from unbroken_tts.data.manifest import load_pairs
-from unbroken_tts.data.preflight import Checked, overlap_note, preflight
+from unbroken_tts.data.preflight import overlap_note, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-LIMITS = Limits(
-    vocabulary=40,
-    start_mel_token=32,
-    max_text_tokens=12,
-    max_mel_tokens=24,
-    condition_rows=4,
-    model_dim=8,
-)
-LONG_AGO = 1_600_000_000
-PAIRS = 7
-
-
-def written(directory: Path, count: int = PAIRS, **arguments: Any) -> Path:
-    """Write valid pairs whose files are old enough to be remembered at once."""
-    manifest = write_pairs(directory, count, condition_rows=4, model_dim=8, **arguments)
-    for file in directory.rglob("*.npy"):
-        os.utime(file, (LONG_AGO, LONG_AGO))
-    return manifest
-
-
-def check(manifest: Path, cache: Path | None = None, **arguments: Any) -> Checked:
-    """Load and check one manifest."""
-    cache = cache or manifest.with_name("facts")
-    return preflight(load_pairs([str(manifest)]), LIMITS, cache, **arguments)
-
-
-def lines_of(manifest: Path) -> list[dict[str, Any]]:
-    """Return the lines as objects."""
-    return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-
-
-def rewrite(manifest: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace the lines."""
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    manifest.write_text(text, encoding="utf-8", newline="\n")
-
-
-def facts_of(checked: Checked) -> tuple[Any, ...]:
-    """Return what must not depend on how the facts were obtained."""
-    digests = checked.pairs.digests
-    assert digests is not None
-    return (checked.pairs.ids, checked.fingerprint, digests.tobytes(), checked.dropped)
 
 
 def test_valid_pairs_pass_and_are_read_once(tmp_path: Path) -> None:
@@ -319,107 +281,6 @@ def test_a_shared_faulty_array_is_reported_for_each_of_its_lines(tmp_path: Path)
     with pytest.raises(FaultsFound) as caught:
         check(manifest)
     assert expected == [fault.line for fault in caught.value.faults]
-
-
-def test_a_touched_file_is_read_again_and_only_it(tmp_path: Path) -> None:
-    """Another mtime, size or inode makes a file unknown; its new content counts."""
-    manifest = written(tmp_path)
-    first = check(manifest)
-    file = tmp_path / lines_of(manifest)[0][EMO]
-    os.utime(file, (LONG_AGO, LONG_AGO + 5))
-    touched = check(manifest)
-    assert (1, facts_of(first)) == (touched.arrays_read, facts_of(touched))
-    content = file.read_bytes()
-    (tmp_path / "new").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    os.utime(tmp_path / "new", (LONG_AGO, LONG_AGO + 5))
-    (tmp_path / "new").replace(file)
-    changed = check(manifest)
-    assert changed.fingerprint != first.fingerprint
-
-
-def test_recheck_reads_everything_and_finds_silent_change(tmp_path: Path) -> None:
-    """A change behind an unchanged stat is what `recheck` is for."""
-    manifest = written(tmp_path)
-    first = check(manifest)
-    file = tmp_path / lines_of(manifest)[0][EMO]
-    content = file.read_bytes()
-    with file.open("r+b") as opened:
-        opened.write(content[:-4] + bytes(4))
-    os.utime(file, (LONG_AGO, LONG_AGO))
-    assert first.fingerprint == check(manifest).fingerprint
-    again = check(manifest, recheck=True)
-    assert again.arrays == again.arrays_read
-    assert first.fingerprint != again.fingerprint
-    assert facts_of(again) == facts_of(check(manifest))
-
-
-def test_a_file_written_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
-    """A file that may change without a new mtime is read again at the next start."""
-    manifest = written(tmp_path)
-    file = tmp_path / lines_of(manifest)[0][EMO]
-    file.write_bytes(file.read_bytes())
-    read_again = []
-    for _ in range(20):  # on a busy machine reading may begin after the tick of the file clock
-        os.utime(file)
-        check(manifest, recheck=True)
-        read_again.append(check(manifest).arrays_read)
-    assert 1 in read_again
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[:-1],
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:10],
-        lambda _: b"",
-        lambda content: content[:99] + bytes([content[99] ^ 4]) + content[100:],
-        lambda content: content[:-9] + bytes([content[-9] ^ 4]) + content[-8:],
-        lambda _: b"\x80\x04\x95 something else altogether" * 10,
-    ],
-    ids=["short", "half", "stub", "empty", "bit in paths", "bit in facts", "foreign"],
-)
-def test_a_damaged_cache_is_rebuilt(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    """A cache that isn't whole is neither trusted nor fatal: everything is read again."""
-    manifest = written(tmp_path)
-    first = check(manifest)
-    cache = tmp_path / "facts"
-    cache.write_bytes(damage(cache.read_bytes()))
-    rebuilt = check(manifest)
-    assert (first.arrays, facts_of(first)) == (rebuilt.arrays_read, facts_of(rebuilt))
-    assert 0 == check(manifest).arrays_read
-
-
-def test_a_cache_that_cannot_be_written_is_only_a_note(tmp_path: Path) -> None:
-    """The check goes on without its memory, and says so."""
-    manifest = written(tmp_path)
-    (tmp_path / "facts").mkdir()
-    checked = check(manifest)
-    assert PAIRS == len(checked.pairs)
-    (note,) = checked.notes
-    assert "can't be kept" in note
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
-
-
-def test_two_sets_share_one_cache(tmp_path: Path) -> None:
-    """Training and validation remember their arrays in one file without losing the other's."""
-    train, validation = written(tmp_path), written(tmp_path, 3, split="val")
-    check(train)
-    check(validation)
-    assert (0, 0) == (check(train).arrays_read, check(validation).arrays_read)
-
-
-def test_an_interrupted_check_keeps_what_it_has_read(tmp_path: Path) -> None:
-    """After Ctrl-C in the middle the next start reads only the rest."""
-    manifest = written(tmp_path, 60)
-
-    def interrupt(_done: int, _total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        check(manifest, progress=interrupt)
-    checked = check(manifest)
-    assert 0 < checked.arrays_read < checked.arrays
 
 
 def test_samples_of_both_sets_are_noted(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
 ) -> None:
     """The next start finds everything."""
     from unbroken import resume
+    from unbroken.checkpoint import birth
     from unbroken.run import Run
 
     trainer.stop(tmp_path, at=6)
@@ -60,14 +61,14 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
         return called
 
     owner, name, how = {
-        "restore": (Run, "_restore", "auto"),
-        "move": (resume, "finish_moving", ""),
+        "restore": (resume, "restore", "auto"),
+        "move": (birth, "finish_moving", ""),
         "open": (Run, "_open", "auto"),
     }[moment]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, then_ask(getattr(owner, name)))
         assert trainer.start(tmp_path, resume=how).code == 75
-    place = next((tmp_path / "earlier").iterdir()) if moment == "move" else tmp_path
+    place = min((tmp_path / "earlier").iterdir()) if moment == "move" else tmp_path
     ended = trainer.start(tmp_path, resume=str(place))
     assert ended.code == 0, ended.err
     require_equal(whole, place)
