@@ -1,0 +1,1 @@
+"""Is the restored run the saved run: one comparison a file, named as a true sentence."""

@@ -1,0 +1,75 @@
+"""The unfinished step stands where it stood.
+
+Compares: the samples done of the current step, the partial gradients by digest, and the partial sums
+of its losses.
+
+Why: partial gradients that are lost make one update of a part of its samples.
+
+Does not: apply where the run was saved between two steps: there is nothing then.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict, agrees, differs
+from unbroken.checks.observation import Leaf, Observation, is_below
+from unbroken.checks.state import compare_state
+
+
+class AccumulationRestored(Check):
+    """The unfinished step stands where it stood."""
+
+    id: ClassVar[str] = "accumulation-restored"
+    title: ClassVar[str] = "The unfinished step stands where it stood"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = "One update would be made from a part of its samples."
+    cause: ClassVar[str] = "Gradients were set to zero after the restore, or were not saved."
+    remedy: ClassVar[str] = "Don't call zero_grad() between Run.resume() and the first step."
+    AGREES: ClassVar = (
+        (
+            Observation(
+                kinds={"gradients": "run"},
+                position={"samples": 2},
+                leaves={"gradients.w": Leaf("float32", (2,), "aa")},
+            ),
+            Observation(
+                kinds={"gradients": "run"},
+                position={"samples": 2},
+                leaves={"gradients.w": Leaf("float32", (2,), "aa")},
+            ),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(
+                kinds={"gradients": "run"},
+                position={"samples": 2},
+                leaves={"gradients.w": Leaf("float32", (2,), "aa")},
+            ),
+            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
+        ),
+        (
+            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
+            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare position, gradients and sums."""
+        done = saved.position.get("samples", 0)
+        if done != live.position.get("samples", 0):
+            return differs(f"{live.position.get('samples', 0)} samples done, were {done}")
+        if done and not any(is_below(path, ("gradients",)) for path in saved.leaves):
+            return differs(
+                f"the checkpoint has none of the gradients of {done} samples",
+                headline=f"WARNING: Resuming mid-accumulation cycle (counter={done})",
+            )
+        found = compare_state(saved, live, ["gradients", "sums"])
+        if found.outcome is Outcome.DIFFERS:
+            return found
+        total = saved.evidence.get("step_samples", "?")
+        return agrees(
+            f"{done} of {total} samples restored, nothing lost" if done else "no step was begun"
+        )

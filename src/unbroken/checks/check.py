@@ -1,0 +1,125 @@
+"""What a check is: a declaration, one pure comparison, and examples of both outcomes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from unbroken.checks.observation import Observation
+
+
+class Outcome(StrEnum):
+    """Three outcomes, never two: what could not be compared did not agree."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    CANNOT_COMPARE = "cannot compare"
+
+
+class Severity(StrEnum):
+    """What a difference costs."""
+
+    WARNING = "warning"
+    """The run goes on; the difference is known and shown."""
+    CRITICAL = "critical"
+    """Going on would be another training."""
+
+
+class OnAccept(StrEnum):
+    """What acts from the next step on when a person accepts the difference by its id."""
+
+    KEEP_SAVED = "keep saved"
+    TAKE_NEW = "take new"
+    NEVER = "never"
+
+
+class Stage(StrEnum):
+    """When a check can be made."""
+
+    BEFORE = "before"
+    """Before anything is restored: facts and structure."""
+    AFTER = "after"
+    """On the restored objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one comparison came to."""
+
+    outcome: Outcome
+    numbers: str
+    """What was compared with what, in one line."""
+    details: tuple[str, ...] = ()
+    """A line for each thing that differs."""
+    headline: str = ""
+    """The sentence that leads the report; empty for the check's title."""
+    severity: Severity | None = None
+    """Where it is not the one the check declares."""
+
+
+def agrees(numbers: str) -> Verdict:
+    """Return the verdict that both are the same."""
+    return Verdict(outcome=Outcome.AGREES, numbers=numbers)
+
+
+def differs(
+    numbers: str,
+    *details: str,
+    headline: str = "",
+    severity: Severity | None = None,
+) -> Verdict:
+    """Return the verdict that they are not."""
+    return Verdict(
+        outcome=Outcome.DIFFERS,
+        numbers=numbers,
+        details=details,
+        headline=headline,
+        severity=severity,
+    )
+
+
+def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> Verdict:
+    """Return the verdict that one side is missing.
+
+    Args:
+        why: What is missing.
+        severity: A warning, where that is to be expected; None for what the check declares, where
+            a checkpoint of ours should have it.
+    """
+    return Verdict(outcome=Outcome.CANNOT_COMPARE, numbers=why, severity=severity)
+
+
+class Check(ABC):
+    """One comparison. The class attributes are its page in the docs."""
+
+    id: ClassVar[str]
+    """Stable; what `--accept` names."""
+    title: ClassVar[str]
+    """A true sentence where it agrees."""
+    severity: ClassVar[Severity]
+    on_accept: ClassVar[OnAccept]
+    keeps_saved: ClassVar[bool] = False
+    """Whether a run can go on with the saved value although another was asked for."""
+    stage: ClassVar[Stage] = Stage.AFTER
+    tolerance: ClassVar[str] = "exact"
+    """`exact`, or the largest difference and why there must be one."""
+    why: ClassVar[str]
+    """What would go wrong if a difference were ignored."""
+    cause: ClassVar[str]
+    """What most likely brought it about."""
+    remedy: ClassVar[str]
+    """What to do, as one imperative sentence."""
+    follows_from: ClassVar[tuple[str, ...]] = ()
+    """Checks whose acceptance brings this difference about: accepted with them."""
+    covers: ClassVar[tuple[str, ...]] = ()
+    """Dotted names of the facts it answers for."""
+    AGREES: ClassVar[tuple[tuple[Observation, Observation], ...]]
+    """Pairs (saved, live) that agree."""
+    DIFFERS: ClassVar[tuple[tuple[Observation, Observation], ...]]
+    """Pairs that differ."""
+
+    @abstractmethod
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare; nothing is changed, computed at length, read or printed."""

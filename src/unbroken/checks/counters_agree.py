@@ -1,0 +1,74 @@
+"""The counters of the checkpoint agree with one another.
+
+Compares: completed steps, applied updates, samples and epoch of the position; the schedule's own
+counter and each optimiser's step counters with the updates.
+
+Why: a scheduler one step ahead of its optimiser decays early for ever.
+
+Does not: compare with the journal; the replay does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class CountersAgree(Check):
+    """The counters agree with one another."""
+
+    id: ClassVar[str] = "counters-agree"
+    title: ClassVar[str] = "The counters agree with one another"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = "A part that is ahead or behind goes its own way from here on."
+    cause: ClassVar[str] = (
+        "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
+    )
+    remedy: ClassVar[str] = (
+        "Go back to the checkpoint before (--resume PATH); step nothing outside of the run."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(
+                position={"step": 5, "updates": 4},
+                kinds={"s": "schedule"},
+                values={"s.updates": 4},
+                evidence={"optimizer_steps": {"o": [4, 4]}},
+            ),
+            Observation(),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(position={"step": 5, "updates": 6}),
+            Observation(),
+        ),
+        (
+            Observation(
+                position={"step": 5, "updates": 4},
+                kinds={"s": "schedule"},
+                values={"s.updates": 5},
+            ),
+            Observation(),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+        """Compare all counters of the saved run."""
+        step, updates = (saved.position.get(key, 0) for key in ("step", "updates"))
+        details = []
+        if updates > step:
+            details.append(f"{updates} updates in {step} steps")
+        for part in saved.of_kind("schedule"):
+            count = saved.values.get(f"{part}.updates", updates)
+            if count != updates:
+                details.append(f"{part} counts {count} updates, the run {updates}")
+        for part, (_, most) in saved.evidence.get("optimizer_steps", {}).items():
+            if most is not None and most != updates:
+                details.append(f"{part} counts {most:g} updates, the run {updates}")
+        if details:
+            return differs(details[0], *details)
+        return agrees(f"step {step}, {updates} updates")

@@ -1,0 +1,50 @@
+"""The comparison that most checks on facts share: equal, fact for fact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unbroken.checks.check import Check, Verdict, agrees, cannot_compare, differs
+from unbroken.checks.observation import Observation
+from unbroken.state.codec import encode
+from unbroken.state.facts import ABSENT
+
+
+class FactsCheck(Check):
+    """A check on the facts in `covers`, each equal to what it was.
+
+    Values are compared in their encoded form: `1`, `1.0` and `True` differ, NaN is itself.
+    """
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare every fact below `covers`."""
+        return compare_facts(saved.facts_below(self.covers), live.facts_below(self.covers))
+
+
+def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> Verdict:
+    """Compare facts by name; those of one side only differ from `absent`."""
+    if not saved and not live:
+        return agrees("neither has any")
+    if not saved:
+        return cannot_compare("the checkpoint does not say", severity=None)
+    changed = [
+        f"{name} is {live.get(name, ABSENT)!r}, was {saved.get(name, ABSENT)!r}"
+        for name in sorted(saved.keys() | live.keys())
+        if _form(saved.get(name, ABSENT)) != _form(live.get(name, ABSENT))
+    ]
+    if not changed:
+        return agrees(
+            f"{len(saved)} equal" if len(saved) > 1 else shown(next(iter(saved.values())))
+        )
+    first = changed[0] if len(changed) == 1 else f"{len(changed)} of {len(saved | live)} differ"
+    return differs(first, *changed)
+
+
+def shown(value: Any, most: int = 48) -> str:
+    """Return a value in short."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _form(value: Any) -> str:
+    return "absent" if value is ABSENT else repr(encode(value, "fact", {}))

@@ -1,0 +1,46 @@
+"""No gradient and no optimiser reaches what is frozen.
+
+Compares: which frozen tensors require gradients, hold one, or are in a group of an optimiser.
+
+Why: what an optimiser holds it moves, with a gradient of zero as well.
+
+Does not: see a write by hand; the digests of `frozen_rows_unmoved` do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class FrozenRowsOutOfReach(Check):
+    """No gradient and no optimiser reaches what is frozen."""
+
+    id: ClassVar[str] = "frozen-rows-out-of-reach"
+    title: ClassVar[str] = "No gradient and no optimiser reaches what is frozen"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = "What an optimiser holds it moves, even under a gradient of zero."
+    cause: ClassVar[str] = "The frozen rows are a part of a trained table, held still by a mask."
+    remedy: ClassVar[str] = (
+        "Keep frozen rows in a buffer or in a parameter that no optimiser holds."
+    )
+    AGREES: ClassVar = (
+        (Observation(), Observation(evidence={"frozen": {"m.base": "aa"}, "reached": []})),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(),
+            Observation(evidence={"frozen": {"m.base": "aa"}, "reached": ["m.base: a gradient"]}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+        """Look at what reaches the frozen tensors of the live run."""
+        reached = live.evidence.get("reached", [])
+        if reached:
+            headline = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
+            return differs(f"{len(reached)} reached", *reached, headline=headline)
+        return agrees(f"{len(live.evidence.get('frozen', {}))} tensors out of reach")

@@ -1,0 +1,66 @@
+"""What is frozen has not moved since the run began.
+
+Compares: the digest of every frozen tensor or range of rows with the one taken when the run began.
+
+Why: a gradient mask does not freeze: weight decay and old momentum still move the rows (18 % in 200
+steps).
+
+Does not: stop a movement; `frozen_rows_out_of_reach` looks for what could cause one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+
+class FrozenRowsUnmoved(Check):
+    """What is frozen has not moved since the run began."""
+
+    id: ClassVar[str] = "frozen-rows-unmoved"
+    title: ClassVar[str] = "What is frozen has not moved since the run began"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = "The base voice and its language are lost bit by bit."
+    cause: ClassVar[str] = (
+        "Weight decay or momentum reaches rows that only their gradient keeps still."
+    )
+    remedy: ClassVar[str] = (
+        "Freeze them structurally (a part of the table that no optimiser holds), and go back to a checkpoint before they moved."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(evidence={"frozen_at_birth": {"m.base": "aa"}}),
+            Observation(evidence={"frozen": {"m.base": "aa"}}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(evidence={"frozen_at_birth": {"m.base": "aa"}}),
+            Observation(evidence={"frozen": {"m.base": "bb"}}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the digests by name."""
+        born, now = saved.evidence.get("frozen_at_birth"), live.evidence.get("frozen", {})
+        if not born and not now:
+            return agrees("nothing is frozen")
+        if not born:
+            return cannot_compare("the run recorded no digest at its birth", severity=None)
+        moved = [name for name in born if born[name] != now.get(name)]
+        if moved:
+            return differs(
+                f"{len(moved)} of {len(born)} moved", *moved, headline="CRITICAL: Frozen rows moved"
+            )
+        return agrees(f"{len(born)} identical with the start of the run")

@@ -1,0 +1,104 @@
+"""The learning rate continues on its curve.
+
+Compares: the rate each group of the optimiser itself holds, and the next 32 rates of the schedule,
+with those written down at the save; per group, by name.
+
+Why: a rate can be right at the resume and wrong from the next step on.
+
+Does not: judge whether the rate is a good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+
+class LearningRateContinues(Check):
+    """The learning rate continues on its curve."""
+
+    id: ClassVar[str] = "learning-rate-continues"
+    title: ClassVar[str] = "The learning rate continues on its curve"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
+    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged", "schedule-unchanged")
+    why: ClassVar[str] = (
+        "Too high a rate destroys in some steps what was learnt; too low a one learns nothing more."
+    )
+    cause: ClassVar[str] = (
+        "The schedule was rebuilt with other numbers, or stepped another number of times."
+    )
+    remedy: ClassVar[str] = (
+        "Give the run's schedule settings; `unbroken repair` rebuilds a schedule from its counters."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the rates now and the rates to come."""
+        if "rates" not in saved.evidence:
+            return cannot_compare("the checkpoint recorded no rates", severity=None)
+        before, now = (_series(each.evidence) for each in (saved, live))
+        details = [
+            f"{name}: update +{_first(before[name], now.get(name, []))}: "
+            f"{_at(before[name], now.get(name, []))}"
+            for name in before
+            if before[name] != now.get(name)
+        ]
+        if details:
+            worst = max(_share(before[name], now.get(name, [])) for name in before)
+            return differs(
+                details[0],
+                *details,
+                headline=f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)",
+            )
+        shown = ", ".join(f"{rates[0]:.3e}" for rates in list(now.values())[:3] if rates)
+        ahead = max((len(each) - 1 for each in now.values()), default=0)
+        return agrees(f"{shown} and the next {ahead}")
+
+
+def _series(evidence: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return, by group, the rate the optimiser holds and those the schedule will give."""
+    to_come = evidence.get("next_rates", {})
+    return {name: [rate, *to_come.get(name, [])] for name, rate in evidence["rates"].items()}
+
+
+def _first(before: list[float], now: list[float]) -> int:
+    """Return where two series part."""
+    for i, (a, b) in enumerate(zip(before, now, strict=False)):
+        if a != b:
+            return i
+    return min(len(before), len(now))
+
+
+def _at(before: list[float], now: list[float]) -> str:
+    i = _first(before, now)
+    old, new = (f"{each[i]:.6e}" if i < len(each) else "none" for each in (before, now))
+    return f"{new}, was {old}"
+
+
+def _share(before: list[float], now: list[float]) -> float:
+    """Return the largest difference of two series, relative to the saved one."""
+    pairs = zip(before, now, strict=False)
+    return max((abs(b - a) / abs(a) for a, b in pairs if a), default=1.0)

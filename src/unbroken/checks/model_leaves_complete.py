@@ -1,0 +1,58 @@
+"""Every tensor of the model is in the checkpoint, with its shape and dtype.
+
+Compares: names, shapes and dtypes of parameters and buffers, by name, both ways.
+
+Why: a tensor that isn't restored keeps the noise it was initialised with; a cast loses bits.
+
+Does not: compare content; `weights_identical` does, after the restore.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Leaf, Observation, is_below
+
+
+class ModelLeavesComplete(Check):
+    """Every tensor of the model fits by name, shape and dtype."""
+
+    id: ClassVar[str] = "model-leaves-complete"
+    title: ClassVar[str] = "Every tensor of the model fits by name, shape and dtype"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = (
+        "What does not fit would keep the noise it was initialised with, or lose bits in a cast."
+    )
+    cause: ClassVar[str] = "The model is built from another configuration, or its code changed."
+    remedy: ClassVar[str] = "Build the model as it was, or begin a new run from its weights."
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("bfloat16", (2, 3))}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the structure of all models."""
+        parts = live.of_kind("model")
+        before, now = (
+            {path: str(leaf) for path, leaf in each.leaves.items() if is_below(path, parts)}
+            for each in (saved, live)
+        )
+        details = [
+            f"{path}: is {now.get(path, 'gone')}, was {before.get(path, 'not in the checkpoint')}"
+            for path in sorted(before.keys() | now.keys())
+            if before.get(path) != now.get(path)
+        ]
+        if details:
+            return differs(f"{len(details)} of {len(before | now)} tensors differ", *details)
+        return agrees(f"{len(now)} tensors")

@@ -1,0 +1,66 @@
+"""The next samples are the ones that were next.
+
+Compares: the ids of the next 64 samples, in order, derived anew, with those written at the save.
+
+Why: samples that are repeated or skipped leave no trace in a loss, and are learnt twice or never.
+
+Does not: compare what the samples contain; the data set's fingerprint does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+
+class NextSamplesIdentical(Check):
+    """The next samples are the ones that were next."""
+
+    id: ClassVar[str] = "next-samples-identical"
+    title: ClassVar[str] = "The next samples are the ones that were next"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
+    follows_from: ClassVar[tuple[str, ...]] = ("batch-geometry-unchanged",)
+    why: ClassVar[str] = "Samples would be repeated or skipped without a trace."
+    cause: ClassVar[str] = "The manifest, its order, the seed or the effective batch changed."
+    remedy: ClassVar[str] = "Give the run's manifests and seed."
+    AGREES: ClassVar = (
+        (
+            Observation(evidence={"next_samples": ["a", "b"]}),
+            Observation(evidence={"next_samples": ["a", "b"]}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(evidence={"next_samples": ["a", "b"]}),
+            Observation(evidence={"next_samples": ["b", "c"]}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the ids in order."""
+        before, now = (each.evidence.get("next_samples") for each in (saved, live))
+        if before is None or now is None:
+            return cannot_compare("the checkpoint recorded no samples", severity=None)
+        if before == now:
+            return agrees(f"{len(now)} ids")
+        place = next(
+            (i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b),
+            min(len(before), len(now)),
+        )
+        known = set(before)
+        new = sum(each not in known for each in now)
+        return differs(
+            f"part at sample +{place}; {new} of {len(now)} were not among the next",
+            f"is {now[place : place + 3]}, was {before[place : place + 3]}",
+        )

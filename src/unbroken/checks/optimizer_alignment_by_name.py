@@ -1,0 +1,80 @@
+"""Each optimiser has its parameters, by name, in the same groups.
+
+Compares: class, groups, and the names in each, in order; shapes of the saved state with the shapes
+of the parameters. Done before loading: afterwards an optimiser carries whatever names were saved.
+
+Why: PyTorch numbers parameters. Two of one shape that changed places swap their moments silently.
+
+Does not: compare the moments; `optimizer_state_identical` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Observation, is_below
+
+
+class OptimizerAlignmentByName(Check):
+    """Each optimiser has its parameters, by name."""
+
+    id: ClassVar[str] = "optimizer-alignment-by-name"
+    title: ClassVar[str] = "Each optimiser has its parameters, by name"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = (
+        "Moments would go to other parameters, or be lost: the first update would be another."
+    )
+    cause: ClassVar[str] = "Parameters were added, removed, renamed or regrouped since the save."
+    remedy: ClassVar[str] = (
+        "Build the optimiser's groups as they were, or begin a new run from the weights."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.v"}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare classes and names, then shapes."""
+        parts = live.of_kind("optimizer")
+        before, now = (
+            {path: name for path, name in each.values.items() if _aligns(path, parts)}
+            for each in (saved, live)
+        )
+        details = [
+            f"{path}: is {now.get(path, 'gone')}, was {before.get(path, 'not there')}"
+            for path in sorted(before.keys() | now.keys())
+            if before.get(path) != now.get(path)
+        ]
+        details += _misfits(saved, live, parts)
+        if details:
+            return differs(f"{len(details)} differences", *details)
+        names = sum(".params" in path for path in now)
+        return agrees(f"{names} parameters in {len(parts)} optimisers")
+
+
+def _aligns(path: str, parts: list[str]) -> bool:
+    return is_below(path, parts) and (path.endswith(".class") or ".params" in path)
+
+
+def _misfits(saved: Observation, live: Observation, parts: list[str]) -> list[str]:
+    """Return the moments whose shape is not their parameter's; counters have none."""
+    found = []
+    for path, leaf in saved.leaves.items():
+        for part in parts:
+            name, _, kind = path.removeprefix(f"{part}.state.").rpartition(".")
+            parameter = live.leaves.get(name) if path.startswith(f"{part}.state.") else None
+            elementwise = kind in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+            if parameter is not None and elementwise and leaf.shape != parameter.shape:
+                found.append(f"{path}: shape {leaf.shape}, the parameter has {parameter.shape}")
+    return found

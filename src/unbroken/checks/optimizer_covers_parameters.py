@@ -1,0 +1,81 @@
+"""Every trained parameter has its optimiser state.
+
+Compares: the names in each optimiser's groups with the names that have saved state.
+
+Why: without moments the first updates are 1.3 to 1.4 times as large, while every loss looks well.
+
+Does not: expect state before the first update, or of a parameter that had none at the save either.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Leaf, Observation
+
+
+class OptimizerCoversParameters(Check):
+    """Every trained parameter has its optimiser state."""
+
+    id: ClassVar[str] = "optimizer-covers-parameters"
+    title: ClassVar[str] = "Every trained parameter has its optimiser state"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = (
+        "Without its moments a parameter's first updates are far too large, and no loss shows it."
+    )
+    cause: ClassVar[str] = (
+        "The optimiser state was left out of the save, or stripped from the checkpoint."
+    )
+    remedy: ClassVar[str] = (
+        "Go back to a checkpoint that has it (--resume PATH), or begin a new run from the weights."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(
+                kinds={"o": "optimizer"},
+                position={"updates": 3},
+                values={"o.groups.0.params.0": "m.w"},
+                leaves={"o.state.m.w.exp_avg": Leaf("float32", (2,))},
+            ),
+            Observation(),
+        ),
+        (Observation(kinds={"o": "optimizer"}, position={"updates": 0}), Observation()),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(
+                kinds={"o": "optimizer"},
+                position={"updates": 3},
+                values={"o.groups.0.params.0": "m.w"},
+            ),
+            Observation(),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+        """Look for parameters without state in the saved run."""
+        if not saved.position.get("updates"):
+            return agrees("no state yet: no update was made")
+        known = set(saved.evidence.get("without_state", ()))
+        expected, missing = 0, []
+        for part in saved.of_kind("optimizer"):
+            with_state = _with_state(saved, part)
+            names = [
+                name
+                for path, name in saved.values.items()
+                if path.startswith(f"{part}.groups.") and ".params" in path and name not in known
+            ]
+            expected += len(names)
+            missing += [f"{part}: {name}" for name in names if name not in with_state]
+        if missing:
+            return differs(f"{len(missing)} of {expected} without state", *missing)
+        return agrees(f"{expected} parameters")
+
+
+def _with_state(saved: Observation, part: str) -> set[str]:
+    root = f"{part}.state."
+    paths = [each for each in (*saved.leaves, *saved.values) if each.startswith(root)]
+    return {each.removeprefix(root).rpartition(".")[0] for each in paths}

@@ -1,0 +1,52 @@
+"""The checkpoint holds every declared part, and no other.
+
+Compares: the names and kinds of the parts, both ways.
+
+Why: a part that isn't restored begins anew in silence: an optimiser without momentum, a schedule at
+step 0, a moving average of noise.
+
+Does not: find state that was never declared; `unbroken.testing.assert_resume_is_exact` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class PartsComplete(Check):
+    """The checkpoint holds every declared part, and no other."""
+
+    id: ClassVar[str] = "parts-complete"
+    title: ClassVar[str] = "The checkpoint holds every declared part, and no other"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = "A part that is not restored begins anew in silence."
+    cause: ClassVar[str] = (
+        "Something was declared, renamed or left out since the save (an EMA, a scaler, a scheduler)."
+    )
+    remedy: ClassVar[str] = "Declare the parts of the run, or begin a new run from its weights."
+    AGREES: ClassVar = (
+        (Observation(kinds={"model": "model"}), Observation(kinds={"model": "model"})),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"model": "model", "ema": "model"}),
+            Observation(kinds={"model": "model"}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the names both ways."""
+        missing = sorted(live.kinds.keys() - saved.kinds.keys())
+        surplus = sorted(saved.kinds.keys() - live.kinds.keys())
+        if not missing and not surplus:
+            return agrees(f"{len(live.kinds)} parts")
+        return differs(
+            f"{len(missing)} not in the checkpoint, {len(surplus)} not declared",
+            *(f"{each}: declared, but not in the checkpoint" for each in missing),
+            *(f"{each}: in the checkpoint, but not declared" for each in surplus),
+        )

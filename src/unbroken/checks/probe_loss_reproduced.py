@@ -1,0 +1,99 @@
+"""The probe gives the losses it gave.
+
+Compares: the losses of one small batch, whose tensors are kept with the run, in evaluation mode,
+now and at the save.
+
+Why: it looks at the model as a whole: a layer that computes something else although its weights are
+the saved ones (another attention, another activation, code that changed).
+
+Does not: see the optimiser, the rate or the data: a lost optimiser changes it by 0 %.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+ELSEWHERE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
+"""Largest relative difference where another machine or build computes, by precision."""
+
+
+class ProbeLossReproduced(Check):
+    """The probe gives the losses it gave."""
+
+    id: ClassVar[str] = "probe-loss-reproduced"
+    title: ClassVar[str] = "The probe gives the losses it gave"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    tolerance: ClassVar[str] = (
+        "exact; 1e-5 relative in fp32 and 2e-3 in bf16 or fp16 where the environment differs: sums are ordered anew"
+    )
+    why: ClassVar[str] = "The same weights compute something else than they did."
+    cause: ClassVar[str] = "The model's code, its precision or its attention kernel changed."
+    remedy: ClassVar[str] = "Use the code and the precision of the run."
+    AGREES: ClassVar = (
+        (
+            Observation(evidence={"probe": {"text_loss": 2.0}}),
+            Observation(evidence={"probe": {"text_loss": 2.0}}),
+        ),
+        (
+            Observation(evidence={"probe": {"loss": 2.0}}, facts={"environment": {"threads": 1}}),
+            Observation(
+                evidence={"probe": {"loss": 2.000001}}, facts={"environment": {"threads": 2}}
+            ),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(evidence={"probe": {"text_loss": 2.0}}),
+            Observation(evidence={"probe": {"text_loss": 2.000001}}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare loss by loss."""
+        before, now = (each.evidence.get("probe") for each in (saved, live))
+        if not before or not now:
+            return cannot_compare("the run has no probe")
+        bound = _bound(saved, live)
+        shares = {name: _share(before[name], now.get(name)) for name in before}
+        details = [
+            f"{name}: {now.get(name)}, was {before[name]}"
+            for name, share in shares.items()
+            if not share <= bound
+        ]
+        if details:
+            worst = ", ".join(f"{100 * share:.1f}%" for share in shares.values())
+            large = max(shares.values()) > 0.5
+            return differs(
+                details[0],
+                *details,
+                headline=f"CRITICAL: Large loss variance ({worst})" if large else "",
+            )
+        most = max(shares.values(), default=0.0)
+        return agrees(f"{len(shares)} losses, largest difference {most:.1e}")
+
+
+def _bound(saved: Observation, live: Observation) -> float:
+    same = saved.fact("environment") == live.fact("environment")
+    same &= saved.fact("execution.precision") == live.fact("execution.precision")
+    if same:
+        return 0.0
+    precisions = [each.fact("execution.precision", "fp32") for each in (saved, live)]
+    return max(ELSEWHERE.get(each, 2e-3) for each in precisions)
+
+
+def _share(before: float, now: float | None) -> float:
+    if now is None or now != now:  # noqa: PLR0124  # NaN
+        return float("inf") if before == before else 0.0  # noqa: PLR0124
+    return abs(now - before) / max(abs(before), 1e-12)

@@ -1,0 +1,60 @@
+"""Randomness goes on where it was.
+
+Compares: the schemes that seeds and order derive from, and that every stream derives from the
+position; the number of devices plays no part.
+
+Why: another dropout mask is another gradient.
+
+Does not: restore generators: what can be derived can't be restored wrongly.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+
+class RandomStreamsContinue(Check):
+    """Randomness derives from the position, by the same scheme."""
+
+    id: ClassVar[str] = "random-streams-continue"
+    title: ClassVar[str] = "Randomness derives from the position, by the same scheme"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = (
+        "Another scheme draws other masks and other orders under the same position."
+    )
+    cause: ClassVar[str] = "The run was begun by a version that derives them otherwise."
+    remedy: ClassVar[str] = "Go on with the version that began the run."
+    AGREES: ClassVar = (
+        (
+            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 8}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the schemes and the seed of the next micro-batch."""
+        keys = ("schemes", "seed_here")
+        before, now = ([each.evidence.get(key) for key in keys] for each in (saved, live))
+        if None in before:
+            return cannot_compare("the checkpoint recorded no seed", severity=None)
+        if before != now:
+            return differs(f"is {now}, was {before}")
+        return agrees(f"next micro-batch seeded with {now[1]:016x}")

@@ -1,0 +1,112 @@
+"""The findings of one resume, and what they mean together."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict
+from unbroken.checks.observation import Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check and what it came to."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    severity: Severity
+    numbers: str
+    details: tuple[str, ...]
+    headline: str
+    tolerance: str
+    why: str
+    cause: str
+    remedy: str
+    on_accept: OnAccept
+    keeps_saved: bool
+    """Whether the run can go on with the saved value."""
+    follows_from: tuple[str, ...] = ()
+    """Checks whose acceptance brings this difference about."""
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether going on would be another training."""
+        return self.outcome is not Outcome.AGREES and self.severity is Severity.CRITICAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings of one resume."""
+
+    findings: tuple[Finding, ...]
+    seconds: float
+    """What the checks took."""
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many checks came to an outcome."""
+        return sum(each.outcome is outcome for each in self.findings)
+
+    @property
+    def critical(self) -> list[Finding]:
+        """What forbids to go on."""
+        return [each for each in self.findings if each.is_critical]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What differs or can't be compared, and may."""
+        return [
+            each
+            for each in self.findings
+            if each.outcome is not Outcome.AGREES and not each.is_critical
+        ]
+
+    def of(self, id_: str) -> Finding:
+        """Return the finding of a check.
+
+        Raises:
+            KeyError: That check was not made.
+        """
+        for each in self.findings:
+            if each.id == id_:
+                return each
+        raise KeyError(id_)
+
+
+def examine(checks: Iterable[Check], saved: Observation, live: Observation) -> list[Finding]:
+    """Make every check; one that crashes is a finding, never the end of the resume."""
+    return [_finding(each, saved, live) for each in checks]
+
+
+def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
+    try:
+        verdict = check.compare(saved, live)
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong in a check is a finding
+        verdict = _crash(error)
+    return Finding(
+        id=check.id,
+        title=check.title,
+        outcome=verdict.outcome,
+        severity=verdict.severity or check.severity,
+        numbers=verdict.numbers,
+        details=verdict.details,
+        headline=verdict.headline,
+        tolerance=check.tolerance,
+        why=check.why,
+        cause=check.cause,
+        remedy=check.remedy,
+        on_accept=check.on_accept,
+        keeps_saved=check.keeps_saved,
+        follows_from=check.follows_from,
+    )
+
+
+def _crash(error: Exception) -> Verdict:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Verdict(
+        outcome=Outcome.CANNOT_COMPARE,
+        numbers=f"the check itself failed: {type(error).__name__}: {error}",
+        details=(f"at {place.name}, line {place.lineno}; please report this",),
+    )

@@ -1,0 +1,74 @@
+"""The learning-rate schedule is made of the saved numbers.
+
+Compares: everything a schedule says of itself but its counters: base rates, curve, warm-up, total.
+
+Why: a schedule with another total is right at the resume and wrong from the next step on (2.1 times
+the rate, measured).
+
+Does not: compare the rates that act; `learning_rate_continues` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Observation, is_below
+
+COUNTERS = frozenset(
+    {
+        "updates", "last_epoch", "_step_count", "_last_lr", "T_cur", "T_i", "best",
+        "num_bad_epochs", "cooldown_counter", "_get_lr_called_within_step", "_is_initial",
+    }
+)  # fmt: skip
+"""What moves as a schedule goes on."""
+
+
+class ScheduleUnchanged(Check):
+    """The schedule is made of the saved numbers."""
+
+    id: ClassVar[str] = "schedule-unchanged"
+    title: ClassVar[str] = "The schedule is made of the saved numbers"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
+    stage: ClassVar[Stage] = Stage.BEFORE
+    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged",)
+    why: ClassVar[str] = (
+        "The learning rate would leave its curve, often only some steps after the resume."
+    )
+    cause: ClassVar[str] = (
+        "--epochs, --max-steps, --warmup-steps, --learning-rate or the number of samples changed."
+    )
+    remedy: ClassVar[str] = (
+        "Give the run's settings, or take the new curve with --accept schedule-unchanged."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
+            Observation(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 0}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"s": "schedule"}, values={"s.total": 100}),
+            Observation(kinds={"s": "schedule"}, values={"s.total": 200}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the numbers of every schedule that keeps them apart from its counters."""
+        parts = live.of_kind("schedule")
+        now = {path: each for path, each in live.values.items() if is_below(path, parts)}
+        fixed = [path for path in now if not _moves(path)]
+        details = [
+            f"{path}: is {now[path]}, was {saved.values.get(path, 'not there')}"
+            for path in sorted(fixed)
+            if repr(saved.values.get(path)) != repr(now[path])
+        ]
+        if details:
+            return differs(details[0] if len(details) == 1 else f"{len(details)} differ", *details)
+        return agrees(f"{len(fixed)} numbers")
+
+
+def _moves(path: str) -> bool:
+    return any(key in COUNTERS for key in path.split("."))

@@ -1,0 +1,50 @@
+"""The comparison that checks on restored state share: every leaf, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from unbroken.checks.check import Verdict, agrees, differs
+from unbroken.checks.observation import Observation, is_below
+
+
+def compare_state(
+    saved: Observation, live: Observation, parts: Collection[str], skip: Collection[str] = ()
+) -> Verdict:
+    """Compare the tensors and values of parts by path.
+
+    Args:
+        saved: As it was.
+        live: As it is.
+        parts: Names of the parts.
+        skip: Paths that another check answers for.
+    """
+    before, now = _below(saved, parts, skip), _below(live, parts, skip)
+    details = [
+        f"{path}: {_difference(before.get(path), now.get(path))}"
+        for path in sorted(before.keys() | now.keys())
+        if repr(before.get(path)) != repr(now.get(path))
+    ]
+    if details:
+        return differs(
+            f"{len(details)} of {len(before.keys() | now.keys())} leaves differ", *details
+        )
+    return agrees(f"{len(before)} leaves identical")
+
+
+def _below(observed: Observation, parts: Collection[str], skip: Collection[str]) -> dict[str, Any]:
+    every: dict[str, Any] = {**observed.values, **observed.leaves}
+    return {
+        path: each for path, each in every.items() if is_below(path, parts) and path not in skip
+    }
+
+
+def _difference(saved: Any, live: Any) -> str:
+    if saved is None:
+        return "is not in the checkpoint"
+    if live is None:
+        return "is gone"
+    if str(saved) != str(live):
+        return f"is {str(live)[:60]}, was {str(saved)[:60]}"
+    return f"has other content ({str(live)[:60]})"

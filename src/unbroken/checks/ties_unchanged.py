@@ -1,0 +1,56 @@
+"""Tensors that were one are one, and no others.
+
+Compares: which names share memory, part by part.
+
+Why: a tie that broke trains two tensors where there was one; a checkpoint stores a tie once.
+
+Does not: compare content.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class TiesUnchanged(Check):
+    """Tensors that were one are one."""
+
+    id: ClassVar[str] = "ties-unchanged"
+    title: ClassVar[str] = "Tensors that were one are one"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = "A broken tie trains two tensors where there was one."
+    cause: ClassVar[str] = "The code no longer shares the tensor, or a load assigned copies."
+    remedy: ClassVar[str] = "Tie the tensors as they were, before the run is built."
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+            Observation(kinds={"m": "model"}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the aliases."""
+        roots = tuple(f"{part}.aliases." for part in live.of_kind("model"))
+        before, now = (
+            {path: alias for path, alias in each.values.items() if path.startswith(roots)}
+            for each in (saved, live)
+        )
+        details = [
+            f"{path}: is tied to {now.get(path)}, was tied to {before.get(path)}"
+            for path in sorted(before.keys() | now.keys())
+            if before.get(path) != now.get(path)
+        ]
+        if details:
+            return differs(f"{len(details)} ties differ", *details)
+        return agrees(f"{len(now)} ties")

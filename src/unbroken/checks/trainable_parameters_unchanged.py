@@ -1,0 +1,68 @@
+"""The same parameters are trained.
+
+Compares: which parameters require gradients, as the code built them and as they were saved.
+
+Why: what was frozen would be trained, or the other way round.
+
+Does not: see rows of a table that are frozen one by one; `frozen_rows_unmoved` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Stage,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+
+class TrainableParametersUnchanged(Check):
+    """The same parameters are trained."""
+
+    id: ClassVar[str] = "trainable-parameters-unchanged"
+    title: ClassVar[str] = "The same parameters are trained"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
+    keeps_saved: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.BEFORE
+    why: ClassVar[str] = "What was frozen would be trained, or what was trained would stand still."
+    cause: ClassVar[str] = (
+        "The code that freezes parameters changed, or runs only at a fresh start."
+    )
+    remedy: ClassVar[str] = "Freeze the same parameters as the run did."
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": False}),
+            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the flags of the parameters that both have."""
+        roots = tuple(f"{part}.requires_grad" for part in live.of_kind("model"))
+        now = {path: flag for path, flag in live.values.items() if path.startswith(roots)}
+        both = now.keys() & saved.values.keys()
+        if now and not both:
+            return cannot_compare("the checkpoint does not say", severity=None)
+        details = [
+            f"{path}: is {now[path]}, was {saved.values[path]}"
+            for path in sorted(both)
+            if now[path] != saved.values[path]
+        ]
+        if details:
+            return differs(f"{len(details)} of {len(both)} parameters", *details)
+        return agrees(f"{sum(flag is True for flag in now.values())} of {len(now)} parameters")

@@ -1,0 +1,61 @@
+"""Each submodule is in the mode it was saved in.
+
+Compares: the training flag of every submodule.
+
+Why: a model left in eval mode trains without dropout, and the loss looks better than it is.
+
+Does not: follow the mode later; validation is isolated and puts it back.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class TrainingModeUnchanged(Check):
+    """Each submodule is in the mode it was saved in."""
+
+    id: ClassVar[str] = "training-mode-unchanged"
+    title: ClassVar[str] = "Each submodule is in the mode it was saved in"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = (
+        "Without dropout, or with it where it was off, the same weights give another loss."
+    )
+    cause: ClassVar[str] = (
+        "model.eval() was called after the restore, or train() on a submodule that was kept in eval."
+    )
+    remedy: ClassVar[str] = (
+        "Don't change modes between Run.resume() and the first step, or use unbroken.isolated."
+    )
+    AGREES: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.training": True}),
+            Observation(kinds={"m": "model"}, values={"m.training": True}),
+        ),
+    )
+    DIFFERS: ClassVar = (
+        (
+            Observation(kinds={"m": "model"}, values={"m.training": True}),
+            Observation(kinds={"m": "model"}, values={"m.training": False}),
+        ),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the flags by submodule."""
+        roots = tuple(f"{part}.training" for part in live.of_kind("model"))
+        before, now = (
+            {path: flag for path, flag in each.values.items() if path.startswith(roots)}
+            for each in (saved, live)
+        )
+        details = [
+            f"{path}: is {now.get(path)}, was {before.get(path)}"
+            for path in sorted(before.keys() | now.keys())
+            if before.get(path) is not now.get(path)
+        ]
+        if details:
+            return differs(f"{len(details)} of {len(now)} submodules", *details)
+        return agrees(f"{len(now)} submodules")

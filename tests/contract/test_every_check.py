@@ -1,0 +1,54 @@
+"""Every check keeps its own promises: its examples, its page, its id."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+
+import pytest
+
+from unbroken.checks.catalogue import KINDS, every_check
+from unbroken.checks.check import Check, Outcome, Stage
+from unbroken.checks.observation import Observation
+
+CHECKS = every_check()
+BY_ID = [pytest.param(each, id=each.id) for each in CHECKS]
+
+
+@pytest.mark.parametrize("check", BY_ID)
+def test_its_examples_come_out_as_it_says(check: Check) -> None:
+    """What it calls equal agrees, and what it calls different differs."""
+    assert check.AGREES
+    assert check.DIFFERS
+    for saved, live in check.AGREES:
+        assert Outcome.AGREES is check.compare(saved, live).outcome
+    for saved, live in check.DIFFERS:
+        assert Outcome.DIFFERS is check.compare(saved, live).outcome
+
+
+@pytest.mark.parametrize("check", BY_ID)
+def test_it_has_something_to_say_about_nothing(check: Check) -> None:
+    """Two empty observations crash no check; nothing of ours missing is ever taken for a difference."""
+    assert Outcome.DIFFERS is not check.compare(Observation(), Observation()).outcome
+
+
+@pytest.mark.parametrize("check", BY_ID)
+def test_its_file_is_its_page(check: Check) -> None:
+    """The file is named after it; its docstring says what it compares, why, and what it does not."""
+    module = sys.modules[type(check).__module__]
+    assert check.id == module.__name__.rpartition(".")[2].replace("_", "-")
+    assert re.search(r"^Compares: ", module.__doc__ or "", re.MULTILINE)
+    assert re.search(r"^Why: ", module.__doc__ or "", re.MULTILINE)
+    assert re.search(r"^Does not: ", module.__doc__ or "", re.MULTILINE)
+    assert len(inspect.getsource(module).splitlines()) <= 130
+    for sentence in (check.why, check.cause, check.remedy):
+        assert sentence.endswith(".")
+
+
+def test_ids_are_unique_and_the_order_is_that_of_the_resume() -> None:
+    """Each id names one check; what can be seen before the restore comes first."""
+    ids = [each.id for each in CHECKS]
+    assert len(set(ids)) == len(ids) == len(KINDS) + 1
+    stages = [each.stage for each in CHECKS]
+    assert sorted(stages, key=list(Stage).index) == stages
