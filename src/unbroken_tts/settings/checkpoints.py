@@ -79,3 +79,24 @@ class CheckpointSettings(Group, title="Checkpoints and resuming"):
         "or record the step, leave the update out and go on.",
         "stop",
     )
+    on_critical: Literal["ask", "abort", "continue"] = setting(
+        "may change",
+        "When the checks of a resume find what would make it another training: `ask` counts down "
+        "with a person at the terminal and refuses with exit code 3 where there is nobody; `abort` "
+        "refuses at once; `continue` goes on with the saved values, where that can be done.",
+        "ask",
+    )
+    abort_window: NotNegative = setting(
+        "may change",
+        "Seconds in which Ctrl+C ends a resume whose checks failed, before it goes on with the "
+        "saved values.",
+        10.0,
+        metavar="SECONDS",
+    )
+    accept: tuple[str, ...] = setting(
+        "may change",
+        "Take a new value that the checks of a resume would refuse, by the id of the finding, from "
+        "the next step on; it is recorded in the run's history. Repeatable.",
+        (),
+        metavar="ID",
+    )
