@@ -216,7 +216,7 @@ class Run:
             if self._farewell is not None:
                 raise self._farewell.stopped()
             if self.position.step == until:
-                self.save()
+                self.due.until_saved(self.save, self._honour_stop)
 
     def _after_step(self) -> None:
         if self._farewell is not None:

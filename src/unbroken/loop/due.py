@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from unbroken.errors import OwnerChanged, SaveFailed
@@ -11,6 +12,9 @@ from unbroken.errors import OwnerChanged, SaveFailed
 FIRST_RETRY_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 600.0
 """Waiting time between tries of a save that fails: doubled from the first to the longest."""
+
+LOOK_SECONDS = 0.5
+"""How often a run that only waits for its last save looks whether it was asked to stop."""
 
 _log = logging.getLogger("unbroken")
 
@@ -29,7 +33,10 @@ class SaveDue:
     """Minutes of wall-clock time; 0 for never by time."""
     max_lost_minutes: float = 60.0
     """Minutes since the last good save after which a failing one ends the run."""
-    _since: float = field(default_factory=time.monotonic)
+    _begun: float = field(default_factory=time.monotonic)
+    """When a save was last handed over."""
+    _good: float = field(default_factory=time.monotonic)
+    """When the last one that succeeded was: work since then is at risk."""
     _retry_at: float | None = None
     _pause: float = FIRST_RETRY_SECONDS
 
@@ -39,15 +46,18 @@ class SaveDue:
         if self._retry_at is not None:
             return now >= self._retry_at
         by_steps = self.every > 0 and step % self.every == 0
-        by_time = self.minutes > 0 and now - self._since >= self.minutes * 60
+        by_time = self.minutes > 0 and now - self._begun >= self.minutes * 60
         return by_steps or by_time
 
     def begun(self) -> None:
-        """Note that a save was handed over; the next one by time is counted from here."""
-        self._since = time.monotonic() if self._retry_at is None else self._since
+        """Note that a save was handed over, so none before it is open any more."""
+        if self._retry_at is None:
+            self._good = self._begun
+        self._begun = time.monotonic()
 
     def saved(self) -> None:
-        """Note that a save is on the disk."""
+        """Note that the save that was handed over last is on the disk."""
+        self._good = self._begun
         if self._retry_at is not None:
             _log.warning("Saving works again.")
         self._retry_at = None
@@ -63,7 +73,7 @@ class SaveDue:
         if isinstance(error, OwnerChanged):
             raise error
         now = time.monotonic()
-        lost = (now - self._since) / 60
+        lost = (now - self._good) / 60
         if lost > self.max_lost_minutes:
             raise SaveFailed(
                 f"{error.what} {lost:.0f} minutes of work are at risk.",
@@ -81,3 +91,25 @@ class SaveDue:
         )
         self._retry_at = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
+
+    def until_saved(self, save: Callable[[], object], meanwhile: Callable[[], None]) -> None:
+        """Save what no training goes on after; where that fails, wait and try again.
+
+        Args:
+            save: Saves, and waits until it is on the disk.
+            meanwhile: Called while waiting; what it raises ends the waiting.
+
+        Raises:
+            OwnerChanged: Another process writes to the run now.
+            SaveFailed: More work is at risk than may be lost.
+        """
+        while True:
+            try:
+                save()
+            except SaveFailed as error:
+                self.failed(error)
+            else:
+                return
+            while self._retry_at is not None and time.monotonic() < self._retry_at:
+                meanwhile()
+                time.sleep(LOOK_SECONDS)

@@ -10,8 +10,9 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -124,9 +125,16 @@ def _begun_interval(journal: Path, step: int, interval: int) -> list[dict[str, f
         return []
     lines = last_line_of_each_step(journal)
     begun = range(step - step % interval + 1, step + 1)
-    return [
-        {name: float(lines[number][name]) for name in NAMES} for number in begun if number in lines
-    ]
+    found = [_losses_of(lines[number]) for number in begun if number in lines]
+    return [each for each in found if each is not None]
+
+
+def _losses_of(line: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the losses of a journal's line; a damaged one costs a step of an average, no more."""
+    try:
+        return {name: float(line[name]) for name in NAMES}
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def mean_of_finite(values: Sequence[float]) -> float:

@@ -13,7 +13,9 @@ from contextlib import closing
 
 import torch
 
+from unbroken.errors import SaveFailed
 from unbroken.order.step_batches import MicroBatch
+from unbroken.run import Run
 from unbroken.step import Step, StepResult
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
@@ -123,5 +125,13 @@ def validate_where_due(session: Session, console: Console, logbook: Logbook) -> 
     run.note("validation", step=done, loss=loss, text_loss=scores.text_loss,
              mel_loss=scores.mel_loss, mel_top1=scores.mel_top1)  # fmt: skip
     if is_best and session.settings.keep_best:
-        run.save()
+        _save_best(run)
     speak_samples(session, logbook, done)
+
+
+def _save_best(run: Run) -> None:
+    """Save with the score, in the background; a disk that refuses is no reason to stop here."""
+    try:
+        run.save(wait=False)
+    except SaveFailed as error:
+        run.due.failed(error)
