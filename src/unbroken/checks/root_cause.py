@@ -1,0 +1,248 @@
+"""Which finding is the fault, and which are only its symptoms: a table of rules, read from above.
+
+One fault often trips several checks: other settings give another schedule, and that another rate. A
+rule names the finding that leads, what must differ beside it, and what it explains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from unbroken.checks.check import Outcome
+from unbroken.checks.report import Finding, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One fault that shows in several places."""
+
+    lead: str
+    """Id of the finding that is closest to the fault."""
+    explains: tuple[str, ...]
+    """Ids of findings that it brings about."""
+    beside: tuple[str, ...] = ()
+    """Ids that must differ as well for this rule to be meant."""
+    because: str = ""
+    """The cause in this constellation; empty for the one the check itself names."""
+
+
+class Cause(NamedTuple):
+    """A finding that leads, and what follows from it."""
+
+    lead: Finding
+    follows: tuple[Finding, ...]
+    because: str
+    """The likely cause, as one sentence."""
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether one of the findings forbids to go on."""
+        return any(each.is_critical for each in (self.lead, *self.follows))
+
+
+RATE: Final = "learning-rate-continues"
+SAMPLES: Final = "next-samples-identical"
+PROBE: Final = "probe-loss-reproduced"
+WEIGHTS: Final = "weights-identical"
+OPTIMIZER_STATE: Final = "optimizer-state-identical"
+OTHER_STATE: Final = "other-state-identical"
+STRUCTURE: Final = (
+    "model-leaves-complete",
+    "ties-unchanged",
+    "trainable-parameters-unchanged",
+    "optimizer-alignment-by-name",
+    "optimizer-covers-parameters",
+)
+"""What follows where the model is another one."""
+LOADED: Final = (WEIGHTS, OPTIMIZER_STATE, "frozen-rows-unmoved", PROBE)
+"""What follows where the state doesn't fit the objects it was loaded into."""
+
+RULES: Final[tuple[Rule, ...]] = (
+    # What the run is made of.
+    Rule(
+        lead="vocabulary-size-unchanged",
+        explains=(
+            "tokenizer-unchanged",
+            "model-configuration-unchanged",
+            "data-set-unchanged",
+            "settings-unchanged",
+            *STRUCTURE,
+            *LOADED,
+            SAMPLES,
+        ),
+    ),
+    Rule(lead="tokenizer-unchanged", explains=("data-set-unchanged", SAMPLES)),
+    Rule(
+        lead="model-configuration-unchanged",
+        explains=(
+            *STRUCTURE,
+            "parts-complete",
+            "optimizer-options-unchanged",
+            "training-mode-unchanged",
+            *LOADED,
+        ),
+    ),
+    Rule(
+        lead="data-set-unchanged",
+        explains=("schedule-unchanged", RATE, SAMPLES),
+        because="The manifest or a feature file is another one: so are the order and the number of "
+        "steps that the schedule was made for.",
+    ),
+    Rule(
+        lead="order-unchanged",
+        explains=("settings-unchanged", "random-streams-continue", SAMPLES),
+    ),
+    Rule(
+        lead="settings-unchanged",
+        explains=(
+            "batch-geometry-unchanged",
+            "execution-unchanged",
+            "parts-complete",
+            "trainable-parameters-unchanged",
+            "optimizer-options-unchanged",
+            "schedule-unchanged",
+            RATE,
+            SAMPLES,
+        ),
+    ),
+    Rule(
+        lead="batch-geometry-unchanged",
+        explains=("schedule-unchanged", RATE, SAMPLES),
+    ),
+    # What it is built of.
+    Rule(
+        lead="parts-complete",
+        explains=(
+            "optimizer-alignment-by-name",
+            "optimizer-covers-parameters",
+            "schedule-unchanged",
+            RATE,
+            OTHER_STATE,
+        ),
+    ),
+    Rule(
+        lead="ties-unchanged",
+        explains=(
+            "model-leaves-complete",
+            "trainable-parameters-unchanged",
+            "optimizer-alignment-by-name",
+            "optimizer-covers-parameters",
+            *LOADED,
+        ),
+    ),
+    Rule(
+        lead="model-leaves-complete",
+        explains=(
+            "trainable-parameters-unchanged",
+            "optimizer-alignment-by-name",
+            "optimizer-covers-parameters",
+            *LOADED,
+        ),
+    ),
+    Rule(
+        lead="trainable-parameters-unchanged",
+        explains=(
+            "optimizer-alignment-by-name",
+            "optimizer-covers-parameters",
+            "frozen-rows-out-of-reach",
+            "frozen-rows-unmoved",
+        ),
+    ),
+    Rule(
+        lead="optimizer-alignment-by-name",
+        explains=(
+            "optimizer-covers-parameters",
+            "optimizer-options-unchanged",
+            OPTIMIZER_STATE,
+            RATE,
+        ),
+    ),
+    Rule(lead="optimizer-covers-parameters", explains=(OPTIMIZER_STATE, "counters-agree")),
+    Rule(lead="schedule-unchanged", explains=(RATE, OTHER_STATE)),
+    # What was done to it after the restore.
+    Rule(
+        lead=OPTIMIZER_STATE,
+        beside=(WEIGHTS, "counters-agree"),
+        explains=(WEIGHTS, "counters-agree", PROBE, "frozen-rows-unmoved", "values-are-finite"),
+        because="An update was made after the restore: the weights, the moments and the count of "
+        "updates moved together.",
+    ),
+    Rule(
+        lead="frozen-rows-out-of-reach",
+        explains=("frozen-rows-unmoved",),
+        because="The frozen rows are a part of a trained table: a mask on their gradient stops "
+        "neither weight decay nor momentum.",
+    ),
+    Rule(
+        lead=WEIGHTS,
+        explains=(PROBE, "frozen-rows-unmoved", "values-are-finite"),
+    ),
+    Rule(lead="values-are-finite", explains=(PROBE, OPTIMIZER_STATE)),
+    Rule(
+        lead="counters-agree",
+        beside=(RATE,),
+        explains=(RATE, OTHER_STATE),
+        because="A schedule was stepped another number of times than the run made updates.",
+    ),
+    Rule(
+        lead="counters-agree",
+        explains=(OPTIMIZER_STATE, OTHER_STATE, "accumulation-restored", SAMPLES),
+    ),
+    Rule(
+        lead=OTHER_STATE,
+        beside=(RATE,),
+        explains=(RATE, "counters-agree"),
+        because="The schedule is in another state than the saved one: it was built anew, loaded "
+        "from elsewhere, or stepped after the restore.",
+    ),
+    # Where it runs.
+    Rule(
+        lead="execution-unchanged",
+        beside=(PROBE,),
+        explains=(PROBE,),
+        because="Another precision or other determinism flags compute the same weights otherwise, "
+        "by more than rounding.",
+    ),
+    Rule(
+        lead="pytorch-version-unchanged",
+        beside=(PROBE,),
+        explains=(PROBE,),
+        because="Another version of PyTorch computes the same weights otherwise, by more than "
+        "rounding.",
+    ),
+    Rule(
+        lead="gpus-unchanged",
+        beside=(PROBE,),
+        explains=(PROBE,),
+        because="Other devices compute the same weights otherwise, by more than rounding.",
+    ),
+)
+
+
+def causes(report: Report) -> tuple[Cause, ...]:
+    """Group all that differs, or is critical and can't be compared, by its most likely cause.
+
+    Groups with a critical finding come first, in the order of the rules; each finding is in one.
+    """
+    left = {
+        each.id: each
+        for each in report.findings
+        if each.outcome is Outcome.DIFFERS or each.is_critical
+    }
+    found: list[Cause] = []
+    for rule in RULES:
+        # Only what was seen to differ can be a cause.
+        differing = {id_ for id_, each in left.items() if each.outcome is Outcome.DIFFERS}
+        explained = [id_ for id_ in rule.explains if id_ in left]
+        if {rule.lead, *rule.beside} <= differing and explained:
+            lead = left.pop(rule.lead)
+            follows = tuple(left.pop(id_) for id_ in explained)
+            found.append(Cause(lead, follows, rule.because or lead.cause))
+    found += [Cause(each, (), each.cause) for each in left.values()]
+    return tuple(sorted(found, key=lambda each: not each.is_critical))
+
+
+def likely_cause(report: Report) -> Cause | None:
+    """Return what most likely went wrong, with what follows from it; None where all agree."""
+    return next(iter(causes(report)), None)

@@ -1,0 +1,45 @@
+"""A report kept in the logs of its run, with everything that the terminal cuts short."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from unbroken.checkpoint import disk
+from unbroken.checks.decision import Decision
+from unbroken.checks.report import Report
+from unbroken.report.document import to_json
+from unbroken.report.terminal import render
+
+
+def save_report(
+    logs: Path, step: int, report: Report, decision: Decision, *, now: float | None = None
+) -> Path:
+    """Write a report as text and, beside it, as JSON; return the path of the text.
+
+    Args:
+        logs: The run's directory for logs; made where it is absent.
+        step: Steps the run had completed.
+        report: What the checks found.
+        decision: What follows from it.
+        now: Seconds since 1970; None for this moment. It becomes a part of the name, in UTC.
+
+    Raises:
+        OSError: The disk refuses it.
+    """
+    disk.make_directory(logs)
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    place = _free(logs, f"resume-{step}-{moment}")
+    lines = render(report, decision, most_details=None)
+    disk.replace_file(place, ("\n".join(lines) + "\n").encode())
+    disk.replace_file(place.with_suffix(".json"), to_json(report, decision).encode())
+    return place
+
+
+def _free(logs: Path, name: str) -> Path:
+    """Return a path that no report has: two starts within a second keep both."""
+    place, number = logs / f"{name}.txt", 1
+    while place.exists():
+        number += 1
+        place = logs / f"{name}-{number}.txt"
+    return place

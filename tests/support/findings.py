@@ -1,0 +1,55 @@
+"""Findings and reports from literals: no run, no checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from unbroken.checks.catalogue import every_check
+from unbroken.checks.check import Outcome
+from unbroken.checks.report import Finding, Report
+
+CHECKS = {each.id: each for each in every_check()}
+
+
+def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) -> Finding:
+    """Return a finding of a check that differs, with what the check says of itself."""
+    check = CHECKS[id_]
+    found = Finding(
+        id=id_,
+        title=check.title,
+        outcome=Outcome.DIFFERS,
+        severity=check.severity,
+        numbers=numbers,
+        details=details,
+        headline="",
+        tolerance=check.tolerance,
+        why=check.why,
+        cause=check.cause,
+        remedy=check.remedy,
+        on_accept=check.on_accept,
+        keeps_saved=check.keeps_saved,
+        follows_from=check.follows_from,
+    )
+    return replace(found, **other)
+
+
+def agreeing(id_: str, numbers: str = "equal") -> Finding:
+    """Return a finding that agrees."""
+    return finding(id_, numbers, outcome=Outcome.AGREES)
+
+
+def uncompared(id_: str, numbers: str = "the checkpoint does not say", **other: Any) -> Finding:
+    """Return a finding of a check that could not compare."""
+    return finding(id_, numbers, outcome=Outcome.CANNOT_COMPARE, **other)
+
+
+def report(*findings: Finding, seconds: float = 1.9) -> Report:
+    """Return a report of these findings."""
+    return Report(findings=findings, seconds=seconds)
+
+
+def whole_report(*findings: Finding, seconds: float = 1.9) -> Report:
+    """Return a report of all checks, in their order: these findings, and all others agree."""
+    by_id = {each.id: each for each in findings}
+    return report(*(by_id.get(id_) or agreeing(id_) for id_ in CHECKS), seconds=seconds)

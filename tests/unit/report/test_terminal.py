@@ -1,0 +1,215 @@
+"""The report as a person reads it: its lines, their order, and what a plain console sees."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from support.findings import CHECKS, agreeing, finding, report, uncompared, whole_report
+from unbroken.checks.check import Outcome, Severity
+from unbroken.checks.decision import decide
+from unbroken.checks.report import Report
+from unbroken.report.terminal import BANNER, render, sentence
+
+BATCH = finding(
+    "batch-geometry-unchanged",
+    "64 samples a step, was 8",
+    headline="WARNING: Batch size changed! Checkpoint: 8, Current: 64",
+)
+RATE = finding(
+    "learning-rate-continues",
+    "o.0: update +0: 7.712000e-04, was 2.000000e-05",
+    headline="CRITICAL: LR mismatch (3756.0% difference)",
+)
+PROBE = finding(
+    "probe-loss-reproduced",
+    "text_loss: 6.2, was 2.1",
+    headline="CRITICAL: Large loss variance (193.7%, 131.2%)",
+)
+WEIGHTS = finding("weights-identical", "12 of 151 differ", *(f"m.{i}.w" for i in range(12)))
+SETTING = finding("settings-unchanged", "learning_rate is 0.0001, was 2e-05")
+NO_PROBE = uncompared("probe-loss-reproduced", "the run has no probe", severity=Severity.WARNING)
+
+
+def lines(found: Report, *accepted: str, **other: object) -> list[str]:
+    return render(found, decide(found, accepted), **other)  # type: ignore[arg-type]
+
+
+def where(rows: list[str], text: str) -> int:
+    """Return the number of the first line with this text."""
+    return next(i for i, each in enumerate(rows) if text in each)
+
+
+def test_a_good_resume_is_an_aligned_line_a_check_and_one_verdict() -> None:
+    """Banner, a line for each check, the counts with the time, ALL CHECKS PASSED, banner."""
+    rows = lines(whole_report(NO_PROBE))
+    assert [BANNER, "[Resume Validation] Running consistency checks...", BANNER] == rows[:3]
+    assert [
+        f"{len(CHECKS) - 1} agree, 0 differ, 1 cannot compare; 1.9 s",
+        "[Resume Validation] ✅ ALL CHECKS PASSED",
+        BANNER,
+    ] == rows[-3:]
+    table = rows[3:-3]
+    assert len(CHECKS) == len(table)
+    assert 1 == len({each.index("exact") for each in table})
+    assert table[-1].startswith("cannot compare  The probe gives the losses it gave")
+    assert 80 == len(BANNER)
+
+
+def test_a_failing_report_says_first_what_is_critical_and_last_that_it_failed() -> None:
+    """What was found, why it matters, the cause and the way on stand above all the checks."""
+    rows = lines(whole_report(WEIGHTS, PROBE))
+    assert "🚨 CRITICAL: Not true: Every weight is the saved weight" == rows[3]
+    assert "   Found:          12 of 151 differ" == rows[4]
+    labels = ["Found:", "Why it matters:", "Likely cause:", "To go on:", "What follows from it:"]
+    places = [where(rows, each) for each in labels]
+    assert sorted(places) == places
+    assert where(rows, "What follows") < where(rows, "🚨 CRITICAL: Large loss variance detected!")
+    assert where(rows, "Large loss variance detected!") < where(rows, "agrees  ")
+    assert where(rows, "agrees  ") < where(rows, "2 differ, 0 cannot compare")
+    assert [
+        "[Resume Validation] ❌ VALIDATION FAILED",
+        "  - CRITICAL: Not true: Every weight is the saved weight (12 of 151 differ)",
+        "  - CRITICAL: Large loss variance (193.7%, 131.2%)",
+        BANNER,
+    ] == rows[-4:]
+
+
+@pytest.mark.parametrize(
+    ("found", "alarm"),
+    [
+        (RATE, "🚨 CRITICAL: LR mismatch detected!"),
+        (PROBE, "🚨 CRITICAL: Large loss variance detected!"),
+        (
+            finding(
+                "frozen-rows-out-of-reach",
+                headline="CRITICAL: Gradient masking FAILED! Base embeddings have gradients",
+            ),
+            "🚨 CRITICAL: Gradient masking FAILED! Base embeddings have gradients",
+        ),
+        (
+            finding("frozen-rows-unmoved", headline="CRITICAL: Frozen rows moved"),
+            "🚨 CRITICAL: Frozen rows moved",
+        ),
+        (
+            finding(
+                "accumulation-restored",
+                headline="WARNING: Resuming mid-accumulation cycle (counter=2)",
+            ),
+            "🚨 WARNING: Resuming mid-accumulation cycle (counter=2)",
+        ),
+    ],
+    ids=["rate", "losses", "mask", "rows", "accumulation"],
+)
+def test_the_sentences_users_know_keep_their_wording(found: object, alarm: str) -> None:
+    """Each leads its block when it is true, and stands with its numbers below the verdict."""
+    rows = lines(whole_report(found))  # type: ignore[arg-type]
+    assert alarm == rows[3]
+    assert f"  - {sentence(found)}" == rows[-2]  # type: ignore[arg-type]
+
+
+def test_another_effective_batch_is_a_warning_and_goes_on() -> None:
+    """The known sentence, and that the new one acts; nothing failed."""
+    rows = lines(whole_report(BATCH))
+    place = rows.index("WARNING: Batch size changed! Checkpoint: 8, Current: 64")
+    assert "The new value acts from the next step on" in rows[place + 2]
+    assert rows[-2].startswith("[Resume Validation] ✅ PASSED: ")
+    assert not any("🚨" in each or "FAILED" in each for each in rows)
+
+
+def test_what_is_open_names_the_command_and_what_going_on_means() -> None:
+    """The exact command that takes the new value; without it the saved one is kept."""
+    command = "python train.py --resume auto --accept settings-unchanged"
+    rows = lines(whole_report(SETTING), commands={"settings-unchanged": command})
+    assert f"{' ' * 19}{command}" in rows
+    assert f"{' ' * 19}Going on without it keeps the saved value." in rows
+    assert "Going on keeps the saved values." in rows[-2]
+
+
+def test_without_a_command_the_call_is_named() -> None:
+    """A user of the library reads what to pass to `resume`; never for what can't be accepted."""
+    assert any('accept=["settings-unchanged"]' in each for each in lines(whole_report(SETTING)))
+    assert not any("accept=" in each for each in lines(whole_report(WEIGHTS)))
+
+
+def test_where_no_saved_value_can_act_none_is_promised() -> None:
+    """A decision that nobody may confirm offers no going on."""
+    found = whole_report(SETTING)
+    rows = render(found, decide(found).without_confirmation())
+    assert not any("oing on" in each for each in rows)
+
+
+def test_what_was_accepted_is_no_alarm_and_says_which_value_acts() -> None:
+    """A rate that follows from an accepted setting is shown as allowed."""
+    rows = lines(whole_report(SETTING, RATE), "settings-unchanged")
+    assert 2 == sum(each.startswith("ALLOWED: Not true: ") for each in rows)
+    assert 2 == sum("The new value acts from the next step on" in each for each in rows)
+    assert "settings-unchanged, learning-rate-continues" in rows[-2]
+    assert not any("CRITICAL" in each for each in rows)
+
+
+def test_a_kept_option_says_that_the_saved_one_acts() -> None:
+    """What the checkpoint overrules is a warning that names what acts."""
+    rows = lines(whole_report(finding("optimizer-options-unchanged", "lr 2, was 1")))
+    assert "   The saved value is kept; the new one doesn't act." in rows
+
+
+def test_the_worst_stands_last_in_the_table() -> None:
+    """Agreeing, not compared, differing, critical: the prompt is below."""
+    rows = lines(whole_report(BATCH, WEIGHTS, NO_PROBE, uncompared("random-streams-continue")))
+    table = [each for each in rows if each.endswith(CHECKS["weights-identical"].tolerance)]
+    outcomes = [key for key, _ in itertools.groupby(each[:14].strip() for each in table)]
+    assert ["agrees", "differs", "cannot compare", "differs"] == outcomes
+    assert "Every weight is the saved weight" in table[-1]
+
+
+def test_many_details_are_cut_and_counted() -> None:
+    """Ten lines of a finding, then how many more; all of them where all are asked for."""
+    rows = lines(whole_report(WEIGHTS))
+    assert 10 == sum(each.strip().startswith("m.") for each in rows)
+    assert any(each.strip() == "and 2 more" for each in rows)
+    everything = lines(whole_report(WEIGHTS), most_details=None)
+    assert 12 == sum(each.strip().startswith("m.") for each in everything)
+
+
+def test_a_note_of_a_check_that_agrees_is_shown() -> None:
+    """Another cut at an equal effective batch is a NOTE, not a warning."""
+    note = "NOTE: micro-batches of 4, were 8: effective batch 32 unchanged: no effect"
+    rows = lines(
+        whole_report(finding("batch-geometry-unchanged", outcome=Outcome.AGREES, headline=note))
+    )
+    assert note in rows
+    assert "[Resume Validation] ✅ ALL CHECKS PASSED" in rows
+
+
+def test_a_critical_check_that_could_not_compare_is_said_so() -> None:
+    """It failed, but nothing was seen to differ."""
+    rows = lines(whole_report(uncompared("random-streams-continue")))
+    assert rows[3].startswith("🚨 CRITICAL: Could not be checked: Randomness derives")
+    assert "VALIDATION FAILED" in rows[-3]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "latin-1", "no-such-one", None])
+def test_a_plain_console_reads_the_same_in_its_own_signs(encoding: str | None) -> None:
+    """Every line can be shown, and the verdicts say in words what the signs said."""
+    failed = lines(whole_report(WEIGHTS, RATE), encoding=encoding)
+    passed = lines(whole_report(), encoding=encoding)
+    for each in (*failed, *passed):
+        each.encode("ascii" if encoding in {None, "no-such-one"} else encoding)  # type: ignore[arg-type]
+    assert "!! CRITICAL: Not true: Every weight is the saved weight" in failed
+    assert "[Resume Validation] [FAILED] VALIDATION FAILED" in failed
+    assert "[Resume Validation] [OK] ALL CHECKS PASSED" in passed
+
+
+def test_nothing_in_a_finding_can_steer_the_terminal() -> None:
+    """Escape sequences and line ends in what a checkpoint says are shown, not obeyed."""
+    rows = lines(report(finding("weights-identical", "a\x1b[2Jb\r\nc", "leaf\x07\n=====")))
+    assert all(each.isprintable() for each in rows)
+    assert any("a?[2Jb c" in each for each in rows)
+
+
+def test_an_empty_report_is_a_report() -> None:
+    """No check was made: nothing agreed, nothing is claimed of any."""
+    assert "0 agree, 0 differ, 0 cannot compare; 0.0 s" in lines(report(seconds=0.0))
+    assert "ALL CHECKS PASSED" in lines(report(agreeing("ties-unchanged")))[-2]
