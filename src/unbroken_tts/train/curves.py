@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]  # no types
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # no types
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no types
-from torch.utils.tensorboard.summary import audio, scalar
+from torch.utils.tensorboard.summary import audio, scalar, text
 
 from unbroken_tts.train.console import Console
 
@@ -57,6 +57,11 @@ class Curves:
         """Keep a sound: (S,) float32 in [-1, 1] at `rate` samples per second."""
         sound = audio(tag, wave.reshape(1, -1), sample_rate=rate)  # type: ignore[no-untyped-call]  # torch's own
         self._write(_event(sound, step))
+
+    def write(self, tag: str, lines: Sequence[str], step: int) -> None:
+        """Keep lines of text, shown as they are and not as Markdown."""
+        shown = "\n".join(f"    {each}" for each in lines)
+        self._write(_event(text(tag, shown), step))  # type: ignore[no-untyped-call]  # torch's own
 
     def close(self) -> None:
         """Close the file."""

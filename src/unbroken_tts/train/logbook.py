@@ -115,6 +115,11 @@ class Logbook:
         """Keep a sample of speech: (S,) float32 at `rate` samples per second."""
         self.curves.play(f"val/sample_{number}", wave, step, rate)
 
+    def resumed(self, step: int, lines: Sequence[str]) -> None:
+        """Keep the report of a resume beside the curves."""
+        if lines:
+            self.curves.write("resume/report", lines, step)
+
     def close(self) -> None:
         """Write what is still in memory."""
         self.curves.close()

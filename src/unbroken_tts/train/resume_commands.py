@@ -1,0 +1,102 @@
+"""For each finding that stops a resume: the exact command that goes on, ready to be copied."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST
+from unbroken.checks.check import OnAccept
+from unbroken.checks.report import Report
+
+BEGIN_NEW: Final = {
+    "vocabulary-size-unchanged",
+    "tokenizer-unchanged",
+    "data-set-unchanged",
+    "model-configuration-unchanged",
+    "model-leaves-complete",
+    "optimizer-alignment-by-name",
+    "parts-complete",
+}
+"""Findings that mean another run, which can begin with the weights of this one."""
+
+GO_BACK: Final = {"values-are-finite", "counters-agree", "optimizer-covers-parameters"}
+"""Findings that lie in the checkpoint, but perhaps not in the one before."""
+
+
+def commands_for(report: Report, words: Sequence[str], checkpoint: Path) -> dict[str, str]:
+    """Return, by the id of a finding, the command that goes on in spite of it.
+
+    Args:
+        report: What the checks found.
+        words: The command that was typed, from the program's name on.
+        checkpoint: The checkpoint that was to be resumed.
+    """
+    found = {}
+    before = checkpoint_before(checkpoint)
+    for each in report.critical:
+        if each.on_accept is not OnAccept.NEVER:
+            found[each.id] = in_shell([*words, "--accept", each.id])
+        elif each.id in BEGIN_NEW:
+            output = _value_of(words, "--output-dir") or str(checkpoint.parent.parent)
+            plain = without(without(words, "--resume"), "--output-dir")
+            begins = ["--init-from", str(checkpoint), "--output-dir", f"{output}-new"]
+            found[each.id] = in_shell([*plain, *begins])
+        elif each.id in GO_BACK and before is not None:
+            found[each.id] = in_shell([*without(words, "--resume"), "--resume", str(before)])
+    return found
+
+
+def typed_words(argv: Sequence[str]) -> list[str]:
+    """Return what a person typed to start this process: `sys.argv` with the program's own name."""
+    program, *rest = argv
+    if program.endswith(".py"):
+        return ["python", program, *rest]
+    return [Path(program).stem, *rest]
+
+
+def in_shell(words: Sequence[str]) -> str:
+    """Return words as one line for the shell of this system."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def without(words: Sequence[str], flag: str) -> list[str]:
+    """Return words without a flag and its value, in both spellings."""
+    left: list[str] = []
+    is_value = False
+    for each in words:
+        if not is_value and each != flag and not each.startswith(f"{flag}="):
+            left.append(each)
+        is_value = each == flag
+    return left
+
+
+def checkpoint_before(checkpoint: Path) -> Path | None:
+    """Return the complete checkpoint that was saved before one, where there is one."""
+    names = sorted(
+        (each.name for each in checkpoint.parent.glob("step-*") if (each / MANIFEST).is_file()),
+        key=_place,
+    )
+    earlier = [each for each in names if _place(each) < _place(checkpoint.name)]
+    return checkpoint.parent / earlier[-1] if earlier else None
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Return (steps, samples of the next) of a checkpoint's name."""
+    match = CHECKPOINT_NAME.fullmatch(name)
+    return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
+
+
+def _value_of(words: Sequence[str], flag: str) -> str:
+    """Return the last value that a flag was given, or nothing."""
+    found = ""
+    for each, following in zip(words, [*words[1:], ""], strict=True):
+        if each == flag:
+            found = following
+        elif each.startswith(f"{flag}="):
+            found = each.partition("=")[2]
+    return found

@@ -1,0 +1,116 @@
+"""Shows what the checks of a resume found, asks a person, and keeps the report with the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from unbroken.checks.decision import Decision
+from unbroken.checks.report import Report
+from unbroken.report.countdown import count_down, why_unattended
+from unbroken.report.saved_report import save_report
+from unbroken.report.symbols import legible
+from unbroken.report.terminal import render
+from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.console import Console
+
+Confirm = Callable[[Report, Decision], bool]
+"""Whether to go on with the saved values although something critical differs."""
+
+Commands = Callable[[Report], Mapping[str, str]]
+"""Returns, by the id of a finding, the exact command that goes on in spite of it."""
+
+
+class ResumeDialogue:
+    """Shows the report of one start, once, and answers for the person where it may.
+
+    Args:
+        settings: --on-critical and --abort-window.
+        console: Where lines go.
+        commands: What to type to go on; None for the general advice of the checks.
+    """
+
+    def __init__(
+        self, settings: TrainSettings, console: Console, commands: Commands | None = None
+    ) -> None:
+        self._settings = settings
+        self._console = console
+        self._commands = commands
+        self._shown: list[Report] = []
+
+    def show(self, report: Report, decision: Decision) -> None:
+        """Print a report that was not printed yet; one without a single check is none."""
+        if not report.findings or any(_is_same(report, each) for each in self._shown):
+            return
+        self._shown.append(report)
+        commands = self._commands(report) if self._commands and decision.open else None
+        for line in render(report, decision, commands=commands):
+            self._line(line)
+
+    def confirm(self, report: Report, decision: Decision) -> bool:
+        """Show the report, and say whether to go on with the saved values.
+
+        With a person there are some seconds to press Ctrl+C; with nobody there it is refused.
+        """
+        try:
+            self.show(report, decision)
+            return self._answer(decision)
+        except KeyboardInterrupt:  # while the report was being printed: the same answer
+            self._line("Aborted by Ctrl+C; nothing was changed.")
+            return False
+
+    def keep(self, logs: Path, step: int, report: Report, decision: Decision) -> Path | None:
+        """Keep the report in the run's logs; a disk that refuses costs the file, not the run."""
+        if not report.findings:
+            return None
+        try:
+            place = save_report(logs, step, report, decision)
+        except OSError as error:
+            self._line(f"NOTE: the report is not kept in {logs}: {error}")
+            return None
+        if decision.open:
+            self._line(f"This report, in full: {place}")
+        return place
+
+    def _answer(self, decision: Decision) -> bool:
+        if not decision.can_be_confirmed:
+            return False
+        how = self._settings.on_critical
+        if how == "continue":
+            self._line("--on-critical continue: going on with the saved values.")
+            return True
+        if how == "abort":
+            self._line("--on-critical abort: refused; nothing was changed.")
+            return False
+        nobody = why_unattended(sys.stdin, sys.stderr, os.environ)
+        if nobody:
+            self._line(
+                f"Nobody can be asked ({nobody}): refused; nothing was changed. "
+                "With --on-critical continue it goes on with the saved values."
+            )
+            return False
+        if not count_down(self._settings.abort_window, sys.stderr):
+            self._line("Aborted by Ctrl+C; nothing was changed.")
+            return False
+        self._line("Not aborted: going on with the saved values.")
+        return True
+
+    def _line(self, text: str) -> None:
+        """Print a line; a person whose stdout goes elsewhere reads it on stderr."""
+        # A stream without an encoding keeps text as it is.
+        self._console.line(legible(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
+        if not sys.stdout.isatty() and not why_unattended(sys.stdin, sys.stderr, os.environ):
+            with suppress(OSError):
+                sys.stderr.write(legible(text, sys.stderr.encoding) + "\n")
+
+
+def confirm_for(settings: TrainSettings, console: Console) -> Confirm:
+    """Return what `Run.resume` asks with: it prints the report and asks the person."""
+    return ResumeDialogue(settings, console).confirm
+
+
+def _is_same(report: Report, other: Report) -> bool:
+    return report.findings == other.findings
