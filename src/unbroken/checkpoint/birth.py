@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 import uuid
@@ -20,6 +21,8 @@ SCHEMES = {
     "seed_scheme": SEED_SCHEME,
     "digest_scheme": DIGEST_SCHEME,
 }
+
+_STAMP = "%Y%m%d-%H%M%S"
 
 
 def run_id_of(layout: Layout) -> str | None:
@@ -64,11 +67,32 @@ def move_to_earlier(layout: Layout, run_id: str) -> Path:
     The rename of `run.json` decides: before it the old run stands, after it the directory holds
     none. The rest of the run follows, and `finish_moving` completes it after an interruption.
     """
-    place = layout.earlier / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
+    place = layout.earlier / f"{_stamp(layout.earlier)}-{run_id}"
     disk.make_directory(place)
     disk.rename(layout.run_file, place / layout.run_file.name)
     finish_moving(layout)
     return place
+
+
+def _stamp(earlier: Path) -> str:
+    """Return the time as names begin with it, later than all that are there.
+
+    A clock may be set back, and is every autumn; an interrupted move is found by the latest name.
+    """
+    names = [each.name[:15] for each in earlier.iterdir()] if earlier.is_dir() else []
+    now = dt.datetime.now().replace(microsecond=0)  # noqa: DTZ005  # a person reads the name
+    known = [found for each in names if (found := _time_of(each)) is not None]
+    latest = max(known, default=None)
+    if latest is not None and now <= latest:
+        now = latest + dt.timedelta(seconds=1)
+    return now.strftime(_STAMP)
+
+
+def _time_of(stamp: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.strptime(stamp, _STAMP)  # noqa: DTZ007  # as it was written
+    except ValueError:
+        return None
 
 
 def finish_moving(layout: Layout) -> None:
@@ -78,8 +102,7 @@ def finish_moving(layout: Layout) -> None:
     places = [each for each in layout.earlier.iterdir() if (each / "run.json").is_file()]
     if not places:
         return
-    # The name tells seconds; of two moves within one, the directory that was changed last.
-    newest = max(places, key=lambda each: (each.name[:15], each.stat().st_mtime_ns))
+    newest = max(places, key=lambda each: each.name[:15])
     ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
             "quarantine", "base", "pins.json")  # fmt: skip
     for name in ours:

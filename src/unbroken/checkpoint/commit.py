@@ -121,7 +121,7 @@ def commit(layout: Layout, frozen: Frozen, require_ours: Callable[[], None] = la
     Args:
         layout: The run's directory.
         frozen: What to write.
-        require_ours: Called just before the rename; raises where another process owns the run.
+        require_ours: Called first, and again just before the rename; raises where another process owns the run.
 
     Returns:
         The checkpoint's directory.
@@ -132,6 +132,7 @@ def commit(layout: Layout, frozen: Frozen, require_ours: Callable[[], None] = la
     target = layout.checkpoints / checkpoint_name(frozen.position)
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
     try:
+        require_ours()  # a directory that was moved away is not made anew in its old place
         disk.make_directory(layout.checkpoints)
         _require_space(layout, frozen.size)
         disk.remove_tree(aside)

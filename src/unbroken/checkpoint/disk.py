@@ -140,10 +140,12 @@ def remove_tree(path: Path) -> None:
 
 
 class AppendFile:
-    """A file of lines that is only added to; each line reaches the system in one call."""
+    """A file of lines that is only added to; each line reaches the system in one call.
+
+    Its directory must exist: one that was moved away is not made anew.
+    """
 
     def __init__(self, path: Path) -> None:
-        make_directory(path.parent)
         self.path = path
         if not path.exists():
             system.close(system.create(path))

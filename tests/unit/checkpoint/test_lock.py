@@ -15,11 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from support.toy_training import build, train
+import unbroken
+from support.toy_training import Training, build, data, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import Owner, WriterLock, read_owner
 from unbroken.errors import DirectoryInUse, OwnerChanged, SaveFailed
+from unbroken.proof.journal import read_lines
 
 TESTS = Path(__file__).parents[2]
 SOURCE = TESTS.parent / "src"
@@ -250,12 +253,46 @@ def test_a_directory_deleted_under_the_run_is_said(
     training = build(directory, save_every=1)
     train(training, 1)
     shutil.rmtree(directory)
+
+    def after_step(result: unbroken.StepResult) -> None:
+        if result.step == 5:
+            training.run.stop.ask("a test")
+
     with (
         caplog.at_level(logging.WARNING, "unbroken"),
         pytest.raises(SaveFailed, match="gone or damaged"),
     ):
-        train(training, 5)
+        train(training, 9, after_step=after_step)
     assert 5 == training.run.position.step
     assert "SAVE FAILED" in caplog.text
-    assert [] == [each for each in directory.rglob("*") if each.is_file()]
+    assert not directory.exists()
     training.run.close()
+
+
+def test_a_directory_moved_under_the_run_can_be_moved_back(tmp_path: Path) -> None:
+    """Nothing is made in its old place meanwhile; then saves work again and no line is missing."""
+    directory = tmp_path / "run"
+    training = build(directory, save_every=0)
+    train_a_step(training)
+    training.run.save()
+    directory.rename(tmp_path / "elsewhere")
+    train_a_step(training)
+    with pytest.raises(SaveFailed, match="gone or damaged"):
+        training.run.save()
+    training.run.note("validation", step=2)
+    assert not directory.exists()
+    (tmp_path / "elsewhere").rename(directory)
+    assert "step-00000002" == training.run.save().name
+    training.run.close()
+    steps = [line["step"] for line in read_lines(directory / "journal.jsonl")]
+    assert [1, 2] == steps
+
+
+def train_a_step(training: Training) -> None:
+    """Train one step without the save at the end of a run."""
+    for step in training.run.steps(99):
+        for micro in step.micro_batches(6):
+            features = torch.stack([data(index)[0] for index in micro.indices])
+            step.backward(training.model(features).sum())
+        step.update()
+        break

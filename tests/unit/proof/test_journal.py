@@ -24,7 +24,7 @@ def write(path: Path, *lines: dict[str, Any]) -> None:
 
 def test_lines_are_there_before_the_file_is_closed(tmp_path: Path) -> None:
     """A line is in the system's hands when `append` returns: the death of the process takes none."""
-    path = tmp_path / "deep" / "journal.jsonl"
+    path = tmp_path / "journal.jsonl"
     journal = Journal(path)
     journal.append({"step": 1})
     assert b'{"step": 1}\n' == path.read_bytes()

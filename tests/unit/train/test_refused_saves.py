@@ -18,7 +18,8 @@ def test_a_save_that_fails_after_a_validation_ends_nothing(
     trainer: TinyTrainer, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also the best checkpoint so far is only one that will be tried again."""
-    original, refused = store.commit, []
+    original = store.commit  # type: ignore[attr-defined]  # as the store calls it
+    refused: list[int] = []
 
     def commit(layout: Layout, frozen: Any, *more: Any) -> Path:
         if frozen.metrics and not refused:

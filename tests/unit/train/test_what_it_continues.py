@@ -15,7 +15,7 @@ from support.tiny_trainer import (
     newest,
     require_equal,
 )
-from unbroken.checkpoint import disk
+from unbroken.checkpoint import birth, disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.resume import run_id_of
 
@@ -185,6 +185,30 @@ def test_a_move_cut_off_at_any_rename_loses_nothing(
     for name, digest in before.items():
         if not name.startswith("logs/"):
             assert digest == after[name], name
+
+
+def test_a_move_cut_off_after_the_clock_was_set_back_finds_its_place(
+    trainer: TinyTrainer, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the run goes to its own directory, not to the one with the later date."""
+    foreign = copied / "earlier/20990101-000000-0123456789ab"
+    foreign.mkdir(parents=True)
+    (foreign / "run.json").write_text("{}", encoding="utf-8")
+    before = contents(copied / "checkpoints")
+    with monkeypatch.context() as patch:
+        patch.setattr(birth, "finish_moving", interrupted)
+        assert trainer.start(copied, resume="").code == 130
+    ended = trainer.start(copied, "--max-steps", 1)
+    assert ended.code == 0, ended.err
+    assert [foreign / "run.json"] == list(foreign.iterdir())
+    (place,) = (each for each in (copied / "earlier").iterdir() if each != foreign)
+    assert before == contents(place / "checkpoints")
+    assert sorted(journal(copied)) == [1]
+
+
+def interrupted(layout: Layout) -> None:
+    """End where the move of a run has only begun."""
+    raise KeyboardInterrupt
 
 
 def spoil(checkpoint: Path) -> None:
