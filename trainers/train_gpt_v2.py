@@ -46,9 +46,9 @@ def main() -> int:
         sys.stderr.write(MISSING.format(what=what, folder=folder))
         return 2
 
-    from unbroken_tts.cli.main import main as run  # noqa: PLC0415 -- only now known to be there
+    from unbroken_tts.cli.start import train  # noqa: PLC0415 -- only now known to be there
 
-    return run(["train", *sys.argv[1:]])
+    return train(["train", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
