@@ -58,6 +58,10 @@ class ProbeLossReproduced(Check):
             Observation(evidence={"probe": {"text_loss": 2.0}}),
             Observation(evidence={"probe": {"text_loss": 2.000001}}),
         ),
+        (
+            Observation(evidence={"probe": {"text_loss": 2.1234, "mel_loss": 1.8765}}),
+            Observation(evidence={"probe": {"text_loss": 6.2456, "mel_loss": 4.3123}}),
+        ),
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:

@@ -1,0 +1,235 @@
+"""Write docs/troubleshooting.md from the checks themselves; with --check only compare.
+
+An entry is what a check says of itself: the message its own example gives, what it compares, why it
+matters, what to do. Only the sentences on prevention stand here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from unbroken.checks.catalogue import every_check
+from unbroken.checks.check import Check, OnAccept, Severity
+from unbroken.checks.decision import decide
+from unbroken.checks.report import Finding, Report, examine
+from unbroken.report.terminal import render, sentence
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "troubleshooting.md"
+
+KNOWN = {
+    "batch-geometry-unchanged": "Batch size changed",
+    "accumulation-restored": "Mid-accumulation",
+    "learning-rate-continues": "LR mismatch",
+    "frozen-rows-out-of-reach": "Gradient masking",
+    "probe-loss-reproduced": "Loss variance",
+}
+"""The entries that users of the earlier trainer look for come first, under the name they know."""
+
+SAME_COMMAND = "Type the same command again with `--resume auto`, and change one thing at a time."
+BUILD_ALIKE = "Keep the code that builds the model and the optimiser with the run (a tag, a copy)."
+LEAVE_ALONE = "Make `Run.resume()` the last thing before the first step."
+KEEP_FILES = "Keep the files that a run was begun with, unchanged, beside the run."
+
+PREVENTION = {
+    "vocabulary-size-unchanged": "Extend a tokenizer before the run, never during it.",
+    "tokenizer-unchanged": KEEP_FILES,
+    "model-configuration-unchanged": KEEP_FILES,
+    "data-set-unchanged": KEEP_FILES,
+    "order-unchanged": SAME_COMMAND,
+    "settings-unchanged": "Keep the settings in a file and give it with `--settings`.",
+    "batch-geometry-unchanged": "Give `--batch-size` alone, for what fits into memory: the "
+    "effective batch stays the run's, however it is cut.",
+    "pytorch-version-unchanged": "Install with `constraints.txt`, and update between runs.",
+    "gpus-unchanged": "None is needed: a run may move.",
+    "execution-unchanged": "Give `--threads` and `--precision` where the last bits matter.",
+    "other-facts-unchanged": SAME_COMMAND,
+    "parts-complete": "Declare every part when the run begins, and keep its name.",
+    "model-leaves-complete": BUILD_ALIKE,
+    "ties-unchanged": BUILD_ALIKE,
+    "trainable-parameters-unchanged": "Freeze before `Run(...)`, at every start alike.",
+    "optimizer-alignment-by-name": BUILD_ALIKE,
+    "optimizer-covers-parameters": "Delete nothing from a checkpoint to make it smaller.",
+    "optimizer-options-unchanged": SAME_COMMAND,
+    "schedule-unchanged": "Decide on `--epochs` or `--max-steps` before the run begins.",
+    "weights-identical": LEAVE_ALONE,
+    "training-mode-unchanged": "Validate inside `unbroken.isolated`, which puts the modes back.",
+    "frozen-rows-unmoved": "Freeze rows structurally, as `--base-checkpoint` with an extended "
+    "vocabulary does.",
+    "frozen-rows-out-of-reach": "Freeze rows structurally; a hook on the gradient is not enough.",
+    "optimizer-state-identical": LEAVE_ALONE,
+    "counters-agree": "Let the run make every step: no `step()` of optimiser or schedule by hand.",
+    "accumulation-restored": "None is needed: a stop inside a step saves its partial gradients.",
+    "learning-rate-continues": "Use `unbroken.Schedule`, whose rates follow from the counters.",
+    "other-state-identical": LEAVE_ALONE,
+    "next-samples-identical": KEEP_FILES,
+    "random-streams-continue": "Finish a run with the version of `unbroken` that began it.",
+    "values-are-finite": "Clip gradients (`--grad-clip`), and leave `--on-nonfinite` at `stop`.",
+    "probe-loss-reproduced": BUILD_ALIKE,
+}
+"""By the id of a check: how it does not come about again."""
+
+OLD_GUIDE = {
+    "RESUME_QUICK_ANSWER.md": ("this page", ""),
+    "RESUME_QUICK_REFERENCE.md": ("the commands", "cli.md"),
+    "COMPLETE_RESUME_TRAINING_GUIDE.md": ("checkpoints", "checkpoints.md"),
+    "RESUME_TRAINING_WITH_FIX.md": ("checkpoints", "checkpoints.md"),
+    "A100_80GB_RESUME_TRAINING_COMMANDS.md": ("the commands", "cli.md"),
+    "HARDWARE_AUTO_OPTIMIZATION.md": ("architecture", "architecture.md"),
+    "RESUME_TRAINING_BUG_ANALYSIS.md": ("guarantees", "guarantees.md"),
+    "RESUME_TRAINING_SCHEDULER_FIX.md": ("LR mismatch", "#lr-mismatch"),
+    "RESUME_TRAINING_IMPLEMENTATION.md": ("architecture", "architecture.md"),
+    "RESUME_TRAINING_COMPLETE_FIX_SUMMARY.md": ("this page", ""),
+    "TRAINING_RESUME_LOSS_SPIKE_FIX.md": ("this page", ""),
+    "TRAINING_RESUME_BULLETPROOF_VERIFICATION.md": ("guarantees", "guarantees.md"),
+    "RESUME_TRAINING_PERFECT.md": ("guarantees", "guarantees.md"),
+    "RESUME_TRAINING_FINAL_GUARANTEE.md": ("guarantees", "guarantees.md"),
+    "VOCAB_MISMATCH_FIX.md": ("vocabulary size", "#vocabulary-size-unchanged"),
+    "VALIDATION_OPTIMIZATION.md": ("the commands", "cli.md"),
+}
+"""Documents of the earlier trainer about resuming: where their subject stands now."""
+
+HEAD = """\
+# Troubleshooting a resume
+
+Written by `scripts/write_troubleshooting.py` from the checks themselves; don't edit it.
+
+Before the first step of every resume {count} checks compare the run with what was saved. Each agrees,
+differs, or cannot compare. The report stands on the terminal, in full in
+`logs/resume-STEP-TIME.txt` of the run, beside it as JSON, and as text in TensorBoard. A finding looks
+like this:
+
+```
+{example}
+```
+
+- **Warnings** go on, and say which value acts.
+- **Critical** findings stop the resume. With a person at the terminal (a notebook counts as one)
+  there are ten seconds (`--abort-window`) in which Ctrl+C aborts; then it goes on with the *saved*
+  values, where there are such. With nobody there (no terminal, a batch system, CI) it ends with exit
+  code 3. `--on-critical abort` or `continue` answers beforehand.
+- **`--accept ID`** takes the *new* value from the next step on, where a finding offers it. It is
+  recorded in the run's history.
+- Aborting and refusing change no checkpoint, no line of the journal and not `latest`.
+- Findings that are brought about by another one stand below it: begin with the first.
+
+## The five that are known
+
+{known}
+
+## All others
+
+{others}
+
+## Where the earlier guide's pages went
+
+| earlier page | now |
+| --- | --- |
+{old}
+"""
+
+ENTRY = """\
+### {heading}
+
+{title}. Id: `{id}`.
+
+- **Message**: `{message}`
+- **Explanation**: {compares} {why}
+- **Is this bad?** {is_bad}
+- **Action**: {action}
+- **Prevention**: {prevention}
+- **What it can't see**: it does not {does_not}"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    checks = {each.id: each for each in every_check()}
+    rate = _example(checks["learning-rate-continues"])
+    shown = Report(findings=(rate,), seconds=0.0)
+    alarm = next(i for i, line in enumerate(render(shown, decide(shown))) if "CRITICAL" in line)
+    lines = render(shown, decide(shown))[alarm:]
+    known = [_entry(checks[id_], name) for id_, name in KNOWN.items()]
+    others = [_entry(each, each.id) for id_, each in checks.items() if id_ not in KNOWN]
+    old = [
+        f"| {name} | {f'[{text}]({target})' if target else text} |"
+        for name, (text, target) in OLD_GUIDE.items()
+    ]
+    return HEAD.format(
+        count=len(checks),
+        example="\n".join(lines[: lines.index("")]),
+        known="\n\n".join(known),
+        others="\n\n".join(others),
+        old="\n".join(old),
+    )
+
+
+def _entry(check: Check, heading: str) -> str:
+    told = _paragraphs(check)
+    return ENTRY.format(
+        heading=heading,
+        title=check.title,
+        id=check.id,
+        message=sentence(_example(check)),
+        compares=f"It compares {told['Compares']}",
+        why=check.why,
+        is_bad=_is_bad(check),
+        action=f"{check.remedy} Likely cause: {_lower(check.cause)} {_acceptance(check)}",
+        prevention=PREVENTION[check.id],
+        does_not=told["Does not"],
+    )
+
+
+def _example(check: Check) -> Finding:
+    """Return the finding of an example of the check: one that has a sentence of its own, or the first."""
+    found = [each for saved, live in check.DIFFERS for each in examine([check], saved, live)]
+    return next((each for each in found if each.headline), found[0])
+
+
+def _paragraphs(check: Check) -> dict[str, str]:
+    """Return `Compares`, `Why` and `Does not` of the check's own page, each on one line."""
+    text = sys.modules[type(check).__module__].__doc__ or ""
+    found = {}
+    for paragraph in text.split("\n\n"):
+        name, colon, rest = paragraph.strip().partition(": ")
+        if colon and re.fullmatch("Compares|Why|Does not", name):
+            found[name] = " ".join(rest.split())
+    return found
+
+
+def _is_bad(check: Check) -> str:
+    if check.severity is Severity.CRITICAL:
+        return "Yes: it would be another training, and the resume stops."
+    return "Not by itself: it is shown, and the run goes on."
+
+
+def _acceptance(check: Check) -> str:
+    if check.on_accept is OnAccept.TAKE_NEW:
+        kept = " Going on without it keeps the saved value." if check.keeps_saved else ""
+        return f"`--accept {check.id}` takes the new value.{kept}"
+    if check.on_accept is OnAccept.KEEP_SAVED:
+        return f"`--accept {check.id}` goes on with the saved value."
+    return "It can't be accepted."
+
+
+def _lower(text: str) -> str:
+    first = text.split(maxsplit=1)[0]
+    is_name = first.isupper() and len(first) > 1
+    return text if is_name or not first.isalpha() else text[0].lower() + text[1:]
+
+
+def main() -> int:
+    """Write the page, or compare it with --check; return the exit code."""
+    wanted = page()
+    if "--check" in sys.argv[1:]:
+        found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        if found != wanted:
+            print(f"{PAGE.name} is not current: run `python scripts/write_troubleshooting.py`.")
+            return 1
+        return 0
+    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

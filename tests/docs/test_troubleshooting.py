@@ -1,0 +1,68 @@
+"""The page on findings: every id, current, and the known five first."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unbroken.checks.catalogue import every_check
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+ENTRIES = PAGE.split("\n### ")[1:]
+LABELS = ["Message", "Explanation", "Is this bad?", "Action", "Prevention"]
+
+
+def test_the_page_is_current() -> None:
+    """docs/troubleshooting.md is what the checks say now."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "write_troubleshooting.py"), "--check"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_the_known_five_come_first_and_every_id_has_an_entry() -> None:
+    """Under the names its users know; then all others, each once."""
+    headings = [each.splitlines()[0] for each in ENTRIES]
+    assert [
+        "Batch size changed",
+        "Mid-accumulation",
+        "LR mismatch",
+        "Gradient masking",
+        "Loss variance",
+    ] == headings[:5]
+    ids = [match.group(1) for each in ENTRIES if (match := re.search(r"Id: `([a-z-]+)`", each))]
+    assert sorted(each.id for each in every_check()) == sorted(ids)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda each: each.splitlines()[0])
+def test_an_entry_answers_the_five_questions(entry: str) -> None:
+    """Message, explanation, is this bad, action, prevention: none is left empty."""
+    found = dict(re.findall(r"^- \*\*(.*?)\*\*:? (.*)$", entry, re.MULTILINE))
+    assert LABELS == [each for each in found if each in LABELS]
+    assert all(len(found[each]) > 10 for each in LABELS)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "WARNING: Batch size changed! Checkpoint: 8, Current: 64",
+        "WARNING: Resuming mid-accumulation cycle (counter=2)",
+        "CRITICAL: LR mismatch (100.0% difference)",
+        "CRITICAL: Gradient masking FAILED! Base embeddings have gradients",
+        "CRITICAL: Large loss variance (194.1%, 129.8%)",
+    ],
+)
+def test_the_sentences_users_know_can_be_found(message: str) -> None:
+    """Whoever searches the page for what was printed finds it word for word."""
+    assert f"- **Message**: `{message}`" in PAGE
