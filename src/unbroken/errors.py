@@ -6,7 +6,7 @@ status of the process (see docs/architecture.md, "Exit codes").
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class UnbrokenError(Exception):
@@ -65,6 +65,10 @@ class ResumeRefused(UnbrokenError):
     """The inputs are fine, but they are not this run's."""
 
     exit_code = 3
+    report: Any = None
+    """The `unbroken.checks.report.Report` that forbids it, where checks were made."""
+    decision: Any = None
+    """The `unbroken.checks.decision.Decision` it came to."""
 
 
 class CheckpointCorrupt(UnbrokenError):

@@ -1,32 +1,40 @@
-"""Resume: find what to continue from, read it, compare it with the live run, restore it.
+"""Resume: compare a saved run with the live one, restore it, look again, decide.
 
-The only place that knows both the disk and the live objects.
+The only place that knows both the disk and the checks.
 """
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import shlex
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier, run_id_of
-from unbroken.checkpoint.layout import MANIFEST, Layout
+from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.second_reading import quarantine
-from unbroken.checkpoint.store import Found, PassedOver, Store
-from unbroken.errors import NoUsableCheckpoint, ResumeRefused
+from unbroken.checks.catalogue import every_check
+from unbroken.checks.check import Check, Stage
+from unbroken.checks.decision import Decision, decide
+from unbroken.checks.observation import is_below
+from unbroken.checks.report import Finding, Report, examine
+from unbroken.errors import ResumeRefused, SettingsInvalid
+from unbroken.observer import Observer, observe_saved
 from unbroken.proof.journal import read_lines
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
-from unbroken.state.training_state import TrainingState
+from unbroken.target import Outcome, Target, look, look_again
 
 __all__ = [
+    "Decision",
+    "Policy",
+    "Report",
     "ResumeReport",
     "Target",
-    "compare_facts",
     "enter",
     "finish_moving",
     "look",
@@ -36,34 +44,17 @@ __all__ = [
     "slow_save",
 ]
 
-Outcome = Literal["began", "resumed", "began again"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a start continues from."""
+class Policy:
+    """How differences are met."""
 
-    layout: Layout
-    run_id: str | None
-    """The run to continue; None when a new one begins."""
-    checkpoint: Checkpoint | None
-    """None when a run begins, or begins again because it never committed a checkpoint."""
-    replaces_run: str | None = None
-    """A run that stands in the directory and is moved to `earlier/` when the new one begins."""
-    notes: tuple[str, ...] = ()
-    damaged: tuple[PassedOver, ...] = ()
-    """Checkpoints that are damaged on the device; the start moves them to `quarantine/`."""
-    asked: tuple[Path, str] | None = None
-    """What `look` was asked; None where a checkpoint was named and nothing was searched."""
-    seen: tuple[object, ...] = ()
-    """What was there then, to find out whether it changed."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """What a start from here is called."""
-        if self.checkpoint is not None:
-            return "resumed"
-        return "began again" if self.run_id else "began"
+    accept: Collection[str] = ()
+    """Ids of checks whose difference is accepted beforehand."""
+    confirm: Callable[[Report, Decision], bool] | None = None
+    """Asks a person whether to go on with the saved values; None where nobody is there."""
+    may_change: Collection[str] = ()
+    """Dotted names of facts that are free to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,133 +69,10 @@ class ResumeReport:
     changed: tuple[FactDifference, ...]
     """Facts that changed and may."""
     notes: tuple[str, ...]
-
-
-def look(directory: Path, how: str) -> Target:
-    """Find what to continue from; nothing is changed.
-
-    Args:
-        directory: The run's directory.
-        how: `auto` (the newest whole checkpoint, or a new run), `latest` (the same, but it must
-            exist), a path (a checkpoint, or a run's directory), or the empty text (a new run).
-
-    Raises:
-        NoUsableCheckpoint: What was asked for isn't there, or no checkpoint is whole.
-    """
-    layout = Layout(directory)
-    if how == "":
-        seen = _seen(layout)
-        return Target(
-            layout=layout,
-            run_id=None,
-            checkpoint=None,
-            replaces_run=run_id_of(layout),
-            asked=(directory, how),
-            seen=seen,
-        )
-    if how in ("auto", "latest"):
-        return _newest(layout, must_exist=how == "latest")
-    return _explicit(Path(how))
-
-
-def look_again(target: Target) -> Target:
-    """Return the target of a fresh look if anything changed since; a writer may just have gone.
-
-    Raises:
-        NoUsableCheckpoint: What was asked for isn't there any more.
-    """
-    if target.asked is None or _seen(target.layout) == target.seen:
-        return target
-    return look(*target.asked)
-
-
-def _seen(layout: Layout) -> tuple[object, ...]:
-    """Return what tells one state of a run's directory from the next."""
-    manifests = sorted(layout.checkpoints.glob(f"*/{MANIFEST}"))
-    found: list[object] = []
-    for each in (layout.run_file, *manifests):
-        with contextlib.suppress(OSError):
-            there = each.stat()
-            found.append((str(each), there.st_mtime_ns, there.st_ino))
-    return tuple(found)
-
-
-def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) -> Target:
-    asked = (layout.root, "latest" if must_exist else "auto")
-    seen = _seen(layout)
-    run_id = run_id_of(layout)
-    if run_id is None:
-        if must_exist:
-            raise NoUsableCheckpoint(
-                f"{layout.root} holds no run.",
-                "There is nothing to continue.",
-                "Check --output-dir, or use --resume auto, which begins a run where none is.",
-            )
-        return Target(layout=layout, run_id=None, checkpoint=None, asked=asked, seen=seen)
-    found = Store(layout, run_id).newest_whole()
-    if found.checkpoint is None:
-        if must_exist:
-            raise NoUsableCheckpoint(
-                f"The run in {layout.root} never committed a checkpoint.",
-                "There is no state to continue from.",
-                "Use --resume auto, which begins the run again at step 0.",
-            )
-        notes += ("the run never committed a checkpoint: it begins again at step 0",)
-    return Target(
-        layout=layout,
-        run_id=run_id,
-        checkpoint=found.checkpoint,
-        notes=(*notes, *_cost(found)),
-        damaged=tuple(each for each in found.passed_over if each.is_damaged),
-        asked=asked,
-        seen=seen,
-    )
-
-
-def _cost(found: Found) -> list[str]:
-    """Say what was passed over, and what is lost by that."""
-    notes = [f"passed over: {each.why}" for each in found.passed_over]
-    lost = [each for each in found.passed_over if each.is_ours]
-    chosen = found.checkpoint
-    if chosen is None or not lost:
-        return notes
-    steps = max(each.step for each in lost) - chosen.position.step
-    created = [each.created for each in lost if each.created is not None]
-    minutes = (max(created) - chosen.manifest.created) / 60 if created else None
-    spent = "" if minutes is None else f", about {max(0.0, minutes):.0f} minutes of training"
-    return [
-        *notes,
-        (
-            f"going on from {chosen.path.name} instead costs {max(0, steps)} steps{spent}; "
-            "they are trained again"
-        ),
-    ]
-
-
-def _explicit(path: Path) -> Target:
-    if path.name in ("latest", "latest.pth") and run_id_of(Layout(path.parent)) is not None:
-        note = f"{path} is understood as the latest checkpoint of the run in {path.parent}"
-        return _newest(Layout(path.parent), must_exist=True, notes=(note,))
-    if run_id_of(Layout(path)) is not None:
-        return _newest(Layout(path), must_exist=True)
-    if (path / MANIFEST).is_file():
-        checkpoint = Checkpoint.at(path)
-        checkpoint.verify()
-        layout = Layout(path.resolve().parent.parent)
-        run_id = run_id_of(layout)
-        if run_id != checkpoint.manifest.run_id:
-            raise NoUsableCheckpoint(
-                f"{path} belongs to run {checkpoint.manifest.run_id}, "
-                f"but it lies in the directory of {run_id or 'no run'}.",
-                "A run is continued in its own directory, beside its journal.",
-                "Put the checkpoint back under its run's checkpoints/, or name the run's directory.",
-            )
-        return Target(layout=layout, run_id=run_id, checkpoint=checkpoint)
-    raise NoUsableCheckpoint(
-        f"{path} is neither a checkpoint nor the directory of a run.",
-        "An explicit path is never replaced by something else.",
-        "Name a directory under checkpoints/, or use --resume auto.",
-    )
+    checks: Report = field(default_factory=lambda: Report(findings=(), seconds=0.0))
+    """What every check found; empty where a run began."""
+    decision: Decision = field(default_factory=lambda: decide(Report(findings=(), seconds=0.0)))
+    """What acts where something differs."""
 
 
 def enter(target: Target, seed: int) -> tuple[str, list[str]]:
@@ -239,30 +107,119 @@ def _quarantined(target: Target) -> list[str]:
     return notes
 
 
-def restore(
-    checkpoint: Checkpoint | None,
-    state: TrainingState,
-    facts: Mapping[str, Any],
-    free: Collection[str],
-) -> list[FactDifference]:
-    """Compare the facts and restore a checkpoint into the live objects; return what changed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore came to."""
+
+    report: Report
+    decision: Decision
+    changed: tuple[FactDifference, ...]
+
+
+def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -> Restored:
+    """Compare, restore into the live objects, compare again, decide.
+
+    1. Facts and structure are compared before anything is touched.
+    2. Where nothing forbids it, the state is put into the live objects.
+    3. They are looked at again, to the last bit.
 
     Without a checkpoint a run begins, and there is nothing to do.
 
     Raises:
-        ResumeRefused: The facts are another run's. Nothing was changed.
-        StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
+        ResumeRefused: Something critical differs and was neither accepted nor confirmed. Its
+            `report` holds every finding. After step 1 nothing was changed; after step 2 the live
+            objects refuse to train.
+        SettingsInvalid: An id that was accepted names no check.
     """
+    checks = every_check(policy.may_change)
+    _require_known(policy.accept, checks)
     if checkpoint is None:
-        return []
-    changed = compare_facts(checkpoint.facts(), facts, free)
-    leaves = checkpoint.manifest.leaves
-    state.restore(
-        checkpoint.parts(state.streamed),
-        checkpoint.position,
-        lambda leaf: leaves[leaf].digest if leaf in leaves else None,
-    )
-    return changed
+        nothing = Report(findings=(), seconds=0.0)
+        return Restored(report=nothing, decision=decide(nothing), changed=())
+    began = time.monotonic()
+    saved = observe_saved(checkpoint, observer.kinds())
+    findings = examine(_of(checks, Stage.BEFORE), saved, observer.structure())
+    decision = _decided(findings, began, policy, observer)
+    if decision.open and not (decision.can_be_confirmed and policy.confirm):
+        raise _refused(findings, decision, began)
+    _put_in(checkpoint, observer, saved.facts, decision)
+    findings += examine(_of(checks, Stage.AFTER), saved, observer.live())
+    decision = _decided(findings, began, policy, observer)
+    report = _report(findings, began)
+    if decision.open and not _confirmed(report, decision, policy):
+        observer.state.is_whole = False
+        raise _refused(findings, decision, began)
+    changed = differences(saved.facts, observer.facts)
+    free = [each for each in changed if is_below(each.name, policy.may_change)]
+    return Restored(report=report, decision=decision, changed=tuple(free))
+
+
+def _of(checks: Collection[Check], stage: Stage) -> list[Check]:
+    return [each for each in checks if each.stage is stage]
+
+
+def _report(findings: list[Finding], began: float) -> Report:
+    return Report(findings=tuple(findings), seconds=time.monotonic() - began)
+
+
+def _decided(findings: list[Finding], began: float, policy: Policy, observer: Observer) -> Decision:
+    decision = decide(_report(findings, began), policy.accept)
+    if observer.asked is not None or not decision.can_be_confirmed:
+        return decision
+    # The objects were built from what was asked for: there is no saved value that could act.
+    return decision.without_confirmation()
+
+
+def _confirmed(report: Report, decision: Decision, policy: Policy) -> bool:
+    can = decision.can_be_confirmed and policy.confirm is not None
+    return can and policy.confirm is not None and policy.confirm(report, decision)
+
+
+def _put_in(
+    checkpoint: Checkpoint, observer: Observer, facts: Mapping[str, Any], decision: Decision
+) -> None:
+    """Put the saved state into the live objects, but for what a new value was taken of."""
+    state = observer.state
+    saved = checkpoint.parts(state.streamed)
+    live = state.capture()
+    taken = {each.id for each in decision.taken}
+    kinds = observer.kinds()
+    for name in saved:
+        if kinds[name] == "schedule" and "schedule-unchanged" in taken:
+            saved[name] = {**live[name], "updates": checkpoint.position.updates}
+        if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
+            saved[name] = {**saved[name], "groups": live[name]["groups"]}
+    state.restore(saved, checkpoint.position)
+    observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
+    observer.frozen_at_birth = dict(checkpoint.evidence().get("frozen_at_birth", {}))
+
+
+def _require_known(accepted: Collection[str], checks: Collection[Check]) -> None:
+    known = [each.id for each in checks]
+    for each in accepted:
+        if each not in known:
+            near = difflib.get_close_matches(each, known, 3, 0.4)
+            raise SettingsInvalid(
+                f"{each!r} was accepted, but no check has this id.",
+                "What is accepted is named exactly, so that nothing else is let through.",
+                f"Did you mean {' or '.join(near)}?"
+                if near
+                else f"Choose from {', '.join(known)}.",
+            )
+
+
+def _refused(findings: list[Finding], decision: Decision, began: float) -> ResumeRefused:
+    lines = [
+        line
+        for each in decision.open
+        for line in (each.headline or f"{each.title}: no", *(each.details or (each.numbers,)))[:12]
+    ]
+    listed = "\n".join(f"  {each}" for each in lines)
+    first = decision.open[0]
+    error = ResumeRefused(f"This is not the run that was saved:\n{listed}", first.why, first.remedy)
+    error.report = _report(findings, began)
+    error.decision = decision
+    return error
 
 
 def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
@@ -281,28 +238,3 @@ def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
             "Grant more (--grace-seconds, and the same where the job is started)."
         )
     ]
-
-
-def compare_facts(
-    saved: Mapping[str, Any],
-    live: Mapping[str, Any],
-    may_change: Collection[str],
-    accepted: Collection[str] = (),
-) -> list[FactDifference]:
-    """Return the facts that changed and may; refuse those that may not.
-
-    Raises:
-        ResumeRefused: A fact that must match differs and was not accepted by name.
-    """
-    found = differences(saved, live)
-    free = {*may_change, *accepted}
-    fatal = [each for each in found if not free & {each.name, each.name.split(".")[0]}]
-    if fatal:
-        listed = "\n".join(f"  {each}" for each in fatal)
-        raise ResumeRefused(
-            f"This is not the run that was saved:\n{listed}",
-            "It would train on as another run from the next step on; nothing was changed.",
-            "Give the settings and data of the run, or begin a new run from its weights "
-            "(--init-from).",
-        )
-    return found

@@ -13,7 +13,7 @@ The order of events in `steps`:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +29,10 @@ from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
+from unbroken.observer import Observer
 from unbroken.order.step_batches import StepBatches
-from unbroken.proof.journal import last_line_of_each_step
 from unbroken.proof.record import Record
+from unbroken.start import start
 from unbroken.state.facts import environment, settled
 from unbroken.state.parts import named
 from unbroken.state.position import Position
@@ -60,6 +61,8 @@ class Run:
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
+        asked: Facts as they were asked for, where saved ones act.
+        frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
@@ -86,6 +89,8 @@ class Run:
         max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
+        asked: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, slice | None] | None = None,
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
@@ -102,6 +107,14 @@ class Run:
             "environment": environment(),
         }
         self.may_change = {*may_change, "environment"}
+        self.observer = Observer(
+            state=self.state,
+            order=order,
+            facts=self.facts,
+            schedules=named(scheduler=scheduler),
+            asked=None if asked is None else {**self.facts, **settled(asked)},
+            frozen=frozen or {},
+        )
         self.keep = keep
         self.keep_every = keep_every
         self.best_by = best_by
@@ -125,46 +138,33 @@ class Run:
         """Where the run stands."""
         return self.state.position
 
-    def resume(self, how: str | resuming.Target = "auto") -> resuming.ResumeReport:
+    def resume(
+        self,
+        how: str | resuming.Target = "auto",
+        *,
+        accept: Collection[str] = (),
+        confirm: Callable[[resuming.Report, resuming.Decision], bool] | None = None,
+    ) -> resuming.ResumeReport:
         """Continue the run that stands in the directory, or begin one.
 
         Args:
             how: `auto`, `latest`, the path of a checkpoint of this run, the empty text for a new
                 run, or a target that `unbroken.resume.look` found.
+            accept: Ids of checks whose difference is meant.
+            confirm: Asks a person, where a critical difference has a saved value that can act.
 
         Raises:
-            ResumeRefused: The facts are another run's. Nothing was changed.
-            StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
+            ResumeRefused: Something critical differs; its `report` says what. Nothing was changed.
             NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
             DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
         target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
         self.layout = target.layout
-        lock = WriterLock(self.layout)
-        lock.take()
-        try:
-            target = resuming.look_again(target)
-            changed = resuming.restore(target.checkpoint, self.state, self.facts, self.may_change)
-            if target.checkpoint is not None:
-                self.metrics = dict(target.checkpoint.manifest.metrics)
-            lock.require_ours()
-            self.run_id, moved = resuming.enter(target, self.order.seed)
-            known = last_line_of_each_step(self.layout.journal) if target.run_id else {}
-            slow = resuming.slow_save(self.layout, self.grace_seconds)
-            self._open(target, lock)
-        except BaseException:
-            lock.release()
-            raise
-        return resuming.ResumeReport(
-            outcome=target.outcome,
-            position=self.position,
-            checkpoint=target.checkpoint.path if target.checkpoint else None,
-            steps_to_repeat=sum(step > self.position.step for step in known),
-            changed=tuple(changed),
-            notes=(*target.notes, *moved, *slow),
-        )
+        policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
+        return start(self, target, policy)
 
-    def _open(self, target: resuming.Target, lock: WriterLock) -> None:
+    def open_record(self, target: resuming.Target, lock: WriterLock, **told: Any) -> None:
+        """Open saver, journal and history; from here on this process writes to the run."""
         record = Record(self.layout, self.due.max_lost_minutes)
         saver = Saver(
             self.layout,
@@ -183,6 +183,7 @@ class Run:
             resumed_from=target.checkpoint.path.name if target.checkpoint else None,
             step=self.position.step,
             samples=self.position.samples,
+            **told,
         )
         lock.before_handing_over = saver.wait
         self._saver, self._record, self._lock = saver, record, lock
@@ -318,7 +319,7 @@ class Run:
             position=self.position,
             parts=self.state.capture(),
             facts=self.facts,
-            evidence={"next_samples": self.order.next_ids(self.position, 64)},
+            evidence=self.observer.evidence(),
             metrics=self.metrics,
         )
 

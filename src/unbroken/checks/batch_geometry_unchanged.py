@@ -38,6 +38,7 @@ class BatchGeometryUnchanged(Check):
     remedy: ClassVar[str] = "Leave out --grad-accumulation: any --batch-size cuts the same steps."
     covers: ClassVar[tuple[str, ...]] = (
         "order.effective_batch",
+        "order.earlier",
         "execution.batch",
         "execution.accumulation",
     )

@@ -11,6 +11,7 @@ from unbroken.checks.check import Check, Stage
 from unbroken.checks.counters_agree import CountersAgree
 from unbroken.checks.data_set_unchanged import DataSetUnchanged
 from unbroken.checks.execution_unchanged import ExecutionUnchanged
+from unbroken.checks.facts import FactsCheck
 from unbroken.checks.frozen_rows_out_of_reach import FrozenRowsOutOfReach
 from unbroken.checks.frozen_rows_unmoved import FrozenRowsUnmoved
 from unbroken.checks.gpus_unchanged import GpusUnchanged
@@ -81,7 +82,8 @@ def every_check(may_change: Collection[str] = ()) -> list[Check]:
     Args:
         may_change: Dotted names of facts that are free to change.
     """
-    made = [kind() for kind in KINDS]
+    free = [each for each in may_change if each != "environment"]
+    made = [kind(free) if issubclass(kind, FactsCheck) else kind() for kind in KINDS]
     answered_for = [name for each in made for name in each.covers]
     rest = OtherFactsUnchanged((*answered_for, *may_change))
     after = next(i for i, each in enumerate(made) if each.stage is Stage.AFTER)

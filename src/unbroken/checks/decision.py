@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unbroken.checks.check import OnAccept, Outcome
 from unbroken.checks.report import Finding, Report
@@ -21,6 +21,8 @@ class Decision:
     """Critical and not accepted."""
     unknown: tuple[str, ...]
     """Ids that were accepted but name no check."""
+    is_confirmable: bool = True
+    """False where the live objects hold no saved values that could act."""
 
     @property
     def goes_on(self) -> bool:
@@ -30,7 +32,11 @@ class Decision:
     @property
     def can_be_confirmed(self) -> bool:
         """Whether a person may let it go on: every open finding has a saved value that acts then."""
-        return all(each.keeps_saved for each in self.open)
+        return self.is_confirmable and all(each.keeps_saved for each in self.open)
+
+    def without_confirmation(self) -> Decision:
+        """Return the same decision where nobody may let it go on."""
+        return replace(self, is_confirmable=False)
 
 
 def decide(report: Report, accepted: Collection[str] = ()) -> Decision:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from unbroken.checks.check import Check, Verdict, agrees, cannot_compare, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.observation import Observation, is_below
 from unbroken.state.codec import encode
 from unbroken.state.facts import ABSENT
 
@@ -14,11 +15,21 @@ class FactsCheck(Check):
     """A check on the facts in `covers`, each equal to what it was.
 
     Values are compared in their encoded form: `1`, `1.0` and `True` differ, NaN is itself.
+
+    Args:
+        free: Dotted names of facts whose change is only noted.
     """
+
+    def __init__(self, free: Collection[str] = ()) -> None:
+        self.free = free
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare every fact below `covers`."""
-        return compare_facts(saved.facts_below(self.covers), live.facts_below(self.covers))
+        before, now = (
+            {name: each for name, each in facts.items() if not is_below(name, self.free)}
+            for facts in (saved.facts_below(self.covers), live.facts_below(self.covers))
+        )
+        return compare_facts(before, now)
 
 
 def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> Verdict:

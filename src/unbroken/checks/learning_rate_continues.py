@@ -32,7 +32,11 @@ class LearningRateContinues(Check):
     title: ClassVar[str] = "The learning rate continues on its curve"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged", "schedule-unchanged")
+    follows_from: ClassVar[tuple[str, ...]] = (
+        "settings-unchanged",
+        "schedule-unchanged",
+        "batch-geometry-unchanged",
+    )
     why: ClassVar[str] = (
         "Too high a rate destroys in some steps what was learnt; too low a one learns nothing more."
     )

@@ -89,7 +89,7 @@ def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
         id=check.id,
         title=check.title,
         outcome=verdict.outcome,
-        severity=verdict.severity or check.severity,
+        severity=_severity(check, verdict, saved),
         numbers=verdict.numbers,
         details=verdict.details,
         headline=verdict.headline,
@@ -101,6 +101,12 @@ def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
         keeps_saved=check.keeps_saved,
         follows_from=check.follows_from,
     )
+
+
+def _severity(check: Check, verdict: Verdict, saved: Observation) -> Severity:
+    if verdict.outcome is Outcome.CANNOT_COMPARE and not saved.is_ours:
+        return Severity.WARNING  # written before evidence was gathered: nothing has been lost
+    return verdict.severity or check.severity
 
 
 def _crash(error: Exception) -> Verdict:

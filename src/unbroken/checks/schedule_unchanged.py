@@ -32,7 +32,7 @@ class ScheduleUnchanged(Check):
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     stage: ClassVar[Stage] = Stage.BEFORE
-    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged",)
+    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged", "batch-geometry-unchanged")
     why: ClassVar[str] = (
         "The learning rate would leave its curve, often only some steps after the resume."
     )

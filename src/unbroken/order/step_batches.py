@@ -12,7 +12,7 @@ The order derives from `(seed, epoch)` alone, so a resumed run needs only its po
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,6 +66,8 @@ class StepBatches:
         self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64)
         self.effective_batch = effective_batch
         self.seed = seed
+        self.earlier: list[list[int]] = []
+        """Effective batches before this one: `[epoch, batch, size]`, in force until that batch."""
         self._epoch = -1
         self._batches: list[npt.NDArray[np.int64]] = []
 
@@ -85,7 +87,24 @@ class StepBatches:
             else hashlib.blake2b(lengths.astype("<i8").tobytes(), digest_size=16).hexdigest(),
             "effective_batch": self.effective_batch,
             "seed": self.seed,
+            **({"earlier": self.earlier} if self.earlier else {}),
         }
+
+    def go_on_as(self, saved: Mapping[str, Any], position: Position) -> None:
+        """Take over what a saved order went through, and a change of the effective batch with it.
+
+        A step that was begun is finished as it was; the samples of the epoch that are left then make
+        step batches of the new size. None is repeated and none left out.
+
+        Args:
+            saved: The `facts()` of the order that was saved.
+            position: Where it stood.
+        """
+        self.earlier = [list(each) for each in saved.get("earlier", [])]
+        size = saved.get("effective_batch", self.effective_batch)
+        if size != self.effective_batch:
+            self.earlier.append([position.epoch, position.batch + (position.samples > 0), size])
+        self._epoch = -1
 
     def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
         """Return the step batches of epoch `number` (from 0) as arrays of sample numbers."""
@@ -95,14 +114,29 @@ class StepBatches:
         return self._batches
 
     def _derive(self, epoch: int) -> list[npt.NDArray[np.int64]]:
-        order = permutation(len(self.ids), self.seed, epoch, 0)
-        if self.lengths is not None:
-            pool = POOL_STEP_BATCHES * self.effective_batch
+        rest = permutation(len(self.ids), self.seed, epoch, 0)
+        done: list[npt.NDArray[np.int64]] = []
+        for changed, until, size in self.earlier:
+            if changed == epoch:
+                done += self._cut(rest, size, epoch)[: until - len(done)]
+                rest = rest[~np.isin(rest, np.concatenate([rest[:0], *done]))]
+        return done + self._cut(rest, self._size_in(epoch), epoch)
+
+    def _size_in(self, epoch: int) -> int:
+        """Return the effective batch at the end of an epoch."""
+        later = [size for changed, _, size in self.earlier if changed > epoch]
+        return later[0] if later else self.effective_batch
+
+    def _cut(
+        self, order: npt.NDArray[np.int64], size: int, epoch: int
+    ) -> list[npt.NDArray[np.int64]]:
+        """Cut samples into step batches: of like length where lengths are known."""
+        if self.lengths is not None and len(order):
+            pool = POOL_STEP_BATCHES * size
             pools = [order[start : start + pool] for start in range(0, len(order), pool)]
             order = np.concatenate(
                 [each[np.argsort(self.lengths[each], kind="stable")] for each in pools]
             )
-        size = self.effective_batch
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self.lengths is None:
             return batches
@@ -114,9 +148,10 @@ class StepBatches:
 
     def after(self, position: Position) -> Position:
         """Return the position when the current step batch is completed; updates stay as they are."""
+        batches = len(self.epoch(position.epoch)) if self.earlier else self.steps_per_epoch
         batch = position.batch + 1
-        epoch = position.epoch + (batch == self.steps_per_epoch)
-        batch %= self.steps_per_epoch
+        epoch = position.epoch + (batch == batches)
+        batch %= batches
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
 
     def micro_batches(self, position: Position, size: int) -> Iterator[MicroBatch]:

@@ -163,6 +163,19 @@ class Record:
                 raise _refused(self._history.with_name("journal.jsonl"), error) from error
 
 
+def note_in_history(layout: Layout, event: str, **details: Any) -> None:
+    """Write a line of a start that never opened the record: a refusal.
+
+    Where the disk refuses it, that is only logged.
+    """
+    try:
+        history = Journal(layout.history)
+        history.append({"event": event, "time": time.time(), **details})
+        history.close()
+    except (OSError, SaveFailed) as error:
+        _log.warning("%s could not be written: %s", layout.history, error)
+
+
 def _refused(path: Path, error: OSError) -> SaveFailed:
     return SaveFailed(
         f"Nothing can be written to {path}: {error}.",

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from unbroken.errors import SettingsInvalid
 from unbroken_tts.hardware.machine import Hardware
+
+FEWEST_WORKERS_REFUSED: Final = 65
+"""Never fewer than so many are refused, whatever the cores: shared machines report few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +136,20 @@ def plan_workers(hardware: Hardware, wanted: int | Literal["none"] = 0) -> int:
     Args:
         hardware: What `detect` found.
         wanted: A number; 0 is automatic, `none` is no process at all.
+
+    Raises:
+        SettingsInvalid: So many would take the machine down.
     """
     if wanted == "none":
         return 0
+    most = max(FEWEST_WORKERS_REFUSED, 8 * hardware.cores)
+    if wanted >= most:
+        raise SettingsInvalid(
+            f"--num-workers {wanted} on a machine with {hardware.cores} cores.",
+            "Each is a process with memory of its own: they would take the machine down, and read "
+            "no faster than a few.",
+            "Leave --num-workers out, or give at most a few for each core.",
+        )
     if wanted:
         return wanted
     if not hardware.is_cuda:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unbroken.errors import ResumeRefused
 from unbroken_tts.hardware import (
     BatchPlan,
     Hardware,
@@ -40,10 +39,10 @@ def plan_execution(
     Args:
         settings: What the user asked for.
         console: Is shown what was found and decided.
-        saved: The facts of the checkpoint that is continued, if any; its effective batch stays.
+        saved: The facts of the checkpoint that is continued, if any; its effective batch stays,
+            unless another one is asked for by --batch-size and --grad-accumulation together.
 
     Raises:
-        ResumeRefused: Another effective batch than the run's was asked for.
         SettingsInvalid: The device can't do what was asked for.
     """
     hardware = detect(settings.device)
@@ -57,21 +56,12 @@ def plan_execution(
 
 
 def _plan(settings: TrainSettings, hardware: Hardware, saved: dict[str, Any] | None) -> BatchPlan:
-    effective = saved["order"]["effective_batch"] if saved else 0
+    run_size = saved["order"]["effective_batch"] if saved else 0
+    # Both flags together ask for another effective batch; the checks of the resume tell of it.
     asked = settings.batch_size * settings.grad_accumulation
-    if effective and asked and asked != effective:
-        raise ResumeRefused(
-            f"--batch-size {settings.batch_size} and --grad-accumulation "
-            f"{settings.grad_accumulation} make an effective batch of {asked}; this run's is "
-            f"{effective}.",
-            "Another effective batch is another training: other steps, other noise, another "
-            "schedule.",
-            f"Leave out --grad-accumulation: any --batch-size cuts the run's {effective} samples "
-            "without changing them.",
-        )
     return plan_batch(
         hardware,
         batch=settings.batch_size,
         accumulation=settings.grad_accumulation,
-        effective=effective,
+        effective=asked or run_size,
     )

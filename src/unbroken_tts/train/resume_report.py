@@ -36,7 +36,7 @@ class ResumeDialogue:
     def __init__(
         self, settings: TrainSettings, console: Console, commands: Commands | None = None
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._console = console
         self._commands = commands
         self._shown: list[Report] = []
@@ -78,7 +78,7 @@ class ResumeDialogue:
     def _answer(self, decision: Decision) -> bool:
         if not decision.can_be_confirmed:
             return False
-        how = self._settings.on_critical
+        how = self.settings.on_critical
         if how == "continue":
             self._line("--on-critical continue: going on with the saved values.")
             return True
@@ -92,7 +92,7 @@ class ResumeDialogue:
                 "With --on-critical continue it goes on with the saved values."
             )
             return False
-        if not count_down(self._settings.abort_window, sys.stderr):
+        if not count_down(self.settings.abort_window, sys.stderr):
             self._line("Aborted by Ctrl+C; nothing was changed.")
             return False
         self._line("Not aborted: going on with the saved values.")

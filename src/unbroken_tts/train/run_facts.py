@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from unbroken_tts.data.manifest import parse_argument
-from unbroken_tts.settings import TrainSettings, must_match_fields
+from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.beginning import Beginning
 from unbroken_tts.train.execution import Execution
 from unbroken_tts.train.inputs import Inputs
+from unbroken_tts.train.kept_settings import compared
 
 MAY_CHANGE = (
     "base",
@@ -21,6 +23,19 @@ MAY_CHANGE = (
 """Facts whose change is noted and gone on with."""
 
 
+FROZEN = (
+    "model.text_embedding.base",
+    "model.text_head.base_weight",
+    "model.text_head.base_bias",
+)
+"""Tensors of the base vocabulary, by leaf path."""
+
+
+def frozen_tensors(model: VoiceGpt) -> dict[str, slice | None]:
+    """Return what nothing may move: the rows of the base vocabulary, where there are some."""
+    return dict.fromkeys(FROZEN) if model.frozen_rows else {}
+
+
 def facts_of(
     settings: TrainSettings,
     inputs: Inputs,
@@ -28,10 +43,8 @@ def facts_of(
     execution: Execution,
 ) -> dict[str, Any]:
     """Return what the run is made of; a resume compares it with what the checkpoint holds."""
-    must_match = settings.model_dump(mode="json", include=set(must_match_fields()))
-    must_match["amp"] = settings.amp is not False  # --amp and no word of it mean the same
     return {
-        "settings": must_match,
+        "settings": compared(settings),
         "tokenizer": inputs.tokenizer.digest,
         "vocabulary": inputs.tokenizer.vocabulary,
         "frozen_rows": beginning.model.frozen_rows,

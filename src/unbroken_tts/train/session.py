@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unbroken.checkpoint.lock import require_free
-from unbroken.errors import SaveFailed
+from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.order.step_batches import StepBatches
 from unbroken.resume import ResumeReport, Target
 from unbroken.run import Run
@@ -31,7 +31,9 @@ from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
-from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of
+from unbroken_tts.train.kept_settings import compared, kept_settings
+from unbroken_tts.train.resume_report import ResumeDialogue
+from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
 from unbroken_tts.train.validation import Best, Validation, autocast_for
 
 
@@ -67,6 +69,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     require_writable(target.layout.root)
     require_free(target.layout)
     saved = target.checkpoint.facts() if target.checkpoint else None
+    asked, settings = settings, kept_settings(settings, saved)
     execution = plan_execution(settings, console, saved)
     inputs = read_inputs(settings, console, target.layout.root, saved)
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
@@ -79,8 +82,8 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     built = build(settings, beginning.model, execution.hardware, execution.precision, until)
     best = Best()
     facts = facts_of(settings, inputs, beginning, execution)
-    run = _run(settings, target, order, built, best, facts)
-    report = _resume(run, target, best, beginning)
+    run = _run(settings, target, order, built, best, facts, asked)
+    report = _resume(run, target, best, beginning, ResumeDialogue(settings, console))
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     return Session(
         settings=settings,
@@ -95,12 +98,23 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
         autocast=autocast,
         until=until,
         name=_curves_name(run),
-        notes=_notes(settings, run),
+        notes=_notes(settings, run, until),
     )
 
 
-def _resume(run: Run, target: Target, best: Best, beginning: Beginning) -> ResumeReport:
-    report = run.resume(target)
+def _resume(
+    run: Run, target: Target, best: Best, beginning: Beginning, dialogue: ResumeDialogue
+) -> ResumeReport:
+    step = target.checkpoint.position.step if target.checkpoint else 0
+    try:
+        report = run.resume(target, accept=dialogue.settings.accept, confirm=dialogue.confirm)
+    except ResumeRefused as error:
+        if error.report is not None:
+            dialogue.show(error.report, error.decision)
+            dialogue.keep(run.layout.logs, step, error.report, error.decision)
+        raise
+    dialogue.show(report.checks, report.decision)
+    dialogue.keep(run.layout.logs, step, report.checks, report.decision)
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # a score on other samples is no rival
     try:
@@ -129,11 +143,17 @@ def _validation(
     )
 
 
-def _notes(settings: TrainSettings, run: Run) -> tuple[str, ...]:
+def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
+    found = []
     root = run.layout.root
-    if root.absolute() == settings.output_dir.absolute():
-        return ()
-    return (f"the run of --resume lies in {root} and goes on there, not in --output-dir",)
+    if root.absolute() != settings.output_dir.absolute():
+        found.append(f"the run of --resume lies in {root} and goes on there, not in --output-dir")
+    if not settings.max_steps and settings.warmup_steps >= until:
+        found.append(
+            f"--warmup-steps {settings.warmup_steps} is not below the {until} steps of --epochs "
+            f"{settings.epochs}: the learning rate never reaches {settings.learning_rate:g}."
+        )
+    return tuple(found)
 
 
 def make_order(settings: TrainSettings, pairs: Pairs, effective: int) -> StepBatches:
@@ -157,6 +177,7 @@ def _run(
     built: Built,
     best: Best,
     facts: dict[str, Any],
+    asked: TrainSettings,
 ) -> Run:
     extra: dict[str, Any] = {} if built.ema is None else {"ema": built.ema}
     return Run(
@@ -176,6 +197,8 @@ def _run(
         max_lost_minutes=settings.max_lost_minutes,
         grace_seconds=settings.grace_seconds,
         stop_file=settings.stop_file,
+        asked=facts | {"settings": compared(asked)},
+        frozen=frozen_tensors(built.model),
         best=best,
         **extra,
     )

@@ -13,6 +13,8 @@ import yaml
 
 from support.pairs import write_pairs
 from support.tiny_trainer import TinyTrainer, contents, journal, newest, require_equal
+from unbroken.checkpoint.layout import Layout
+from unbroken.proof.journal import read_lines
 from unbroken_tts.settings import must_match_fields
 
 OTHER: dict[str, tuple[str, ...]] = {
@@ -47,12 +49,21 @@ def stopped(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> P
     return output
 
 
+def state_of(output: Path) -> dict[str, str]:
+    found = contents(output, but=("preflight.cache", "history.jsonl"))
+    return {name: digest for name, digest in found.items() if not name.startswith("logs/resume-")}
+
+
 def require_refused(trainer: TinyTrainer, output: Path, *flags: object) -> str:
-    """Start, be refused by exit code 3 with every file as it was; return the message."""
-    before = contents(output)
+    """Start, be refused by exit code 3 with the state of the run as it was; return the message.
+
+    Only the history gains a line, and the logs a report.
+    """
+    before = state_of(output)
     ended = trainer.start(output, *flags)
     assert ended.code == 3, ended.out + ended.err
-    assert before == contents(output)
+    assert before == state_of(output)
+    assert "refused" == list(read_lines(Layout(output).history))[-1]["event"]
     return ended.err
 
 
@@ -67,11 +78,23 @@ def test_another_setting_is_refused_with_both_values(
     assert f", was {saved!r}" in message
 
 
-def test_another_effective_batch_is_refused(trainer: TinyTrainer, stopped: Path) -> None:
-    """The step batch belongs to the run; the message names both and how to cut it otherwise."""
-    message = require_refused(trainer, stopped, "--batch-size", 4, "--grad-accumulation", 4)
-    assert "effective batch of 16; this run's is 9" in message
-    assert "Leave out --grad-accumulation" in message
+def test_another_effective_batch_goes_on_with_it(
+    trainer: TinyTrainer, stopped: Path, tmp_path: Path
+) -> None:
+    """Asked for by both flags it is a warning; the step that was begun is finished as it was."""
+    output = Path(shutil.copytree(stopped, tmp_path / "run"))
+    begun = newest(stopped).evidence()["step_samples"]
+    ended = trainer.start(output, "--batch-size", 4, "--grad-accumulation", 4)
+    assert ended.code == 0, ended.out + ended.err
+    started = [line for line in read_lines(Layout(output).history) if line["event"] == "start"]
+    assert "batch-geometry-unchanged" in started[-1]["checks"]["taken"]
+    sizes = {line["step"]: line["samples"] for line in journal(output).values()}
+    assert begun == sizes[7]
+    assert 44 == sizes[6] + sizes[7] + sizes[8] + sizes[9]
+    assert {16, 11} == {sizes[8], sizes[9]}
+    again = trainer.start(output)  # and it is the run's from here on
+    assert again.code == 0, again.err
+    assert 16 == newest(output).facts()["order"]["effective_batch"]
 
 
 @pytest.mark.parametrize("change", ["one more", "one less", "another text", "other arrays"])

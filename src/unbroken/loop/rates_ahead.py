@@ -1,0 +1,38 @@
+"""The learning rates to come, without stepping the schedule they come from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from unbroken.loop.schedule import Schedule
+
+
+def next_rates(schedule: Any, count: int) -> list[list[float]]:
+    """Return, for each group, the rates that a schedule will give at its next updates.
+
+    A schedule of ours is a function of its counter. One of PyTorch's is copied, with a tiny
+    optimiser in the place of its own, and stepped; what can't be stepped so gives nothing.
+    """
+    if isinstance(schedule, Schedule):
+        each_update = [schedule.rates(schedule.updates + i) for i in range(count)]
+        return [list(series) for series in zip(*each_update, strict=True)]
+    if not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+        return []
+    if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        return []  # its rates depend on scores to come
+    groups = [
+        {**{key: copy.copy(each) for key, each in group.items()}, "params": [torch.zeros(1)]}
+        for group in schedule.optimizer.param_groups
+    ]
+    stand_in = torch.optim.SGD(groups, lr=0.0)  # its steps are never made
+    ahead = copy.deepcopy(schedule, {id(schedule.optimizer): stand_in})
+    series: list[list[float]] = [[] for _ in groups]
+    stand_in._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001  # else a warning is given
+    for _ in range(count):
+        for rates, group in zip(series, stand_in.param_groups, strict=True):
+            rates.append(float(group["lr"]))
+        ahead.step()
+    return series

@@ -1,0 +1,232 @@
+"""What a run says of itself: the evidence in each checkpoint, and what the checks compare it with.
+
+Looking changes nothing: no gradient, no mode, no generator, no counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from unbroken.checkpoint.birth import SCHEMES
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checks.observation import Leaf, Observation
+from unbroken.loop.rates_ahead import next_rates
+from unbroken.order.step_batches import StepBatches
+from unbroken.state.codec import encode
+from unbroken.state.digest import tensor_digest
+from unbroken.state.dtypes import dtype_name
+from unbroken.state.frozen import frozen_digests, reached
+from unbroken.state.modules import ModulePart
+from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.randomness import derived_seed
+from unbroken.state.stored import in_memory, is_tensor
+from unbroken.state.training_state import OWN_PARTS, TrainingState
+from unbroken.tree import leaves
+
+GATHERED = 1
+"""Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
+
+RATES_TO_COME = 32
+SAMPLES_TO_COME = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class Observer:
+    """Looks at one run.
+
+    Every argument is the run's own object; nothing is copied until it is looked at.
+    """
+
+    state: TrainingState
+    order: StepBatches
+    facts: Mapping[str, Any]
+    """What the run is trained with."""
+    schedules: Mapping[str, Any]
+    """By part name."""
+    asked: Mapping[str, Any] | None = None
+    """Facts as they were asked for at this start, where some saved ones were kept instead."""
+    frozen: Mapping[str, slice | None] = field(default_factory=dict)
+    """Leaves, or ranges of their rows, that nothing may move."""
+    probe: Callable[[], Mapping[str, float]] | None = None
+    """Measures the losses of the probe, isolated."""
+    frozen_at_birth: dict[str, str] = field(default_factory=dict)
+    """Digests of what is frozen, from the start of the run."""
+
+    def evidence(self) -> dict[str, Any]:
+        """Return what is written into a checkpoint beside the state."""
+        self.frozen_at_birth = self.frozen_at_birth or frozen_digests(self.state.parts, self.frozen)
+        return {
+            "gathered": GATHERED,
+            "kinds": self.kinds(),
+            "without_state": self._without_state(),
+            "frozen_at_birth": dict(self.frozen_at_birth),
+            **self._ahead(),
+            **self._probed(),
+        }
+
+    def kinds(self) -> dict[str, str]:
+        """Return of what kind each part is."""
+        found = {name: self._kind(name, part) for name, part in self.state.parts.items()}
+        return found | dict.fromkeys(OWN_PARTS, "run")
+
+    def _kind(self, name: str, part: Any) -> str:
+        if isinstance(part, ModulePart):
+            return "model"
+        if isinstance(part, OptimizerPart):
+            return "optimizer"
+        if name in self.schedules:
+            return "schedule"
+        return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
+
+    def structure(self) -> Observation:
+        """Return the objects as the code built them, before anything is restored into them."""
+        values, tensors = flat(self.state.capture())
+        return Observation(
+            position=self.state.position.state_dict(),
+            facts=self.facts if self.asked is None else self.asked,
+            kinds=self.kinds(),
+            values=values,
+            leaves={path: _leaf(each) for path, each in tensors.items()},
+        )
+
+    def live(self) -> Observation:
+        """Return the objects as they stand, with the digest of every tensor."""
+        values, tensors = flat(self.state.capture())
+        return Observation(
+            position=self.state.position.state_dict(),
+            facts=self.facts,
+            kinds=self.kinds(),
+            values=values,
+            leaves={path: _leaf(each, tensor_digest(each)) for path, each in tensors.items()},
+            evidence={
+                "frozen": frozen_digests(self.state.parts, self.frozen),
+                "reached": reached(self.state.parts, self.frozen),
+                "nonfinite": [path for path, each in tensors.items() if not _is_finite(each)],
+                **self._ahead(),
+                **self._probed(),
+            },
+        )
+
+    def _ahead(self) -> dict[str, Any]:
+        """Return what is to come: rates, samples, the seed of the next micro-batch."""
+        here = self.state.position
+        return {
+            "rates": {name: float(group["lr"]) for name, group in self._groups()},
+            "next_rates": self._next_rates(),
+            "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
+            "step_samples": len(self.order.at(here)),
+            "schemes": dict(SCHEMES),
+            "seed_here": derived_seed(self.order.seed, here.step, here.samples),
+        }
+
+    def _probed(self) -> dict[str, Any]:
+        return {} if self.probe is None else {"probe": dict(self.probe())}
+
+    def _groups(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (f"{name}.{group.get('name', i)}", group)
+            for name, part in self._optimizers()
+            for i, group in enumerate(part.optimizer.param_groups)
+        ]
+
+    def _optimizers(self) -> list[tuple[str, OptimizerPart]]:
+        parts = self.state.parts.items()
+        return [(name, part) for name, part in parts if isinstance(part, OptimizerPart)]
+
+    def _next_rates(self) -> dict[str, list[float]]:
+        names = {id(group): name for name, group in self._groups()}
+        found: dict[str, list[float]] = {}
+        for schedule in self.schedules.values():
+            series = next_rates(schedule, RATES_TO_COME)
+            groups = schedule.optimizer.param_groups if series else []
+            for group, rates in zip(groups, series, strict=True):
+                if id(group) in names:
+                    found[names[id(group)]] = rates
+        return found
+
+    def _without_state(self) -> list[str]:
+        return [
+            name
+            for _, part in self._optimizers()
+            for name, parameter in part.parameters.items()
+            if not part.optimizer.state.get(parameter)
+        ]
+
+
+def observe_saved(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> Observation:
+    """Return a run as a checkpoint holds it.
+
+    Args:
+        checkpoint: Verified.
+        live_kinds: Of the live parts; an older checkpoint doesn't say of what kind its parts are.
+    """
+    evidence = checkpoint.evidence()
+    parts = checkpoint.stored_parts()
+    values, _ = flat(parts)
+    kinds = {name: live_kinds.get(name, "other") for name in parts}
+    return Observation(
+        position=checkpoint.position.state_dict(),
+        facts=checkpoint.facts(),
+        kinds=evidence.get("kinds", kinds),
+        values=values,
+        leaves={
+            path: Leaf(each.dtype, tuple(each.shape), each.digest)
+            for path, each in checkpoint.manifest.leaves.items()
+        },
+        evidence={**evidence, "optimizer_steps": _optimizer_steps(parts)},
+        is_ours="gathered" in evidence,
+    )
+
+
+def flat(parts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is no tensor, by path in the codec's form, and the tensors by path."""
+    values: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
+    for name, part in parts.items():
+        form = dict(leaves(encode(part, name, tensors), name))
+        stands_for = {
+            path[:-2] for path, each in form.items() if (path[-2:], each) == (".$", "tensor")
+        }
+        values |= {
+            path: each for path, each in form.items() if path.rpartition(".")[0] not in stands_for
+        }
+    return values, tensors
+
+
+def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the smallest and largest step counter of each optimiser that keeps some."""
+    found = {}
+    for name, part in parts.items():
+        if isinstance(part, Mapping) and set(part) == {"class", "state", "groups"}:
+            counters = [
+                float(in_memory(each["step"]))
+                for each in part["state"].values()
+                if isinstance(each, Mapping) and _is_counter(each.get("step"))
+            ]
+            if counters:
+                found[name] = [min(counters), max(counters)]
+    return found
+
+
+def _is_counter(value: Any) -> bool:
+    if is_tensor(value):
+        return bool(value.shape.numel() == 1)
+    return isinstance(value, int | float)
+
+
+def _leaf(tensor: Any, digest: str = "") -> Leaf:
+    return Leaf(dtype_name(tensor, "a leaf"), tuple(tensor.shape), digest)
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Say whether all entries are finite; their sum tells in one pass, unless it overflows itself."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    whole = tensor.detach()
+    return bool(
+        torch.isfinite(whole.float().sum() if whole.dtype.itemsize < 4 else whole.sum())
+    ) or bool(torch.isfinite(whole.float() if whole.dtype.itemsize < 2 else whole).all())
