@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from unbroken.checkpoint.layout import Layout
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ["README.md", "docs/library.md"]
+
+
+UPDATE = "step.update(clip_norm=1.0)\n"
 
 
 def examples() -> list[tuple[str, str]]:
@@ -39,3 +44,24 @@ def test_an_example_runs(tmp_path: Path, page: str, code: str) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{page}: {done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_killed_example_ends_as_one_that_was_not(tmp_path: Path, page: str) -> None:
+    """What a reader tries first: the loop of the page, killed and started again, ends with the same bits."""
+    (code,) = (code for where, code in examples() if where == page and UPDATE in code)
+    dying = code.replace(UPDATE, f"{UPDATE}    if step.number == 25:\n        os._exit(9)\n")
+    for name, codes in (("undisturbed", [code]), ("killed", [f"import os\n{dying}", code])):
+        (tmp_path / name).mkdir()
+        for each in codes:
+            done = subprocess.run(
+                [sys.executable, "-c", each], cwd=tmp_path / name, capture_output=True, check=False
+            )
+            assert done.returncode == (9 if each is not code else 0), done.stderr
+    undisturbed, killed = (
+        Layout(tmp_path / name / "training_output") for name in ("undisturbed", "killed")
+    )
+    expected, found = (
+        max(layout.checkpoints.iterdir()) / "model.safetensors" for layout in (undisturbed, killed)
+    )
+    assert expected.read_bytes() == found.read_bytes()
