@@ -1,4 +1,4 @@
-"""Lays out small real files under the names that the guide uses.
+"""Lays out small real files under the names that the README uses.
 
 `preprocessed_amharic/`, `tokenizers/` and `checkpoints/` in a directory: Amharic speech by
 espeak-ng through the real preparation, a base tokenizer trained on English and its extension, and
@@ -170,7 +170,7 @@ def make_example(directory: Path, *, stages: Stages = silent_stages) -> Example:
     """Lay out the example, or complete one that was interrupted.
 
     Args:
-        directory: Where; the present directory for the guide's command to work as it stands.
+        directory: Where; the present directory for the README's command to work as it stands.
         stages: Draws progress.
 
     Returns:

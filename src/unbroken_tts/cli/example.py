@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
 
 DESCRIPTION: Final = """\
-Lay out small real files under the names that the guide uses: preprocessed_amharic/, tokenizers/,
+Lay out small real files under the names that the README uses: preprocessed_amharic/, tokenizers/,
 checkpoints/config.yaml and checkpoints/gpt.pth. The speech is espeak-ng's, the base checkpoint is
 valid and untrained. Files that this command did not make are never overwritten."""
 
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "example",
-        help="lay out small real files under the names the guide uses",
+        help="lay out small real files under the names the README uses",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

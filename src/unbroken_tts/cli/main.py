@@ -17,7 +17,7 @@ COMMANDS: Final = {
     "say": "speak a text with a trained voice",
     "export": "write a run's weights as a gpt.pth for inference",
     "demo": "see it work: train, kill, go on exactly, speak",
-    "example": "lay out small real files under the names the guide uses",
+    "example": "lay out small real files under the names the README uses",
 }
 
 DESCRIPTION: Final = """\

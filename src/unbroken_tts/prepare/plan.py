@@ -177,8 +177,15 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made |
                 "Nothing that was not made here is overwritten.",
                 "Name a new directory with --output.",
             )
-        output.mkdir(parents=True, exist_ok=True)
-        _write(path, wanted, None)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            _write(path, wanted, None)
+        except OSError as error:
+            raise SettingsInvalid(
+                f"Nothing can be written in {output}: {error}.",
+                "The prepared data would have no place.",
+                "Name a directory on a disk with space that you may write to with --output.",
+            ) from error
         return None
     try:
         known = json.loads(path.read_text(encoding="utf-8"))

@@ -162,7 +162,13 @@ def _script_alphabet(script: str) -> list[str]:
 def _new_pieces(texts: Sequence[str], script: str, wanted: int, present: set[str]) -> list[str]:
     runs = [" ".join(_runs(text, script)) for text in texts]
     seen = sorted({character for run in runs for character in run if character != " "} - present)
-    if wanted < len(seen) or not seen:
+    if not seen:
+        raise SettingsInvalid(
+            f"The texts have no letter of the script {script} that the base does not know.",
+            "There is nothing to extend the tokenizer by.",
+            "Use the base as it is (--tokenizer), or name the script of the texts (--script).",
+        )
+    if wanted < len(seen):
         raise SettingsInvalid(
             f"There is room for {wanted} new pieces, and the texts have {len(seen)} letters of the "
             f"script {script} that the base does not know.",

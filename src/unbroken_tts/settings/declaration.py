@@ -13,6 +13,9 @@ Resume = Literal["must match", "may change"]
 LARGEST: Final = 2**31 - 1
 """Largest whole number accepted anywhere; a larger one is a slip of the finger."""
 
+MOST_THREADS: Final = 1024
+"""Most threads of one operation; far more of them end the process where the system has no more."""
+
 
 def _no_truth_value(value: Any) -> Any:
     """Refuse `true` from a settings file where a number belongs; Python would read it as 1."""
@@ -24,6 +27,7 @@ def _no_truth_value(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 Real = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
 Count = Annotated[Whole, Field(ge=0, le=LARGEST)]
+Threads = Annotated[Whole, Field(ge=0, le=MOST_THREADS)]
 AtLeastOne = Annotated[Whole, Field(ge=1, le=LARGEST)]
 Seed = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 NotNegative = Annotated[Real, Field(ge=0)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unbroken_tts.settings.declaration import Count, Group, setting
+from unbroken_tts.settings.declaration import Count, Group, Threads, setting
 
 
 class HardwareSettings(Group, title="Hardware"):
@@ -42,7 +42,7 @@ class HardwareSettings(Group, title="Hardware"):
         0,
         metavar="N|none",
     )
-    threads: Count = setting(
+    threads: Threads = setting(
         "may change",
         "Threads one operation may use on the processor; 0 takes what torch finds. The last bits "
         "of a loss depend on it, so it is recorded with the run.",

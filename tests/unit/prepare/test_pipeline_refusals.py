@@ -80,6 +80,16 @@ def test_nothing_left_is_an_error(plan: PreparePlan, tmp_path: Path) -> None:
         prepare(source, tmp_path / "out", dataclasses.replace(plan, on_bad="drop"))
 
 
+def test_a_place_that_cannot_be_written_is_said(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """A file in the way of the output's directory is a mistake of the command, not a crash."""
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(SettingsInvalid, match="Nothing can be written in"):
+        prepare(corpus.metadata, tmp_path / "file/out", plan)
+    assert "precious" == (tmp_path / "file").read_text()
+
+
 def test_other_choices_are_refused(corpus: Corpus, plan: PreparePlan, tmp_path: Path) -> None:
     """A data set keeps its tokenizer and sizes; only the split and the pairs may change."""
     output = tmp_path / "out"

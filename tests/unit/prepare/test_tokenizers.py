@@ -109,6 +109,14 @@ def test_extension_without_room_is_refused(base_model: bytes, amharic: list[str]
         extend(base_model, amharic, 350)
 
 
+def test_extension_by_nothing_is_refused(base_model: bytes, amharic: list[str]) -> None:
+    """A base that knows all letters already is said to be enough as it is."""
+    first = extend(base_model, amharic, 800)
+    with pytest.raises(SettingsInvalid, match="no letter of the script Ethiopic") as told:
+        extend(first.model, amharic, 1_000)
+    assert "--tokenizer" in told.value.remedy
+
+
 def test_foreign_bytes_are_refused() -> None:
     """What is no model is told so."""
     for content in (b"", b"no model at all"):

@@ -117,6 +117,7 @@ def test_a_switch_can_be_turned_off_by_flag() -> None:
         ("keep-checkpoints", "0"),
         ("num-workers", "two"),
         ("num-workers", "-1"),
+        ("threads", "1025"),
         ("dropout", "1"),
         ("ema-decay", "1.0"),
         ("seed", "-1"),
