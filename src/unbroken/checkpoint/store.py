@@ -29,6 +29,9 @@ from unbroken.state.position import Position
 LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
 """Names of directories that an interrupted save or deletion leaves."""
 
+SAVED = b'"event": "saved"'
+"""Stands in the history's line of each checkpoint that was committed."""
+
 _log = logging.getLogger("unbroken")
 
 
@@ -129,7 +132,7 @@ class Store:
                 return Found(checkpoint, tuple(over))
             if why is not None:
                 over.append(why)
-        if any(each.is_ours for each in over) or self.layout.latest.exists():
+        if any(each.is_ours for each in over) or self._ever_saved():
             raise self._nothing_whole(over)
         return Found(None, tuple(over))
 
@@ -158,13 +161,21 @@ class Store:
         except CheckpointCorrupt as error:
             return None, _with(over, error.what, is_damaged=True)
 
+    def _ever_saved(self) -> bool:
+        """Say whether the run ever committed a checkpoint, as far as can be told without one."""
+        if self.layout.latest.exists():
+            return True
+        with contextlib.suppress(OSError), self.layout.history.open("rb") as history:
+            return any(SAVED in line for line in history)
+        return False
+
     def _nothing_whole(self, over: Iterable[PassedOver]) -> NoUsableCheckpoint:
         why = " ".join(each.why for each in over)
         return NoUsableCheckpoint(
             f"No checkpoint under {self.layout.checkpoints} is whole: {why}"
             if why
-            else f"{self.layout.latest} says that this run saved checkpoints, but none is under "
-            f"{self.layout.checkpoints}.",
+            else f"The record in {self.layout.root} says that this run saved checkpoints, but none "
+            f"is under {self.layout.checkpoints}.",
             "Continuing needs a state that is proved to be the one that was saved.",
             "Bring a whole checkpoint of the run back, or begin a new run: leave out --resume "
             "(the old one is moved to earlier/), with --init-from if there is a weights file.",

@@ -162,10 +162,12 @@ def test_where_none_is_whole_nothing_is_changed(tmp_path: Path) -> None:
     assert not layout.quarantine.exists()
 
 
-def test_checkpoints_that_vanished_are_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_by", ["latest", "history.jsonl"])
+def test_checkpoints_that_vanished_are_missed(tmp_path: Path, known_by: str) -> None:
     """A run that saved once doesn't begin again in silence when its checkpoints are gone."""
     layout = trained(tmp_path, 2)
     shutil.rmtree(layout.checkpoints)
+    (layout.history if known_by == "latest" else layout.latest).unlink()
     with pytest.raises(NoUsableCheckpoint, match="says that this run saved"):
         resumed(tmp_path)
 
