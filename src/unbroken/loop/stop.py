@@ -62,6 +62,13 @@ class StopRequest:
         return self.reason is not None
 
     @property
+    def before_a_start(self) -> str:
+        """What to do before the next start, which would else be stopped at once."""
+        if self.stop_file is None or not self.stop_file.exists():
+            return ""
+        return f"Remove the file {self.stop_file}. "
+
+    @property
     def seconds(self) -> float:
         """Seconds since the request."""
         return time.monotonic() - self.since if self.reason is not None else 0.0
@@ -123,7 +130,7 @@ class Farewell:
         return Stopped(
             f"Stopped by {self.request.reason}; saved as {self.saved}.",
             "The run is whole and can go on from here, to the last bit.",
-            "Start the same command again with --resume auto.",
+            f"{self.request.before_a_start}Start the same command again with --resume auto.",
             exit_code=self.request.exit_code,
         )
 

@@ -44,7 +44,7 @@ class Console:
             self.line(f"NOTE: lines are not kept in {path}: {error}")
         early, self._early = self._early, []
         for text in early:
-            self._keep(text)
+            self.keep(text)
 
     def line(self, text: str) -> None:
         """Print one line."""
@@ -52,9 +52,10 @@ class Console:
             print(text, flush=True)  # noqa: T201  # this is the trainer's own output
         except OSError:
             _speak_to_nobody()
-        self._keep(text)
+        self.keep(text)
 
-    def _keep(self, text: str) -> None:
+    def keep(self, text: str) -> None:
+        """Write one line into the file only."""
         if self._file is None:
             self._early.append(text)
             return

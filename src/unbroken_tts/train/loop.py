@@ -14,6 +14,7 @@ from contextlib import closing
 import torch
 
 from unbroken.errors import SaveFailed
+from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import MicroBatch
 from unbroken.run import Run
 from unbroken.step import Step, StepResult
@@ -41,16 +42,37 @@ def train_until_done(session: Session, console: Console, logbook: Logbook) -> No
         run.stop.listening(),
         console.progress("Training", total=session.until, done=run.position.step) as report,
     ):
+        stopping = Stopping(run.stop, console)
         validate_where_due(session, console, logbook)
         with closing(_loader(session)) as loader:
             for step in run.steps(session.until):
                 totals = _totals(session, step)
                 for micro in step.micro_batches(session.plan.batch):
                     train_micro_batch(session, step, totals, loader, micro)
+                    stopping.say_once()
                 result = step.update(session.settings.grad_clip, session.settings.on_nonfinite)
                 _after_update(session, logbook, result, totals)
                 report(result.step, session.until)
                 validate_where_due(session, console, logbook)
+
+
+class Stopping:
+    """Tells a person once that their stop is under way: up to two steps more take their time."""
+
+    def __init__(self, stop: StopRequest, console: Console) -> None:
+        self._stop = stop
+        self._console = console
+        self._is_said = False
+
+    def say_once(self) -> None:
+        """Print the line where a stop was asked for and nothing was said yet."""
+        if self._is_said or not self._stop.is_made:
+            return
+        self._is_said = True
+        self._console.line(
+            f"Stopping ({self._stop.reason}): saving, then up to two steps more while time remains, "
+            "for the next start to be compared with; asked again, it ends at once"
+        )
 
 
 def _loader(session: Session) -> MicroBatchLoader:

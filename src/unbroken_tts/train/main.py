@@ -106,7 +106,7 @@ def _train(session: Session, console: Console) -> int:
     try:
         train_until_done(session, console, logbook)
     except UnbrokenError as error:
-        console.line(f"Ended: {error.what}")
+        console.keep(f"Ended: {error.what}")  # the command itself prints it
         raise
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(session) from error

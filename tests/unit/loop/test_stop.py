@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unbroken.loop.stop import SIGNALS, StopRequest
+from unbroken.loop.stop import SIGNALS, Farewell, StopRequest
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -122,3 +122,15 @@ def test_a_second_request_ends_the_process_at_once(first: str, second: str, code
     )
     assert (code, "heard\n") == (child.returncode, child.stdout)
     assert "Second request" in child.stderr
+
+
+def test_a_stop_file_has_to_go_before_the_next_start(tmp_path: Path) -> None:
+    """While it is there each start would be stopped at once, so the message says to remove it."""
+    file = tmp_path / "stop"
+    request = StopRequest(file)
+    file.touch()
+    assert request.is_made
+    farewell = Farewell(request, 30.0, "step-00000001", inside_step=False)
+    assert f"Remove the file {file}. Start" in farewell.stopped().remedy
+    file.unlink()
+    assert farewell.stopped().remedy.startswith("Start the same command again")
