@@ -67,8 +67,9 @@ class BatchGeometryUnchanged(Check):
             )
         cuts = [each.fact("execution.batch") for each in (saved, live)]
         if cuts[0] != cuts[1]:
+            cut = f"micro-batches of {cuts[1]}, were {cuts[0]}"
             return agrees(
-                f"micro-batches of {cuts[1]}, were {cuts[0]}: effective batch {now} unchanged: "
-                "no effect"
+                f"effective batch {now}, {cut}",
+                headline=f"NOTE: {cut}: effective batch {now} unchanged: no effect",
             )
         return agrees(f"effective batch {now}")

@@ -59,9 +59,9 @@ class Verdict:
     """Where it is not the one the check declares."""
 
 
-def agrees(numbers: str) -> Verdict:
-    """Return the verdict that both are the same."""
-    return Verdict(outcome=Outcome.AGREES, numbers=numbers)
+def agrees(numbers: str, headline: str = "") -> Verdict:
+    """Return the verdict that both are the same; with a headline, that is worth a note."""
+    return Verdict(outcome=Outcome.AGREES, numbers=numbers, headline=headline)
 
 
 def differs(

@@ -7,9 +7,10 @@ import itertools
 import pytest
 
 from support.findings import CHECKS, agreeing, finding, report, uncompared, whole_report
-from unbroken.checks.check import Outcome, Severity
+from unbroken.checks.check import Severity
 from unbroken.checks.decision import decide
-from unbroken.checks.report import Report
+from unbroken.checks.observation import Observation
+from unbroken.checks.report import Report, examine
 from unbroken.report.terminal import BANNER, render, sentence
 
 BATCH = finding(
@@ -173,13 +174,14 @@ def test_many_details_are_cut_and_counted() -> None:
     assert 12 == sum(each.strip().startswith("m.") for each in everything)
 
 
-def test_a_note_of_a_check_that_agrees_is_shown() -> None:
-    """Another cut at an equal effective batch is a NOTE, not a warning."""
-    note = "NOTE: micro-batches of 4, were 8: effective batch 32 unchanged: no effect"
-    rows = lines(
-        whole_report(finding("batch-geometry-unchanged", outcome=Outcome.AGREES, headline=note))
+def test_another_cut_of_an_equal_effective_batch_is_a_note() -> None:
+    """It agrees: a NOTE with both sizes, no warning, ALL CHECKS PASSED."""
+    saved, live = (
+        Observation(facts={"order": {"effective_batch": 32}, "execution": {"batch": batch}})
+        for batch in (8, 4)
     )
-    assert note in rows
+    rows = lines(report(*examine([CHECKS["batch-geometry-unchanged"]], saved, live)))
+    assert "NOTE: micro-batches of 4, were 8: effective batch 32 unchanged: no effect" in rows
     assert "[Resume Validation] ✅ ALL CHECKS PASSED" in rows
 
 
