@@ -81,16 +81,17 @@ class SaveDue:
                 "checkpoint is untouched.",
                 error.remedy,
             ) from error
+        if self._retry_at is None or now >= self._retry_at:  # one made in between delays nothing
+            self._retry_at = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
         _log.warning(
             "SAVE FAILED: %s Training goes on; %.0f minutes of work are at risk; the next try is "
             "in %.0f s. %s",
             error.what,
             lost,
-            self._pause,
+            self._retry_at - now,
             error.remedy,
         )
-        self._retry_at = now + self._pause
-        self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
 
     def until_saved(self, save: Callable[[], object], meanwhile: Callable[[], None]) -> None:
         """Save what no training goes on after; where that fails, wait and try again.

@@ -85,6 +85,19 @@ def test_the_last_save_is_tried_until_it_works(monkeypatch: pytest.MonkeyPatch) 
     assert 45 / LOOK_SECONDS == len(looks)
 
 
+def test_a_try_in_between_delays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validation that saves while the disk is full doesn't put the planned try off."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    due = SaveDue(every=1, minutes=0, _begun=now, _good=now)
+    for second in range(15):
+        now = float(second)
+        due.failed(REFUSED)
+    assert not due.is_due(1)
+    now = 15.0
+    assert due.is_due(2)
+
+
 def test_the_last_save_is_not_tried_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     """When more is at risk than may be lost, the run ends."""
     now = 0.0
