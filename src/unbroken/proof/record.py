@@ -95,15 +95,16 @@ class Record:
                 f"More than the {self.max_lost_minutes:g} minutes of work that may be lost.",
                 error.remedy,
             ) from error
+        if now >= self._retry_at:  # a try that a save made in between puts nothing off
+            self._retry_at = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
         _log.warning(
             "JOURNAL NOT WRITTEN: %s Training goes on, %d lines wait; the next try is in %.0f s. %s",
             error.what,
             len(self._waiting),
-            self._pause,
+            self._retry_at - now,
             error.remedy,
         )
-        self._retry_at = now + self._pause
-        self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the history; where the disk refuses it, that is only logged."""

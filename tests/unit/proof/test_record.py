@@ -151,3 +151,21 @@ def test_a_training_goes_on_while_its_journal_cant_be_written(
     ]
     assert lines[0] == lines[1]
     assert 8 == len(lines[1])
+
+
+def test_a_save_in_between_does_not_put_the_next_try_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Each save brings the journal to the device first; on a full disk that is one more refusal."""
+    full = FullDisk(0)
+    record = Record(Layout(tmp_path))
+    monkeypatch.setattr(disk, "system", full)
+    record.step({"step": 1})
+    for _ in range(14):
+        clock.now += 1
+        record.sync()
+    full.is_full = False
+    clock.now += 1
+    record.step({"step": 2})
+    assert [1, 2] == steps_in(tmp_path / "journal.jsonl")
+    record.close()
