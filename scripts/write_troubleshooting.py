@@ -62,6 +62,7 @@ PREVENTION = {
     "counters-agree": "Let the run make every step: no `step()` of optimiser or schedule by hand.",
     "accumulation-restored": "None is needed: a stop inside a step saves its partial gradients.",
     "learning-rate-continues": "Use `unbroken.Schedule`, whose rates follow from the counters.",
+    "rate-is-the-schedules": "Build one schedule over one optimiser, and let it alone set the rate.",
     "other-state-identical": LEAVE_ALONE,
     "next-samples-identical": KEEP_FILES,
     "random-streams-continue": "Finish a run with the version of `unbroken` that began it.",

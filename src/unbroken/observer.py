@@ -14,7 +14,7 @@ import torch
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
-from unbroken.loop.rates_ahead import next_rates
+from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.order.step_batches import StepBatches
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digest
@@ -116,7 +116,8 @@ class Observer:
         here = self.state.position
         return {
             "rates": {name: float(group["lr"]) for name, group in self._groups()},
-            "next_rates": self._next_rates(),
+            "scheduled": self._of_schedules(scheduled_rates),
+            "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
             "step_samples": len(self.order.at(here)),
             "schemes": dict(SCHEMES),
@@ -137,15 +138,15 @@ class Observer:
         parts = self.state.parts.items()
         return [(name, part) for name, part in parts if isinstance(part, OptimizerPart)]
 
-    def _next_rates(self) -> dict[str, list[float]]:
+    def _of_schedules(self, rates: Callable[[Any], list[Any]]) -> dict[str, Any]:
+        """Return what is computed for each group that has a schedule, by the group's name."""
         names = {id(group): name for name, group in self._groups()}
-        found: dict[str, list[float]] = {}
+        found: dict[str, Any] = {}
         for schedule in self.schedules.values():
-            series = next_rates(schedule, RATES_TO_COME)
+            series = rates(schedule)
             groups = schedule.optimizer.param_groups if series else []
-            for group, rates in zip(groups, series, strict=True):
-                if id(group) in names:
-                    found[names[id(group)]] = rates
+            for group, each in zip(groups, series, strict=True):
+                found[names.get(id(group), "an optimiser that is not the run's")] = each
         return found
 
     def _without_state(self) -> list[str]:

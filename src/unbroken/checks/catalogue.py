@@ -30,6 +30,7 @@ from unbroken.checks.parts_complete import PartsComplete
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.checks.pytorch_version_unchanged import PytorchVersionUnchanged
 from unbroken.checks.random_streams_continue import RandomStreamsContinue
+from unbroken.checks.rate_is_the_schedules import RateIsTheSchedules
 from unbroken.checks.schedule_unchanged import ScheduleUnchanged
 from unbroken.checks.settings_unchanged import SettingsUnchanged
 from unbroken.checks.ties_unchanged import TiesUnchanged
@@ -67,6 +68,7 @@ KINDS: Final[tuple[type[Check], ...]] = (
     CountersAgree,
     AccumulationRestored,
     LearningRateContinues,
+    RateIsTheSchedules,
     OtherStateIdentical,
     NextSamplesIdentical,
     RandomStreamsContinue,

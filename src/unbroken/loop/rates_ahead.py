@@ -36,3 +36,14 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
             rates.append(float(group["lr"]))
         ahead.step()
     return series
+
+
+def scheduled_rates(schedule: Any) -> list[float]:
+    """Return, for each group, the rate a schedule says is in force; nothing where it does not say."""
+    if isinstance(schedule, Schedule):
+        return schedule.rates(schedule.updates)
+    if not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+        return []
+    if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        return []
+    return [float(each) for each in schedule.get_last_lr()]

@@ -13,6 +13,7 @@ import torch
 
 from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
+from unbroken.report.terminal import render
 from unbroken.resume import ResumeReport
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
@@ -103,6 +104,9 @@ def _train(session: Session, console: Console) -> int:
         until=session.until,
         interval=session.settings.log_interval,
     )
+    if session.report.checks.findings:
+        shown = render(session.report.checks, session.report.decision)
+        logbook.resumed(session.report.position.step, shown)
     try:
         train_until_done(session, console, logbook)
     except UnbrokenError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings
-from unbroken_tts.train.resume_report import ResumeDialogue
+from unbroken_tts.train.resume_commands import commands_for, typed_words
+from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
 from unbroken_tts.train.validation import Best, Validation, autocast_for
 
@@ -83,7 +85,8 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     best = Best()
     facts = facts_of(settings, inputs, beginning, execution)
     run = _run(settings, target, order, built, best, facts, asked)
-    report = _resume(run, target, best, beginning, ResumeDialogue(settings, console))
+    dialogue = ResumeDialogue(settings, console, _commands(target))
+    report = _resume(run, target, best, beginning, dialogue)
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     return Session(
         settings=settings,
@@ -123,6 +126,13 @@ def _resume(
         run.close()
         raise
     return report
+
+
+def _commands(target: Target) -> Commands | None:
+    place = target.checkpoint.path if target.checkpoint else None
+    if place is None:
+        return None
+    return lambda report: commands_for(report, typed_words(sys.argv), place)
 
 
 def _validation(

@@ -1,0 +1,52 @@
+"""Each optimiser holds the rate that its schedule gives.
+
+Compares: the rate in each group of the live optimiser with the one the restored schedule gives for
+the next update.
+
+Why: a schedule that was restored says the right rate, while the optimiser that steps holds another:
+only one of the two was loaded, or the schedule drives another optimiser.
+
+Does not: know which rate is right; `learning_rate_continues` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.observation import Observation
+
+
+class RateIsTheSchedules(Check):
+    """Each optimiser holds the rate that its schedule gives."""
+
+    id: ClassVar[str] = "rate-is-the-schedules"
+    title: ClassVar[str] = "Each optimiser holds the rate that its schedule gives"
+    severity: ClassVar[Severity] = Severity.CRITICAL
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = "The optimiser steps with its own rate, whatever the schedule says."
+    cause: ClassVar[str] = (
+        "The schedule drives another optimiser, or something set a rate after the restore."
+    )
+    remedy: ClassVar[str] = (
+        "Build the schedule over the optimiser that steps, and set no rate by hand."
+    )
+    AGREES: ClassVar = (
+        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-3}})),
+        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {}})),
+    )
+    DIFFERS: ClassVar = (
+        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+        """Compare the two rates of every group that has a schedule."""
+        rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
+        details = [
+            f"{name}: holds {rates.get(name)}, its schedule gives {rate}"
+            for name, rate in scheduled.items()
+            if rates.get(name) != rate
+        ]
+        if details:
+            return differs(details[0], *details)
+        return agrees(f"{len(scheduled)} groups")
