@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,24 +213,20 @@ def set_aside(layout: Layout, checkpoint: Path) -> Path:
 
 def _write_files(aside: Path, frozen: Frozen) -> Manifest:
     files: dict[str, FileEntry] = {}
+    digests: dict[str, str] = {}
     from_device = True
     for name, image in frozen.images.items():
-        digest = xxhash.xxh3_128_hexdigest(image.content())
-        disk.write_new_image(aside / name, image.padded(), image.size)
+        digest, of_leaves = _write_image(aside / name, image)
         from_device &= _read_back(aside / name, digest)
         files[name] = FileEntry(size=image.size, digest=digest)
+        digests |= of_leaves
     for name, text in frozen.documents.items():
         digest = xxhash.xxh3_128_hexdigest(text)
         disk.write_new_file(aside / name, [text])
         from_device &= _read_back(aside / name, digest)
         files[name] = FileEntry(size=len(text), digest=digest)
     leaves = {
-        leaf: LeafEntry(
-            file=file,
-            dtype=dtype,
-            shape=shape,
-            digest=xxhash.xxh3_128_hexdigest(frozen.images[file].leaf(leaf)),
-        )
+        leaf: LeafEntry(file=file, dtype=dtype, shape=shape, digest=digests[leaf])
         for leaf, (file, dtype, shape) in frozen.leaves.items()
     }
     _require_captured(frozen.live, leaves)
@@ -244,6 +241,17 @@ def _write_files(aside: Path, frozen: Frozen) -> Manifest:
         files=files,
         leaves=leaves,
     )
+
+
+def _write_image(path: Path, image: FileImage) -> tuple[str, dict[str, str]]:
+    """Write a tensor file; return the digests of the file and of its leaves.
+
+    They are made while the device writes, which needs no processor.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="unbroken-digest") as beside:
+        digests = beside.submit(image.digests)
+        disk.write_new_image(path, image.padded(), image.size)
+        return digests.result()
 
 
 def _require_captured(live: Mapping[str, str], written: Mapping[str, LeafEntry]) -> None:
@@ -271,4 +279,5 @@ def _read_back(path: Path, digest: str) -> bool:
 
 
 def _as_json(document: Any) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    # Without an indent: with one, Python's slow encoder would hold the training thread.
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()

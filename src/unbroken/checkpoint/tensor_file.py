@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,9 +24,14 @@ from unbroken.checkpoint.file_image import header_bytes
 from unbroken.errors import CheckpointCorrupt
 from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import DTYPES
+from unbroken.state.stored import Stored
 
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors library's own limit; a longer header is hostile or damaged."""
+
+
+SHARED_READ = 4 << 20
+"""Bytes from which on two threads read a tensor: the copy out of the cache is what takes the time."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -40,7 +46,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTensor:
+class StoredTensor(Stored):
     """A tensor in a file, read when it is wanted, straight to where it belongs."""
 
     path: Path
@@ -83,11 +89,21 @@ class StoredTensor:
 
     def _fill(self, live: torch.Tensor, begin: int) -> None:
         target = byte_view(live).numpy()
+        if target.nbytes < SHARED_READ:
+            self._read_bytes(target.data, begin)
+            return
+        half = target.nbytes // 2
+        with ThreadPoolExecutor(1, thread_name_prefix="unbroken-read") as other:
+            second = other.submit(self._read_bytes, target[half:].data, begin + half)
+            self._read_bytes(target[:half].data, begin)
+            second.result()
+
+    def _read_bytes(self, target: memoryview, begin: int) -> None:
         with self.path.open("rb", buffering=0) as file:
             file.seek(begin)
             done = 0
-            while done < target.nbytes:
-                count = file.readinto(target[done:].data)
+            while done < len(target):
+                count = file.readinto(target[done:])
                 if not count:
                     raise _damaged(self.path, "it ends inside a tensor")
                 done += count

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 
 
-@runtime_checkable
-class Stored(Protocol):
+class Stored(ABC):
     """A saved tensor that is read when it is wanted, straight to where it belongs."""
 
-    @property
-    def shape(self) -> torch.Size:
-        """Its shape."""
-        ...
+    __slots__ = ()
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Its dtype."""
-        ...
+    shape: torch.Size
+    """Its shape."""
+    dtype: torch.dtype
+    """Its dtype."""
 
+    @abstractmethod
     def read(self) -> torch.Tensor:
         """Return it in fresh host memory."""
-        ...
 
+    @abstractmethod
     def read_into(self, live: torch.Tensor) -> None:
         """Read it into the storage of a live tensor of the same shape and dtype."""
-        ...
 
 
 def is_tensor(value: Any) -> bool:

@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from support.sameness import same
-from unbroken.checkpoint.tensor_file import open_tensors, read_tensors, write_tensors
+from unbroken.checkpoint.tensor_file import (
+    SHARED_READ,
+    open_tensors,
+    read_tensors,
+    write_tensors,
+)
 from unbroken.errors import CheckpointCorrupt, NotEncodable
 from unbroken.state.dtypes import DTYPES
 
@@ -223,3 +228,13 @@ def test_a_changed_header_is_refused_or_read_as_what_it_says(tmp_path: Path) -> 
             found = read_tensors(tmp_path / "file")
             sizes = [each.numel() * each.element_size() for each in found.values()]
             assert len(whole) - 8 - length == sum(sizes)
+
+
+@pytest.mark.parametrize("more", [-8, 0, 8, 4096])
+def test_a_large_tensor_is_read_by_two_threads(tmp_path: Path, more: int) -> None:
+    """Around the size from which on two threads share it, every byte arrives in its place."""
+    saved = torch.arange((SHARED_READ + more) // 8, dtype=torch.int64)
+    write_tensors(tmp_path / "file", {"first": torch.ones(3), "large": saved})
+    live = torch.zeros_like(saved)
+    open_tensors(tmp_path / "file")["large"].read_into(live)
+    assert torch.equal(saved, live)
