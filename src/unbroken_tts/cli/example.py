@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from unbroken_tts.cli.target import writing
+
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
 
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.cli.progress_bars import progress_bars  # noqa: PLC0415 - --help answers at once
     from unbroken_tts.example import make_example  # noqa: PLC0415 - imports torch
 
+    with writing(arguments.directory):
+        arguments.directory.mkdir(parents=True, exist_ok=True)
     with progress_bars() as stages:
         example = make_example(arguments.directory, stages=stages)
     encoding = sys.stdout.encoding or "utf-8"

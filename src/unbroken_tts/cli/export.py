@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import SettingsInvalid
+from unbroken_tts.cli.target import require_free, writing
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
@@ -52,19 +52,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; return the exit code."""
     target: Path = arguments.target
-    if target.is_dir() or (target.exists() and not arguments.force):
-        raise SettingsInvalid(
-            f"{target} is already there.",
-            "Nothing is overwritten without being asked for.",
-            "Name another file, or add --force to replace it.",
-        )
+    require_free(target, is_forced=arguments.force)
 
     from unbroken_tts.cli.weights import open_weights  # noqa: PLC0415 -- imports torch, slowly
     from unbroken_tts.export import merge, write_gpt_pth  # noqa: PLC0415 -- likewise
 
     weights = open_weights(arguments.source, arguments.config, averaged=arguments.ema)
     tensors = merge(weights.model, weights.carried)
-    write_gpt_pth(target, tensors)
+    with writing(target):
+        write_gpt_pth(target, tensors)
     size = target.stat().st_size / 1e6
     print(f"Wrote {target}: {len(tensors)} tensors, {size:.1f} MB, vocabulary ", end="")
     print(f"{weights.model.vocabulary} (number_text_tokens in the config of inference).")

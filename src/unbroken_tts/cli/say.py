@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from unbroken.errors import SettingsInvalid
+from unbroken_tts.cli.target import require_free, writing
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
@@ -88,12 +89,7 @@ def _add_belongings(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Speak and write; return the exit code."""
     target: Path = arguments.target
-    if target.is_dir() or (target.exists() and not arguments.force):
-        raise SettingsInvalid(
-            f"{target} is already there.",
-            "Nothing is overwritten without being asked for.",
-            "Name another file, or add --force to replace it.",
-        )
+    require_free(target, is_forced=arguments.force)
 
     from unbroken_tts.cli.progress_bars import progress_bars  # noqa: PLC0415 -- --help answers at once
     from unbroken_tts.prepare.audio import write_audio  # noqa: PLC0415 -- imports numpy
@@ -120,8 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
         print("NOTE: the voice stopped at once; the file is empty.", file=sys.stderr)
     if spoken.was_cut:
         print("NOTE: the voice came to no end and was cut at its last position.", file=sys.stderr)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(target, spoken.wave, voice.codec.sample_rate)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(target, spoken.wave, voice.codec.sample_rate)
     seconds = len(spoken.wave) / voice.codec.sample_rate
     how = "greedy" if sampling.greedy else f"seed {sampling.seed}"
     print(f"Wrote {target}: {seconds:.2f} s, {len(spoken.codes)} codes, {how}")

@@ -105,6 +105,10 @@ def write_audio(path: Path, wave: Wave, sample_rate: int) -> None:
         path: Where; an existing file is replaced.
         wave: (S,) float32.
         sample_rate: Samples per second.
+
+    Raises:
+        OSError: The file can't be written.
     """
     whole = np.round(np.clip(wave, -1, 1) * 32_767).astype(np.int16)
-    soundfile.write(str(path), whole, sample_rate, subtype="PCM_16", format="WAV")
+    with path.open("wb") as file:  # opened here: where that fails, it is an OSError
+        soundfile.write(file, whole, sample_rate, subtype="PCM_16", format="WAV")

@@ -104,3 +104,14 @@ def test_export_overwrites_only_when_asked(
     assert "--force" in capsys.readouterr().err
     assert 0 == main([*words, *config, "--force"])
     assert b"mine" != target.read_bytes()
+
+
+def test_export_says_where_it_cannot_write(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file in the way of the directory is a mistake of the command, not a bug."""
+    (tmp_path / "file").write_bytes(b"mine")
+    words = ["export", str(folder / "gpt.pth"), str(tmp_path / "file/gpt.pth")]
+    assert 2 == main([*words, "--config", str(folder / "config.yaml")])
+    assert "can't be written" in capsys.readouterr().err
+    assert b"mine" == (tmp_path / "file").read_bytes()
