@@ -8,10 +8,10 @@ STAMP  := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test soak check lint format-check types imports spelling generated format demo example bench clean
+.PHONY: help setup test soak check lint format-check types imports spelling generated format demo example bench bench-checkpoint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## make .venv and install the pinned dependencies (a second call installs nothing)
 
@@ -61,6 +61,9 @@ example: $(STAMP) ## small real files under the names the guide uses
 
 bench: $(STAMP) ## our training beside the earlier trainer's way
 	$(BIN)/python benchmarks/train.py
+
+bench-checkpoint: $(STAMP) ## our saving and restoring beside other ways (8 GB of disk, 8 GB of memory)
+	$(BIN)/python benchmarks/checkpoint.py
 
 clean: ## remove caches and build products; data, runs and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,12 +9,12 @@ in memory and in each of its files.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from earlier_save import write_twice
 from length_mix import make_samples
 from torch import nn
 from torch.nn import functional
@@ -187,15 +187,7 @@ class EarlierWay:
         for old in self.directory.glob("model_step*.pth"):
             old.unlink()
         began = time.perf_counter()
-        numbered = self.directory / f"model_step{self.done}.pth"
-        torch.save(state, numbered)
-        latest = self.directory / "latest.pth"
-        aside = self.directory / "latest.pth.tmp"
-        with aside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(latest)
+        files = write_twice(state, self.directory, self.done)
         total = time.perf_counter() - began
-        size = numbered.stat().st_size + latest.stat().st_size
+        size = sum(path.stat().st_size for path in files)
         return SaveTimes(stall=total, total=total, size=size)

@@ -1,0 +1,60 @@
+"""The benchmark of checkpoints runs, and what it restores is what was saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAVES = {
+    "unbroken", "torch.save", "torch.save + fsync", "earlier trainer's two",
+    "safetensors + fsync", "torch dcp, synced",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run `benchmarks/checkpoint.py` on a small state; return what it wrote."""
+    file = tmp_path_factory.mktemp("benchmark") / "report.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "checkpoint.py")]
+    small = ["--gigabytes", "0.01", "--rounds", "1", "--steps", "1", "--json", str(file)]
+    done = subprocess.run(
+        [*command, *small],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def test_every_way_of_saving_is_measured(report: dict[str, Any]) -> None:
+    """Each way took some time, and none was complete before it let go."""
+    assert set(report["save"]) == SAVES
+    for saves in report["save"].values():
+        assert 0 < saves[0]["times"]["stall"] <= saves[0]["times"]["total"]
+
+
+def test_every_way_of_restoring_gives_the_saved_state_back(report: dict[str, Any]) -> None:
+    """Warm and cold, each way restored the state that was saved, bit for bit."""
+    assert set(report["restore"]["warm"]) == set(report["restore"]["cold"])
+    assert {"unbroken", "torch.load weights_only"} < set(report["restore"]["warm"])
+    assert report["restored bit for bit"]
+
+
+def test_steps_are_measured_alone_and_beside_each_writer(report: dict[str, Any]) -> None:
+    """For each number of threads there are steps without a save and with one of each kind."""
+    for segments in report["interference"].values():
+        assert {"nothing", "unbroken", "torch.save thread"} == set(segments)
+        assert all(
+            each["steps"] and each["saves"] >= 1 for all_ in segments.values() for each in all_
+        )
