@@ -25,7 +25,10 @@ Now train on it:
     --train-manifest preprocessed_amharic/train_pairs.jsonl \\
     --val-manifest preprocessed_amharic/val_pairs.jsonl \\
     --tokenizer tokenizers/amharic_extended_bpe.model \\
-    --output-dir training_output --resume auto --amp"""
+    --output-dir training_output --resume auto --amp
+
+The defaults are for hours of speech on a card. To see more of it on this little, add
+  --batch-size 8 --grad-accumulation 4 --epochs 20 --warmup-steps 5 --log-interval 5 --save-interval 10"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:

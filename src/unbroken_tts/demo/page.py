@@ -46,6 +46,11 @@ def write_page(path: Path, story: Story, picture: bytes) -> None:
         *_table(story),
         "<h2>The loss</h2>",
         f'<img alt="Loss curves of A, B and C" src="data:image/png;base64,{_base64(picture)}">',
+        (
+            '<p class="quiet">B lies on A. C is another run: its optimiser, its learning rate and its '
+            "order of samples begin anew. Its curve jumps, and where it ends, above or below, says "
+            "nothing about the run that was lost.</p>"
+        ),
         "<h2>The voice</h2>",
         *(f"<p>{html.escape(line)}</p>" for line in story.judged()),
         *_players(story),
