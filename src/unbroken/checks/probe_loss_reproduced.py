@@ -69,6 +69,8 @@ class ProbeLossReproduced(Check):
         before, now = (each.evidence.get("probe") for each in (saved, live))
         if not before or not now:
             return cannot_compare("the run has no probe")
+        if saved.evidence.get("probe_batch") != live.evidence.get("probe_batch"):
+            return cannot_compare("the probe's batch is not the one that was kept with the run")
         bound = _bound(saved, live)
         shares = {name: _share(before[name], now.get(name)) for name in before}
         details = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -30,11 +31,15 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
     stand_in = torch.optim.SGD(groups, lr=0.0)  # its steps are never made
     ahead = copy.deepcopy(schedule, {id(schedule.optimizer): stand_in})
     series: list[list[float]] = [[] for _ in groups]
-    stand_in._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001  # else a warning is given
-    for _ in range(count):
-        for rates, group in zip(series, stand_in.param_groups, strict=True):
-            rates.append(float(group["lr"]))
-        ahead.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses the steps of an optimiser that never steps
+        for _ in range(count):
+            for rates, group in zip(series, stand_in.param_groups, strict=True):
+                rates.append(float(group["lr"]))
+            try:
+                ahead.step()
+            except ValueError:  # the end of a schedule that has one
+                break
     return series
 
 

@@ -1,0 +1,83 @@
+"""The probe: a small batch that is kept with the run, and the losses the model gives it.
+
+Its tensors are written once, when the run begins, so that what is measured never depends on the
+data that lie there later. It is measured in evaluation mode and isolated: nothing outside changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.file_image import header_bytes
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.tensor_file import read_tensors
+from unbroken.loop.isolation import isolated
+from unbroken.state.digest import host_bytes, tensor_digest
+from unbroken.tree import unwrap
+
+Tensors = Mapping[str, torch.Tensor]
+
+SEED = 0x50524F4245
+"""Of the generators while the probe is measured; a model in evaluation mode should use none."""
+
+
+class Probe:
+    """Measures the losses of one small batch.
+
+    Args:
+        batch: Its tensors by name, on the host; a few samples are enough.
+        losses: Given the tensors, the losses by name; each a number or a 0-dim tensor.
+        modules: Put into evaluation mode meanwhile.
+    """
+
+    def __init__(
+        self,
+        batch: Tensors,
+        losses: Callable[[Tensors], Mapping[str, torch.Tensor | float]],
+        modules: Sequence[nn.Module],
+    ) -> None:
+        self.batch = dict(batch)
+        self.losses = losses
+        self.modules = [unwrap(each) for each in modules]
+
+    def take_kept(self, layout: Layout) -> None:
+        """Use the batch that is kept with the run, where there is one.
+
+        Raises:
+            CheckpointCorrupt: The file is damaged.
+        """
+        if probe_file(layout).is_file():
+            self.batch = read_tensors(probe_file(layout))
+
+    def keep(self, layout: Layout) -> None:
+        """Write the batch beside the run, once.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        if probe_file(layout).is_file():
+            return
+        tensors = {name: each.contiguous() for name, each in self.batch.items()}
+        content = [header_bytes(tensors), *(bytes(host_bytes(each)) for each in tensors.values())]
+        disk.replace_file(probe_file(layout), b"".join(content))
+
+    def digest(self) -> str:
+        """Return a digest of the batch: names and tensors."""
+        text = "\n".join(f"{name} {tensor_digest(each)}" for name, each in self.batch.items())
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def measure(self) -> dict[str, float]:
+        """Return the losses by name, as float64."""
+        with isolated(*self.modules, seed=SEED), torch.no_grad():
+            return {name: float(each) for name, each in self.losses(self.batch).items()}
+
+
+def probe_file(layout: Layout) -> Path:
+    """Return where the batch is kept."""
+    return layout.root / "probe.safetensors"

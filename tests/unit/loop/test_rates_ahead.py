@@ -1,0 +1,95 @@
+"""The rates to come are the rates that come, and looking ahead changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler as rates
+from torch.optim.swa_utils import SWALR
+
+from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.schedule import Schedule, warmup_cosine
+
+CASES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "ours": lambda o: Schedule(o, warmup_cosine(3, 20), {}),
+    "LambdaLR": lambda o: rates.LambdaLR(o, lambda n: 0.9**n),
+    "MultiplicativeLR": lambda o: rates.MultiplicativeLR(o, lambda n: 0.95 + 0 * n),
+    "StepLR": lambda o: rates.StepLR(o, 3),
+    "MultiStepLR": lambda o: rates.MultiStepLR(o, [2, 5, 5, 8]),
+    "LinearLR": lambda o: rates.LinearLR(o, 0.1, 1.0, 6),
+    "ExponentialLR": lambda o: rates.ExponentialLR(o, 0.9),
+    "SequentialLR": lambda o: rates.SequentialLR(
+        o, [rates.LinearLR(o, 0.1, 1.0, 3), rates.MultiStepLR(o, [2, 4])], milestones=[3]
+    ),
+    "CosineAnnealingLR": lambda o: rates.CosineAnnealingLR(o, 5),
+    "ChainedScheduler": lambda o: rates.ChainedScheduler(
+        [rates.ConstantLR(o, 0.5, 4), rates.MultiStepLR(o, [3, 6])]
+    ),
+    "CyclicLR": lambda o: rates.CyclicLR(o, 0.01, 0.1, 3, mode="triangular2"),
+    "CosineAnnealingWarmRestarts": lambda o: rates.CosineAnnealingWarmRestarts(o, 2, 2),
+    "OneCycleLR": lambda o: rates.OneCycleLR(o, 0.1, total_steps=12, three_phase=True),
+    "PolynomialLR": lambda o: rates.PolynomialLR(o, 8, 2.0),
+    "SWALR": lambda o: SWALR(o, swa_lr=0.01, anneal_epochs=6),
+}
+
+
+def built(name: str) -> tuple[torch.optim.Optimizer, Any]:
+    """Return an optimiser of two groups and its schedule, two updates on."""
+    groups = [{"params": [torch.zeros(2, requires_grad=True)], "lr": lr} for lr in (0.1, 0.02)]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    schedule = CASES[name](optimizer)
+    for _ in range(2):
+        advance(optimizer, schedule)
+    return optimizer, schedule
+
+
+def advance(optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+    optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SequentialLR warns of its own inner calls
+        schedule.step()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_rates_to_come_are_those_that_come(name: str) -> None:
+    """For every schedule, each group's rate at each of the next updates."""
+    optimizer, schedule = built(name)
+    ahead = next_rates(schedule, 8)
+    assert 2 == len(ahead)
+    seen: list[list[float]] = [[], []]
+    for _ in range(8):
+        for series, group in zip(seen, optimizer.param_groups, strict=True):
+            series.append(float(group["lr"]))
+        advance(optimizer, schedule)
+    assert seen == ahead
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_looking_ahead_changes_nothing(name: str) -> None:
+    """Neither the schedule nor its optimiser has moved."""
+    optimizer, schedule = built(name)
+    before = copy.deepcopy((schedule.state_dict(), optimizer.param_groups))
+    next_rates(schedule, 20)
+    assert repr(before[0]) == repr(schedule.state_dict())
+    assert repr(before[1]) == repr(optimizer.param_groups)
+    held = [float(group["lr"]) for group in optimizer.param_groups]
+    assert held == scheduled_rates(schedule)
+
+
+def test_a_schedule_that_ends_is_looked_at_to_its_end() -> None:
+    """OneCycleLR refuses to step beyond its total; what it gives until then is compared."""
+    _, schedule = built("OneCycleLR")
+    assert [11, 11] == [len(series) for series in next_rates(schedule, 32)]
+
+
+def test_a_schedule_by_scores_has_no_rates_to_come() -> None:
+    """What depends on losses to come is not invented."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedule = rates.ReduceLROnPlateau(optimizer)
+    assert [] == next_rates(schedule, 8)
+    assert [] == scheduled_rates(schedule)

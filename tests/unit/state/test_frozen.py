@@ -1,0 +1,75 @@
+"""What nothing may move: its digest, and what could reach it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from unbroken.state.frozen import frozen_digests, reached
+from unbroken.state.parts import make_parts
+
+ROWS = {"model.table.weight": slice(0, 3)}
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 2)
+        self.register_buffer("base", torch.ones(4))
+
+
+def parts(weight_decay: float, momentum: float = 0.0) -> tuple[Model, torch.optim.Optimizer, dict]:  # type: ignore[type-arg]
+    torch.manual_seed(0)
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum, weight_decay=weight_decay)
+    return model, optimizer, make_parts({"model": model, "optimizer": optimizer})
+
+
+def test_a_row_that_moved_changes_its_digest_and_others_do_not() -> None:
+    """The digest is of the frozen rows alone."""
+    model, _, made = parts(0.0)
+    before = frozen_digests(made, ROWS)
+    with torch.no_grad():
+        model.table.weight[3] += 1
+    assert before == frozen_digests(made, ROWS)
+    with torch.no_grad():
+        model.table.weight[2, 1] += 1e-6
+    assert before != frozen_digests(made, ROWS)
+    assert {"model.table.weight[0:3]"} == set(before)
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "momentum", "expected"),
+    [(0.0, 0.0, []), (0.1, 0.0, ["decays by 0.1"]), (0.0, 0.9, ["has momentum"])],
+)
+def test_a_masked_gradient_does_not_stop_decay_or_momentum(
+    weight_decay: float, momentum: float, expected: list[str]
+) -> None:
+    """What moves rows under a gradient of zero is named."""
+    model, optimizer, made = parts(weight_decay, momentum)
+    model.table.weight.grad = torch.ones_like(model.table.weight)
+    optimizer.step()  # leaves momentum behind
+    model.table.weight.grad[:3] = 0
+    found = reached(made, ROWS)
+    assert len(expected) == len(found)
+    assert all(part in each for part, each in zip(expected, found, strict=True))
+
+
+def test_a_gradient_in_frozen_rows_is_named() -> None:
+    """The mask failed."""
+    model, _, made = parts(0.0)
+    model.table.weight.grad = torch.zeros_like(model.table.weight)
+    assert [] == reached(made, ROWS)
+    model.table.weight.grad[2, 0] = 1e-9
+    assert ["model.table.weight[0:3]: has a gradient"] == reached(made, ROWS)
+
+
+def test_a_buffer_is_out_of_reach_and_a_parameter_of_an_optimiser_is_not() -> None:
+    """Whole tensors: what an optimiser holds is not frozen."""
+    _, _, made = parts(0.0)
+    assert [] == reached(made, {"model.base": None})
+    assert ["model.table.weight: is updated by optimizer"] == reached(
+        made, {"model.table.weight": None}
+    )
+    assert ["model.gone: is not in the model"] == reached(made, {"model.gone": None})
