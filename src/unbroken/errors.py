@@ -71,6 +71,12 @@ class ResumeRefused(UnbrokenError):
     """The `unbroken.checks.decision.Decision` it came to."""
 
 
+class Diverged(UnbrokenError):
+    """A step that was repeated after a resume came out otherwise than the first time."""
+
+    exit_code = 3
+
+
 class CheckpointCorrupt(UnbrokenError):
     """A checkpoint's bytes are not the bytes that were saved."""
 

@@ -31,6 +31,7 @@ from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
 from unbroken.observer import Observer
 from unbroken.order.step_batches import StepBatches
+from unbroken.proof.proof import OnDiverged, Proof
 from unbroken.proof.record import Record
 from unbroken.start import start
 from unbroken.state.facts import environment, settled
@@ -63,6 +64,7 @@ class Run:
         stop_file: A file whose existence asks for a stop.
         asked: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
+        on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
@@ -91,6 +93,7 @@ class Run:
         stop_file: Path | None = None,
         asked: Mapping[str, Any] | None = None,
         frozen: Mapping[str, slice | None] | None = None,
+        on_diverged: OnDiverged = "stop",
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
@@ -101,11 +104,8 @@ class Run:
         self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
         self.schedulers = list(named(scheduler=scheduler).values())
         self.state = TrainingState(declared, self.optimizers)
-        self.facts = {
-            **settled(facts or {}),
-            "order": order.facts(),
-            "environment": environment(),
-        }
+        own = {"order": order.facts(), "environment": environment()}
+        self.facts = settled(facts or {}) | own
         self.may_change = {*may_change, "environment"}
         self.observer = Observer(
             state=self.state,
@@ -125,6 +125,7 @@ class Run:
         self.stop = StopRequest(stop_file)
         self.metrics: dict[str, float] = {}
         """Scores measured since the last step, written into the next checkpoint's manifest."""
+        self.proof = Proof(order.seed, on_diverged)
         self.run_id = ""
         self._record: Record | None = None
         self._outer: GeneratorStates | None = None
@@ -163,29 +164,8 @@ class Run:
         policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
         return start(self, target, policy)
 
-    def open_record(self, target: resuming.Target, lock: WriterLock, **told: Any) -> None:
-        """Open saver, journal and history; from here on this process writes to the run."""
-        record = Record(self.layout, self.due.max_lost_minutes)
-        saver = Saver(
-            self.layout,
-            self.run_id,
-            keep=self.keep,
-            keep_every=self.keep_every,
-            best_by=self.best_by,
-            before_commit=record.sync,
-            after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
-            require_ours=lock.require_ours,
-        )
-        saver.store.sweep()
-        if target.checkpoint is not None:
-            saver.resumed_from(target.checkpoint)
-        record.begin(
-            resumed_from=target.checkpoint.path.name if target.checkpoint else None,
-            step=self.position.step,
-            samples=self.position.samples,
-            **told,
-        )
-        lock.before_handing_over = saver.wait
+    def hold(self, saver: Saver, record: Record, lock: WriterLock) -> None:
+        """Write through these from here on."""
         self._saver, self._record, self._lock = saver, record, lock
 
     def note(self, event: str, **details: Any) -> None:
@@ -250,6 +230,7 @@ class Run:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
         before = self.position
         self.state.position = replace(before, samples=before.samples + samples)
+        self.proof.micro_batch(before, samples)
         if self.position.samples < len(self.order.at(self.position)):
             self._honour_stop()
 
@@ -259,6 +240,9 @@ class Run:
         Args:
             losses: `loss` and whatever else is to be journalled, by name.
             applied: Other fields of `StepResult`, where they are known.
+
+        Raises:
+            Diverged: The step was repeated and came out otherwise; nothing newer is saved.
         """
         assert self._record is not None
         step, before = Step(self), self.position
@@ -269,7 +253,11 @@ class Run:
         self.state.sums.clear()
         self.metrics = {}
         self._put_generators_back()
-        self._record.step(result.line(self.position, before.epoch, step.ids))
+        line = result.line(self.position, before.epoch, step.ids)
+        try:
+            self.proof.step(line)
+        finally:
+            self._record.step(line)
         return result
 
     def _put_generators_back(self) -> None:
@@ -347,4 +335,5 @@ class Run:
                 ending.callback(self._record.close)
             if self._saver is not None:
                 ending.callback(self._saver.close)
+            ending.callback(self.proof.close)
             self._record = None

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from unbroken import resume as resuming
 from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.saver import Saver
 from unbroken.errors import ResumeRefused
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.proof.record import note_in_history
+from unbroken.proof.change import arithmetic_facts
+from unbroken.proof.past import Past, changes_training, read_past
+from unbroken.proof.proof import precision_of
+from unbroken.proof.record import Record, note_in_history
 
 if TYPE_CHECKING:
     from unbroken.run import Run
@@ -33,9 +36,11 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         run.facts["order"] = run.order.facts()
         lock.require_ours()
         run.run_id, moved = resuming.enter(target, run.order.seed)
-        known = last_line_of_each_step(target.layout.journal) if target.run_id else {}
+        past = _past(run, target)
         slow = resuming.slow_save(target.layout, run.grace_seconds)
-        run.open_record(target, lock, **_told(restored))
+        record = _open(run, target, lock, _told(restored))
+        if target.run_id is not None:
+            _begin_proof(run, target, restored, past, record)
     except ResumeRefused as error:
         if error.report is not None:
             note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
@@ -48,11 +53,73 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         outcome=target.outcome,
         position=run.position,
         checkpoint=target.checkpoint.path if target.checkpoint else None,
-        steps_to_repeat=sum(step > run.position.step for step in known),
+        steps_to_repeat=len(past.beyond),
         changed=restored.changed,
         notes=(*target.notes, *moved, *slow),
         checks=restored.report,
         decision=restored.decision,
+    )
+
+
+def _past(run: Run, target: resuming.Target) -> Past:
+    if target.run_id is None:
+        return Past()
+    saved = target.checkpoint
+    facts = arithmetic_facts(run.facts)
+    return read_past(
+        target.layout,
+        run.position.step,
+        saved_by=saved.manifest.start if saved else 0,
+        facts=facts,
+        saved_facts=arithmetic_facts(saved.facts()) if saved else facts,
+    )
+
+
+def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, Any]) -> Record:
+    """Open saver, journal and history; from here on this process writes to the run."""
+    record = Record(run.layout, run.due.max_lost_minutes)
+    saver = Saver(
+        run.layout,
+        run.run_id,
+        keep=run.keep,
+        keep_every=run.keep_every,
+        best_by=run.best_by,
+        before_commit=record.sync,
+        after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
+        require_ours=lock.require_ours,
+    )
+    saver.store.sweep()
+    if target.checkpoint is not None:
+        saver.resumed_from(target.checkpoint)
+    record.begin(
+        resumed_from=target.checkpoint.path.name if target.checkpoint else None,
+        step=run.position.step,
+        samples=run.position.samples,
+        computed_with=arithmetic_facts(run.facts),
+        **told,
+    )
+    lock.before_handing_over = saver.wait
+    run.hold(saver, record, lock)
+    return record
+
+
+def _begin_proof(
+    run: Run, target: resuming.Target, restored: resuming.Restored, past: Past, record: Record
+) -> None:
+    """Give the proof what the steps to come are compared with."""
+    taken = [each.id for each in restored.decision.taken]
+    why = ""
+    if target.checkpoint is None:
+        why = "the run began again without a checkpoint, from whatever it was built with"
+    elif changes_training(taken):
+        why = f"accepted: {', '.join(changes_training(taken))}"
+    run.proof.begin(
+        past,
+        run.position,
+        record.note,
+        checkpoint=target.checkpoint.path.name if target.checkpoint else "",
+        precision=precision_of(run.facts, run.state.trained.values()),
+        why_unproved=why,
     )
 
 

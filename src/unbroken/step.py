@@ -96,6 +96,7 @@ class Step:
         The global generators are set from the position before each. A stop request is honoured
         between two micro-batches: the run saves, partial gradients and all.
         """
+        self.run.proof.cut_into(min(size, len(self.indices)))
         while self.run.position.samples < len(self.indices):
             start = self.run.position.samples
             self.run.seed_micro_batch()

@@ -42,6 +42,17 @@ class GeneratorStates:
             python=random.getstate(),
         )
 
+    def is_same_as(self, other: GeneratorStates) -> bool:
+        """Say whether both would draw the same numbers."""
+        cuda = self.torch_cuda, other.torch_cuda
+        return (
+            torch.equal(self.torch_cpu, other.torch_cpu)
+            and (cuda[0] is cuda[1] or (None not in cuda and torch.equal(*cuda)))  # type: ignore[arg-type]  # neither is None
+            and bool(np.array_equal(self.numpy["state"]["key"], other.numpy["state"]["key"]))
+            and self.numpy["state"]["pos"] == other.numpy["state"]["pos"]
+            and self.python == other.python
+        )
+
     def put_back(self) -> None:
         """Set the global generators to these states."""
         torch.set_rng_state(self.torch_cpu)
@@ -49,6 +60,18 @@ class GeneratorStates:
             torch.cuda.set_rng_state(self.torch_cuda)
         np.random.set_state(self.numpy)  # noqa: NPY002  # the global generator is the subject
         random.setstate(self.python)
+
+
+def has_drawn_since(seed: int) -> bool:
+    """Say whether a global generator was drawn from since all were set by `seed_everything(seed)`.
+
+    The generators stay as they are.
+    """
+    now = GeneratorStates.capture()
+    seed_everything(seed)
+    fresh = GeneratorStates.capture()
+    now.put_back()
+    return not now.is_same_as(fresh)
 
 
 def cuda_is_in_use() -> bool:

@@ -63,7 +63,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
     owner, name, how = {
         "restore": (resume, "restore", "auto"),
         "move": (birth, "finish_moving", ""),
-        "open": (Run, "open_record", "auto"),
+        "open": (Run, "hold", "auto"),
     }[moment]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, then_ask(getattr(owner, name)))

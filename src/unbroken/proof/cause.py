@@ -1,0 +1,88 @@
+"""What brought a repeated step to another end: inputs are looked at before outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unbroken.proof.line import Line, relative_difference
+
+
+def of_data(was: Line, now: Line) -> str:
+    """Say that other samples were used."""
+    names = ("epoch", "number of samples", "samples")
+    parts = [
+        f"{name} {_short(b)}, was {_short(a)}"
+        for name, a, b in zip(names, was.data, now.data, strict=True)
+        if a != b
+    ]
+    return f"other samples ({'; '.join(parts)}): the data set, its order or the position changed"
+
+
+def of_rate(was: Line, now: Line) -> str:
+    """Say that the same samples were trained with another learning rate."""
+    return (
+        f"another learning rate: {_figure(now.rate)}, was {_figure(was.rate)}"
+        f"{_percent(was.rate, now.rate)}; same samples: the schedule or its counter changed"
+    )
+
+
+def of_outputs(was: Line, now: Line, *, is_first: bool, inside_step: bool) -> str:
+    """Say which of loss, gradient and update differ first, and what that tells.
+
+    Args:
+        was: How the step came out the first time; samples and rate are equal.
+        now: How it comes out now.
+        is_first: Whether it is the first step after the checkpoint.
+        inside_step: Whether the checkpoint holds partial gradients of this very step.
+    """
+    others = was.other_losses(now)
+    if others:
+        name = "loss" if "loss" in others else others[0]
+        a, b = was.losses[name], now.losses[name]
+        found = f"another loss with the same samples and learning rate: {name} {_figure(b)}, was "
+        return f"{found}{_figure(a)}{_percent(a, b)}; {_why_loss(is_first=is_first)}"
+    if relative_difference(was.gradient, now.gradient):
+        why = "the backward pass, the loss scaler"
+        why += " or the partial gradients" if is_first and inside_step else ""
+        return (
+            f"the same loss but another gradient: norm {_figure(now.gradient)}, was "
+            f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed"
+        )
+    return of_update(was, now)
+
+
+def of_update(was: Line, now: Line) -> str:
+    """Say that only what was done with the gradient differs."""
+    if was.update[0] != now.update[0]:
+        did, had = ("left out" if each.update[0] else "made" for each in (now, was))
+        return f"the same loss and gradient, but the update was {did} and had been {had}"
+    return (
+        f"the same loss and gradient, but {now.update[1]} updates were made by then, "
+        f"had been {was.update[1]}: a counter changed"
+    )
+
+
+def _why_loss(*, is_first: bool) -> str:
+    if is_first:
+        return "weights, model, content of the samples or dropout are not what they were"
+    return (
+        "the steps before came out equal: the update after them (optimizer state, weight decay), "
+        "the content of these samples or dropout is not what it was"
+    )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 12 else f"{text[:8]}…"
+
+
+def _percent(was: Any, now: Any) -> str:
+    share = relative_difference(was, now)
+    if share == float("inf"):
+        return ""
+    sign = "+" if now > was else "-"
+    return f" ({sign}{100 * share:.3g} %)"

@@ -1,0 +1,95 @@
+"""Changes of the environment: what may move the last bits of a step, by name and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from unbroken.state.facts import ABSENT, differences
+
+CUT = "micro_batch"
+"""Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
+
+
+class Kind(StrEnum):
+    """Kinds of changes; each has its own bounds."""
+
+    THREADS = "threads"
+    """Sums are split otherwise."""
+    KERNELS = "kernels"
+    """Other instructions for the same arithmetic: processor, operating system, build of torch."""
+    CUT = "cut"
+    """The same samples in other micro-batches; dropout masks differ as well."""
+    DEVICE = "device"
+    """Another accelerator, or one instead of the processor; dropout masks may differ as well."""
+    PRECISION = "precision"
+    """Other number formats."""
+    OTHER = "other"
+    """Nobody knows what it changes."""
+
+
+MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.KERNELS})
+"""Changes after which the same seed may give other dropout masks."""
+
+_KINDS = {
+    "environment.threads": Kind.THREADS,
+    "environment.deterministic": Kind.KERNELS,
+    "environment.processor": Kind.KERNELS,
+    "environment.platform": Kind.KERNELS,
+    "environment.python": Kind.KERNELS,
+    "environment.torch": Kind.KERNELS,
+    "environment.cuda": Kind.KERNELS,
+    "environment.devices": Kind.DEVICE,
+    "environment.matmul_precision": Kind.PRECISION,
+    "execution.precision": Kind.PRECISION,
+}
+_IRRELEVANT = {
+    "execution.workers",
+    "execution.batch",  # the journal tells the cut of each step
+    "execution.accumulation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One fact of the environment that is not what it was."""
+
+    name: str
+    """Dotted name of the fact, or `micro_batch`."""
+    was: Any
+    now: Any
+
+    @property
+    def kind(self) -> Kind:
+        """What it can do to a step."""
+        return Kind.CUT if self.name == CUT else _KINDS.get(self.name, Kind.OTHER)
+
+    def __str__(self) -> str:
+        """Say what it is and what it was."""
+        if self.kind is Kind.DEVICE:
+            return f"{_devices(self.was)} -> {_devices(self.now)}"
+        if self.kind is Kind.CUT:
+            return f"micro-batches of {self.now}, were {self.was}"
+        return f"{self.name} is {self.now}, was {self.was}"
+
+
+def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a run's facts those that say what its steps are computed with."""
+    return {name: facts[name] for name in ("environment", "execution") if name in facts}
+
+
+def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return what differs between two starts and may move the last bits of a step."""
+    return tuple(
+        Change(each.name, each.saved, each.live)
+        for each in differences(was, now)
+        if each.name not in _IRRELEVANT
+    )
+
+
+def _devices(names: Any) -> str:
+    if names is ABSENT or names is None:
+        return "unknown"
+    return " + ".join(str(each) for each in names) if names else "processor"

@@ -1,0 +1,82 @@
+"""A journal line, parted into what went into the step and what came out of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_INPUTS = ("epoch", "samples", "sample_digest")
+_NOT_LOSSES = {"step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch", *_INPUTS}
+
+
+class Line:
+    """One step as the journal tells it; two are compared group by group.
+
+    Args:
+        line: As it was written, or as it is about to be.
+    """
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        told = {name: _as_number(each) for name, each in line.items()}
+        self.step: int = int(line["step"])
+        self.data = tuple(told.get(name) for name in _INPUTS)
+        """Epoch, number of samples, digest of their names."""
+        self.rate = told.get("lr")
+        """Learning rate of the first group."""
+        self.losses = {name: each for name, each in told.items() if name not in _NOT_LOSSES}
+        """`loss` and whatever else the loop journalled by name."""
+        self.gradient = told.get("grad_norm")
+        """Norm of all gradients before clipping."""
+        self.update = (bool(line.get("skipped", False)), line.get("updates"))
+        """Whether the update was left out, and how many were made."""
+        self.cut: int | None = line.get("micro_batch")
+        """Samples of its micro-batches; None in a journal that doesn't tell."""
+
+    def other_losses(self, other: Line) -> list[str]:
+        """Return the names of the losses that differ, of those that both tell."""
+        both = [name for name in self.losses if name in other.losses]
+        return [name for name in both if not _same(self.losses[name], other.losses[name])]
+
+    def loss_difference(self, other: Line) -> float:
+        """Return the relative difference of `loss`; of all losses where there is none.
+
+        A hit rate or another count among the named losses moves in leaps, and so doesn't judge.
+        """
+        names = ["loss"] if "loss" in self.losses else list(self.losses)
+        return max(
+            (relative_difference(self.losses[n], other.losses.get(n)) for n in names), default=0.0
+        )
+
+    def differs_from(self, other: Line) -> bool:
+        """Say whether one bit differs in anything that both tell."""
+        return bool(
+            self.data != other.data
+            or not _same(self.rate, other.rate)
+            or self.other_losses(other)
+            or not _same(self.gradient, other.gradient)
+            or self.update != other.update
+        )
+
+
+def relative_difference(was: Any, now: Any) -> float:
+    """Return |now - was| / |was|; infinite where only one of them is a finite number."""
+    if _same(was, now):
+        return 0.0
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in (was, now)):
+        return math.inf
+    return float(abs(now - was) / abs(was)) if was else math.inf
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(a == b or (a != a and b != b))  # noqa: PLR0124  # not a number is itself
+
+
+def _as_number(value: Any) -> Any:
+    """Return a value as it reads back from the journal; what isn't finite stands there as text."""
+    if isinstance(value, str):
+        return float(value) if value in ("nan", "inf", "-inf") else value
+    if isinstance(value, float | int):
+        return value
+    return json.loads(json.dumps(value, default=str))
