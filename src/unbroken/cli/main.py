@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "verify": "read every byte of checkpoints and compare it with what was saved",
     "inspect": "what is in a checkpoint: position, sizes, parts, tensors, facts",
     "diff": "which tensors, values and facts of two checkpoints differ, and by how much",
+    "doctor": "where a run was resumed, what broke there, and likely why",
     "prune": "delete old checkpoints by rules; --dry-run only says which",
     "pin": "keep checkpoints for ever, whatever the rules say",
     "unpin": "let the rules decide about checkpoints again",
