@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unbroken.loop.isolation import isolated
     from unbroken.loop.schedule import Schedule, warmup_cosine
     from unbroken.order.step_batches import MicroBatch, StepBatches
+    from unbroken.proof.probe import Probe
     from unbroken.resume import ResumeReport
     from unbroken.run import Run
     from unbroken.state.position import Position
@@ -39,6 +40,7 @@ __all__ = [
     "NoUsableCheckpoint",
     "NotEncodable",
     "Position",
+    "Probe",
     "ResumeRefused",
     "ResumeReport",
     "Run",
@@ -63,6 +65,7 @@ _LAZY: Final = {
     "warmup_cosine": "unbroken.loop.schedule",
     "MicroBatch": "unbroken.order.step_batches",
     "StepBatches": "unbroken.order.step_batches",
+    "Probe": "unbroken.proof.probe",
     "ResumeReport": "unbroken.resume",
     "Run": "unbroken.run",
     "Position": "unbroken.state.position",

@@ -16,8 +16,9 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.order.step_batches import StepBatches
+from unbroken.proof.probe import Probe
 from unbroken.state.codec import encode
-from unbroken.state.digest import tensor_digest
+from unbroken.state.digest import tensor_digests
 from unbroken.state.dtypes import dtype_name
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart
@@ -51,8 +52,8 @@ class Observer:
     """Facts as they were asked for at this start, where some saved ones were kept instead."""
     frozen: Mapping[str, slice | None] = field(default_factory=dict)
     """Leaves, or ranges of their rows, that nothing may move."""
-    probe: Callable[[], Mapping[str, float]] | None = None
-    """Measures the losses of the probe, isolated."""
+    probe: Probe | None = None
+    """A small batch whose losses are measured."""
     frozen_at_birth: dict[str, str] = field(default_factory=dict)
     """Digests of what is frozen, from the start of the run."""
 
@@ -96,12 +97,13 @@ class Observer:
     def live(self) -> Observation:
         """Return the objects as they stand, with the digest of every tensor."""
         values, tensors = flat(self.state.capture())
+        digests = tensor_digests(tensors)
         return Observation(
             position=self.state.position.state_dict(),
             facts=self.facts,
             kinds=self.kinds(),
             values=values,
-            leaves={path: _leaf(each, tensor_digest(each)) for path, each in tensors.items()},
+            leaves={path: _leaf(each, digests[path]) for path, each in tensors.items()},
             evidence={
                 "frozen": frozen_digests(self.state.parts, self.frozen),
                 "reached": reached(self.state.parts, self.frozen),
@@ -125,7 +127,9 @@ class Observer:
         }
 
     def _probed(self) -> dict[str, Any]:
-        return {} if self.probe is None else {"probe": dict(self.probe())}
+        if self.probe is None:
+            return {}
+        return {"probe": self.probe.measure(), "probe_batch": self.probe.digest()}
 
     def _groups(self) -> list[tuple[str, dict[str, Any]]]:
         return [

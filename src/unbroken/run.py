@@ -31,6 +31,7 @@ from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
 from unbroken.observer import Observer
 from unbroken.order.step_batches import StepBatches
+from unbroken.proof.probe import Probe
 from unbroken.proof.proof import OnDiverged, Proof
 from unbroken.proof.record import Record
 from unbroken.start import start
@@ -64,6 +65,7 @@ class Run:
         stop_file: A file whose existence asks for a stop.
         asked: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
+        probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
@@ -71,6 +73,13 @@ class Run:
         NotEncodable: A part can't be saved.
         SettingsInvalid: A file among the facts can't be read.
     """
+
+    _record: Record | None = None
+    _outer: GeneratorStates | None = None
+    _farewell: Farewell | None = None
+    _saver: Saver | None = None
+    _lock: WriterLock | None = None
+    _step_seconds = 0.0
 
     def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
         self,
@@ -93,19 +102,19 @@ class Run:
         stop_file: Path | None = None,
         asked: Mapping[str, Any] | None = None,
         frozen: Mapping[str, slice | None] | None = None,
+        probe: Probe | None = None,
         on_diverged: OnDiverged = "stop",
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
         self.order = order
         self.scaler = scaler
-        declared = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
-        declared |= parts
+        own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
         self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
         self.schedulers = list(named(scheduler=scheduler).values())
-        self.state = TrainingState(declared, self.optimizers)
-        own = {"order": order.facts(), "environment": environment()}
-        self.facts = settled(facts or {}) | own
+        self.state = TrainingState(own | parts, self.optimizers)
+        self.facts = settled(facts or {})
+        self.facts |= {"order": order.facts(), "environment": environment()}
         self.may_change = {*may_change, "environment"}
         self.observer = Observer(
             state=self.state,
@@ -114,6 +123,7 @@ class Run:
             schedules=named(scheduler=scheduler),
             asked=None if asked is None else {**self.facts, **settled(asked)},
             frozen=frozen or {},
+            probe=probe,
         )
         self.keep = keep
         self.keep_every = keep_every
@@ -127,12 +137,6 @@ class Run:
         """Scores measured since the last step, written into the next checkpoint's manifest."""
         self.proof = Proof(order.seed, on_diverged)
         self.run_id = ""
-        self._record: Record | None = None
-        self._outer: GeneratorStates | None = None
-        self._farewell: Farewell | None = None
-        self._saver: Saver | None = None
-        self._lock: WriterLock | None = None
-        self._step_seconds = 0.0
 
     @property
     def position(self) -> Position:

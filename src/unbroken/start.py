@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unbroken import resume as resuming
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.errors import ResumeRefused
+from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.proof.change import arithmetic_facts
 from unbroken.proof.past import Past, changes_training, read_past
 from unbroken.proof.proof import precision_of
@@ -30,12 +30,15 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
     lock.take()
     try:
         target = resuming.look_again(target)
+        if run.observer.probe is not None and target.run_id is not None:
+            run.observer.probe.take_kept(target.layout)
         restored = resuming.restore(target.checkpoint, run.observer, policy)
         if target.checkpoint is not None:
             run.metrics = dict(target.checkpoint.manifest.metrics)
         run.facts["order"] = run.order.facts()
         lock.require_ours()
         run.run_id, moved = resuming.enter(target, run.order.seed)
+        _keep_probe(run)
         past = _past(run, target)
         slow = resuming.slow_save(target.layout, run.grace_seconds)
         record = _open(run, target, lock, _told(restored))
@@ -59,6 +62,19 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         checks=restored.report,
         decision=restored.decision,
     )
+
+
+def _keep_probe(run: Run) -> None:
+    if run.observer.probe is None:
+        return
+    try:
+        run.observer.probe.keep(run.layout)
+    except OSError as error:
+        raise SaveFailed(
+            f"The probe could not be kept in {run.layout.root}: {error}.",
+            "Nothing was trained yet; without it no resume could compare what the model computes.",
+            "Free space on the disk, or check its permissions, and start again.",
+        ) from error
 
 
 def _past(run: Run, target: resuming.Target) -> Past:

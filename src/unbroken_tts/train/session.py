@@ -14,6 +14,7 @@ import numpy as np
 from unbroken.checkpoint.lock import require_free
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.order.step_batches import StepBatches
+from unbroken.proof.probe import Probe
 from unbroken.resume import ResumeReport, Target
 from unbroken.run import Run
 from unbroken_tts.data.pairs import Pairs
@@ -33,6 +34,7 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings
+from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
@@ -84,10 +86,12 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     built = build(settings, beginning.model, execution.hardware, execution.precision, until)
     best = Best()
     facts = facts_of(settings, inputs, beginning, execution)
-    run = _run(settings, target, order, built, best, facts, asked)
+    autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
+    dataset = PairDataset(inputs.train.pairs)
+    probe = probe_of(built.model, dataset, settings.layout, autocast)
+    run = _run(settings, target, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(target))
     report = _resume(run, target, best, beginning, dialogue)
-    autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     return Session(
         settings=settings,
         inputs=inputs,
@@ -188,6 +192,7 @@ def _run(
     best: Best,
     facts: dict[str, Any],
     asked: TrainSettings,
+    probe: Probe,
 ) -> Run:
     extra: dict[str, Any] = {} if built.ema is None else {"ema": built.ema}
     return Run(
@@ -207,8 +212,10 @@ def _run(
         max_lost_minutes=settings.max_lost_minutes,
         grace_seconds=settings.grace_seconds,
         stop_file=settings.stop_file,
+        on_diverged=settings.on_diverged,
         asked=facts | {"settings": compared(asked)},
         frozen=frozen_tensors(built.model),
+        probe=probe,
         best=best,
         **extra,
     )

@@ -138,7 +138,7 @@ def test_a_full_disk_costs_no_checkpoint(
     trainer.stop(output, at=9)
     last = newest(output)
     filler = fill(small_disk, leave=60_000)
-    ended = trainer.start(output)
+    ended = trainer.start(output, "--max-lost-minutes", 0)
     assert ended.code == 5, ended.out + ended.err
     assert "Traceback" not in ended.err
     newest(output).verify()

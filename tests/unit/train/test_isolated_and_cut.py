@@ -152,7 +152,7 @@ def test_nothing_is_written_beside_the_run(trainer: TinyTrainer, whole: Path) ->
     """The data, the tokenizer and the configuration are only read."""
     names = {name.split("/")[0] for name in contents(trainer.root) if "uncut" not in name}
     assert {"data", "tok.model", "config.yaml"} == names
-    assert {"run.json", "latest", "journal.jsonl", "history.jsonl", "checkpoints", "logs", "base",
+    assert {"run.json", "latest", "journal.jsonl", "history.jsonl", "checkpoints", "logs", "base", "probe.safetensors",
             "stdout.txt"} == {name.split("/")[0] for name in contents(whole)}  # fmt: skip
 
 
