@@ -167,6 +167,8 @@ class Watch:
         trend = self._loss.start
         if self._taken < WATCHED_STEPS or len(before) < WATCHED_STEPS or trend is None:
             return None
+        if "loss spike" in self._said:
+            return None  # told by its name
         first, middle, last = (
             median(x) for x in (before[:100], before[-100:], self._losses[-100:])
         )

@@ -86,6 +86,12 @@ class CheckpointSettings(Group, title="Checkpoints and resuming"):
         "refuses at once; `continue` goes on with the saved values, where that can be done.",
         "ask",
     )
+    on_diverged: Literal["stop", "continue"] = setting(
+        "may change",
+        "When a step that is repeated after a resume comes out otherwise than its journal says: "
+        "stop with exit code 3 before anything newer is saved, or go on with the other training.",
+        "stop",
+    )
     abort_window: NotNegative = setting(
         "may change",
         "Seconds in which Ctrl+C ends a resume whose checks failed, before it goes on with the "

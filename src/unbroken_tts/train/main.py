@@ -95,6 +95,7 @@ def stoppable_start() -> Iterator[None]:
 def _train(session: Session, console: Console) -> int:
     run = session.run
     _announce(session.report, session, console)
+    run.proof.listen(console.line)
     logbook = Logbook(
         console,
         run.layout.logs,
@@ -113,6 +114,7 @@ def _train(session: Session, console: Console) -> int:
         console.keep(f"Ended: {error.what}")  # the command itself prints it
         raise
     except torch.OutOfMemoryError as error:
+        run.note("out of memory", step=run.position.step, batch=session.plan.batch)
         raise _out_of_memory(session) from error
     finally:
         logbook.close()
