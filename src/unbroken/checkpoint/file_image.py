@@ -12,7 +12,8 @@ import mmap
 import struct
 import sys
 from collections.abc import Mapping
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import dtype_name
 
 PAGE = mmap.PAGESIZE
+
+COPY_BLOCK = 8 << 20
+"""Bytes that a thread copies before it looks for more."""
 
 DIGEST_BLOCK = 1 << 20
 """Bytes that are digested twice in a row; they stay in a core's cache."""
@@ -57,6 +61,11 @@ def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+_Bytes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+_Piece: TypeAlias = tuple[_Bytes, _Bytes]
+"""Where to copy, and what."""
+
+
 class FileImage:
     """One tensor file as it will lie on the disk.
 
@@ -87,6 +96,7 @@ class FileImage:
 
     def capture(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy the tensors in; complete when it returns."""
+        pieces: list[_Piece] = []
         for name, tensor in tensors.items():
             begin, end = self.places[name]
             if begin == end:
@@ -94,9 +104,13 @@ class FileImage:
             target = self._memory[begin:end]
             if tensor.is_cuda:
                 target.copy_(byte_view(tensor), non_blocking=self._pinned)
-            else:
-                # One thread: it saturates the memory, and more of them disturb the training.
-                np.copyto(target.numpy(), np.frombuffer(host_bytes(tensor), dtype=np.uint8))
+                continue
+            source = np.frombuffer(host_bytes(tensor), dtype=np.uint8)
+            if source.ctypes.data == tensor.data_ptr():
+                pieces += _pieces(target.numpy(), source)
+            else:  # a copy in row-major order already: not kept while the others are made
+                np.copyto(target.numpy(), source)
+        _copy(pieces)
         if any(tensor.is_cuda for tensor in tensors.values()):
             torch.cuda.synchronize()
 
@@ -142,6 +156,29 @@ def _allocate(size: int, *, pinned: bool) -> torch.Tensor:
     else:
         memory = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
     return memory.zero_()  # touches every page
+
+
+def _pieces(target: _Bytes, source: _Bytes) -> list[_Piece]:
+    starts = range(0, len(source), COPY_BLOCK)
+    return [(target[at : at + COPY_BLOCK], source[at : at + COPY_BLOCK]) for at in starts]
+
+
+def _copy(pieces: list[_Piece]) -> None:
+    """Copy by two threads, each taking the next piece when it is done with one.
+
+    One thread does not use up what the memory can give, and the training stands still meanwhile.
+    Where another program has the second core, the first thread does its share as well.
+    """
+    left = iter(pieces)
+
+    def take() -> None:
+        for target, source in left:
+            np.copyto(target, source)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="unbroken-copy") as other:
+        second = other.submit(take)
+        take()
+        second.result()
 
 
 class HostCopy:

@@ -1,11 +1,12 @@
-"""The digests of an image are those of its bytes."""
+"""An image holds the bytes of its tensors, and its digests are those of its bytes."""
 
 from __future__ import annotations
 
 import torch
 import xxhash
 
-from unbroken.checkpoint.file_image import DIGEST_BLOCK, FileImage
+from unbroken.checkpoint.file_image import COPY_BLOCK, DIGEST_BLOCK, FileImage
+from unbroken.state.digest import host_bytes
 
 
 def test_both_digests_come_from_one_pass() -> None:
@@ -28,3 +29,20 @@ def test_an_image_without_tensors_has_a_digest() -> None:
     image = FileImage({})
     image.capture({})
     assert (xxhash.xxh3_128_hexdigest(image.content()), {}) == image.digests()
+
+
+def test_every_piece_of_a_large_tensor_is_copied_to_its_place() -> None:
+    """Two threads share a copy; tensors of many pieces, views and empty ones all arrive."""
+    tensors = {
+        "large": torch.arange(2 * COPY_BLOCK // 8 + 3, dtype=torch.int64),
+        "turned": torch.arange(12.0).reshape(3, 4).t(),
+        "empty": torch.empty(0),
+        "conjugate": torch.tensor([1 + 2j, 3 - 4j]).conj(),
+        "small": torch.tensor(7, dtype=torch.int16),
+    }
+    image = FileImage(tensors)
+    for _ in range(2):
+        image.capture(tensors)
+        for name, tensor in tensors.items():
+            assert host_bytes(tensor) == image.leaf(name)
+        tensors["large"] += 1  # the next capture is of other values

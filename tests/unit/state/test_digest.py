@@ -15,6 +15,7 @@ from unbroken.state.digest import (
     file_digest,
     host_bytes,
     tensor_digest,
+    tensor_digests,
 )
 
 
@@ -30,6 +31,13 @@ def test_golden_literals() -> None:
 
 GOLDEN_ARANGE = "8852304960645e65c790ab1c20deb2f0"
 GOLDEN_COMBINED = "fda27a78b942bb56cf98f74b055c14e8"
+
+
+def test_many_digests_are_those_of_each() -> None:
+    """Two threads make them; names and digests stay together, and nothing gives nothing."""
+    tensors = {str(count): torch.arange(count) for count in (0, 1, 5, 70_000)}
+    assert {name: tensor_digest(each) for name, each in tensors.items()} == tensor_digests(tensors)
+    assert {} == tensor_digests({})
 
 
 @given(st.integers(0, 63), st.integers(0, 7))
