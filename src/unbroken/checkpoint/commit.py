@@ -116,13 +116,20 @@ def freeze(snapshot: Snapshot, host: HostCopy) -> Frozen:
     )
 
 
-def commit(layout: Layout, frozen: Frozen, require_ours: Callable[[], None] = lambda: None) -> Path:
+def commit(
+    layout: Layout,
+    frozen: Frozen,
+    require_ours: Callable[[], None] = lambda: None,
+    *,
+    keeps_replaced: bool = False,
+) -> Path:
     """Write a frozen snapshot as a checkpoint and make it durable and visible.
 
     Args:
         layout: The run's directory.
         frozen: What to write.
         require_ours: Called first, and again just before the rename; raises where another process owns the run.
+        keeps_replaced: Whether a checkpoint of the same position is kept, in `superseded/`.
 
     Returns:
         The checkpoint's directory.
@@ -145,6 +152,8 @@ def commit(layout: Layout, frozen: Frozen, require_ours: Callable[[], None] = la
         require_ours()
         replaced = _make_way(layout, target, frozen.run_id)
         disk.rename(aside, target)
+        if keeps_replaced and replaced.exists():
+            _keep(layout, target, replaced)
         disk.replace_file(layout.latest, f"{target.name}\n".encode())
         disk.remove_tree(replaced)
     except OSError as error:
@@ -209,6 +218,11 @@ def set_aside(layout: Layout, checkpoint: Path) -> Path:
     place = layout.superseded / f"{checkpoint.name}.{time.time_ns()}"
     disk.rename(checkpoint, place)
     return place
+
+
+def _keep(layout: Layout, target: Path, replaced: Path) -> None:
+    disk.make_directory(layout.superseded)
+    disk.rename(replaced, layout.superseded / f"{target.name}.{time.time_ns()}")
 
 
 def _write_files(aside: Path, frozen: Frozen) -> Manifest:

@@ -1,0 +1,287 @@
+"""Repair: what can be mended in a checkpoint, written as a new one; the old one is set aside, whole.
+
+Every tensor of the new checkpoint is the old one's, compared by digest while it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.commit import Snapshot, commit, freeze, set_aside
+from unbroken.checkpoint.file_image import HostCopy
+from unbroken.checkpoint.layout import Layout, checkpoint_name
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.store import Store
+from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint, SettingsInvalid
+from unbroken.state.modules import TENSORS
+from unbroken.state.position import Position
+from unbroken.state.randomness import derived_seed
+
+SCHEDULE_KEYS = {"updates", "base_rates", "specification"}
+"""What the state of a schedule of ours holds; it is a function of its counter."""
+
+OPTIMIZER_KEYS = {"class", "state", "groups"}
+"""What the state of an optimiser holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What is to be done about a run's checkpoints, explained before it is done."""
+
+    what: str
+    """`schedule`, `position` or `previous`."""
+    source: Path
+    """The checkpoint that is mended, or that the run goes on from."""
+    explanation: tuple[str, ...]
+    """What was found, what is done, and what it costs."""
+    parts: Mapping[str, Any] | None = None
+    """The mended state; None where an older checkpoint takes its place."""
+    position: Position
+    """Where the run stands afterwards."""
+    evidence: Mapping[str, Any]
+    """What is written beside the state."""
+    aside: tuple[Path, ...] = ()
+    """Checkpoints that are moved to `superseded/`."""
+
+
+def repaired_schedule(checkpoint: Checkpoint) -> Repair | None:
+    """Return the repair that sets each schedule's counter to the updates of the position.
+
+    Args:
+        checkpoint: Whole.
+
+    Returns:
+        None where all counters agree.
+
+    Raises:
+        SettingsInvalid: A schedule isn't a function of its counter, so it can't be rebuilt; or the
+            optimiser doesn't count the updates of the position, so nobody knows which are right.
+    """
+    parts, updates = checkpoint.parts(), checkpoint.position.updates
+    kinds = checkpoint.evidence().get("kinds", {})
+    off: dict[str, int] = {}
+    _require_updates(checkpoint, parts)
+    for name, each in parts.items():
+        if isinstance(each, dict) and set(each) == SCHEDULE_KEYS:
+            off |= {name: each["updates"]} if each["updates"] != updates else {}
+        elif kinds.get(name) == "schedule":
+            raise _not_ours(checkpoint, name)
+    if not off:
+        return None
+    mended = {n: {**each, "updates": updates} if n in off else each for n, each in parts.items()}
+    left_out = ("rates", "scheduled", "next_rates")  # of the counter that was wrong, perhaps
+    evidence = {n: each for n, each in checkpoint.evidence().items() if n not in left_out}
+    told = ", ".join(f"{name} counts {count} updates" for name, count in off.items())
+    return Repair(
+        what="schedule",
+        source=checkpoint.path,
+        explanation=(
+            f"Found: {told}, the run {updates}.",
+            (
+                f"Done: the counter is set to {updates}; base rates and specification stay. All else "
+                "is copied, bit by bit."
+            ),
+            (
+                "Costs: the rates written down at the save are left out, since nobody knows which "
+                "counter they are of; the resume says so and goes on."
+            ),
+        ),
+        parts=mended,
+        position=checkpoint.position,
+        evidence=evidence | _note("schedule", checkpoint, without=["learning-rate-continues"]),
+    )
+
+
+def repaired_position(checkpoint: Checkpoint) -> Repair | None:
+    """Return the repair that puts the position back to the start of the step.
+
+    Args:
+        checkpoint: Whole.
+
+    Returns:
+        None where it stands there already.
+
+    Raises:
+        SettingsInvalid: A checkpoint of the start of this step is there.
+    """
+    here = checkpoint.position
+    if not here.samples:
+        return None
+    position = replace(here, samples=0)
+    twin = checkpoint.path.with_name(checkpoint_name(position))
+    if twin.exists():
+        raise SettingsInvalid(
+            f"{twin} stands at the start of this step already.",
+            "It was saved there, which is better than anything made up later.",
+            "Go on from it: `unbroken repair ... previous`, or --resume with its path.",
+        )
+    parts = {**checkpoint.parts(), "sums": {}, "gradients": {TENSORS: {}}}
+    evidence = dict(checkpoint.evidence())
+    seed = checkpoint.facts().get("order", {}).get("seed")
+    if "seed_here" in evidence and type(seed) is int:
+        evidence["seed_here"] = derived_seed(seed, position.step, 0)
+    evidence["next_samples_after"] = here.samples
+    return Repair(
+        what="position",
+        source=checkpoint.path,
+        explanation=(
+            (
+                f"Found: {here.samples} samples of step {here.step + 1} are done, their gradients and "
+                "sums are partial."
+            ),
+            (
+                f"Done: the position is put back to the start of step {here.step + 1}; partial "
+                "gradients and sums are dropped. Weights, optimizer and schedule don't change inside "
+                "a step, and are copied, bit by bit."
+            ),
+            (
+                f"Costs: {here.samples} samples are computed again. What a forward pass changes "
+                "(running statistics, parts with counters of their own) stays as it was."
+            ),
+        ),
+        parts=parts,
+        position=position,
+        evidence=evidence | _note("position", checkpoint),
+        aside=(checkpoint.path,),
+    )
+
+
+def fallen_back(store: Store, named: Path | None = None) -> Repair:
+    """Return the repair that goes back to the newest whole checkpoint before another.
+
+    Args:
+        store: The run's checkpoints.
+        named: The checkpoint to go back from; None for the one furthest on.
+
+    Raises:
+        NoUsableCheckpoint: Nothing before it is whole.
+    """
+    listed, damaged = store.listed()
+    places = {each.path: (each.position.step, each.position.samples) for each in listed}
+    places |= {each.path: (each.step, 0) for each in damaged if each.is_ours}
+    given = None if named is None else next((p for p in places if p.name == named.name), None)
+    if named is not None and given is None:
+        raise NoUsableCheckpoint(
+            f"{named} is no checkpoint of run {store.run_id}.",
+            "There is nothing to go back from.",
+            "Name a directory under checkpoints/, or the directory of the run.",
+        )
+    last = given or max(places, key=lambda path: places[path], default=None)
+    aside = [] if last is None else [path for path in places if places[path] >= places[last]]
+    for each in reversed(listed):
+        if each.path in aside or not _is_whole(each):
+            continue
+        between = [p for p in places if p not in aside and places[p] > places[each.path]]
+        return Repair(
+            what="previous",
+            source=each.path,
+            explanation=(
+                f"Found: {last.name if last else '?'} is not to be continued from.",
+                (
+                    f"Done: {', '.join(p.name for p in (*between, *aside))} moved to superseded/, none "
+                    f"deleted; the run goes on from {each.path.name}, every byte of which was read."
+                ),
+                "Costs: the steps since are trained again, and compared with the journal.",
+            ),
+            position=each.position,
+            evidence={},
+            aside=(*between, *aside),
+        )
+    raise NoUsableCheckpoint(
+        f"Under {store.layout.checkpoints} no checkpoint before "
+        f"{last.name if last else 'the last'} is whole.",
+        "There is nothing to fall back to; nothing was changed.",
+        "Bring an older checkpoint back, for instance out of superseded/ or a backup.",
+    )
+
+
+def carry_out(
+    layout: Layout, repair: Repair, require_ours: Callable[[], None] = lambda: None
+) -> Path:
+    """Do it; return the checkpoint that the run goes on from.
+
+    Args:
+        layout: The run's directory.
+        repair: What to do.
+        require_ours: Called before anything visible is changed; raises where another owns the run.
+
+    Raises:
+        SaveFailed: The disk refused; what was there is untouched.
+    """
+    place = repair.source
+    if repair.parts is not None:
+        place = _write(layout, repair, require_ours)
+    require_ours()
+    for each in repair.aside:
+        set_aside(layout, each)
+    disk.replace_file(layout.latest, f"{place.name}\n".encode())
+    return place
+
+
+def _write(layout: Layout, repair: Repair, require_ours: Callable[[], None]) -> Path:
+    """Write the mended state through the commit of every save, its tensors held to the old ones."""
+    assert repair.parts is not None
+    old = Checkpoint.at(repair.source)
+    frozen = freeze(
+        Snapshot(
+            run_id=old.manifest.run_id,
+            start=old.manifest.start,
+            position=repair.position,
+            parts=repair.parts,
+            facts=old.facts(),
+            evidence=repair.evidence,
+            metrics=dict(old.manifest.metrics),
+        ),
+        HostCopy(),
+    )
+    known = {leaf: old.manifest.leaves[leaf].digest for leaf in frozen.leaves}
+    return commit(layout, replace(frozen, live=known), require_ours, keeps_replaced=True)
+
+
+def _note(what: str, checkpoint: Checkpoint, without: list[str] | None = None) -> dict[str, Any]:
+    """Return what the evidence says of the repair.
+
+    Args:
+        what: Its name.
+        checkpoint: What was mended.
+        without: Ids of checks that have nothing to compare with any more.
+    """
+    known = {"what": what, "from": checkpoint.path.name, "time": time.time()}
+    return {"repaired": known | {"without": without or []}}
+
+
+def _require_updates(checkpoint: Checkpoint, parts: Mapping[str, Any]) -> None:
+    """Refuse where an optimiser counts other updates than the position does."""
+    updates = checkpoint.position.updates
+    for name, each in parts.items():
+        if not (isinstance(each, dict) and set(each) == OPTIMIZER_KEYS):
+            continue
+        counts = [float(own["step"]) for own in each["state"].values() if "step" in own]
+        if counts and max(counts) != updates:
+            raise SettingsInvalid(
+                f"{checkpoint.path}: the run counts {updates} updates, {name} {max(counts):g}.",
+                "The schedule would be rebuilt from a counter that may be the wrong one.",
+                "Go back to the checkpoint before: unbroken repair ... previous",
+            )
+
+
+def _is_whole(checkpoint: Checkpoint) -> bool:
+    try:
+        checkpoint.verify()
+    except CheckpointCorrupt:
+        return False
+    return True
+
+
+def _not_ours(checkpoint: Checkpoint, name: str) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"The schedule {name!r} in {checkpoint.path} is not a function of a counter alone.",
+        "Only a schedule that is one (unbroken.Schedule) can be rebuilt from the updates; another "
+        "would be guessed.",
+        "Go back to the checkpoint before: unbroken repair ... previous",
+    )

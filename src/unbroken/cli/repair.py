@@ -1,0 +1,149 @@
+"""The command `unbroken repair`: mend what can be mended, as a new checkpoint, and explain it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unbroken.errors import NoUsableCheckpoint, SaveFailed
+
+if TYPE_CHECKING:
+    from unbroken.checkpoint.layout import Layout
+    from unbroken.checkpoint.repair import Repair
+    from unbroken.checkpoint.store import Store
+    from unbroken.cli.program import Parser
+
+WHATS: Final = ("schedule", "position", "previous")
+
+DESCRIPTION: Final = """\
+Mend what can be mended in a checkpoint. It is explained first, and written as a new checkpoint; the
+old one is moved to superseded/, never deleted. A run's directory stands for the checkpoint furthest
+on. Refused while a training writes to the run. What is mended stands in the run's history.
+`schedule` sets a schedule's counter to the updates that were made; `position` goes back to the
+start of a step that was begun, and drops its partial gradients; `previous` goes back to the newest
+whole checkpoint before.
+
+  unbroken repair --dry-run training_output schedule
+  unbroken repair training_output/checkpoints/step-00003500+24 position
+  unbroken repair training_output previous"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command with its flags to the program."""
+    parser = subparsers.add_parser(
+        "repair",
+        help="mend what can be mended, as a new checkpoint; --dry-run only explains",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("path", metavar="PATH", type=Path, help="a checkpoint or a run's directory")
+    add("what", metavar="schedule|position|previous", choices=WHATS, help="what to mend")
+    add("--dry-run", action="store_true", help="change nothing, only explain")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain and mend; return the exit code.
+
+    Raises:
+        NoUsableCheckpoint: There is no run, or nothing to fall back to.
+        CheckpointCorrupt: What is to be mended is not whole.
+        SettingsInvalid: It can't be mended in this way.
+        DirectoryInUse: A training writes to the run.
+        SaveFailed: The disk refused; what was there is untouched.
+    """
+    from unbroken.checkpoint.lock import WriterLock  # noqa: PLC0415 -- imports torch, slowly
+
+    layout, store = _run_at(arguments.path)
+    if arguments.dry_run:
+        _explain(_planned(arguments, store))
+        return 0
+    lock = WriterLock(layout)
+    lock.take()
+    try:
+        store.require_ours = lock.require_ours
+        repair = _planned(arguments, store)
+        _explain(repair)
+        if repair is not None:
+            _carry_out(store, repair)
+    finally:
+        lock.release()
+    return 0
+
+
+def _run_at(path: Path) -> tuple[Layout, Store]:
+    from unbroken.checkpoint.birth import run_id_of  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
+    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+
+    is_one = CHECKPOINT_NAME.fullmatch(path.absolute().name)
+    layout = run_directory_of(path) if is_one else Layout(path.absolute())
+    run_id = run_id_of(layout)
+    if run_id is None:
+        raise NoUsableCheckpoint(
+            f"{layout.root} holds no run.",
+            "Only a checkpoint in the directory of its run is mended, beside its journal.",
+            "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
+        )
+    return layout, Store(layout, run_id)
+
+
+def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
+    from unbroken.checkpoint import repair as mending  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
+    from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich
+    from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
+
+    path = arguments.path.absolute()
+    is_one = CHECKPOINT_NAME.fullmatch(path.name) is not None
+    if arguments.what == "previous":
+        return mending.fallen_back(store, path if is_one else None)
+    checkpoint = Checkpoint.at(one_checkpoint_at(path))
+    if checkpoint.manifest.run_id != store.run_id:
+        raise NoUsableCheckpoint(
+            f"{checkpoint.path} belongs to run {checkpoint.manifest.run_id}, the directory to run "
+            f"{store.run_id}.",
+            "A checkpoint is mended in the directory of its own run.",
+            "Bring it back to where it was.",
+        )
+    with byte_bars() as bar:
+        checkpoint.verify(bar(f"verifying {checkpoint.path.name}"))
+    plans = {"schedule": mending.repaired_schedule, "position": mending.repaired_position}
+    return plans[arguments.what](checkpoint)
+
+
+def _explain(repair: Repair | None) -> None:
+    if repair is None:
+        print("Nothing to mend: it is as it should be. Nothing was changed.")
+        return
+    print(f"{repair.what}: {repair.source}")
+    for each in repair.explanation:
+        print(f"   {each}")
+
+
+def _carry_out(store: Store, repair: Repair) -> None:
+    from unbroken.checkpoint.repair import carry_out  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.proof.record import note_in_history  # noqa: PLC0415 -- likewise
+
+    try:
+        place = carry_out(store.layout, repair, store.require_ours)
+    except OSError as error:
+        raise SaveFailed(
+            f"The repair could not be completed: {error}.",
+            "No checkpoint was deleted; some may lie in superseded/.",
+            "Free space on the disk, or check its permissions, and type the command again.",
+        ) from error
+    note_in_history(
+        store.layout,
+        "repaired",
+        what=repair.what,
+        source=repair.source.name,
+        checkpoint=place.name,
+        explanation=list(repair.explanation),
+    )
+    print(f"Done. The run goes on from {place}; type its command again with --resume auto.")
