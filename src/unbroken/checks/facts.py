@@ -53,7 +53,7 @@ def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> Verdict:
 
 def shown(value: Any, most: int = 48) -> str:
     """Return a value in short."""
-    text = str(value)
+    text = "none" if value is None or value == [] else str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
