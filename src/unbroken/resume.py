@@ -22,6 +22,7 @@ from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.observation import is_below
 from unbroken.checks.report import Finding, Report, examine
+from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused, SettingsInvalid
 from unbroken.observer import Observer, observe_saved
 from unbroken.proof.journal import read_lines
@@ -138,12 +139,15 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
         return Restored(report=nothing, decision=decide(nothing), changed=())
     began = time.monotonic()
     saved = observe_saved(checkpoint, observer.kinds())
-    findings = examine(_of(checks, Stage.BEFORE), saved, observer.structure())
+    built = observer.structure()
+    findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, observer)
     if decision.open and not (decision.can_be_confirmed and policy.confirm):
         raise _refused(findings, decision, began)
     _put_in(checkpoint, observer, saved.facts, decision)
-    findings += examine(_of(checks, Stage.AFTER), saved, observer.live())
+    live = observer.live()
+    expected = as_taken(saved, built, live, {each.id for each in decision.taken})
+    findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, observer)
     report = _report(findings, began)
     if decision.open and not _confirmed(report, decision, policy):
@@ -188,10 +192,15 @@ def _put_in(
         if kinds[name] == "schedule" and "schedule-unchanged" in taken:
             saved[name] = {**live[name], "updates": checkpoint.position.updates}
         if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
-            saved[name] = {**saved[name], "groups": live[name]["groups"]}
+            groups = zip(saved[name]["groups"], live[name]["groups"], strict=True)
+            saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
     state.restore(saved, checkpoint.position)
     observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
     observer.frozen_at_birth = dict(checkpoint.evidence().get("frozen_at_birth", {}))
+
+
+def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: group[key] for key in ("lr", "initial_lr") if key in group}
 
 
 def _require_known(accepted: Collection[str], checks: Collection[Check]) -> None:

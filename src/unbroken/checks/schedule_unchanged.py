@@ -59,7 +59,7 @@ class ScheduleUnchanged(Check):
         """Compare the numbers of every schedule that keeps them apart from its counters."""
         parts = live.of_kind("schedule")
         now = {path: each for path, each in live.values.items() if is_below(path, parts)}
-        fixed = [path for path in now if not _moves(path)]
+        fixed = [path for path in now if not moves(path)]
         details = [
             f"{path}: is {now[path]}, was {saved.values.get(path, 'not there')}"
             for path in sorted(fixed)
@@ -70,5 +70,6 @@ class ScheduleUnchanged(Check):
         return agrees(f"{len(fixed)} numbers")
 
 
-def _moves(path: str) -> bool:
+def moves(path: str) -> bool:
+    """Say whether a value of a schedule changes as it goes on."""
     return any(key in COUNTERS for key in path.split("."))

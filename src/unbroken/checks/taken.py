@@ -1,0 +1,35 @@
+"""What a restored run is expected to be where new values were taken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.schedule_unchanged import moves
+
+
+def as_taken(
+    saved: Observation, built: Observation, live: Observation, taken: Collection[str]
+) -> Observation:
+    """Return the saved run with the new values in the place of those that were given up.
+
+    Args:
+        saved: As it was.
+        built: As the code built it, before anything was restored.
+        live: As it stands; its rates are held against the schedule by a check of their own.
+        taken: Ids of the checks whose new value acts.
+    """
+    values: dict[str, Any] = dict(saved.values)
+    schedules, optimizers = saved.of_kind("schedule"), saved.of_kind("optimizer")
+    for path in saved.values.keys() & built.values.keys():
+        if "schedule-unchanged" in taken and is_below(path, schedules) and not moves(path):
+            values[path] = built.values[path]
+        elif is_below(path, optimizers) and ".groups." in path:
+            if path.endswith(".lr"):
+                new = live.values.get(path) if "schedule-unchanged" in taken else values[path]
+                values[path] = new
+            elif "optimizer-options-unchanged" in taken and not path.endswith(".initial_lr"):
+                values[path] = built.values[path]
+    return replace(saved, values=values)
