@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "inspect": "what is in a checkpoint: position, sizes, parts, tensors, facts",
     "diff": "which tensors, values and facts of two checkpoints differ, and by how much",
     "doctor": "where a run was resumed, what broke there, and likely why",
+    "bundle": "collect what somebody needs to help with a run; no weights, no secrets",
     "repair": "mend what can be mended, as a new checkpoint; --dry-run only explains",
     "prune": "delete old checkpoints by rules; --dry-run only says which",
     "pin": "keep checkpoints for ever, whatever the rules say",

@@ -7,6 +7,7 @@ pauses, and are written in their order, until they have waited longer than work 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from pathlib import Path
@@ -58,7 +59,7 @@ class Record:
         Raises:
             SaveFailed: The disk refused it; nothing was trained yet.
         """
-        self._write("start", details)
+        self._write("start", {"command": sys.orig_argv, "cwd": _working_directory(), **details})
 
     def step(self, line: dict[str, Any]) -> None:
         """Write a completed step's line into the journal, or let it wait.
@@ -175,6 +176,14 @@ def note_in_history(layout: Layout, event: str, **details: Any) -> None:
         history.close()
     except (OSError, SaveFailed) as error:
         _log.warning("%s could not be written: %s", layout.history, error)
+
+
+def _working_directory() -> str | None:
+    """Return what relative paths of the command are relative to; None where it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
 
 
 def _refused(path: Path, error: OSError) -> SaveFailed:

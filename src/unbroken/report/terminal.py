@@ -16,6 +16,9 @@ from unbroken.report.symbols import legible
 
 BANNER: Final = "=" * 80
 TAG: Final = "[Resume Validation]"
+HELP: Final = (
+    "`unbroken bundle DIR` collects what somebody needs to help (DIR: the run's directory)."
+)
 MOST_DETAILS: Final = 10
 """Lines of one finding that are shown; the saved report and the JSON have all."""
 MOST_NUMBERS: Final = 100
@@ -202,7 +205,7 @@ def _verdict(report: Report, decision: Decision) -> list[str]:
         said = [f"  - {sentence(each)}" for each in decision.open]
         if decision.can_be_confirmed:
             said.append("Going on keeps the saved values.")
-        return [f"{TAG} ❌ VALIDATION FAILED", *said]
+        return [HELP, f"{TAG} ❌ VALIDATION FAILED", *said]
     differing = [each.id for each in report.findings if each.outcome is Outcome.DIFFERS]
     if differing:
         return [f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})"]

@@ -1,0 +1,90 @@
+"""The command `unbroken bundle`: what somebody needs to help with a run, in one zip file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from unbroken.errors import NoUsableCheckpoint, SaveFailed, SettingsInvalid
+
+if TYPE_CHECKING:
+    from unbroken.cli.program import Parser
+
+DESCRIPTION: Final = """\
+Collect what somebody needs to help with a run: the command of each start, versions, settings, the
+last reports of resumes, the history, the first 50 lines of the log after the last resume, the last
+lines of the journal, manifests, and what `unbroken doctor` says. No weights, no samples, no
+environment variables; the home directory is written as ~. What is inside is listed. The run is not
+changed. Exit code 4 where there is nothing to collect.
+
+  unbroken bundle training_output
+  unbroken bundle training_output -o for_help.zip"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command with its flags to the program."""
+    parser = subparsers.add_parser(
+        "bundle",
+        help="collect what somebody needs to help with a run; no weights, no secrets",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", metavar="PATH", type=Path, help="the directory of a run")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE.zip",
+        type=Path,
+        help="where to write it [unbroken-bundle-TIME.zip, here]",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Collect, write and say what is inside; return the exit code.
+
+    Raises:
+        NoUsableCheckpoint: There is nothing to collect.
+        SettingsInvalid: The output is there already.
+        SaveFailed: It can't be written.
+    """
+    from unbroken.checkpoint import disk  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+    from unbroken.cli.figures import shown, size_text  # noqa: PLC0415 -- imports rich
+    from unbroken.report.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
+
+    root = arguments.path.absolute()
+    if CHECKPOINT_NAME.fullmatch(root.name):
+        root = root.parent.parent
+    name = f"unbroken-bundle-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.zip"
+    output = arguments.output or Path(name)
+    if output.exists():
+        raise SettingsInvalid(
+            f"{output} is there already.",
+            "It may be something else, and would be gone.",
+            "Name another file with -o.",
+        )
+    files = collect(root) if root.is_dir() else {}
+    if not files:
+        raise NoUsableCheckpoint(
+            f"{arguments.path} holds nothing of a run: no journal, history, checkpoint or log.",
+            "There is nothing that would help anybody.",
+            "Name the directory that was given as --output-dir.",
+        )
+    content = to_zip(files)
+    try:
+        disk.replace_file(output, content)
+    except OSError as error:
+        raise SaveFailed(
+            f"{output} can't be written: {error}.",
+            "The run was not changed.",
+            "Name another place with -o.",
+        ) from error
+    print(shown(files["README.txt"].partition("\n")[0]))
+    for each, text in files.items():
+        print(f"  {shown(each):<50} {len(text):>9} characters")
+    print(f"{output}: {size_text(len(content))}. Look through it before you send it.")
+    return 0
