@@ -117,6 +117,10 @@ def other_gradient(training: toy.Training) -> None:
     next(training.model.parameters()).register_hook(lambda gradient: 1.01 * gradient)
 
 
+def other_content(training: toy.Training) -> None:
+    training.model[0].register_forward_pre_hook(lambda _, given: (1.01 * given[0],))  # type: ignore[index,operator]  # likewise
+
+
 def as_if_on_other_threads(training: toy.Training) -> None:
     """Have every journalled step computed with another number of threads, by its record."""
     replay = training.run.proof._replay
@@ -132,6 +136,7 @@ FAULTS = [
     (larger_element, "weights, model, content of the samples or dropout"),
     (other_momentum, "optimizer state"),
     (no_dropout, "dropout"),
+    (other_content, "content of the samples"),
     (other_order, "other samples"),
     (other_gradient, "backward pass"),
 ]

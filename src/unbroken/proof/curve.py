@@ -13,7 +13,7 @@ from unbroken.proof.trend import Trend, fit
 SHORTEST = 5
 WINDOWS = (SHORTEST, 20, 100)
 """Steps whose median is compared with the trend: the short find leaps, the long small shifts."""
-SIGMAS = 6.0
+SIGMAS = 7.0
 """Standard deviations of a median that is out of the ordinary."""
 TIMES = 3.0
 """How many times the widest median of the same length before; noise with heavy tails needs it."""
@@ -65,7 +65,8 @@ class Curve:
     ) -> None:
         known = [(n, v) for n, v in zip(steps, values, strict=True) if math.isfinite(v)]
         self._points = deque(known, maxlen=TREND_STEPS)
-        self._new: deque[tuple[int, float]] = deque(maxlen=max(WINDOWS))
+        self._new: deque[float] = deque(maxlen=max(WINDOWS))
+        self._distances: deque[float] = deque(maxlen=max(WINDOWS))
         self._least_share = least_share
         self._least = least
         self._taken = 0
@@ -84,34 +85,36 @@ class Curve:
         if self._trend is None or not math.isfinite(value):
             return None
         self._taken += 1
-        self._new.append((step, value))
-        for window in WINDOWS:
-            found = self._shift(window)
-            if found is not None:
-                return found
+        self._new.append(value)
+        self._distances.append(self._trend.distance(step, value))
+        for window in WINDOWS:  # the long ones not at every step: they move slowly
+            is_told_by_trend = self._taken <= 100 or window < 100  # one that follows tells leaps
+            if is_told_by_trend and self._taken % (window // SHORTEST) == 0:
+                found = self._shift(step, window)
+                if found is not None:
+                    return found
         self._points.append((step, value))
         if self._taken >= 100 and self._taken % REFIT_STEPS == 0:
             self._trend = self._fit()
             self._new.clear()
+            self._distances.clear()
         return None
 
-    def _shift(self, window: int) -> Shift | None:
+    def _shift(self, step: int, window: int) -> Shift | None:
         assert self._trend is not None
         if len(self._new) < window:
             return None
-        last = list(self._new)[-window:]
-        distances = [self._trend.distance(n, value) for n, value in last]
+        distances = list(self._distances)[-window:]
         off = _carried_by_four(distances) if window == SHORTEST else median(distances)
-        now, middle = median(value for _, value in last), last[window // 2][0]
-        low, high = self._trend.expected(middle)
+        low, high = self._trend.expected(step - window // 2)
         expected = high if off > 0 else low
-        if abs(off) <= self._trend.limit(window, SIGMAS, TIMES):
-            return None
         if abs(off) <= max(self._least, self._least_share * abs(expected)):
             return None
+        if abs(off) <= self._trend.limit(window, SIGMAS, TIMES):
+            return None
         return Shift(
-            step=last[-1][0],
-            now=now,
+            step=step,
+            now=median(list(self._new)[-window:]),
             expected=expected,
             noise=self._trend.noise,
             window=window,

@@ -37,7 +37,7 @@ class Proof:
     def __init__(self, seed: int, on_diverged: OnDiverged = "stop") -> None:
         self._seed = seed
         self._on_diverged = on_diverged
-        self._note: Note = _nowhere
+        self._note: Note = nowhere
         self._replay: Replay | None = None
         self._watch: Watch | None = None
         self._checkpoint = ""
@@ -208,6 +208,6 @@ def precision_of(facts: Mapping[str, Any], trained: Iterable[torch.Tensor]) -> s
     return min(found, default="fp32")  # bf16 < fp16 < fp32: the coarsest of them
 
 
-def _nowhere(event: str, **details: Any) -> None:
+def nowhere(event: str, **details: Any) -> None:
     """Stand in for the history before there is one."""
     del event, details

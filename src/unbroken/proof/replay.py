@@ -141,13 +141,13 @@ class Replay:
         """
         if self.is_over:
             return None
-        now = Line(line)
-        self._step = now.step
-        reference = self._references.get(now.step)
+        self._step = int(line["step"])
+        reference = self._references.get(self._step)
         before = self.verdict
         if reference is not None:
             self._repeated += 1
-            self._compare(Line(reference.line), now, reference.changes, drew=drew)
+            if not _is_plainly_equal(reference.line, line):
+                self._compare(Line(reference.line), Line(line), reference.changes, drew=drew)
         decides = self._repeated == DECIDING_STEPS and not self._is_exact
         if self._outcome in (None, Outcome.EQUIVALENT) and (decides or self._step >= self._last):
             self._conclude()
@@ -257,6 +257,13 @@ class Replay:
             known=self._known,
             changes=tuple(self._changes.values()),
         )
+
+
+def _is_plainly_equal(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Say in microseconds whether nothing at all differs, as in nearly every step."""
+    return all(name in now and now[name] == was[name] for name in was if name != "start") and len(
+        now
+    ) == len(was) - ("start" in was)
 
 
 def _shown(bound: Bound) -> str:
