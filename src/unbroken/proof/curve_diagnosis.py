@@ -29,7 +29,7 @@ from unbroken.proof.watch import LEAST_RATIO_OF_NORM, LEAST_SHARE_OF_LOSS
 POINTS_AFTER = 100
 """Points after a resume that are looked at."""
 COARSE_PERCENT = 50.0
-"""Where too few points tell the noise, only a shift beyond this is called a break."""
+"""Where too few points tell the noise, only a shift beyond this, to where no point was, is a break."""
 COARSE_POINTS = 5
 LEAP_OF_RATE = 3.0
 """How far a rate may lie off its own curve, in the largest bends of the curve before."""
@@ -201,7 +201,9 @@ class _Joint:
         told = _compared(tag, was, now, few)
         self.curves.append(told)
         percent = _percent(was, now)
-        if not kind or abs(percent) <= COARSE_PERCENT:
+        known = [value for _, value in was]
+        is_outside = not min(known) <= _beginning(now) <= max(known)
+        if not (kind and is_outside and abs(percent) > COARSE_PERCENT):
             return []
         name = kind if percent > 0 else "suspicious drop"
         return [Clue(kind=name, sentence=told, is_break=True)]
@@ -215,9 +217,10 @@ class _Joint:
         step, value = now[0]
         slope = (v1 - v0) / (n1 - n0)
         expected = v1 + slope * (step - n1)
+        recent = was[-50:]
         bends = [
             abs(c[1] - b[1] - (b[1] - a[1]) / (b[0] - a[0]) * (c[0] - b[0]))
-            for a, b, c in zip(was[-50:], was[-49:], was[-48:], strict=False)
+            for a, b, c in zip(recent, recent[1:], recent[2:], strict=False)
         ]
         scale = max(1.0, (step - n1) / (n1 - n0)) ** 2
         allowed = LEAP_OF_RATE * scale * max(bends) + LEAST_SHARE_OF_RATE * abs(v1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -15,11 +16,13 @@ import torch
 import unbroken
 from support.sameness import same
 from support.toy_training import Training, build, train
+from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.cli.main import main
 from unbroken.errors import ResumeRefused
 from unbroken.proof.journal import read_lines
+from unbroken.testing.disk_calls import FaultyDisk, Record, using
 
 UNTIL = 9
 
@@ -73,6 +76,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy_of(directory: Path, tmp_path: Path) -> Layout:
     shutil.copytree(directory, tmp_path / "run")
+    assert not (tmp_path / "run" / ".writer.json").exists()
     return Layout(tmp_path / "run")
 
 
@@ -236,6 +240,39 @@ def test_counters_that_nobody_can_judge_are_not_mended(
     training.run.close()
     assert 2 == call("repair", tmp_path, "schedule")
     assert "counts 2 updates, optimizer 3" in capsys.readouterr().err
+
+
+def calls_of_a_repair(layout: Layout, what: str) -> int:
+    record = Record(layout.root)
+    with using(record):
+        assert 0 == call("repair", layout.root, what)
+    return len(record.calls)
+
+
+@pytest.mark.parametrize("what", ["schedule", "position"])
+def test_a_fault_at_any_call_loses_nothing(
+    miscounted: Path, inside: Path, tmp_path: Path, what: str
+) -> None:
+    """The disk fails at each call in turn: the old state is still there, and the run can be found."""
+    source = miscounted if what == "schedule" else inside
+    name = "step-00000006" if what == "schedule" else "step-00000004+2"
+    old = content(source / "checkpoints" / name)
+    count = calls_of_a_repair(copy_of(source, tmp_path / "counted"), what)
+    assert count > 30
+    for at in range(0, count, 3):
+        layout = copy_of(source, tmp_path / str(at))
+        error = [errno.ENOSPC, errno.EIO, errno.EROFS][at % 3]
+        faulty = FaultyDisk(lambda _, seen, at=at, error=error: error if seen >= at else None)
+        with using(faulty):
+            call("repair", layout.root, what)
+        target = resuming.look(layout.root, "auto")
+        assert target.checkpoint is not None
+        target.checkpoint.verify()
+        kept = [
+            *layout.checkpoints.glob("*step-*"),
+            *(layout.superseded.iterdir() if layout.superseded.is_dir() else ()),
+        ]
+        assert old in [content(each) for each in kept], f"gone after call {at} of {count}"
 
 
 def test_a_foreign_schedule_is_not_guessed(

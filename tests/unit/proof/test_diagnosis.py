@@ -287,6 +287,41 @@ def test_curves_of_the_earlier_trainer_are_read(
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("factors", "kind"),
+    [
+        ({}, ""),
+        ({"text_loss": 1.3}, ""),
+        ({"text_loss": 2.95}, "loss spike"),
+        ({"mel_loss": 0.4}, "suspicious drop"),
+        ({"lr": 1.4}, "learning rate"),
+    ],
+)
+def test_few_points_find_what_is_gross(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], factors: dict[str, float], kind: str
+) -> None:
+    """With twelve points before, the old rule of 50 % stands, and the learning rate is compared."""
+    drawn(tmp_path, "run_1", range(100, 1201, 100))
+    drawn(tmp_path, "run_2", range(1300, 2001, 100), **factors)
+    code, found = told(capsys, tmp_path)
+    assert (3 if kind else 0) == code
+    (resume,) = found["resumptions"]
+    assert [kind] * bool(kind) == [each["kind"] for each in resume["clues"] if each["is_break"]]
+    assert "only 12 points before" in "".join(resume["curves"])
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_another_run_in_the_same_directory_is_no_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The earlier trainer drew every run of an output directory side by side."""
+    drawn(tmp_path, "run_1", range(100, 4001, 100))
+    drawn(tmp_path, "run_2", range(100, 4001, 100), text_loss=3.0)
+    code, found = told(capsys, tmp_path)
+    assert (0, []) == (code, found["resumptions"])
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_points_drawn_twice_are_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
