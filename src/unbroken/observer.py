@@ -6,9 +6,11 @@ Looking changes nothing: no gradient, no mode, no generator, no counter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from unbroken.checkpoint.birth import SCHEMES
@@ -107,7 +109,7 @@ class Observer:
             evidence={
                 "frozen": frozen_digests(self.state.parts, self.frozen),
                 "reached": reached(self.state.parts, self.frozen),
-                "nonfinite": [path for path, each in tensors.items() if not _is_finite(each)],
+                "nonfinite": _nonfinite(tensors),
                 **self._ahead(),
                 **self._probed(),
             },
@@ -227,11 +229,23 @@ def _leaf(tensor: Any, digest: str = "") -> Leaf:
     return Leaf(dtype_name(tensor, "a leaf"), tuple(tensor.shape), digest)
 
 
+def _nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the paths of the tensors with entries that are not finite; two threads look."""
+    with ThreadPoolExecutor(2, thread_name_prefix="unbroken-finite") as threads:
+        finite = threads.map(_is_finite, tensors.values())
+        return [path for path, good in zip(tensors, finite, strict=True) if not good]
+
+
 def _is_finite(tensor: torch.Tensor) -> bool:
     """Say whether all entries are finite; their sum tells in one pass, unless it overflows itself."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     whole = tensor.detach()
+    if whole.device.type == "cpu" and whole.dtype in (torch.float32, torch.float64):
+        # Not torch's sum: its threads wait for each other where other programs use the cores too.
+        with np.errstate(all="ignore"):
+            if np.isfinite(whole.resolve_neg().numpy().sum()):
+                return True
     return bool(
         torch.isfinite(whole.float().sum() if whole.dtype.itemsize < 4 else whole.sum())
     ) or bool(torch.isfinite(whole.float() if whole.dtype.itemsize < 2 else whole).all())

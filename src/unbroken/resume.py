@@ -185,8 +185,9 @@ def _put_in(
     """Put the saved state into the live objects, but for what a new value was taken of."""
     state = observer.state
     saved = checkpoint.parts(state.streamed)
-    live = state.capture()
     taken = {each.id for each in decision.taken}
+    # Not kept otherwise: the old moments are freed before the saved ones are read.
+    live = state.capture() if taken else {}
     kinds = observer.kinds()
     for name in saved:
         if kinds[name] == "schedule" and "schedule-unchanged" in taken:
