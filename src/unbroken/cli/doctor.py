@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(found), ensure_ascii=False))
     else:
-        _show(found)
+        _show(arguments.path, found)
     return BROKEN if found.is_broken else 0
 
 
@@ -77,13 +77,13 @@ def _plain(found: Diagnosis) -> dict[str, Any]:
     return {**asdict(found), "resumptions": resumes, "is_broken": found.is_broken}
 
 
-def _show(found: Diagnosis) -> None:
+def _show(path: Path, found: Diagnosis) -> None:
     from unbroken.cli.figures import shown  # noqa: PLC0415 -- imports rich
 
     name = f", run {shown(found.run_id)}" if found.run_id else ""
     what = {"journal": "its journal", "curves": "TensorBoard files"}.get(found.source, "manifests")
     reach = f", steps {found.first_step:,} to {found.last_step:,}" if found.starts else ""
-    print(f"{found.path}{name}: read from {what}, {found.starts} starts{reach}")
+    print(f"{path}{name}: read from {what}, {found.starts} starts{reach}")
     for note in found.notes:
         print(f"NOTE: {shown(note)}")
     for number, each in enumerate(found.resumptions, 1):
@@ -113,7 +113,8 @@ def _show_resumption(number: int, each: Resumption) -> None:
     rows.append(("curves", list(each.curves)))
     if each.breaks:
         rows.append(("likely cause", [each.cause]))
-    told = [one.sentence for one in each.clues if one.sentence not in each.curves]
+    said_above = (*each.curves, each.cause)
+    told = [one.sentence for one in each.clues if one.sentence not in said_above]
     rows.append(("evidence", told))
     for label, sentences in rows:
         for i, sentence in enumerate(sentences):

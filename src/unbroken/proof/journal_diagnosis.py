@@ -233,7 +233,7 @@ class _Examination:
         found += [
             Clue(kind="", sentence=f"the checks said: {each.get('id')}: {each.get('found')}")
             for each in session.checks.get("findings", ())
-            if isinstance(each, dict)
+            if isinstance(each, dict) and each.get("outcome") == "differs"
         ]
         if session.facts is not None and before.facts is not None:
             told = [str(each) for each in changes(before.facts, session.facts)]
