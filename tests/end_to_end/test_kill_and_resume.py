@@ -100,8 +100,6 @@ def test_another_cut_at_the_same_effective_batch_uses_the_same_samples(
 ) -> None:
     """A resume with another micro-batch keeps the step batches; only dropout masks differ."""
     assert trainer.run(tmp_path, event="micro:9:3").returncode == KILLED
-    resumed = trainer.run(tmp_path, "--batch-size", "5")
-    assert resumed.returncode == 3, resumed.stderr
     recut = trainer.run(tmp_path, "--batch-size", "5", "--grad-accumulation", "0")
     assert recut.returncode == 0, recut.stderr
     ours, theirs = journal(whole), journal(tmp_path)
