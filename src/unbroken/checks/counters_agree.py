@@ -28,7 +28,8 @@ class CountersAgree(Check):
         "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
     )
     remedy: ClassVar[str] = (
-        "Go back to the checkpoint before (--resume PATH); step nothing outside of the run."
+        "Step nothing outside of the run. `unbroken repair PATH schedule` sets a schedule's counter "
+        "right; otherwise go back to the checkpoint before (--resume PATH)."
     )
     AGREES: ClassVar = (
         (

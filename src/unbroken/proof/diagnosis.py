@@ -61,12 +61,12 @@ class Resumption:
 
 CAUSES: dict[str, str] = {
     "repeated steps": "{}",
+    "accepted": "another setting acts since, which a person accepted",
     "repeated samples": "samples of this epoch were given out again: the order or the position "
     "in the epoch was not restored",
     "batch": "the effective batch was changed",
     "learning rate": "the schedule: its length, its base rate or its counter changed",
     "updates": "the counter of the updates was not restored, and the schedule goes by it",
-    "accepted": "another setting acts since, which a person accepted",
     "skipped updates": "the loss scaler or its scale was not restored",
     "gradient norm": "weights, optimizer state or the accumulation of gradients is not what it was",
     "loss spike": "weights or optimizer state were not restored, or other data is trained",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -30,6 +31,9 @@ BROKEN = frozenset(
      "not finite"}
 )  # fmt: skip
 """What the watch may say that means another training; speed and plateau don't."""
+
+CHOSEN = frozenset({"batch", "learning rate", "updates"})
+"""What a person chooses with a setting; where one was accepted, that alone breaks nothing."""
 
 GAP_SECONDS = 3600.0
 """A pause between two starts that is worth a word."""
@@ -97,6 +101,7 @@ class _Examination:
         here = self.session.begins_at
         self.before = [kept[n] for n in sorted(kept) if here - WINDOW < n <= here]
         self.beyond = {n: each for n, each in kept.items() if here < n <= here + WINDOW}
+        self.taken = changes_training(self.session.checks.get("taken", ()))
         self.own = [own[n] for n in sorted(own) if n <= here + WINDOW]
 
     def resumption(self) -> Resumption:
@@ -109,6 +114,7 @@ class _Examination:
             clues += (
                 [Clue(kind=each.kind, sentence=each.sentence, is_break=True)] if is_break else []
             )
+        clues = list(map(self._in_view_of_acceptance, clues))
         clues += self._circumstances()
         told = [each.sentence for each in remarks]
         if is_exact and any(each.kind in BROKEN for each in remarks):
@@ -126,15 +132,19 @@ class _Examination:
             was_caught=session.was_caught,
         )
 
+    def _in_view_of_acceptance(self, clue: Clue) -> Clue:
+        """Return a clue as no break where it is what a person wanted: another batch, another rate."""
+        is_wanted = bool(self.taken) and clue.kind in CHOSEN
+        return replace(clue, is_break=clue.is_break and not is_wanted)
+
     def _replay(self) -> Verdict | None:
-        taken = changes_training(self.session.checks.get("taken", ()))
         facts = self.session.facts or {}
         replay = Replay(
             {n: Reference(line, self._changes(line)) for n, line in self.beyond.items()},
             self.session.begins_at,
             precision=str(facts.get("execution", {}).get("precision", "fp32")),
             inside_step=self.session.samples > 0,
-            why_unproved=f"accepted: {', '.join(taken)}" if taken else "",
+            why_unproved=f"accepted: {', '.join(self.taken)}" if self.taken else "",
         )
         for line in self.own:
             replay.take(line, drew=True)  # a journal doesn't tell; masks may have been drawn
@@ -227,7 +237,10 @@ class _Examination:
         """Return what else was otherwise at this start."""
         session, before = self.session, self.sessions[-2]
         found = [
-            Clue(kind="accepted", sentence=f"accepted at the resume: {each}")
+            Clue(
+                kind="accepted" if each in self.taken else "",
+                sentence=f"accepted at the resume: {each}",
+            )
             for each in session.checks.get("taken", ())
         ]
         found += [

@@ -187,6 +187,27 @@ def test_what_broke_is_named_with_its_cause(
     assert any(evidence in each.sentence for each in resume.breaks)
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_what_a_person_accepted_is_no_break_but_what_follows_may_be(
+    tmp_path: Path, factor: float
+) -> None:
+    """Another batch on purpose is noted, not called broken; a loss that leapt with it is."""
+
+    def change(line: dict[str, Any]) -> None:
+        line.update(samples=64, loss=line["loss"] * factor)
+
+    journal(tmp_path, lines(range(1, 801), 1), lines(range(801, 1000), 2, change))
+    started = {"event": "start", "start": 2, "step": 800, "time": 0.0}
+    checks = {"checks": {"taken": ["batch-geometry-unchanged"], "findings": []}}
+    (tmp_path / "history.jsonl").write_text(json.dumps(started | checks) + "\n", encoding="utf-8")
+    found = examine_past(tmp_path)
+    assert found is not None
+    (resume,) = found.resumptions
+    assert (factor > 1) == resume.broke
+    assert any("accepted at the resume" in each.sentence for each in resume.clues)
+    assert (factor > 1) == ("a person accepted" in resume.cause)
+
+
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     """Garbage, torn lines, wrong types, an unreadable history: the rest is read, nothing crashes."""
     wrong = [
