@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from unbroken.proof.change import CUT, Change, changes
+from unbroken.proof.bounds import bound_for
+from unbroken.proof.change import CUT, Change, Kind, changes
 from unbroken.proof.replay import Outcome, Reference, Replay, Verdict
 
 THREADS = Change("environment.threads", 2, 1)
@@ -197,3 +198,11 @@ def test_only_facts_that_move_bits_are_changes() -> None:
     was = {"environment": {"threads": 2}, "execution": {"workers": 1, "batch": 8}}
     now = {"environment": {"threads": 1}, "execution": {"workers": 2, "batch": 4}}
     assert ["environment.threads is 1, was 2"] == [str(each) for each in changes(was, now)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_bound_reaches_what_one_per_cent_of_a_leaf_does(precision: str) -> None:
+    """The smallest planted effect that the benchmark saw lies above all changes together."""
+    bound = bound_for(precision, {Kind.THREADS, Kind.KERNELS, Kind.CUT})
+    assert bound is not None
+    assert bound.gradient < 1.7e-3
