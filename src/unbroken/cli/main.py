@@ -9,6 +9,7 @@ from typing import Final
 from unbroken.cli.program import Program, run_program
 
 COMMANDS: Final = {
+    "selftest": "do every known fault to a tiny training and say how each is met",
     "verify": "read every byte of checkpoints and compare it with what was saved",
     "inspect": "what is in a checkpoint: position, sizes, parts, tensors, facts",
     "diff": "which tensors, values and facts of two checkpoints differ, and by how much",
