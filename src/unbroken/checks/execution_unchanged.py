@@ -1,7 +1,7 @@
 """Threads, determinism and precision of the arithmetic are as they were.
 
-Compares: system, Python, number of computing threads, determinism flag, matrix precision, computing
-precision.
+Compares: system, processor, Python, number of computing threads, determinism flag, matrix
+precision, computing precision.
 
 Why: each of them changes the last bits of a sum.
 
@@ -34,6 +34,7 @@ class ExecutionUnchanged(FactsCheck):
     )
     covers: ClassVar[tuple[str, ...]] = (
         "environment.platform",
+        "environment.processor",
         "environment.python",
         "environment.threads",
         "environment.deterministic",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,7 +78,11 @@ class Change:
 
 def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return of a run's facts those that say what its steps are computed with."""
-    return {name: facts[name] for name in ("environment", "execution") if name in facts}
+    told = {name: facts[name] for name in ("environment", "execution") if name in facts}
+    found: dict[str, Any] = json.loads(
+        json.dumps(told, default=str)
+    )  # as the history gives it back
+    return found
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -101,6 +101,7 @@ def environment() -> dict[str, Any]:
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         if cuda
         else [],
@@ -108,3 +109,14 @@ def environment() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul_precision": torch.get_float32_matmul_precision(),
     }
+
+
+def _processor() -> str:
+    """Return the processor's name and the instructions torch uses: they decide the last bits."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name} {torch.backends.cpu.get_cpu_capability()}".strip()
