@@ -69,7 +69,7 @@ class Effect:
     loss: float = 0.0
     """Largest relative difference of the loss of a step."""
     weights: float = 0.0
-    """Norm of the difference of all weights by their norm, after the last step."""
+    """Norm of the difference of all weights by their norm, after the last step; of what both have."""
     ends_by: str = ""
     """The error that plain PyTorch ends by, where it does."""
 
@@ -223,10 +223,11 @@ def _effect(clean: _End, end: _End) -> Effect:
     squares = [0.0, 0.0]
     for name, weight in clean.weights.items():
         other = end.weights.get(name)
-        if other is None or other.shape != weight.shape:
-            return Effect(loss=loss, weights=math.inf)
-        squares[0] += float((other - weight).square().sum())
-        squares[1] += float(weight.square().sum())
+        if other is None:
+            continue
+        both = tuple(map(slice, map(min, weight.shape, other.shape)))
+        squares[0] += float((other[both] - weight[both]).square().sum())
+        squares[1] += float(weight[both].square().sum())
     return Effect(loss=loss, weights=math.sqrt(squares[0] / squares[1]))
 
 
