@@ -7,6 +7,7 @@ import math
 import pickle
 import random
 import shutil
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -357,6 +358,20 @@ def test_points_drawn_twice_are_compared(
     code, found = told(capsys, tmp_path / "b")
     assert 3 == code
     assert "schedule" in found["resumptions"][0]["cause"]
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_without_tensorboard_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is needed only where curves are all there is: exit code 2, with the command."""
+    drawn(tmp_path, "run_1", range(100, 301, 100))
+    name = "tensorboard.backend.event_processing.event_file_loader"
+    monkeypatch.setitem(sys.modules, name, None)
+    assert 2 == doctor(tmp_path)
+    assert "python -m pip install tensorboard" in capsys.readouterr().err
+    journal(tmp_path, lines(range(1, 20), 1))
+    assert 0 == doctor(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
