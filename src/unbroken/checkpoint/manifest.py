@@ -64,9 +64,14 @@ class Manifest(_Strict):
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, closed by a digest over itself."""
-        body = json.dumps(self.model_dump(), indent=1, sort_keys=True)
-        digest = xxhash.xxh3_128_hexdigest(body.encode())
-        return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()
+        return _closed(self.model_dump())
+
+
+def _closed(content: dict[str, Any]) -> bytes:
+    """Return the one form in which a manifest of this content is written."""
+    body = json.dumps(content, indent=1, sort_keys=True)
+    digest = xxhash.xxh3_128_hexdigest(body.encode())
+    return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
@@ -85,10 +90,10 @@ def read_manifest(checkpoint: Path) -> Manifest:
         body = json.dumps(found, indent=1, sort_keys=True).encode()
         if content["digest"] != xxhash.xxh3_128_hexdigest(body):
             raise _unusable(checkpoint, "its manifest does not match its own digest")
-        if isinstance(found, dict) and found.get("format") != FORMAT:
+        if isinstance(found, dict) and repr(found.get("format")) != repr(FORMAT):
             raise _of_later_version(checkpoint, found.get("format"))
         manifest = Manifest.model_validate(found)
-        if manifest.to_bytes() != raw:
+        if _closed(found) != raw:
             raise _unusable(checkpoint, "its manifest is not in the form it was written in")
     except FileNotFoundError as error:
         raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error

@@ -168,3 +168,11 @@ def test_names_of_checkpoints_sort_by_position() -> None:
     assert "step-123456789" == checkpoint_name(Position(step=123456789))
     assert all(CHECKPOINT_NAME.fullmatch(name) for name in names)
     assert not CHECKPOINT_NAME.fullmatch("step-00000003-backup")
+
+
+def test_a_manifest_from_before_a_field_was_added_is_read(tmp_path: Path) -> None:
+    """A field that a format gained has a default; what was written without it stays readable."""
+    given = manifest().model_dump()
+    del given["verified_from"]
+    write(tmp_path, given)
+    assert "cache" == read_manifest(tmp_path).verified_from
