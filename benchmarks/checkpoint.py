@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import sys
@@ -169,6 +170,9 @@ def main() -> None:
     asked = parse()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file here
     warnings.filterwarnings("ignore", module="torch.distributed")
+    logging.getLogger("unbroken").setLevel(
+        logging.ERROR
+    )  # these starts never train, and it says so
     state = BenchmarkState(asked.gigabytes)
     print(
         f"{len(state.tensors)} tensors, {state.size / 1e9:.3f} GB, {os.cpu_count()} cores, "
