@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ def of_torch() -> Plan:
             weight_decay=0.01,
         ),
         build_schedule=chained_schedules,
-        build_scaler=lambda _: torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=4),
+        build_scaler=partial(scaler_of, 256.0),
     )
+
+
+def scaler_of(scale: float, plan: Plan) -> torch.amp.GradScaler:
+    """Return a loss scaler that grows often."""
+    return torch.amp.GradScaler(plan.kind_of_device, init_scale=scale, growth_interval=4)
 
 
 def chained_schedules(plan: Plan, optimizer: Any) -> Any:

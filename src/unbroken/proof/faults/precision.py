@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from unbroken.proof.faults.base import scaler_of
 from unbroken.proof.faults.fault import Area, Scene
 from unbroken.proof.faults.training import Training
 
@@ -58,13 +59,11 @@ def _head_in_half(scene: Scene) -> None:
     scene.plan.after_resume.append(cast)
 
 
-@AREA.fault("scaler-not-loaded", "the loss scaler begins at its first scale again, which is far "
-    "too small for the gradients", "other-state-identical", source="R39, R40", setting="torch")  # fmt: skip
+@AREA.fault("scaler-not-loaded", "the loss scaler begins at its first scale again, which is so "
+    "small that gradients vanish in part", "other-state-identical", source="R39, R40", setting="torch")  # fmt: skip
 def _scaler_not_loaded(scene: Scene) -> None:
     scene.replace(torch.amp.GradScaler, "load_state_dict", lambda _self, _state: None)
-    scene.plan.build_scaler = lambda _: torch.amp.GradScaler(
-        "cpu", init_scale=1e-37, growth_interval=4
-    )
+    scene.plan.build_scaler = partial(scaler_of, 3e-39)
 
 
 @AREA.fault("scaler-rebuilt", "the loss scaler is built anew after the resume, far too small",
@@ -72,7 +71,7 @@ def _scaler_not_loaded(scene: Scene) -> None:
     source="R40", setting="torch")  # fmt: skip
 def _scaler_rebuilt(scene: Scene) -> None:
     def anew(training: Training) -> None:
-        training.run.scaler = torch.amp.GradScaler("cpu", init_scale=1e-37)
+        training.run.scaler = scaler_of(3e-39, scene.plan)
 
     scene.plan.after_resume.append(anew)
 
@@ -83,7 +82,7 @@ def _autocast(scene: Scene) -> None:
         forward = training.model.forward
 
         def cast(*given: Any) -> Any:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(scene.plan.kind_of_device, torch.bfloat16):
                 return forward(*given).float()
 
         training.model.forward = cast

@@ -68,6 +68,11 @@ class Plan:
     before_update: list[Hook] = field(default_factory=list)
     after_step: list[Hook] = field(default_factory=list)
 
+    @property
+    def kind_of_device(self) -> str:
+        """`cpu` or `cuda`, without a number."""
+        return self.device.partition(":")[0]
+
     def facts(self) -> dict[str, Any]:
         """Return what a careful user declares."""
         tokens = b"".join(bytes(self.sample(self, i).tolist()) for i in range(self.samples))
