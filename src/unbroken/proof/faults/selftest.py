@@ -16,11 +16,13 @@ import torch
 
 from unbroken.checkpoint import disk
 from unbroken.proof.faults.base import WithoutSyncs
-from unbroken.proof.faults.catalogue import FAULTS
+from unbroken.proof.faults.catalogue import FAULTS, KNOWN_MISSED
 from unbroken.proof.faults.trial import Result, Trials
 
 FEW = 8
 """So many faults are tried in this process: another one takes seconds to start."""
+UNREAD = "unread"
+"""The area of the faults written by somebody who had not read the checks."""
 NAMED_AT_LEAST = 0.95
 """Share of the faults whose cause must be named rightly."""
 
@@ -140,8 +142,22 @@ class Score:
             no_fault=tuple(each.id for each in rows if not each.is_fault),
         )
 
+    @classmethod
+    def unread(cls, rows: Sequence[Row]) -> Score:
+        """Count those alone that were written by somebody who had not read the checks."""
+        return cls.of([each for each in rows if each.area == UNREAD])
+
     @property
     def is_passed(self) -> bool:
         """Whether every fault was met, and the cause named often enough."""
         is_named = self.named >= NAMED_AT_LEAST * self.faults
         return self.met == self.faults > 0 and is_named and not self.no_fault
+
+
+def is_passed(rows: Sequence[Row]) -> bool:
+    """Whether the faults written by readers of the checks pass, and of the others no more are missed."""
+    read = [each for each in rows if each.area != UNREAD]
+    unread = [each for each in rows if each.area == UNREAD]
+    missed = {each.id for each in unread if not each.is_met}
+    is_known = missed <= KNOWN_MISSED and not Score.of(unread).no_fault
+    return is_known and (not read or Score.of(read).is_passed)
