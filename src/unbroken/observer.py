@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,9 +96,13 @@ class Observer:
             leaves={path: _leaf(each) for path, each in tensors.items()},
         )
 
-    def live(self) -> Observation:
-        """Return the objects as they stand, with the digest of every tensor."""
-        values, tensors = flat(self.state.capture())
+    def content(self) -> Observation:
+        """Return the state as it stands, and what of it can be changed before the first step."""
+        evidence = {"reached": reached(self.state.parts, self.frozen), **self._ahead()}
+        return replace(self._content(flat(self.state.capture())), evidence=evidence)
+
+    def _content(self, flattened: tuple[dict[str, Any], dict[str, Any]]) -> Observation:
+        values, tensors = flattened
         digests = tensor_digests(tensors)
         return Observation(
             position=self.state.position.state_dict(),
@@ -106,14 +110,19 @@ class Observer:
             kinds=self.kinds(),
             values=values,
             leaves={path: _leaf(each, digests[path]) for path, each in tensors.items()},
-            evidence={
-                "frozen": frozen_digests(self.state.parts, self.frozen),
-                "reached": reached(self.state.parts, self.frozen),
-                "nonfinite": _nonfinite(tensors),
-                **self._ahead(),
-                **self._probed(),
-            },
         )
+
+    def live(self) -> Observation:
+        """Return the state as it stands, and all that a resume compares beside it."""
+        flattened = flat(self.state.capture())
+        evidence = {
+            "frozen": frozen_digests(self.state.parts, self.frozen),
+            "reached": reached(self.state.parts, self.frozen),
+            "nonfinite": _nonfinite(flattened[1]),
+            **self._ahead(),
+            **self._probed(),
+        }
+        return replace(self._content(flattened), evidence=evidence)
 
     def _ahead(self) -> dict[str, Any]:
         """Return what is to come: rates, samples, the seed of the next micro-batch."""

@@ -9,7 +9,7 @@ import difflib
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier,
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.second_reading import quarantine
-from unbroken.checks.catalogue import every_check
+from unbroken.checks.catalogue import CONTENT, every_check
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
-from unbroken.checks.observation import is_below
+from unbroken.checks.observation import Observation, is_below
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused, SettingsInvalid
@@ -44,6 +44,9 @@ __all__ = [
     "run_id_of",
     "slow_save",
 ]
+
+
+NOT_THE_RUN = "This is not the run that was saved:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,36 @@ class Restored:
     report: Report
     decision: Decision
     changed: tuple[FactDifference, ...]
+    live: Observation | None = None
+    """The live objects right after it; None where nothing was restored."""
+
+
+def require_untouched(restored: Observation, observer: Observer) -> None:
+    """Compare the live objects before the first step with what they were after the restore.
+
+    Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
+    a validation may have noted its score.
+
+    Raises:
+        ResumeRefused: Something changed what was restored; the objects refuse to train.
+    """
+    began = time.monotonic()
+    kinds = {name: kind for name, kind in observer.kinds().items() if kind != "other"}
+    now = replace(observer.content(), kinds=kinds)
+    findings = examine([kind() for kind in CONTENT], replace(restored, kinds=kinds), now)
+    decision = decide(_report(findings, began))
+    if decision.goes_on:
+        return
+    observer.state.is_whole = False
+    refused = _refused(findings, decision, began)
+    error = ResumeRefused(
+        refused.what.replace(NOT_THE_RUN, "Between Run.resume() and the first step it changed:", 1),
+        "What was restored and checked is no longer what would be trained: another load, an "
+        "initialisation, a cast, or a rate set by hand acted after it.",
+        "Do it before Run.resume(), or leave it out; a new value is taken with accept=[...].",
+    )
+    error.report, error.decision = refused.report, decision
+    raise error
 
 
 def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -> Restored:
@@ -155,7 +188,7 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
         raise _refused(findings, decision, began)
     changed = differences(saved.facts, observer.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
-    return Restored(report=report, decision=decision, changed=tuple(free))
+    return Restored(report=report, decision=decision, changed=tuple(free), live=live)
 
 
 def _of(checks: Collection[Check], stage: Stage) -> list[Check]:
@@ -226,7 +259,7 @@ def _refused(findings: list[Finding], decision: Decision, began: float) -> Resum
     ]
     listed = "\n".join(f"  {each}" for each in lines)
     first = decision.open[0]
-    error = ResumeRefused(f"This is not the run that was saved:\n{listed}", first.why, first.remedy)
+    error = ResumeRefused(f"{NOT_THE_RUN}\n{listed}", first.why, first.remedy)
     error.report = _report(findings, began)
     error.decision = decision
     return error

@@ -26,6 +26,7 @@ from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
+from unbroken.checks.observation import Observation
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
@@ -80,6 +81,8 @@ class Run:
     _saver: Saver | None = None
     _lock: WriterLock | None = None
     _step_seconds = 0.0
+    restored: Observation | None = None
+    """The state right after a restore, until the first step."""
 
     def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
         self,
@@ -219,6 +222,9 @@ class Run:
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
         """Begin the next step; other samples than the run's are a `StateMismatch`."""
         self._require_ready()
+        restored, self.restored = self.restored, None
+        if restored is not None:
+            resuming.require_untouched(restored, self.observer)
         step = Step(self)
         if sample_ids is not None:
             step.require_samples(sample_ids)

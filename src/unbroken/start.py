@@ -35,6 +35,7 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         restored = resuming.restore(target.checkpoint, run.observer, policy)
         if target.checkpoint is not None:
             run.metrics = dict(target.checkpoint.manifest.metrics)
+        run.restored = restored.live
         run.facts["order"] = run.order.facts()
         lock.require_ours()
         run.run_id, moved = resuming.enter(target, run.order.seed)

@@ -78,6 +78,18 @@ KINDS: Final[tuple[type[Check], ...]] = (
 """All but the one that answers for whatever facts these leave."""
 
 
+CONTENT: Final[tuple[type[Check], ...]] = (
+    WeightsIdentical,
+    FrozenRowsOutOfReach,
+    OptimizerStateIdentical,
+    AccumulationRestored,
+    LearningRateContinues,
+    RateIsTheSchedules,
+    OtherStateIdentical,
+)
+"""Those that say whether what was restored is still there just before the first step."""
+
+
 def every_check(may_change: Collection[str] = ()) -> list[Check]:
     """Return one of each check.
 

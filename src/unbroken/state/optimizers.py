@@ -58,7 +58,7 @@ class OptimizerPart:
                 "State is saved by the name of its parameter; this one has none.",
                 "Declare the object that owns this state to Run(...) as a part of its own.",
             )
-        state = {self.names[id(numbered[i])]: each for i, each in plain["state"].items()}
+        state = {self._name(numbered[i]): each for i, each in plain["state"].items()}
         groups = [
             {**{key: each for key, each in saved.items() if key != "params"}, "params": names}
             for saved, names in zip(plain["param_groups"], self._group_names(), strict=True)
@@ -66,7 +66,12 @@ class OptimizerPart:
         return {"class": type(self.optimizer).__qualname__, "state": state, "groups": groups}
 
     def _group_names(self) -> list[list[str]]:
-        return [[self.names[id(p)] for p in g["params"]] for g in self.optimizer.param_groups]
+        return [[self._name(p) for p in g["params"]] for g in self.optimizer.param_groups]
+
+    def _name(self, parameter: torch.Tensor) -> str:
+        """Return a parameter's leaf path; one that was added since the start has none."""
+        added = f"added after Run(...), shape {tuple(parameter.shape)}"
+        return self.names.get(id(parameter), added)
 
     def differences(self, saved: Any) -> list[str]:
         """Compare groups, names, options' names, and the shapes of elementwise state."""

@@ -221,3 +221,49 @@ def test_looking_changes_nothing(saved: Path, caplog: pytest.LogCaptureFixture) 
     assert not training.model[1].training
     assert training.model[0].training
     assert torch.equal(torch.ones(3, 2), training.model[0].weight.grad)
+
+
+def zero_moments(training: Training) -> None:
+    for each in training.optimizer.state.values():
+        each["exp_avg"].zero_()
+
+
+TOUCHES: dict[str, tuple[str, Callable[[Training], object]]] = {
+    "a weight": ("weights-identical", lambda t: t.model[0].weight.data.add_(1e-7)),
+    "the moments": ("optimizer-state-identical", zero_moments),
+    "a rate": ("rate-is-the-schedules", lambda t: t.optimizer.param_groups[0].update(lr=0.3)),
+    "the schedule": ("learning-rate-continues", lambda t: t.run.schedulers[0].step()),
+    "an option": (
+        "optimizer-state-identical",
+        lambda t: t.optimizer.param_groups[0].update(weight_decay=0.1),
+    ),
+    "an initialisation": ("weights-identical", lambda t: t.model[1].reset_parameters()),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHES)
+def test_what_is_touched_between_the_resume_and_the_first_step_is_named(
+    saved: Path, name: str
+) -> None:
+    """What was checked is what is trained: nothing acts in between unseen, and nothing trains then."""
+    training = Training(saved)
+    training.run.resume()
+    expected, touch = TOUCHES[name]
+    touch(training)
+    with pytest.raises(unbroken.ResumeRefused, match="Between Run") as caught:
+        training.train(4)
+    assert expected in {each.id for each in caught.value.report.critical}
+    with pytest.raises(RuntimeError):
+        training.train(4)
+
+
+def test_modes_and_moves_before_the_first_step_are_free(saved: Path) -> None:
+    """`model.train()`, `zero_grad()` and validation are what loops do there."""
+    training = Training(saved)
+    training.run.resume()
+    training.model.eval()
+    with unbroken.isolated(training.model, seed=1):
+        training.model(torch.ones(1, 2))
+    training.model.train()
+    training.optimizer.zero_grad()
+    assert 4 == training.train(4).step

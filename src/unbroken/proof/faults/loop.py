@@ -127,7 +127,7 @@ def _partial_lost(scene: Scene) -> None:
 
 
 @AREA.fault("partial-gradients-twice", "the gradients of a begun step count twice",
-    "replay: gradient", source="C4", setting="inside")  # fmt: skip
+    "replay: gradient", "accumulation-restored", source="C4", setting="inside")  # fmt: skip
 def _partial_twice(scene: Scene) -> None:
     def double(training: Training) -> None:
         for each in _gradients(training):
@@ -137,13 +137,14 @@ def _partial_twice(scene: Scene) -> None:
 
 
 @AREA.fault("partial-sums-lost", "the sums of a begun step are dropped after the resume",
-    "replay: loss", source="C9", setting="inside")  # fmt: skip
+    "replay: loss", "accumulation-restored", source="C9", setting="inside")  # fmt: skip
 def _sums_lost(scene: Scene) -> None:
     scene.plan.after_resume.append(lambda training: training.run.state.sums.clear())
 
 
 @AREA.fault("begun-step-from-its-start", "a begun step is trained from its start again, on top",
-    "replay: loss", "replay: gradient", source="R93", setting="inside")  # fmt: skip
+    "replay: loss", "replay: gradient", "accumulation-restored", source="R93",
+    setting="inside")  # fmt: skip
 def _begun_again(scene: Scene) -> None:
     def back(training: Training) -> None:
         training.run.state.position = replace(training.run.state.position, samples=0)

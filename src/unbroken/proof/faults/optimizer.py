@@ -58,7 +58,7 @@ def _lost(scene: Scene) -> None:
 
 
 @AREA.fault("optimizer-built-anew", "the loop steps an optimiser that was built after the resume",
-    *UPDATE, "replay: rate", source="R34, R40")  # fmt: skip
+    *UPDATE, "replay: rate", "learning-rate-continues", source="R34, R40")  # fmt: skip
 def _anew(scene: Scene) -> None:
     def anew(training: Training) -> None:
         made = optimizer_of(scene.plan, training.model)
@@ -178,7 +178,7 @@ def _momentum(scene: Scene) -> None:
 
 
 @AREA.fault("update-before-the-first-step", "a warm-up update is made between resume and first step",
-    "replay: loss", source="R140")  # fmt: skip
+    "replay: loss", "weights-identical", source="R140")  # fmt: skip
 def _extra_update(scene: Scene) -> None:
     def update(training: Training) -> None:
         for parameter in training.run.state.trained.values():
@@ -190,7 +190,7 @@ def _extra_update(scene: Scene) -> None:
 
 
 @AREA.fault("left-over-gradient", "a gradient is left over from before the first step",
-    "replay: gradient", "replay: loss", source="R32, C4")  # fmt: skip
+    "replay: gradient", "replay: loss", "accumulation-restored", source="R32, C4")  # fmt: skip
 def _left_over(scene: Scene) -> None:
     def leave(training: Training) -> None:
         for parameter in training.run.state.trained.values():

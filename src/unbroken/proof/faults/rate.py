@@ -79,7 +79,8 @@ def _stepped_twice(scene: Scene) -> None:
 
 
 @AREA.fault("schedule-advanced-on-load", "the loader advances the schedule by the steps done again",
-    *RATE, mechanism="schedule-stepped-after-the-resume", source="R10")  # fmt: skip
+    *RATE, "other-state-identical", mechanism="schedule-stepped-after-the-resume",
+    source="R10")  # fmt: skip
 def _advanced(scene: Scene) -> None:
     def advance(training: Training) -> None:
         for _ in range(training.run.position.updates):
@@ -89,7 +90,7 @@ def _advanced(scene: Scene) -> None:
 
 
 @AREA.fault("schedule-counts-epochs", "the schedule's counter is seeded with the epoch", *RATE,
-    source="R12")  # fmt: skip
+    "other-state-identical", source="R12")  # fmt: skip
 def _counts_epochs(scene: Scene) -> None:
     def seed(training: Training) -> None:
         training.schedule.updates = training.run.position.epoch
