@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unbroken.checkpoint.store import Store
     from unbroken.cli.program import Parser
 
-WHATS: Final = ("schedule", "position", "previous")
+CHOICES: Final = ("schedule", "position", "previous")
 
 DESCRIPTION: Final = """\
 Mend what can be mended in a checkpoint. It is explained first, and written as a new checkpoint; the
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     add = parser.add_argument
     add("path", metavar="PATH", type=Path, help="a checkpoint or a run's directory")
-    add("what", metavar="schedule|position|previous", choices=WHATS, help="what to mend")
+    add("what", metavar="schedule|position|previous", choices=CHOICES, help="what to mend")
     add("--dry-run", action="store_true", help="change nothing, only explain")
     parser.set_defaults(run=run)
 
