@@ -20,6 +20,7 @@ from support.tiny_trainer import (
 )
 from unbroken.checkpoint.layout import Layout
 from unbroken.proof.journal import read_lines
+from unbroken.report.countdown import BATCH_VARIABLES
 
 TRAINER = Path(__file__).parents[2] / "trainers/train_gpt_v2.py"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
@@ -48,7 +49,8 @@ def at_terminal(
     trainer: TinyTrainer, output: Path, *more: str, key: bytes = b""
 ) -> tuple[int, str]:
     words = [str(TRAINER), *trainer.flags(output, "--resume", "auto", *more)]
-    return run_at_terminal(words, key, environment={**environment(), "COLUMNS": "200"})
+    attended = {name: each for name, each in environment().items() if name not in BATCH_VARIABLES}
+    return run_at_terminal(words, key, environment=attended | {"COLUMNS": "200"})
 
 
 def test_a_healthy_resume_is_said_to_be_one_and_proved(
