@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -95,10 +96,10 @@ class Ours:
         self.run.close()
 
 
-class InPlace:
+class InPlace(ABC):
     """A way that holds the thread until it is done."""
 
-    name: ClassVar[str] = ""
+    name: ClassVar[str]
 
     def __init__(self, state: BenchmarkState, directory: Path) -> None:
         self.state, self.directory = state, directory
@@ -109,15 +110,15 @@ class InPlace:
         self._number += 1
         self.write(self.directory)
 
+    @abstractmethod
     def write(self, directory: Path) -> None:
         """Write the state."""
-        raise NotImplementedError
 
     def done_at(self) -> float:
         """Return the present moment."""
         return time.perf_counter()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # nothing is held open by any of them
         """Hold nothing."""
 
 

@@ -5,6 +5,7 @@ Looking changes nothing: no gradient, no mode, no generator, no counter.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ GATHERED = 1
 RATES_TO_COME = 32
 SAMPLES_TO_COME = 64
 
+_log = logging.getLogger("unbroken")
+
 
 @dataclass(slots=True, kw_only=True)
 class Observer:
@@ -59,9 +62,17 @@ class Observer:
     frozen_at_birth: dict[str, str] = field(default_factory=dict)
     """Digests of what is frozen, from the start of the run."""
 
+    def note_birth(self, known: Mapping[str, str] | None = None) -> None:
+        """Note what is frozen as it is now, before a step is trained.
+
+        Args:
+            known: Digests from the run's start; only what is frozen beside them is new.
+        """
+        now = frozen_digests(self.state.parts, self.frozen)
+        self.frozen_at_birth = {**now, **(known or {})}
+
     def evidence(self) -> dict[str, Any]:
         """Return what is written into a checkpoint beside the state."""
-        self.frozen_at_birth = self.frozen_at_birth or frozen_digests(self.state.parts, self.frozen)
         return {
             "gathered": GATHERED,
             "kinds": self.kinds(),
@@ -103,13 +114,12 @@ class Observer:
 
     def _content(self, flattened: tuple[dict[str, Any], dict[str, Any]]) -> Observation:
         values, tensors = flattened
-        digests = tensor_digests(tensors)
         return Observation(
             position=self.state.position.state_dict(),
             facts=self.facts,
             kinds=self.kinds(),
             values=values,
-            leaves={path: _leaf(each, digests[path]) for path, each in tensors.items()},
+            leaves=digested(tensors),
         )
 
     def live(self) -> Observation:
@@ -140,7 +150,12 @@ class Observer:
     def _probed(self) -> dict[str, Any]:
         if self.probe is None:
             return {}
-        return {"probe": self.probe.measure(), "probe_batch": self.probe.digest()}
+        batch = {"probe_batch": self.probe.digest()}
+        try:
+            return {"probe": self.probe.measure(), **batch}
+        except Exception as error:  # noqa: BLE001  # whatever the model raises, the state is whole
+            _log.warning("The probe could not be measured: %s", error)
+            return {"probe_failed": f"{type(error).__name__}: {str(error)[:200]}", **batch}
 
     def _groups(self) -> list[tuple[str, dict[str, Any]]]:
         return [
@@ -211,6 +226,12 @@ def flat(parts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             path: each for path, each in form.items() if path.rpartition(".")[0] not in stands_for
         }
     return values, tensors
+
+
+def digested(tensors: Mapping[str, Any]) -> dict[str, Leaf]:
+    """Return what each tensor is, with the digest of its bytes, by path."""
+    digests = tensor_digests(tensors)
+    return {path: _leaf(each, digests[path]) for path, each in tensors.items()}
 
 
 def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:

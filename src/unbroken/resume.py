@@ -5,7 +5,6 @@ The only place that knows both the disk and the checks.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,13 +16,13 @@ from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier,
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.second_reading import quarantine
-from unbroken.checks.catalogue import CONTENT, every_check
+from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.observation import Observation, is_below
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.taken import as_taken
-from unbroken.errors import ResumeRefused, SettingsInvalid
+from unbroken.errors import ResumeRefused
 from unbroken.observer import Observer, observe_saved
 from unbroken.proof.journal import read_lines
 from unbroken.state.facts import FactDifference, differences
@@ -44,9 +43,6 @@ __all__ = [
     "run_id_of",
     "slow_save",
 ]
-
-
-NOT_THE_RUN = "This is not the run that was saved:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,15 +135,14 @@ def require_untouched(restored: Observation, observer: Observer) -> None:
     if decision.goes_on:
         return
     observer.state.is_whole = False
-    refused = _refused(findings, decision, began)
-    error = ResumeRefused(
-        refused.what.replace(NOT_THE_RUN, "Between Run.resume() and the first step it changed:", 1),
+    raise _refusal(
+        _report(findings, began),
+        decision,
+        "Between Run.resume() and the first step it changed:",
         "What was restored and checked is no longer what would be trained: another load, an "
         "initialisation, a cast, or a rate set by hand acted after it.",
         "Do it before Run.resume(), or leave it out; a new value is taken with accept=[...].",
     )
-    error.report, error.decision = refused.report, decision
-    raise error
 
 
 def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -> Restored:
@@ -166,8 +161,9 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
         SettingsInvalid: An id that was accepted names no check.
     """
     checks = every_check(policy.may_change)
-    _require_known(policy.accept, checks)
+    require_known(policy.accept)
     if checkpoint is None:
+        observer.note_birth()
         nothing = Report(findings=(), seconds=0.0)
         return Restored(report=nothing, decision=decide(nothing), changed=())
     began = time.monotonic()
@@ -176,7 +172,7 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, observer)
     if decision.open and not (decision.can_be_confirmed and policy.confirm):
-        raise _refused(findings, decision, began)
+        raise _not_the_run(_report(findings, began), decision)
     _put_in(checkpoint, observer, saved.facts, decision)
     live = observer.live()
     expected = as_taken(saved, built, live, {each.id for each in decision.taken})
@@ -185,7 +181,7 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     report = _report(findings, began)
     if decision.open and not _confirmed(report, decision, policy):
         observer.state.is_whole = False
-        raise _refused(findings, decision, began)
+        raise _not_the_run(report, decision)
     changed = differences(saved.facts, observer.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live)
@@ -208,8 +204,8 @@ def _decided(findings: list[Finding], began: float, policy: Policy, observer: Ob
 
 
 def _confirmed(report: Report, decision: Decision, policy: Policy) -> bool:
-    can = decision.can_be_confirmed and policy.confirm is not None
-    return can and policy.confirm is not None and policy.confirm(report, decision)
+    confirm = policy.confirm if decision.can_be_confirmed else None
+    return confirm is not None and confirm(report, decision)
 
 
 def _put_in(
@@ -230,38 +226,31 @@ def _put_in(
             saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
     state.restore(saved, checkpoint.position)
     observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
-    observer.frozen_at_birth = dict(checkpoint.evidence().get("frozen_at_birth", {}))
+    observer.note_birth(checkpoint.evidence().get("frozen_at_birth", {}))
 
 
 def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: group[key] for key in ("lr", "initial_lr") if key in group}
 
 
-def _require_known(accepted: Collection[str], checks: Collection[Check]) -> None:
-    known = [each.id for each in checks]
-    for each in accepted:
-        if each not in known:
-            near = difflib.get_close_matches(each, known, 3, 0.4)
-            raise SettingsInvalid(
-                f"{each!r} was accepted, but no check has this id.",
-                "What is accepted is named exactly, so that nothing else is let through.",
-                f"Did you mean {' or '.join(near)}?"
-                if near
-                else f"Choose from {', '.join(known)}.",
-            )
+def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:
+    first = decision.open[0]
+    return _refusal(
+        report, decision, "This is not the run that was saved:", first.why, first.remedy
+    )
 
 
-def _refused(findings: list[Finding], decision: Decision, began: float) -> ResumeRefused:
+def _refusal(
+    report: Report, decision: Decision, heading: str, why: str, remedy: str
+) -> ResumeRefused:
     lines = [
         line
         for each in decision.open
         for line in (each.headline or f"{each.title}: no", *(each.details or (each.numbers,)))[:12]
     ]
     listed = "\n".join(f"  {each}" for each in lines)
-    first = decision.open[0]
-    error = ResumeRefused(f"{NOT_THE_RUN}\n{listed}", first.why, first.remedy)
-    error.report = _report(findings, began)
-    error.decision = decision
+    error = ResumeRefused(f"{heading}\n{listed}", why, remedy)
+    error.report, error.decision = report, decision
     return error
 
 

@@ -118,7 +118,7 @@ class Run:
         self.state = TrainingState(own | parts, self.optimizers)
         self.facts = settled(facts or {})
         self.facts |= {"order": order.facts(), "environment": environment()}
-        self.may_change = {*may_change, "environment"}
+        self.may_change = set(may_change)
         self.observer = Observer(
             state=self.state,
             order=order,
@@ -200,18 +200,15 @@ class Run:
                 if self.position.step < step.number:
                     raise RuntimeError(f"step {step.number} was left without update()")
                 self._step_seconds = time.monotonic() - began
-                self._after_step()
+                if self._farewell is None:
+                    self.save_in_background()
+                else:
+                    self._farewell.steps_left -= 1
+                self._honour_stop()
             if self._farewell is not None:
                 raise self._farewell.stopped()
             if self.position.step == until:
                 self.due.until_saved(self.save, self._honour_stop)
-
-    def _after_step(self) -> None:
-        if self._farewell is not None:
-            self._farewell.steps_left -= 1
-        else:
-            self._save_in_background()
-        self._honour_stop()
 
     def _require_ready(self) -> None:
         if self._record is None:
@@ -297,13 +294,17 @@ class Run:
             self.due.saved()
         return self._saver.place(self.position)
 
-    def _save_in_background(self) -> None:
-        """Look at the save before, hand over the next if one is due; a failure is not the end."""
+    def save_in_background(self, *, at_once: bool = False) -> None:
+        """Look at the save before, and hand over the next if it is due or wanted `at_once`.
+
+        Raises:
+            SaveFailed: More work than `max_lost_minutes` is at risk.
+        """
         assert self._saver is not None
         try:
             if self._saver.look() is not None:
                 self.due.saved()
-            if self.due.is_due(self.position.step):
+            if at_once or self.due.is_due(self.position.step):
                 self.save(wait=False)
         except SaveFailed as error:
             self.due.failed(error)

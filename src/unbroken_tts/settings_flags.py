@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -85,7 +85,10 @@ def read_settings(given: Mapping[str, Any]) -> TrainSettings:
     except ValidationError as error:
         raise _refusal(error) from None
     _refuse_contradictions(settings)
-    _refuse_unknown_ids(settings.accept)
+    if settings.accept:
+        from unbroken.checks.catalogue import require_known  # noqa: PLC0415 -- imports torch, rarely needed
+
+        require_known(settings.accept)
     return settings
 
 
@@ -160,25 +163,6 @@ def _refuse_contradictions(settings: TrainSettings) -> None:
             "The total loss would be 0 and nothing would be learnt.",
             "Give at least one of them a weight; the defaults are 0.2 and 0.8.",
         )
-
-
-def _refuse_unknown_ids(accepted: Sequence[str]) -> None:
-    """Raise where --accept names no finding that can be accepted or refused."""
-    if not accepted:
-        return
-    from unbroken.checks.catalogue import every_check  # noqa: PLC0415 -- imports torch, rarely needed
-    from unbroken.checks.check import OnAccept  # noqa: PLC0415
-
-    checks = every_check()
-    known = [each.id for each in checks]
-    for id_ in accepted:
-        if id_ not in known:
-            listed = ", ".join(each.id for each in checks if each.on_accept is not OnAccept.NEVER)
-            raise SettingsInvalid(
-                f"--accept {id_!r} is not the id of a check.{nearest(id_, known)}",
-                "What it was meant to accept would stop the resume all the same.",
-                f"Give an id as the report prints it. These can be accepted: {listed}.",
-            )
 
 
 def _refusal(error: ValidationError) -> SettingsInvalid:

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from support import toy_training as toy
 from support.sameness import same
-from support.state_copy import hand_over, written_and_read
-from unbroken.errors import StateMismatch
+from support.state_copy import changed_leaves, hand_over, seen
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.state.codec import encode
 from unbroken.state.training_state import TrainingState
@@ -110,8 +108,8 @@ def parent(path: str) -> str:
 def test_every_leaf_is_found_when_it_is_changed() -> None:
     """Each leaf of every part, changed by a bit or its type, is named; unchanged, none is."""
     live = everything()
-    saved, digests = written_and_read(live.capture())
-    live.require_live(saved, digests.get)
+    saved = seen(live.capture())
+    assert () == changed_leaves(saved, live.capture())
     count = 0
     for part in live.capture():
         paths = [path for path, _, _ in leaves_of(live.capture()[part], part)]
@@ -119,12 +117,9 @@ def test_every_leaf_is_found_when_it_is_changed() -> None:
             captured = copy.deepcopy(live.capture())
             _, replace, value = list(leaves_of(captured[part], part))[at]
             replace(other(value))
-            changed = everything()
-            changed.capture = lambda found=captured: found  # type: ignore[method-assign, misc]
-            with pytest.raises(StateMismatch, match="After the restore") as caught:
-                changed.require_live(saved, digests.get)
+            found = changed_leaves(saved, captured)
             # What stands under keys that are no texts is named by its container.
-            assert path in caught.value.what or f"{parent(path)}.items" in caught.value.what
+            assert any(path in each or f"{parent(path)}.items" in each for each in found), path
             count += 1
     assert count > 100
 
@@ -132,7 +127,7 @@ def test_every_leaf_is_found_when_it_is_changed() -> None:
 def test_every_leaf_lost_or_added_is_found() -> None:
     """A leaf that is missing after the restore, or one too many, is named."""
     live = everything()
-    saved, digests = written_and_read(live.capture())
+    saved = seen(live.capture())
     for part, container in (("model", ""), ("optimizer", "state"), ("meter", "seen")):
         for change in ("missing", "surplus"):
             captured = copy.deepcopy(live.capture())
@@ -141,10 +136,9 @@ def test_every_leaf_lost_or_added_is_found() -> None:
                 inner.pop(next(iter(inner)))
             else:
                 inner["surplus"] = torch.ones(1)
-            live.capture = lambda found=captured: found  # type: ignore[method-assign, misc]
-            with pytest.raises(StateMismatch, match=f"After the restore {part}"):
-                live.require_live(saved, digests.get)
-            del live.capture
+            found = changed_leaves(saved, captured)
+            assert found
+            assert all(each.startswith(part) for each in found)
 
 
 def test_the_whole_tree_comes_back() -> None:
@@ -165,14 +159,14 @@ def test_a_live_bit_flipped_behind_the_restore_is_found(tmp_path: Path) -> None:
     toy.train(training, 2)
     training.run.close()
     state = training.run.state
-    saved, digests = written_and_read(state.capture())
+    saved = seen(state.capture())
     for part, value in state.capture().items():
         tensors: dict[str, torch.Tensor] = {}
         encode(value, part, tensors)
         for path, tensor in tensors.items():
             raw = tensor.reshape(-1).view(torch.uint8)
             raw[0] ^= 1
-            with pytest.raises(StateMismatch, match=f"After the restore {path} is not"):
-                state.require_live(saved, digests.get)
+            found = changed_leaves(saved, state.capture())
+            assert any(each.startswith(f"{path}: ") for each in found), path
             raw[0] ^= 1
-    state.require_live(saved, digests.get)
+    assert () == changed_leaves(saved, state.capture())

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from unbroken.checks.observation import Observation
+from unbroken.checks.state import compare_state
+from unbroken.observer import digested, flat
 from unbroken.state.codec import decode, encode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.position import Position
@@ -26,7 +29,25 @@ def written_and_read(captured: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     return saved, digests
 
 
+def seen(captured: dict[str, Any]) -> Observation:
+    """Return a captured state as a resume looks at it."""
+    values, tensors = flat(captured)
+    return Observation(values=values, leaves=digested(tensors))
+
+
+def changed_leaves(saved: Observation, captured: dict[str, Any]) -> tuple[str, ...]:
+    """Return the leaves that the checks of a resume find changed, with how they differ."""
+    return compare_state(saved, seen(captured), list(captured)).details
+
+
+def restored_otherwise(old: TrainingState, new: TrainingState) -> tuple[str, ...]:
+    """Restore `new` to what `old` is; return the leaves in which it isn't then."""
+    before = seen(old.capture())
+    saved, _ = written_and_read(old.capture())
+    new.restore(saved, Position())
+    return changed_leaves(before, new.capture())
+
+
 def hand_over(old: TrainingState, new: TrainingState) -> None:
-    """Restore `new` to what `old` is."""
-    saved, digests = written_and_read(old.capture())
-    new.restore(saved, Position(), digests.get)
+    """Restore `new` to what `old` is, and see that all of it has arrived."""
+    assert () == restored_otherwise(old, new)

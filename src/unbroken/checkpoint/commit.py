@@ -153,7 +153,7 @@ def commit(
         replaced = _make_way(layout, target, frozen.run_id)
         disk.rename(aside, target)
         if keeps_replaced and replaced.exists():
-            _keep(layout, target, replaced)
+            set_aside(layout, replaced, target.name)
         disk.replace_file(layout.latest, f"{target.name}\n".encode())
         disk.remove_tree(replaced)
     except OSError as error:
@@ -212,17 +212,18 @@ def _forget(aside: Path) -> None:
         disk.remove_tree(aside)
 
 
-def set_aside(layout: Layout, checkpoint: Path) -> Path:
-    """Move a checkpoint out of the line of this run without deleting it; return where to."""
+def set_aside(layout: Layout, checkpoint: Path, name: str = "") -> Path:
+    """Move a checkpoint out of the line of this run without deleting it; return where to.
+
+    Args:
+        layout: The run's directory.
+        checkpoint: The directory to move.
+        name: What it is called there, where its present name is a hidden one.
+    """
     disk.make_directory(layout.superseded)
-    place = layout.superseded / f"{checkpoint.name}.{time.time_ns()}"
+    place = layout.superseded / f"{name or checkpoint.name}.{time.time_ns()}"
     disk.rename(checkpoint, place)
     return place
-
-
-def _keep(layout: Layout, target: Path, replaced: Path) -> None:
-    disk.make_directory(layout.superseded)
-    disk.rename(replaced, layout.superseded / f"{target.name}.{time.time_ns()}")
 
 
 def _write_files(aside: Path, frozen: Frozen) -> Manifest:

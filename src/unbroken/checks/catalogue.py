@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 from typing import Final
 
 from unbroken.checks.accumulation_restored import AccumulationRestored
 from unbroken.checks.batch_geometry_unchanged import BatchGeometryUnchanged
-from unbroken.checks.check import Check, Stage
+from unbroken.checks.check import Check, OnAccept, Stage
 from unbroken.checks.counters_agree import CountersAgree
 from unbroken.checks.data_set_unchanged import DataSetUnchanged
 from unbroken.checks.execution_unchanged import ExecutionUnchanged
@@ -40,6 +41,7 @@ from unbroken.checks.training_mode_unchanged import TrainingModeUnchanged
 from unbroken.checks.values_are_finite import ValuesAreFinite
 from unbroken.checks.vocabulary_size_unchanged import VocabularySizeUnchanged
 from unbroken.checks.weights_identical import WeightsIdentical
+from unbroken.errors import SettingsInvalid
 
 KINDS: Final[tuple[type[Check], ...]] = (
     VocabularySizeUnchanged,
@@ -96,9 +98,28 @@ def every_check(may_change: Collection[str] = ()) -> list[Check]:
     Args:
         may_change: Dotted names of facts that are free to change.
     """
-    free = [each for each in may_change if each != "environment"]
-    made = [kind(free) if issubclass(kind, FactsCheck) else kind() for kind in KINDS]
+    made = [kind(may_change) if issubclass(kind, FactsCheck) else kind() for kind in KINDS]
     answered_for = [name for each in made for name in each.covers]
     rest = OtherFactsUnchanged((*answered_for, *may_change))
     after = next(i for i, each in enumerate(made) if each.stage is Stage.AFTER)
     return [*made[:after], rest, *made[after:]]
+
+
+def require_known(accepted: Collection[str]) -> None:
+    """Let no slip of the finger accept nothing.
+
+    Raises:
+        SettingsInvalid: An id names no check.
+    """
+    checks = every_check()
+    known = [each.id for each in checks]
+    for id_ in accepted:
+        if id_ not in known:
+            near = difflib.get_close_matches(id_, known, 1)
+            listed = ", ".join(each.id for each in checks if each.on_accept is not OnAccept.NEVER)
+            raise SettingsInvalid(
+                f"{id_!r} was accepted, but it is not the id of a check."
+                + (f" Did you mean {near[0]}?" if near else ""),
+                "What it was meant to accept would stop the resume all the same.",
+                f"Give an id as the report prints it. These can be accepted: {listed}.",
+            )

@@ -19,8 +19,6 @@ class Decision:
     """The saved value acts: accepted as such, or what going on in spite of the finding means."""
     open: tuple[Finding, ...]
     """Critical and not accepted."""
-    unknown: tuple[str, ...]
-    """Ids that were accepted but name no check."""
     is_confirmable: bool = True
     """False where the live objects hold no saved values that could act."""
 
@@ -67,10 +65,8 @@ def decide(report: Report, accepted: Collection[str] = ()) -> Decision:
             still_open.append(each)
         elif is_known and each.keeps_saved:
             kept.append(each)
-    known = {each.id for each in report.findings}
     return Decision(
         taken=tuple(taken),
         kept=tuple(kept),
         open=tuple(still_open),
-        unknown=tuple(sorted(set(accepted) - known)),
     )

@@ -7,8 +7,7 @@ from typing import Any
 
 from unbroken.checks.check import Check, Verdict, agrees, cannot_compare, differs
 from unbroken.checks.observation import Observation, is_below
-from unbroken.state.codec import encode
-from unbroken.state.facts import ABSENT
+from unbroken.state.facts import differences
 
 
 class FactsCheck(Check):
@@ -38,11 +37,7 @@ def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> Verdict:
         return agrees("neither has any")
     if not saved:
         return cannot_compare("the checkpoint does not say", severity=None)
-    changed = [
-        f"{name} is {live.get(name, ABSENT)!r}, was {saved.get(name, ABSENT)!r}"
-        for name in sorted(saved.keys() | live.keys())
-        if _form(saved.get(name, ABSENT)) != _form(live.get(name, ABSENT))
-    ]
+    changed = [str(each) for each in differences(saved, live)]
     if not changed:
         return agrees(
             f"{len(saved)} equal" if len(saved) > 1 else shown(next(iter(saved.values())))
@@ -55,7 +50,3 @@ def shown(value: Any, most: int = 48) -> str:
     """Return a value in short."""
     text = "none" if value is None or value == [] else str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _form(value: Any) -> str:
-    return "absent" if value is ABSENT else repr(encode(value, "fact", {}))

@@ -56,11 +56,16 @@ class FrozenRowsUnmoved(Check):
         born, now = saved.evidence.get("frozen_at_birth"), live.evidence.get("frozen", {})
         if not born and not now:
             return agrees("nothing is frozen")
-        if not born:
+        if born is None:
             return cannot_compare("the run recorded no digest at its birth", severity=None)
-        moved = [name for name in born if born[name] != now.get(name)]
+        moved = [name for name in born if name in now and born[name] != now[name]]
         if moved:
             return differs(
                 f"{len(moved)} of {len(born)} moved", *moved, headline="CRITICAL: Frozen rows moved"
             )
+        freed = [f"{name}: is no longer frozen" for name in born if name not in now]
+        if freed:
+            return differs(f"{len(freed)} of {len(born)} are no longer frozen", *freed)
+        if new := now.keys() - born.keys():
+            return cannot_compare(f"{', '.join(sorted(new)[:3])}: frozen from this start on")
         return agrees(f"{len(born)} identical with the start of the run")

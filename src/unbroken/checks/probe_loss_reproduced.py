@@ -35,11 +35,16 @@ class ProbeLossReproduced(Check):
     id: ClassVar[str] = "probe-loss-reproduced"
     title: ClassVar[str] = "The probe gives the losses it gave"
     severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     tolerance: ClassVar[str] = "exact; on another machine 1e-5 (fp32), 2e-3 (16 bit)"
     why: ClassVar[str] = "The same weights compute something else than they did."
-    cause: ClassVar[str] = "The model's code, its precision or its attention kernel changed."
-    remedy: ClassVar[str] = "Use the code and the precision of the run."
+    cause: ClassVar[str] = (
+        "The model's code, its precision or its attention kernel changed; where nothing could be "
+        "compared, probe.safetensors is damaged or the device has no memory left."
+    )
+    remedy: ClassVar[str] = (
+        "Use the code and the precision of the run, and put its probe.safetensors back."
+    )
     AGREES: ClassVar = (
         (
             Observation(evidence={"probe": {"text_loss": 2.0}}),
@@ -66,10 +71,16 @@ class ProbeLossReproduced(Check):
     def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare loss by loss."""
         before, now = (each.evidence.get("probe") for each in (saved, live))
+        if failed := live.evidence.get("probe_failed"):
+            return cannot_compare(f"the probe could not be measured: {failed}", severity=None)
+        if failed := saved.evidence.get("probe_failed"):
+            return cannot_compare(f"the probe could not be measured at the save: {failed}")
         if not before or not now:
             return cannot_compare("the run has no probe")
         if saved.evidence.get("probe_batch") != live.evidence.get("probe_batch"):
-            return cannot_compare("the probe's batch is not the one that was kept with the run")
+            return cannot_compare(
+                "the probe's batch is not the one that was kept with the run", severity=None
+            )
         bound = _bound(saved, live)
         shares = {name: _share(before[name], now.get(name)) for name in before}
         details = [
@@ -99,6 +110,8 @@ def _bound(saved: Observation, live: Observation) -> float:
 
 
 def _share(before: float, now: float | None) -> float:
+    if before == now:  # infinite, too
+        return 0.0
     if now is None or now != now:  # noqa: PLR0124  # NaN
         return float("inf") if before == before else 0.0  # noqa: PLR0124
     return abs(now - before) / max(abs(before), 1e-12)

@@ -170,7 +170,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         lead="frozen-rows-out-of-reach",
-        explains=("frozen-rows-unmoved",),
+        explains=("frozen-rows-unmoved", WEIGHTS),
         because="The frozen rows are a part of a trained table: a mask on their gradient stops "
         "neither weight decay nor momentum.",
     ),

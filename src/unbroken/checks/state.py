@@ -7,6 +7,7 @@ from typing import Any
 
 from unbroken.checks.check import Verdict, agrees, differs
 from unbroken.checks.observation import Observation, is_below
+from unbroken.state.facts import ABSENT
 
 
 def compare_state(
@@ -22,9 +23,9 @@ def compare_state(
     """
     before, now = _below(saved, parts, skip), _below(live, parts, skip)
     details = [
-        f"{path}: {_difference(before.get(path), now.get(path))}"
+        f"{path}: {_difference(before.get(path, ABSENT), now.get(path, ABSENT))}"
         for path in sorted(before.keys() | now.keys())
-        if repr(before.get(path)) != repr(now.get(path))
+        if repr(before.get(path, ABSENT)) != repr(now.get(path, ABSENT))
     ]
     if details:
         return differs(
@@ -41,9 +42,9 @@ def _below(observed: Observation, parts: Collection[str], skip: Collection[str])
 
 
 def _difference(saved: Any, live: Any) -> str:
-    if saved is None:
+    if saved is ABSENT:
         return "is not in the checkpoint"
-    if live is None:
+    if live is ABSENT:
         return "is gone"
     if str(saved) != str(live):
         return f"is {str(live)[:60]}, was {str(saved)[:60]}"

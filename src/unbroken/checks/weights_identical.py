@@ -53,10 +53,6 @@ class WeightsIdentical(Check):
 
 
 def modes(live: Observation) -> set[str]:
-    """Return the values that say how a module stands, not what it holds; they have own checks."""
-    roots = tuple(
-        f"{part}.{kind}"
-        for part in live.of_kind("model")
-        for kind in ("training", "requires_grad", "aliases")
-    )
+    """Return the training modes, which say how a module stands, not what it holds."""
+    roots = tuple(f"{part}.training" for part in live.of_kind("model"))
     return {path for path in live.values if path.startswith(roots)}

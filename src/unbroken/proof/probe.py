@@ -7,6 +7,7 @@ data that lie there later. It is measured in evaluation mode and isolated: nothi
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.file_image import header_bytes
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import read_tensors
+from unbroken.errors import CheckpointCorrupt
 from unbroken.loop.isolation import isolated
 from unbroken.state.digest import host_bytes, tensor_digest
 from unbroken.tree import unwrap
 
 Tensors = Mapping[str, torch.Tensor]
+
+_log = logging.getLogger("unbroken")
 
 SEED = 0x50524F4245
 """Of the generators while the probe is measured; a model in evaluation mode should use none."""
@@ -45,23 +49,27 @@ class Probe:
         self.batch = dict(batch)
         self.losses = losses
         self.modules = [unwrap(each) for each in modules]
+        self._is_kept_damaged = False
 
     def take_kept(self, layout: Layout) -> None:
-        """Use the batch that is kept with the run, where there is one.
+        """Use the batch that is kept with the run, where there is one that can be read.
 
-        Raises:
-            CheckpointCorrupt: The file is damaged.
+        With another batch nothing can be compared, and the check of a resume says so.
         """
-        if probe_file(layout).is_file():
-            self.batch = read_tensors(probe_file(layout))
+        try:
+            if probe_file(layout).is_file():
+                self.batch = read_tensors(probe_file(layout))
+        except CheckpointCorrupt as error:
+            self._is_kept_damaged = True
+            _log.warning("%s The probe of this start is another one.", error.what)
 
     def keep(self, layout: Layout) -> None:
-        """Write the batch beside the run, once.
+        """Write the batch beside the run, once, or in the place of a damaged one.
 
         Raises:
             OSError: The disk refused.
         """
-        if probe_file(layout).is_file():
+        if probe_file(layout).is_file() and not self._is_kept_damaged:
             return
         tensors = {name: each.contiguous() for name, each in self.batch.items()}
         content = [header_bytes(tensors), *(bytes(host_bytes(each)) for each in tensors.values())]

@@ -9,12 +9,12 @@ What is lost without each:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from unbroken.errors import NotEncodable, StateMismatch
+from unbroken.errors import NotEncodable
 from unbroken.state.accumulation import (
     PartialSums,
     gradient_differences,
@@ -22,7 +22,6 @@ from unbroken.state.accumulation import (
     put_gradients,
 )
 from unbroken.state.codec import encode
-from unbroken.state.digest import tensor_digest
 from unbroken.state.modules import TENSORS, ModulePart
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
@@ -32,7 +31,6 @@ from unbroken.state.parts import (
     restore_parts,
 )
 from unbroken.state.position import Position
-from unbroken.tree import leaves
 
 OWN_PARTS = ("sums", "gradients")
 
@@ -92,19 +90,15 @@ class TrainingState:
         self,
         saved: dict[str, Any],
         position: Position,
-        expected_digest: Callable[[str], str | None] | None = None,
     ) -> None:
-        """Put a saved state into the live objects and look at them again.
+        """Put a saved state into the live objects; whoever calls looks at them again.
 
         Args:
             saved: What `capture` returned, read back.
             position: Where the run stood.
-            expected_digest: The digest of a leaf when it was saved, by path; None for no such leaf.
-                Without it whoever calls looks at the live objects again.
 
         Raises:
-            StateMismatch: The structure differs (nothing was changed), or a live tensor is not the
-                saved one after the restore (the objects refuse to step).
+            StateMismatch: The structure differs; nothing was changed.
         """
         parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
         own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
@@ -116,49 +110,7 @@ class TrainingState:
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
-        if expected_digest is not None:
-            self.require_live(saved, expected_digest)
         self.is_whole = True
-
-    def require_live(
-        self, saved: Mapping[str, Any], expected_digest: Callable[[str], str | None]
-    ) -> None:
-        """Capture the live objects again and compare every leaf with what was saved.
-
-        Raises:
-            StateMismatch: A tensor has another digest, dtype or shape, or another value differs.
-        """
-        for name, live in self.capture().items():
-            found = first_difference(name, saved[name], live, expected_digest)
-            if found is not None:
-                raise StateMismatch(
-                    f"After the restore {found} is not what the checkpoint holds.",
-                    "Something changed or cast it on the way; training on would be another run.",
-                    "Declare the same objects, dtypes and devices as the run that was saved.",
-                )
-
-
-def first_difference(
-    name: str, saved: Any, live: Any, expected_digest: Callable[[str], str | None]
-) -> str | None:
-    """Return the path of the first leaf of a part that is not what was saved; None when all are.
-
-    Both are compared in their encoded form, so that `1`, `1.0` and `True` differ and NaN is itself.
-    """
-    saved_tensors: dict[str, Any] = {}
-    live_tensors: dict[str, torch.Tensor] = {}
-    saved_form = dict(leaves(encode(saved, name, saved_tensors), name))
-    live_form = dict(leaves(encode(live, name, live_tensors), name))
-    for path, each in live_tensors.items():
-        old = saved_tensors.get(path)
-        if old is None or (old.dtype, old.shape) != (each.dtype, each.shape):
-            return path
-        if tensor_digest(each) != expected_digest(path):
-            return path
-    for path in saved_form | live_form:
-        if repr(saved_form.get(path, leaves)) != repr(live_form.get(path, leaves)):
-            return path
-    return None
 
 
 def _trained(

@@ -13,10 +13,8 @@ from contextlib import closing
 
 import torch
 
-from unbroken.errors import SaveFailed
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import MicroBatch
-from unbroken.run import Run
 from unbroken.step import Step, StepResult
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
@@ -147,13 +145,5 @@ def validate_where_due(session: Session, console: Console, logbook: Logbook) -> 
     run.note("validation", step=done, loss=loss, text_loss=scores.text_loss,
              mel_loss=scores.mel_loss, mel_top1=scores.mel_top1)  # fmt: skip
     if is_best and session.settings.keep_best:
-        _save_best(run)
+        run.save_in_background(at_once=True)
     speak_samples(session, logbook, done)
-
-
-def _save_best(run: Run) -> None:
-    """Save with the score, in the background; a disk that refuses is no reason to stop here."""
-    try:
-        run.save(wait=False)
-    except SaveFailed as error:
-        run.due.failed(error)

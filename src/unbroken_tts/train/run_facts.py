@@ -15,7 +15,9 @@ from unbroken_tts.train.kept_settings import compared
 
 MAY_CHANGE = (
     "base",
-    "execution",
+    "execution.batch",
+    "execution.accumulation",
+    "execution.workers",
     "data.validation",
     "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
     "sources",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from unbroken.checks.catalogue import every_check
+import pytest
+
+from unbroken.checks.catalogue import every_check, require_known
 from unbroken.checks.decision import decide
 from unbroken.checks.observation import Observation
 from unbroken.checks.report import Report, examine
+from unbroken.errors import SettingsInvalid
 
 SAME = Observation(
     facts={"order": {"effective_batch": 8, "seed": 1}, "settings": {"lr": 1.0}, "vocabulary": 5},
@@ -46,7 +49,7 @@ def test_agreement_goes_on() -> None:
     """Nothing differs: nothing is taken, kept or open."""
     decision = decide(report(SAME))
     assert decision.goes_on
-    assert ((), (), (), ()) == (decision.taken, decision.kept, decision.open, decision.unknown)
+    assert ((), (), ()) == (decision.taken, decision.kept, decision.open)
 
 
 def test_a_setting_is_open_until_it_is_accepted_with_what_follows_from_it() -> None:
@@ -92,8 +95,10 @@ def test_another_effective_batch_goes_on_with_the_new_one() -> None:
 
 
 def test_a_slip_in_an_accepted_id_is_told() -> None:
-    """An id that names no check is returned, so that the command can refuse it."""
-    assert ("learning-rate",) == decide(report(SAME), {"learning-rate"}).unknown
+    """An id that names no check is refused, with the one that was meant."""
+    with pytest.raises(SettingsInvalid, match="Did you mean weights-identical"):
+        require_known(["weights-identicl"])
+    require_known(["weights-identical"])
 
 
 def test_a_check_that_crashes_is_a_finding() -> None:

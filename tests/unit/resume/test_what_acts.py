@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import unbroken
+from support.changeable_training import Training
 from unbroken.checks.catalogue import every_check
 from unbroken.checks.check import OnAccept
 from unbroken.checks.decision import Decision
@@ -19,46 +20,6 @@ from unbroken.checks.report import Report
 from unbroken.errors import SettingsInvalid
 from unbroken.proof.journal import read_lines
 from unbroken.resume import look
-
-
-class Training:
-    """A training whose every number can be another one at the next start."""
-
-    def __init__(self, directory: Path, **given: Any) -> None:
-        names = {"rate": 0.1, "decay": 0.5, "total": 20, "batch": 4, "mix": 1, "trained": True}
-        self.given: dict[str, Any] = names | given
-        torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-        self.model[0].bias.requires_grad_(self.given["trained"])
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.given["rate"], weight_decay=self.given["decay"]
-        )
-        total = self.given["total"]
-        schedule = unbroken.Schedule(
-            self.optimizer, unbroken.warmup_cosine(2, total), {"total": total}
-        )
-        ids = [str(i) for i in range(40)]
-        asked = {"settings": {"rate": self.given["rate"]}, "mix": self.given["mix"]}
-        self.run = unbroken.Run(
-            directory,
-            order=unbroken.StepBatches(ids, None, self.given["batch"], 3),
-            model=self.model,
-            optimizer=self.optimizer,
-            scheduler=schedule,
-            facts=given.get("facts", asked),
-            asked=asked if "facts" in given else None,
-            save_every=0,
-        )
-
-    def train(self, until: int) -> unbroken.StepResult:
-        result = None
-        for step in self.run.steps(until):
-            for micro in step.micro_batches(4):
-                x = torch.tensor([[float(i), 1.0] for i in micro.indices])
-                step.backward(self.model(x).square().sum() / len(step.indices))
-            result = step.update()
-        assert result is not None
-        return result
 
 
 @pytest.fixture
@@ -221,6 +182,36 @@ def test_looking_changes_nothing(saved: Path, caplog: pytest.LogCaptureFixture) 
     assert not training.model[1].training
     assert training.model[0].training
     assert torch.equal(torch.ones(3, 2), training.model[0].weight.grad)
+
+
+def test_a_part_that_does_not_take_its_state_is_named(tmp_path: Path) -> None:
+    """The live objects are looked at again; what did not arrive ends the resume, not the run."""
+
+    class Forgetful(nn.Linear):
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            found = super().state_dict(*args, **kwargs)
+            return {name: each.clone() for name, each in found.items()}
+
+    def built(kind: type[nn.Linear], seed: int) -> unbroken.Run:
+        torch.manual_seed(seed)
+        model = kind(2, 1)
+        return unbroken.Run(
+            tmp_path,
+            order=unbroken.StepBatches([str(i) for i in range(8)], None, 2, 3),
+            model=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        )
+
+    first = built(nn.Linear, 0)
+    first.resume()
+    first.save()
+    first.close()
+    second = built(Forgetful, 1)
+    with pytest.raises(unbroken.ResumeRefused, match=r"model\.weight: has other content"):
+        second.resume()
+    with pytest.raises(RuntimeError):
+        next(iter(second.steps(1)))
+    second.close()
 
 
 def zero_moments(training: Training) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from support.state_copy import hand_over, written_and_read
+from support.state_copy import hand_over, restored_otherwise, written_and_read
 from unbroken.errors import NotEncodable, StateMismatch
 from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
@@ -66,11 +66,11 @@ def test_a_part_that_takes_its_state_apart_leaves_the_saved_one_whole() -> None:
             self.state = {"count": state.pop("count"), "list": state.pop("list")}
             self.state["list"].append("lost")
 
-    with pytest.raises(StateMismatch, match=r"After the restore part\.list\.1"):
-        hand_over(
-            TrainingState({"part": Box(count=1, list=[2])}, []),
-            TrainingState({"part": Greedy(count=0, list=[])}, []),
-        )
+    found = restored_otherwise(
+        TrainingState({"part": Box(count=1, list=[2])}, []),
+        TrainingState({"part": Greedy(count=0, list=[])}, []),
+    )
+    assert ("part.list.1: is not in the checkpoint",) == found
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,15 @@ def test_a_part_that_takes_its_state_apart_leaves_the_saved_one_whole() -> None:
     ],
 )
 def test_any_leaf_that_did_not_arrive_is_named(saved: Any, live: Any, leaf: str) -> None:
-    """A leaf that is lost, cast or replaced on the way in is named and stops the run."""
+    """A leaf that is lost, cast or replaced on the way in is named."""
 
     class Changing(Box):
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.state = dict.fromkeys(state, live)
 
     state = TrainingState({"part": Changing(x=None)}, [])
-    with pytest.raises(StateMismatch, match=rf"After the restore {leaf}"):
-        hand_over(TrainingState({"part": Box(x=saved)}, []), state)
-    assert not state.is_whole
+    found = restored_otherwise(TrainingState({"part": Box(x=saved)}, []), state)
+    assert any(each.startswith(leaf) for each in found)
 
 
 def test_a_nan_that_arrived_is_no_difference() -> None:
@@ -130,12 +129,12 @@ def test_gradients_of_no_parameter_are_refused_before_anything_changes() -> None
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     state = TrainingState({"model": model, "optimizer": optimizer}, [optimizer])
-    saved, digests = written_and_read(state.capture())
+    saved, _ = written_and_read(state.capture())
     saved["model"][""]["weight"] += 1
     saved["gradients"][""] = {"model.weight": torch.ones(3), "model.other": torch.ones(1)}
     before = model.weight.detach().clone()
     with pytest.raises(StateMismatch) as caught:
-        state.restore(saved, Position(), digests.get)
+        state.restore(saved, Position())
     assert "gradients.model.weight: shape (3,), parameter (1, 2)" in caught.value.what
     assert "gradients.model.other: shape (1,), no parameter" in caught.value.what
     assert torch.equal(before, model.weight)

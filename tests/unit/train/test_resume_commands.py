@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.findings import CHECKS, finding, report
+from unbroken.checks.catalogue import require_known
 from unbroken.checks.check import OnAccept
-from unbroken_tts.settings_flags import _refuse_unknown_ids
 from unbroken_tts.train.resume_commands import (
     BEGIN_NEW,
     GO_BACK,
@@ -42,7 +42,7 @@ def test_what_can_be_accepted_is_the_same_command_with_its_id(tmp_path: Path) ->
     place = checkpoint(tmp_path, "step-00000004")
     assert [*WORDS, "--accept", "settings-unchanged"] == command("settings-unchanged", place)
     acceptable = [id_ for id_, each in CHECKS.items() if each.on_accept is not OnAccept.NEVER]
-    _refuse_unknown_ids(acceptable)
+    require_known(acceptable)
 
 
 @pytest.mark.parametrize("id_", sorted(BEGIN_NEW))
