@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from unbroken.checkpoint.birth import SCHEMES
+from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
@@ -81,6 +82,18 @@ class Observer:
             **self._ahead(),
             **self._probed(),
         }
+
+    def snapshot(self, run_id: str, start: int, metrics: Mapping[str, float]) -> Snapshot:
+        """Return the run's state as it is now, for a checkpoint; the tensors are the live ones."""
+        return Snapshot(
+            run_id=run_id,
+            start=start,
+            position=self.state.position,
+            parts=self.state.capture(),
+            facts=self.facts,
+            evidence=self.evidence(),
+            metrics=metrics,
+        )
 
     def kinds(self) -> dict[str, str]:
         """Return of what kind each part is."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,7 @@ class Run:
         self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
         self.schedulers = list(named(scheduler=scheduler).values())
         self.state = TrainingState(own | parts, self.optimizers)
-        self.facts = settled(facts or {})
-        self.facts |= {"order": order.facts(), "environment": environment()}
+        self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
         self.may_change = set(may_change)
         self.observer = Observer(
             state=self.state,
@@ -304,6 +304,7 @@ class Run:
         try:
             if self._saver.look() is not None:
                 self.due.saved()
+            self._saver.prepare(self.state.capture)
             if at_once or self.due.is_due(self.position.step):
                 self.save(wait=False)
         except SaveFailed as error:
@@ -312,20 +313,14 @@ class Run:
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
         assert self._record is not None
-        return Snapshot(
-            run_id=self.run_id,
-            start=self._record.start,
-            position=self.position,
-            parts=self.state.capture(),
-            facts=self.facts,
-            evidence=self.observer.evidence(),
-            metrics=self.metrics,
-        )
+        return self.observer.snapshot(self.run_id, self._record.start, self.metrics)
 
     def _honour_stop(self) -> None:
         if not self.stop.is_made:
             return
         if self._farewell is None:
+            in_time = partial(self.stop.require_time_left, self.grace_seconds)
+            self.due.until_saved(self.save, in_time)
             place = self.save()
             self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
             inside = self.position.samples > 0

@@ -195,14 +195,14 @@ def test_no_absurd_run_file_is_read(run: Path, content: bytes) -> None:
     "content", [nested(100_000), b"[]\n", b'{"step": {}}\n', b"9" * 9_999 + b"\n", b"\xff\xfe"]
 )
 def test_no_absurd_file_beside_ends_a_start_by_a_bug(run: Path, content: bytes) -> None:
-    """Nonsense in any other file of the run is passed over, or said to be nonsense."""
+    """Nonsense in any other file of the run is passed over: the checkpoint is found and taken."""
     layout = Layout(run)
     for path in (layout.journal, layout.history, layout.latest, layout.owner_file, layout.pins):
         kept = path.read_bytes() if path.exists() else None
         path.write_bytes(content)
-        with contextlib.suppress(UnbrokenError):
-            training = Training(run)
-            training.run.close()
+        training = Training(run)
+        assert 1 == training.run.position.step, path.name
+        training.run.close()
         path.unlink(missing_ok=True)
         if kept is not None:
             path.write_bytes(kept)

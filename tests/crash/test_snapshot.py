@@ -99,6 +99,28 @@ def test_a_snapshot_that_is_of_no_instant_is_found(
     assert resuming.look(training.run.layout.root, "auto").checkpoint is None
 
 
+def test_the_first_save_finds_its_memory_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is allocated after the first step, in the background, and used again by every save."""
+    made: list[str] = []
+    original = FileImage.__init__
+
+    def init(image: FileImage, tensors: Tensors, *, pinned: bool = False) -> None:
+        made.append(threading.current_thread().name)
+        original(image, tensors, pinned=pinned)
+
+    monkeypatch.setattr(FileImage, "__init__", init)
+    training = Training(tmp_path / "other", keep=9)
+    training.train_by_steps(2)
+    assert made
+    assert all(each.startswith("unbroken-save") for each in made)
+    count = len(made)
+    training.train_by_steps(4)
+    assert count == len(made)
+    training.run.close()
+
+
 def test_the_next_step_does_not_reach_the_snapshot(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import xxhash
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.device_read import device_digest
 from unbroken.checkpoint.file_image import FileImage, HostCopy
+from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, Layout, checkpoint_name
 from unbroken.checkpoint.manifest import (
     FORMAT,
@@ -36,6 +38,7 @@ from unbroken.checkpoint.manifest import (
 )
 from unbroken.errors import CheckpointCorrupt, SaveFailed
 from unbroken.state.codec import encode
+from unbroken.state.digest import tensor_digests
 from unbroken.state.dtypes import dtype_name
 from unbroken.state.position import Position
 
@@ -80,26 +83,36 @@ class Frozen:
         return sum(map(len, self.documents.values())) + sum(i.size for i in self.images.values())
 
 
-def freeze(snapshot: Snapshot, host: HostCopy) -> Frozen:
+def tensor_files(
+    parts: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:
+    """Return the parts in the codec's form, and their tensors by file name and leaf path.
+
+    Raises:
+        NotEncodable: A part holds something that has no faithful form.
+    """
+    state: dict[str, Any] = {}
+    files: dict[str, dict[str, torch.Tensor]] = {}
+    for part, value in parts.items():
+        tensors: dict[str, torch.Tensor] = {}
+        state[part] = encode(value, part, tensors)
+        if tensors:
+            files[f"{part}.safetensors"] = tensors
+    return state, files
+
+
+def freeze(snapshot: Snapshot, host: HostCopy, *, prove: bool = False) -> Frozen:
     """Take a snapshot into host memory; it is complete when this returns.
 
     Args:
         snapshot: The state; its tensors are the live ones.
         host: Memory that is used again by every save; what it held before is overwritten.
+        prove: Digest the live tensors too, for `commit` to compare what it writes with.
 
     Raises:
         NotEncodable: The state holds something that has no faithful form.
     """
-    state: dict[str, Any] = {}
-    files: dict[str, dict[str, torch.Tensor]] = {}
-    leaves: dict[str, tuple[str, str, list[int]]] = {}
-    for part, value in snapshot.parts.items():
-        tensors: dict[str, torch.Tensor] = {}
-        state[part] = encode(value, part, tensors)
-        if tensors:
-            name = f"{part}.safetensors"
-            files[name] = tensors
-            leaves |= {n: (name, dtype_name(t, n), list(t.shape)) for n, t in tensors.items()}
+    state, files = tensor_files(snapshot.parts)
     documents = {
         STATE: {"position": snapshot.position.state_dict(), "parts": state},
         FACTS: encode(dict(snapshot.facts), "facts", {}),
@@ -112,7 +125,12 @@ def freeze(snapshot: Snapshot, host: HostCopy) -> Frozen:
         metrics=dict(snapshot.metrics),
         documents={name: _as_json(each) for name, each in documents.items()},
         images=host.capture(files),
-        leaves=leaves,
+        leaves={
+            leaf: (name, dtype_name(each, leaf), list(each.shape))
+            for name, tensors in files.items()
+            for leaf, each in tensors.items()
+        },
+        live=tensor_digests(dict(ChainMap(*files.values()))) if prove else {},
     )
 
 
@@ -154,7 +172,7 @@ def commit(
         disk.rename(aside, target)
         if keeps_replaced and replaced.exists():
             set_aside(layout, replaced, target.name)
-        disk.replace_file(layout.latest, f"{target.name}\n".encode())
+        name_latest(layout, target.name)
         disk.remove_tree(replaced)
     except OSError as error:
         _forget(aside)
@@ -270,14 +288,14 @@ def _write_image(path: Path, image: FileImage) -> tuple[str, dict[str, str]]:
 
 
 def _require_captured(live: Mapping[str, str], written: Mapping[str, LeafEntry]) -> None:
-    """Refuse a copy that went on changing: an update reached it after it was captured."""
+    """Refuse a copy that is of no instant: something reached it, or the tensor, meanwhile."""
     changed = [leaf for leaf, digest in live.items() if written[leaf].digest != digest]
     if changed:
         raise SaveFailed(
             f"The copy of {changed[0]} is not the tensor that was live at the save.",
-            "Training reached the copy before it was written; the checkpoint would be of no "
-            "instant, and was not made visible.",
-            "Report this: the copy must share no memory with the training.",
+            "Something changed the one while it was copied, or the other before it was written; "
+            "the checkpoint would be of no instant, and was not made visible.",
+            "Let nothing but the training thread change the state.",
         )
 
 

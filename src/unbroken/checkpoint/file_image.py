@@ -187,8 +187,8 @@ class HostCopy:
     def __init__(self) -> None:
         self.images: dict[str, FileImage] = {}
 
-    def capture(self, files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, FileImage]:
-        """Copy the tensors of each file into its image and return the images, by file name."""
+    def allocate(self, files: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Make an image for the tensors of each file that has none that fits."""
         for name, tensors in files.items():
             if name not in self.images or not self.images[name].fits(tensors):
                 self.images.pop(name, None)  # freed before its successor is allocated
@@ -196,6 +196,10 @@ class HostCopy:
                 self.images[name] = FileImage(tensors, pinned=pinned)
         for name in self.images.keys() - files.keys():
             del self.images[name]
+
+    def capture(self, files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, FileImage]:
+        """Copy the tensors of each file into its image and return the images, by file name."""
+        self.allocate(files)
         for name, tensors in files.items():
             self.images[name].capture(tensors)
         return dict(self.images)

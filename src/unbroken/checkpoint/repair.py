@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import Snapshot, commit, freeze, set_aside
 from unbroken.checkpoint.file_image import HostCopy
+from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.store import Store
@@ -219,7 +219,7 @@ def carry_out(
     require_ours()
     for each in repair.aside:
         set_aside(layout, each)
-    disk.replace_file(layout.latest, f"{place.name}\n".encode())
+    name_latest(layout, place.name)
     return place
 
 

@@ -10,23 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import Frozen, Snapshot, freeze
+from unbroken.checkpoint.commit import Frozen, Snapshot, freeze, tensor_files
 from unbroken.checkpoint.file_image import HostCopy
+from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import usual
 from unbroken.checkpoint.store import Store
 from unbroken.errors import SaveFailed
-from unbroken.state.digest import host_bytes, tensor_digest
 from unbroken.state.position import Position
-from unbroken.tree import leaves
 
 
 class Saver:
@@ -67,6 +62,7 @@ class Saver:
         self.newest: Path | None = None
         """The newest checkpoint that is on the disk and verified."""
         self._host = HostCopy()
+        self._allocating: list[Future[None]] = []
         self._is_proved = False
         self._held: tuple[Position, dict[str, float]] | None = None
         self._pending: Future[Path] | None = None
@@ -77,8 +73,7 @@ class Saver:
         self.newest = checkpoint.path
         self._held = (checkpoint.position, dict(checkpoint.manifest.metrics))
         if self.store.give_up_after(checkpoint.position):
-            name = f"{checkpoint_name(checkpoint.position)}\n"
-            disk.replace_file(self.store.layout.latest, name.encode())
+            name_latest(self.store.layout, checkpoint_name(checkpoint.position))
 
     def holds(self, position: Position, metrics: Mapping[str, float]) -> bool:
         """Say whether the state at a position was handed over already, with these scores."""
@@ -87,6 +82,18 @@ class Saver:
     def place(self, position: Position) -> Path:
         """Return where a checkpoint taken at `position` lies."""
         return self.store.layout.checkpoints / checkpoint_name(position)
+
+    def prepare(self, capture: Callable[[], Mapping[str, Any]]) -> None:
+        """Allocate in the background, once, what a state is copied into, so that no save waits for it.
+
+        Where that fails, the save that needs the memory tries again and says so.
+
+        Args:
+            capture: Returns the parts as they will be saved; only dtypes and shapes matter.
+        """
+        if not self._allocating:
+            _, files = tensor_files(capture())
+            self._allocating = [self._thread.submit(self._host.allocate, files)]
 
     def save(self, snapshot: Snapshot) -> None:
         """Copy a snapshot and hand it to the background.
@@ -97,10 +104,8 @@ class Saver:
         """
         self.finish()
         began = time.monotonic()
-        frozen = freeze(snapshot, self._host)
-        if not self._is_proved:
-            frozen = replace(frozen, live=_require_faithful(frozen, snapshot))
-            self._is_proved = True
+        wait(self._allocating)
+        frozen = freeze(snapshot, self._host, prove=not self._is_proved)
         self._held = (frozen.position, frozen.metrics)
         self._pending = self._thread.submit(self._write, frozen)
         self.held_seconds = time.monotonic() - began
@@ -135,6 +140,7 @@ class Saver:
                 "The work since the last checkpoint is at risk; the last one is untouched.",
                 "Check the disk and its permissions.",
             ) from error
+        self._is_proved = True
         return self.newest
 
     def look(self) -> Path | None:
@@ -158,31 +164,3 @@ class Saver:
             self.finish()
         finally:
             self._thread.shutdown()
-
-
-def _require_faithful(frozen: Frozen, snapshot: Snapshot) -> dict[str, str]:
-    """Compare the copy with the live tensors; done once a start, it reads the state once more.
-
-    Returns:
-        The digests of the live tensors, for the background to compare what it wrote with.
-
-    Raises:
-        SaveFailed: They differ, so something changed the state while it was copied.
-    """
-    digests = {}
-    for part, value in snapshot.parts.items():
-        image = frozen.images.get(f"{part}.safetensors")
-        for leaf, live in leaves(value, part):
-            if isinstance(live, torch.Tensor) and image is not None:
-                _require_equal(leaf, live, image.leaf(leaf))
-                digests[leaf] = tensor_digest(live)
-    return digests
-
-
-def _require_equal(leaf: str, live: Any, copied: memoryview) -> None:
-    if host_bytes(live) != copied:
-        raise SaveFailed(
-            f"The copy of {leaf} is not the live tensor.",
-            "Something changed it while it was copied; the checkpoint would be of no instant.",
-            "Let nothing but the training thread change the state.",
-        )

@@ -19,6 +19,10 @@ LOOK_SECONDS = 0.5
 _log = logging.getLogger("unbroken")
 
 
+def _now() -> float:
+    return time.monotonic()  # looked up at each call, so that a test's clock never stays behind
+
+
 @dataclass(slots=True, kw_only=True)
 class SaveDue:
     """Due at every multiple of `every` steps, and when `minutes` have passed since the last save.
@@ -33,9 +37,9 @@ class SaveDue:
     """Minutes of wall-clock time; 0 for never by time."""
     max_lost_minutes: float = 60.0
     """Minutes since the last good save after which a failing one ends the run."""
-    _begun: float = field(default_factory=time.monotonic)
+    _begun: float = field(default_factory=_now)
     """When a save was last handed over."""
-    _good: float = field(default_factory=time.monotonic)
+    _good: float = field(default_factory=_now)
     """When the last one that succeeded was: work since then is at risk."""
     _retry_at: float | None = None
     _pause: float = FIRST_RETRY_SECONDS

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from unbroken.errors import Stopped
+from unbroken.errors import SaveFailed, Stopped
 
 SIGNALS = tuple(
     number
@@ -24,6 +24,9 @@ SIGNALS = tuple(
 
 FAREWELL_STEPS = 2
 """Steps trained on after the save of a stop, while grace remains."""
+
+LAST_TRY = 0.75
+"""Share of the grace after which a save that failed is not tried again."""
 
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
@@ -72,6 +75,21 @@ class StopRequest:
     def seconds(self) -> float:
         """Seconds since the request."""
         return time.monotonic() - self.since if self.reason is not None else 0.0
+
+    def require_time_left(self, grace_seconds: float) -> None:
+        """Let a save that fails be tried again only while there is time for one more.
+
+        Raises:
+            SaveFailed: Most of the grace is over.
+        """
+        if self.seconds > LAST_TRY * grace_seconds:
+            raise SaveFailed(
+                f"A stop was asked for by {self.reason}, and for {self.seconds:.0f} s no save "
+                "succeeded.",
+                "What was trained since the last checkpoint is lost; that one is untouched.",
+                "Free space on the disk or check its permissions, then start again with --resume "
+                "auto.",
+            )
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:

@@ -160,6 +160,32 @@ def test_what_an_interrupted_save_left_is_swept(run: Path) -> None:
     assert [] == [each.name for each in checkpoints.iterdir() if each.name.startswith(".")]
 
 
+def test_what_an_interrupted_replacement_left_is_swept(run: Path) -> None:
+    """Small files that were being replaced leave nothing behind; files of other names stay."""
+    for name in (".latest.77.tmp", ".run.json.77.tmp", ".probe.safetensors.77.tmp"):
+        (run / name).write_text("half", encoding="utf-8")
+    (run / ".notes.77.tmp").write_text("mine", encoding="utf-8")
+    toy.build(run).run.close()
+    assert [".notes.77.tmp"] == [each.name for each in run.glob("*.tmp")]
+
+
+def test_a_directory_in_the_place_of_latest_costs_no_checkpoint(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`latest` is a hint: without it saves succeed, retention works, and the newest is found."""
+    layout = Layout(run)
+    layout.latest.unlink()
+    layout.latest.mkdir()
+    (layout.latest / "mine.txt").write_text("mine", encoding="utf-8")
+    training = toy.build(run, save_every=1, keep=2)
+    toy.train(training, 9)
+    training.run.close()
+    assert "Move the directory away" in caplog.text
+    assert "SAVE FAILED" not in caplog.text
+    assert 9 == toy.build(run).run.position.step
+    assert ["mine.txt"] == [each.name for each in layout.latest.iterdir()]
+
+
 def test_a_death_while_a_checkpoint_is_replaced_loses_nothing(run: Path) -> None:
     """Between hiding the old and naming the new one of the same position, the old one is found."""
     for name in ("step-00000002", "step-00000004"):

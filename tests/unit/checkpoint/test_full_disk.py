@@ -118,3 +118,53 @@ def test_too_much_at_risk_ends_the_run(small_disk: Path, clock: Clock) -> None:
     assert 4 == newest(directory)
     (small_disk / "filler").unlink()
     training.run.close()
+
+
+def test_a_stop_on_a_full_disk_is_saved_once_there_is_space(
+    small_disk: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The save of a stop is tried again while most of the grace is left, not once."""
+    directory = small_disk / "run"
+    training = build(directory, save_every=2, keep=1)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now - training.run.stop.since > 20:
+            (small_disk / "filler").unlink(missing_ok=True)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    def at_micro_batch(position: unbroken.Position) -> None:
+        if position.samples == 0 and position.step == 5:
+            fill(small_disk, training)
+            training.run.stop.ask("SIGTERM")
+
+    with pytest.raises(unbroken.Stopped, match=r"saved as step-00000005\+2"):
+        train(training, 100, at_micro_batch)
+    training.run.close()
+    assert 5 == newest(directory)
+
+
+def test_a_stop_on_a_disk_that_stays_full_ends_within_its_grace(
+    small_disk: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work is said to be lost, the last checkpoint stands, and the process is gone in time."""
+    directory = small_disk / "run"
+    training = build(directory, save_every=2, keep=1, grace_seconds=60.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    def at_micro_batch(position: unbroken.Position) -> None:
+        if position.samples == 0 and position.step == 5:
+            fill(small_disk, training)
+            training.run.stop.ask("SIGTERM")
+
+    with pytest.raises(SaveFailed, match=r"asked for by SIGTERM, and for \d+ s no save"):
+        train(training, 100, at_micro_batch)
+    assert clock.now - training.run.stop.since < 60
+    (small_disk / "filler").unlink()
+    assert 4 == newest(directory)
+    training.run.close()
