@@ -72,11 +72,8 @@ class LearningRateContinues(Check):
         ]
         if details:
             worst = max(_share(before[name], now.get(name, [])) for name in before)
-            return differs(
-                details[0],
-                *details,
-                headline=f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)",
-            )
+            mismatch = f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)"
+            return differs(details[0], *details, headline=mismatch if worst else "")
         shown = ", ".join(f"{rates[0]:.3e}" for rates in list(now.values())[:3] if rates)
         ahead = max((len(each) - 1 for each in now.values()), default=0)
         return agrees(f"{shown} and the next {ahead}")
@@ -97,6 +94,8 @@ def _first(before: list[float], now: list[float]) -> int:
 
 
 def _at(before: list[float], now: list[float]) -> str:
+    if len(now) == 1 < len(before):
+        return "no schedule drives it any more"
     i = _first(before, now)
     old, new = (f"{each[i]:.6e}" if i < len(each) else "none" for each in (before, now))
     return f"{new}, was {old}"

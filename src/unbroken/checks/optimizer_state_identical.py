@@ -1,6 +1,7 @@
 """Every optimiser is in the saved state, to the last bit.
 
-Compares: moments, step counters and options of every parameter, by name.
+Compares: moments, step counters and options of every parameter, by name. Where only options differ,
+they are named.
 
 Why: a lost optimiser costs an eval loss nothing and the first update 39 %.
 
@@ -9,6 +10,8 @@ Does not: compare what was asked for in the code; `optimizer_options_unchanged` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
@@ -39,11 +42,28 @@ class OptimizerStateIdentical(Check):
             Observation(kinds={"p": "optimizer"}, values={"p.n": 3}),
             Observation(kinds={"p": "optimizer"}, values={"p.n": 4}),
         ),
+        (
+            Observation(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-8}),
+            Observation(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-6}),
+        ),
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare every leaf, but for the rates that are compared with those to come."""
-        return compare_state(saved, live, live.of_kind("optimizer"), _rates(saved) & _rates(live))
+        skip = _rates(saved) & _rates(live)
+        found = compare_state(saved, live, live.of_kind("optimizer"), skip)
+        options = _options(each.partition(":")[0] for each in found.details)
+        if not options:
+            return found
+        told = ", ".join(sorted(options))
+        headline = f"CRITICAL: The optimiser's options are not the saved ones: {told}"
+        return replace(found, headline=headline)
+
+
+def _options(paths: Iterable[str]) -> set[str]:
+    """Return the names of the options that differ, where nothing else of an optimiser does."""
+    names = [path.partition(".groups.")[2].split(".")[1:2] for path in paths]
+    return {each for name in names for each in name} if all(names) else set()
 
 
 def _rates(observed: Observation) -> set[str]:

@@ -1,6 +1,7 @@
 """Schedule, scaler, moving average, best score and all other parts are in the saved state.
 
-Compares: every leaf of every part that is neither a model nor an optimiser.
+Compares: every leaf of every part that is neither an optimiser nor a model that one trains. A model
+that no optimiser trains is an average or a teacher, and is compared here.
 
 Why: a fresh loss scaler skips updates, a fresh average is noise, a lost best score is overwritten.
 
@@ -9,22 +10,32 @@ Does not: know state that was never declared.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
-from unbroken.checks.observation import Leaf, Observation
-from unbroken.checks.state import compare_state
+from unbroken.checks.observation import Leaf, Observation, is_below
+from unbroken.checks.state import compare_state, modes, untrained_models
+
+
+def _with_average(digest: str) -> Observation:
+    """Return a run with a model that an optimiser trains, and an average of it."""
+    return Observation(
+        kinds={"m": "model", "ema": "model", "o": "optimizer"},
+        values={"o.groups.0.params.0": "m.w"},
+        leaves={"m.w": Leaf("float32", (2,), "mm"), "ema.w": Leaf("float32", (2,), digest)},
+    )
 
 
 class OtherStateIdentical(Check):
-    """Schedule, scaler and all other parts are in the saved state."""
+    """Schedule, scaler, averages and all other parts are in the saved state."""
 
     id: ClassVar[str] = "other-state-identical"
-    title: ClassVar[str] = "Schedule, scaler and all other parts are in the saved state"
+    title: ClassVar[str] = "Schedule, scaler, averages and all other parts are in the saved state"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (
-        "A part that begins anew changes the steps that follow: skipped updates, another rate, a lost best."
+        "A part that begins anew changes what follows: skipped updates, another rate, an average of noise."
     )
     cause: ClassVar[str] = (
         "Something changed the part after the restore, or its load_state_dict drops a field."
@@ -43,8 +54,18 @@ class OtherStateIdentical(Check):
             Observation(kinds={"p": "schedule"}, values={"p.n": 3}),
             Observation(kinds={"p": "schedule"}, values={"p.n": 4}),
         ),
+        (_with_average("aa"), _with_average("bb")),
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
-        """Compare every leaf."""
-        return compare_state(saved, live, live.of_kind("schedule", "scaler", "other"))
+        """Compare every leaf; averages and teachers are named where they alone differ."""
+        seconds = untrained_models(live)
+        parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]
+        found = compare_state(saved, live, parts, modes(live))
+        if found.details and all(
+            is_below(each.partition(":")[0], seconds) for each in found.details
+        ):
+            names = ", ".join(seconds)
+            headline = f"CRITICAL: An average or a teacher is not the saved one: {names}"
+            return replace(found, headline=headline)
+        return found

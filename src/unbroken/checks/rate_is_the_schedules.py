@@ -6,7 +6,8 @@ the next update.
 Why: a schedule that was restored says the right rate, while the optimiser that steps holds another:
 only one of the two was loaded, or the schedule drives another optimiser.
 
-Does not: know which rate is right; `learning_rate_continues` does.
+Does not: know which rate is right; `learning_rate_continues` does, and it says so where a group has lost
+its schedule to another optimiser.
 """
 
 from __future__ import annotations
@@ -37,15 +38,20 @@ class RateIsTheSchedules(Check):
     )
     DIFFERS: ClassVar = (
         (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
+        (
+            Observation(evidence={"scheduled": {"another": 1e-3}}),
+            Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"another": 1e-3}}),
+        ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare the two rates of every group that has a schedule."""
         rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
+        always = saved.evidence.get("scheduled", {})
         details = [
             f"{name}: holds {rates.get(name)}, its schedule gives {rate}"
             for name, rate in scheduled.items()
-            if rates.get(name) != rate
+            if rates.get(name) != rate and (name in rates or name in always)
         ]
         if details:
             return differs(details[0], *details)

@@ -47,6 +47,7 @@ PROBE: Final = "probe-loss-reproduced"
 WEIGHTS: Final = "weights-identical"
 OPTIMIZER_STATE: Final = "optimizer-state-identical"
 OTHER_STATE: Final = "other-state-identical"
+HELD_RATE: Final = "rate-is-the-schedules"
 STRUCTURE: Final = (
     "model-leaves-complete",
     "ties-unchanged",
@@ -196,6 +197,14 @@ RULES: Final[tuple[Rule, ...]] = (
         because="The schedule is in another state than the saved one: it was built anew, loaded "
         "from elsewhere, or stepped after the restore.",
     ),
+    Rule(
+        lead=OPTIMIZER_STATE,
+        beside=(HELD_RATE, RATE),
+        explains=(RATE, HELD_RATE, "counters-agree"),
+        because="The optimiser that would step is not the one that was restored: it was built anew, "
+        "or loaded from elsewhere.",
+    ),
+    Rule(lead=HELD_RATE, explains=(RATE,)),
     # Where it runs.
     Rule(
         lead="execution-unchanged",

@@ -34,6 +34,30 @@ def compare_state(
     return agrees(f"{len(before)} leaves identical")
 
 
+def trained_models(observed: Observation) -> list[str]:
+    """Return the models of which an optimiser updates something; all where none says what it updates."""
+    updated = {
+        str(name)
+        for path, name in observed.values.items()
+        if ".params." in path and is_below(path, observed.of_kind("optimizer"))
+    }
+    models = observed.of_kind("model")
+    found = [each for each in models if any(is_below(name, (each,)) for name in updated)]
+    return found or models
+
+
+def untrained_models(observed: Observation) -> list[str]:
+    """Return the models that only follow or teach: moving averages, teachers."""
+    trained = trained_models(observed)
+    return [each for each in observed.of_kind("model") if each not in trained]
+
+
+def modes(live: Observation) -> set[str]:
+    """Return the paths of the training modes: how a module stands, not what it holds."""
+    roots = tuple(f"{part}.training" for part in live.of_kind("model"))
+    return {path for path in live.values if path.startswith(roots)}
+
+
 def _below(observed: Observation, parts: Collection[str], skip: Collection[str]) -> dict[str, Any]:
     every: dict[str, Any] = {**observed.values, **observed.leaves}
     return {

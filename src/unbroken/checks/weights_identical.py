@@ -1,12 +1,13 @@
 """Every weight is the saved weight, to the last bit.
 
-Compares: the digest (XXH3-128), shape and dtype of every parameter and buffer of the live models,
-after all wrapping, moving and casting, with what was captured at the save.
+Compares: the digest (XXH3-128), shape and dtype of every parameter and buffer of the live models
+that are trained, after all wrapping, moving and casting, with what was captured at the save.
 
 Why: a tensor that was not loaded, went through bf16 or was tied anew hides in a loss curve: one
 LayerNorm initialised anew costs 5 %, a bf16 round trip 0.004 %.
 
-Does not: see what happens to the weights after this moment; the replay does.
+Does not: see what happens to the weights after this moment; the replay does. Models that no optimiser
+trains, such as moving averages, are compared by `other_state_identical`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
 from unbroken.checks.observation import Leaf, Observation
-from unbroken.checks.state import compare_state
+from unbroken.checks.state import compare_state, modes, trained_models
 
 
 class WeightsIdentical(Check):
@@ -48,11 +49,5 @@ class WeightsIdentical(Check):
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
-        """Compare every tensor of every model."""
-        return compare_state(saved, live, live.of_kind("model"), modes(live))
-
-
-def modes(live: Observation) -> set[str]:
-    """Return the training modes, which say how a module stands, not what it holds."""
-    roots = tuple(f"{part}.training" for part in live.of_kind("model"))
-    return {path for path in live.values if path.startswith(roots)}
+        """Compare every tensor of every model that is trained."""
+        return compare_state(saved, live, trained_models(live), modes(live))

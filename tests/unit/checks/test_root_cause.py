@@ -65,6 +65,15 @@ def test_a_finding_alone_is_its_own_cause(id_: str) -> None:
         (["learning-rate-continues", "counters-agree"], "counters-agree"),
         (["probe-loss-reproduced", "execution-unchanged"], "execution-unchanged"),
         (["next-samples-identical", "batch-geometry-unchanged"], "batch-geometry-unchanged"),
+        (["learning-rate-continues", "rate-is-the-schedules"], "rate-is-the-schedules"),
+        (
+            [
+                "learning-rate-continues",
+                "optimizer-state-identical",
+                "rate-is-the-schedules",
+            ],
+            "optimizer-state-identical",
+        ),
     ],
 )
 def test_one_fault_is_one_cause(differing: list[str], lead: str) -> None:

@@ -45,14 +45,11 @@ statistics), or they begin after the last repeated step. In their first run ther
 
 KNOWN_MISNAMED: Final = frozenset(
     {
-        "average-shares-memory",
-        "average-starts-over",
         "decay-coupled",
         "default-dtype-double",
         "fused-update",
         "nesterov",
         "overflow-skips-an-update",
-        "rate-shared-by-groups",
         "small-batch-divided-by-the-full",
         "stale-parameter-in-the-optimizer",
         "token-ignored",

@@ -1,0 +1,64 @@
+"""Checks that answer for several things say which of them differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from unbroken.checks.learning_rate_continues import LearningRateContinues
+from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
+from unbroken.checks.other_state_identical import OtherStateIdentical
+from unbroken.checks.weights_identical import WeightsIdentical
+
+SAVED = Observation(
+    kinds={"m": "model", "ema": "model", "o": "optimizer"},
+    values={"o.groups.0.params.0": "m.w", "o.groups.0.eps": 1e-8, "o.groups.0.betas.0": 0.9},
+    leaves={
+        "m.w": Leaf("float32", (2,), "aa"),
+        "ema.module.w": Leaf("float32", (2,), "aa"),
+        "o.state.m.w.exp_avg": Leaf("float32", (2,), "aa"),
+    },
+)
+
+
+def with_leaf(path: str) -> Observation:
+    """Return the run with other content in one tensor."""
+    return replace(SAVED, leaves={**SAVED.leaves, path: Leaf("float32", (2,), "bb")})
+
+
+def with_value(path: str, value: object) -> Observation:
+    """Return the run with another value."""
+    return replace(SAVED, values={**SAVED.values, path: value})
+
+
+def test_an_average_is_not_called_a_weight() -> None:
+    """A model that no optimiser trains belongs to the other state, and is named there."""
+    live = with_leaf("ema.module.w")
+    assert "agrees" == WeightsIdentical().compare(SAVED, live).outcome
+    found = OtherStateIdentical().compare(SAVED, live)
+    assert "CRITICAL: An average or a teacher is not the saved one: ema" == found.headline
+
+
+def test_a_trained_weight_is_not_called_an_average() -> None:
+    """What the optimiser trains is answered for by one check alone."""
+    live = with_leaf("m.w")
+    assert "differs" == WeightsIdentical().compare(SAVED, live).outcome
+    assert "agrees" == OtherStateIdentical().compare(SAVED, live).outcome
+
+
+def test_options_are_named_where_they_alone_differ() -> None:
+    """Options set after the restore are told by name; a moment that differs beside them is not hidden."""
+    changed = with_value("o.groups.0.betas.0", 0.5)
+    found = OptimizerStateIdentical().compare(SAVED, changed)
+    assert "CRITICAL: The optimiser's options are not the saved ones: betas" == found.headline
+    moments = replace(changed, leaves=with_leaf("o.state.m.w.exp_avg").leaves)
+    assert "" == OptimizerStateIdentical().compare(SAVED, moments).headline
+
+
+def test_a_lost_schedule_is_no_mismatch_of_zero_per_cent() -> None:
+    """A group whose schedule drives another optimiser now is told so."""
+    saved = Observation(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"o.0": [1e-3, 1e-4]}})
+    live = Observation(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"another": [1e-3, 1e-4]}})
+    found = LearningRateContinues().compare(saved, live)
+    assert "o.0: update +1: no schedule drives it any more" == found.numbers
+    assert "" == found.headline
