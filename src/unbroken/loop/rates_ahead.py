@@ -25,7 +25,7 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
     if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
         return []  # its rates depend on scores to come
     groups = [
-        {**{key: copy.copy(each) for key, each in group.items()}, "params": [torch.zeros(1)]}
+        {**{key: _copied(each) for key, each in group.items()}, "params": [torch.zeros(1)]}
         for group in schedule.optimizer.param_groups
     ]
     stand_in = torch.optim.SGD(groups, lr=0.0)  # its steps are never made
@@ -41,6 +41,11 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
             except ValueError:  # the end of a schedule that has one
                 break
     return series
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of an option of a group: a rate in a tensor is set in place by its schedule."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else copy.copy(value)
 
 
 def scheduled_rates(schedule: Any) -> list[float]:

@@ -81,6 +81,15 @@ def test_looking_ahead_changes_nothing(name: str) -> None:
     assert held == scheduled_rates(schedule)
 
 
+def test_looking_ahead_leaves_a_rate_in_a_tensor_alone() -> None:
+    """A fused or capturable optimiser holds its rate in a tensor, which a schedule sets in place."""
+    rate = torch.tensor(0.1)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    schedule = rates.CosineAnnealingLR(optimizer, 5)
+    assert [[0.1]] == [[pytest.approx(series[0])] for series in next_rates(schedule, 4)]
+    assert torch.tensor(0.1) == optimizer.param_groups[0]["lr"]
+
+
 def test_a_schedule_that_ends_is_looked_at_to_its_end() -> None:
     """OneCycleLR refuses to step beyond its total; what it gives until then is compared."""
     _, schedule = built("OneCycleLR")
