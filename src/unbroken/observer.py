@@ -19,7 +19,9 @@ from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
+from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.probe import Probe
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digests
@@ -147,11 +149,27 @@ class Observer:
         }
         return replace(self._content(flattened), evidence=evidence)
 
+    def rates(self) -> dict[str, float]:
+        """Return the learning rate that each group holds, by the group's name."""
+        return {name: float(group["lr"]) for name, group in self._groups()}
+
+    def foreseen_rates(self, count: int) -> ForeseenRates:
+        """Return the rates of the next `count` updates, as the schedules give them now."""
+        by_updates = [each for each in self.schedules.values() if isinstance(each, Schedule)]
+        driven = [id(group) for each in by_updates for group in each.optimizer.param_groups]
+        return ForeseenRates(
+            updates=self.state.position.updates,
+            by_group=self._of_schedules(lambda each: next_rates(each, count)),
+            journalled=next(
+                (name for name, group in self._groups()[:1] if id(group) in driven), ""
+            ),
+        )
+
     def _ahead(self) -> dict[str, Any]:
         """Return what is to come: rates, samples, the seed of the next micro-batch."""
         here = self.state.position
         return {
-            "rates": {name: float(group["lr"]) for name, group in self._groups()},
+            "rates": self.rates(),
             "scheduled": self._of_schedules(scheduled_rates),
             "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
@@ -189,7 +207,8 @@ class Observer:
             series = rates(schedule)
             groups = schedule.optimizer.param_groups if series else []
             for group, each in zip(groups, series, strict=True):
-                found[names.get(id(group), "an optimiser that is not the run's")] = each
+                name = names.get(id(group), "an optimiser that is not the run's")
+                found[name] = _as_held(group["lr"], each)
         return found
 
     def _without_state(self) -> list[str]:
@@ -266,6 +285,12 @@ def _is_counter(value: Any) -> bool:
     if is_tensor(value):
         return bool(value.shape.numel() == 1)
     return isinstance(value, int | float)
+
+
+def _as_held(rate: Any, given: Any) -> Any:
+    """Return rates as the group holds them: a tensor keeps fewer digits than a schedule gives."""
+    is_rounded = isinstance(rate, torch.Tensor)
+    return torch.tensor(given, dtype=rate.dtype).tolist() if is_rounded else given
 
 
 def _leaf(tensor: Any, digest: str = "") -> Leaf:

@@ -262,7 +262,7 @@ class Run:
         self._put_generators_back()
         line = result.line(self.position, before.epoch, step.ids)
         try:
-            self.proof.step(line)
+            self.proof.step(line, result.rates)
         finally:
             self._record.step(line)
         return result

@@ -12,6 +12,7 @@ from unbroken.proof.change import arithmetic_facts
 from unbroken.proof.past import Past, changes_training, read_past
 from unbroken.proof.proof import precision_of
 from unbroken.proof.record import Record, note_in_history
+from unbroken.proof.watch import WATCHED_STEPS
 
 if TYPE_CHECKING:
     from unbroken.run import Run
@@ -137,6 +138,7 @@ def _begin_proof(
         checkpoint=target.checkpoint.path.name if target.checkpoint else "",
         precision=precision_of(run.facts, run.state.trained.values()),
         why_unproved=why,
+        rates=run.observer.foreseen_rates(WATCHED_STEPS),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -29,6 +29,8 @@ class StepResult:
     """Norm of all gradients before clipping."""
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of all groups, by name, as they were applied; only while a resume is watched."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
 
@@ -141,6 +143,7 @@ class Step:
         norm = clip_gradients(run.state.trained.values(), clip_norm)
         losses, grad_norm = _to_host(run.state.sums.values, norm)
         rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
+        rates = run.observer.rates() if run.proof.is_watching else {}
         bad = [name for name, each in losses.items() if not math.isfinite(each)]
         scaler_skips = run.scaler is not None and run.scaler.is_enabled()
         if not math.isfinite(grad_norm) and not scaler_skips:
@@ -152,7 +155,7 @@ class Step:
             run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
         for optimizer in run.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        return run.end_step(losses, grad_norm=grad_norm, rate=rate, skipped=skipped)
+        return run.end_step(losses, grad_norm=grad_norm, rate=rate, rates=rates, skipped=skipped)
 
     def _apply(self) -> bool:
         run = self.run

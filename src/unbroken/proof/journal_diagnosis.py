@@ -13,6 +13,7 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import UnbrokenError
 from unbroken.proof.change import Change, changes
 from unbroken.proof.diagnosis import Clue, Diagnosis, Resumption
+from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.past import Lines, changes_training
 from unbroken.proof.replay import Outcome, Reference, Replay, Verdict
 from unbroken.proof.sessions import (
@@ -163,19 +164,21 @@ class _Examination:
         watch = Watch(self.before, rates=self._rates())
         return [each for line in self.own for each in watch.take(line)]
 
-    def _rates(self) -> dict[int, float]:
-        """Return the rates that the checkpoint has written down, by updates completed."""
+    def _rates(self) -> ForeseenRates:
+        """Return the rates that the checkpoint has written down for the group of the journal."""
         place = self.layout.checkpoints / self.session.resumed_from
         if not self.session.resumed_from or not place.is_dir():
-            return {}
+            return ForeseenRates()
         try:
             checkpoint = Checkpoint.at(place)
             evidence = checkpoint.evidence()
         except UnbrokenError:
-            return {}
-        groups, ahead = evidence.get("rates", {}), evidence.get("next_rates", {})
-        series = ahead.get(next(iter(groups), ""), ())
-        return {checkpoint.position.updates + i: float(each) for i, each in enumerate(series)}
+            return ForeseenRates()
+        first = next(iter(evidence.get("rates", {})), "")
+        series = evidence.get("next_rates", {}).get(first, ())
+        return ForeseenRates(
+            updates=checkpoint.position.updates, by_group={first: series}, journalled=first
+        )
 
     def _of_verdict(self, verdict: Verdict | None) -> list[Clue]:
         if verdict is None or verdict.outcome is not Outcome.DIVERGED:

@@ -11,6 +11,7 @@ import torch
 
 from unbroken.errors import Diverged
 from unbroken.proof.change import CUT
+from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.past import Past
 from unbroken.proof.replay import Outcome, Replay, Verdict
 from unbroken.proof.watch import Remark, Watch
@@ -63,7 +64,7 @@ class Proof:
         checkpoint: str,
         precision: str = "fp32",
         why_unproved: str = "",
-        rates: Mapping[int, float] | None = None,
+        rates: ForeseenRates | None = None,
     ) -> None:
         """Take in what there is to be compared with.
 
@@ -114,8 +115,17 @@ class Proof:
             seed = derived_seed(self._seed, before.step, before.samples)
             self._drew = has_drawn_since(seed)
 
-    def step(self, line: dict[str, Any]) -> None:
+    @property
+    def is_watching(self) -> bool:
+        """Whether the trend after a resume is still being watched."""
+        return self._watch is not None and not self._watch.is_over
+
+    def step(self, line: dict[str, Any], rates: Mapping[str, float] | None = None) -> None:
         """Take in a completed step, whose line gets the size of its micro-batches.
+
+        Args:
+            line: Its line in the journal.
+            rates: Learning rates it was made with, by group; None where they are not known.
 
         Raises:
             Diverged: It proves that this is another training than the one that was saved.
@@ -129,7 +139,7 @@ class Proof:
         seconds, self._ended = None if self._ended is None else now - self._ended, now
         self._tell_waiting()
         if not self._watch.is_over:
-            self._remark(self._watch.take(line, seconds))
+            self._remark(self._watch.take(line, seconds, rates))
         if not self._replay.is_over:
             self._keep(self._replay.take(line, drew=drew))
             self._require_undiverged()

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from unbroken.proof.curve import Curve, Shift, mark, share
+from unbroken.proof.foreseen_rates import ForeseenRates
 
 WATCHED_STEPS = 1000
 REPORTS = (100, 1000)
@@ -49,14 +50,14 @@ class Watch:
     Args:
         before: Journal lines of the steps before, in order; a few hundred tell a trend.
         seconds_per_step: How long a step took before; None where that isn't known.
-        rates: Learning rates that were written down for the next updates, by updates completed.
+        rates: The learning rates to come; None where nothing foresees them.
     """
 
     def __init__(
         self,
         before: Sequence[Mapping[str, Any]],
         seconds_per_step: float | None = None,
-        rates: Mapping[int, float] | None = None,
+        rates: ForeseenRates | None = None,
     ) -> None:
         self._before = [_numbers(line) for line in before]
         steps = [int(line["step"]) for line in before]
@@ -65,7 +66,7 @@ class Watch:
         norms = [_logarithm(line["grad_norm"]) for line in self._before]
         self._gradient = Curve(steps, norms, least=math.log(LEAST_RATIO_OF_NORM))
         self._seconds_before = seconds_per_step
-        self._rates = dict(rates or {})
+        self._rates = rates or ForeseenRates()
         self._seconds: list[float] = []
         self._losses: list[float] = []
         self._skips: deque[bool] = deque(maxlen=20)
@@ -79,12 +80,18 @@ class Watch:
         """Whether nothing more will be said."""
         return self._taken >= WATCHED_STEPS
 
-    def take(self, line: Mapping[str, Any], seconds: float | None = None) -> list[Remark]:
+    def take(
+        self,
+        line: Mapping[str, Any],
+        seconds: float | None = None,
+        rates: Mapping[str, float] | None = None,
+    ) -> list[Remark]:
         """Take a completed step in; return what there is to say.
 
         Args:
             line: Its journal line.
             seconds: How long it took; None where that isn't known.
+            rates: Learning rates it was made with, by group; None where a loop tells only its first.
         """
         if self.is_over:
             return []
@@ -96,7 +103,7 @@ class Watch:
         found = [
             self._of_loss(step, now["loss"]),
             self._of_gradient(step, now["grad_norm"]),
-            self._of_rate(step, line, now["lr"]),
+            self._of_rate(step, line, now["lr"], rates or {}),
             self._of_skips(step, is_skipped=bool(line.get("skipped"))),
         ]
         if self._taken in REPORTS:
@@ -127,15 +134,17 @@ class Watch:
         told = f"{now:.4g} over {shift.window} steps, expected {expected:.4g} from the trend"
         return _alarm("gradient norm", step, f"{told} ({share(expected, now):+.0f} %)")
 
-    def _of_rate(self, step: int, line: Mapping[str, Any], rate: float) -> Remark | None:
-        """Compare with the rate written down at the save, else with the steps just before."""
+    def _of_rate(
+        self, step: int, line: Mapping[str, Any], rate: float, rates: Mapping[str, float]
+    ) -> Remark | None:
+        """Compare with the rates foreseen for the update, else with the steps just before."""
         last, self._last_rate = self._last_rate, rate
-        applied = line.get("updates", 0) - (not line.get("skipped"))
-        expected = self._rates.get(applied)
-        if expected is not None and not math.isclose(expected, rate, rel_tol=1e-12):
-            told = f"{rate:.6g}, but {expected:.6g} was written down for it at the save"
-            return _alarm("learning rate", step, told)
-        if expected is not None or self._taken > 1 or last is None or len(self._before) < 3:
+        update = line.get("updates", 0) - (not line.get("skipped"))
+        off = self._rates.departures(update, rates, rate)
+        if off:
+            more = f", and {len(off) - 1} groups more" if off[1:] else ""
+            return _alarm("learning rate", step, f"off its curve: {off[0]}{more}")
+        if self._rates.knows(update) or self._taken > 1 or last is None or len(self._before) < 3:
             return None
         recent = [line["lr"] for line in self._before[-50:]]
         largest = max(abs(b - a) for a, b in pairwise(recent))

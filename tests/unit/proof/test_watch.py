@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.loss_curves import NOISES, LossCurve
+from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.watch import Remark, Watch
 
 
@@ -120,10 +121,36 @@ def test_other_trouble_has_its_own_name(other: dict[str, Any], kind: str) -> Non
     assert {kind} == kinds(watch(), **other)
 
 
-def test_a_rate_that_was_written_down_is_compared_to_the_last_digit() -> None:
-    """A curve that bends one step after the resume leaps nowhere, but it was written down."""
-    assert {"learning rate"} == kinds(watch(rates={303: 1.01e-4}))
-    assert set() == kinds(watch(rates={303: 1e-4}))
+def foreseen(*rates: float) -> ForeseenRates:
+    return ForeseenRates(updates=300, by_group={"o.0": rates, "o.1": rates}, journalled="o.0")
+
+
+def test_a_rate_off_its_curve_is_told_at_its_step() -> None:
+    """A curve that bends one step after the resume leaps nowhere, but it was foreseen."""
+    assert {"learning rate"} == kinds(watch(rates=foreseen(1e-4, 1e-4, 1.01e-4)))
+    assert set() == kinds(watch(rates=foreseen(1e-4, 1e-4, 1e-4)))
+
+
+def test_a_rate_that_is_not_told_is_not_off_its_curve() -> None:
+    """A loop of its own need not tell the rate; one whose schedule goes by epochs is not held to it."""
+    assert set() == kinds(watch(rates=foreseen(1e-4, 1e-4)), lr="nan")
+    by_epochs = ForeseenRates(updates=300, by_group={"o.0": [1e-4, 1e-5]})
+    assert set() == kinds(watch(rates=by_epochs))
+
+
+def test_every_group_is_held_to_its_curve() -> None:
+    """The journal tells the first group's rate; the run tells all, and what is off is named."""
+    found = watch(rates=foreseen(1e-4, 1e-4)).take(flat(301), rates={"o.0": 1e-4, "o.1": 5e-4})
+    assert ["learning rate"] == [each.kind for each in found]
+    assert "o.1 was stepped with 0.0005, its curve gives 0.0001 (+400.0 %)" in found[0].sentence
+
+
+def test_a_skipped_update_uses_up_no_rate() -> None:
+    """Rates go by updates that were made: one that was left out is tried again with the same."""
+    held = watch(rates=foreseen(1e-4, 2e-4))
+    lines = [flat(301, updates=300, skipped=True), flat(302, updates=301), flat(303, lr=2e-4)]
+    lines[2]["updates"] = 302
+    assert [] == [each for line in lines for each in held.take(line)]
 
 
 def test_a_slower_machine_is_told() -> None:
