@@ -24,7 +24,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.probe import Probe
 from unbroken.state.codec import encode
-from unbroken.state.digest import tensor_digests
+from unbroken.state.digest import combined_digest, tensor_digests
 from unbroken.state.dtypes import dtype_name
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart
@@ -136,6 +136,10 @@ class Observer:
             values=values,
             leaves=digested(tensors),
         )
+
+    def digest(self) -> str:
+        """Return one digest over all tensors of the state as they stand."""
+        return combined_digest(flat(self.state.capture())[1].items())
 
     def live(self) -> Observation:
         """Return the state as it stands, and all that a resume compares beside it."""

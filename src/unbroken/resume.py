@@ -20,6 +20,7 @@ from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused
@@ -29,12 +30,15 @@ from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 from unbroken.target import Outcome, Target, look, look_again
 
+REST = OtherFactsUnchanged.id
+
 __all__ = [
     "Decision",
     "Policy",
     "Report",
     "ResumeReport",
     "Target",
+    "begin_again",
     "enter",
     "finish_moving",
     "look",
@@ -185,6 +189,34 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     changed = differences(saved.facts, observer.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live)
+
+
+def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
+    """Compare what a run without a checkpoint is begun with now and was begun with; decide.
+
+    Nothing is restored. A new run, one that trained no step, and one whose beginning nothing tells
+    of, have nothing to compare.
+
+    Raises:
+        ResumeRefused: Something critical differs and was neither accepted nor confirmed.
+    """
+    begun = target.begun()
+    if begun is None:
+        return restore(None, observer, policy)
+    began = time.monotonic()
+    require_known(policy.accept)
+    checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
+    saved = Observation(facts=begun.facts)
+    now = Observation(facts=observer.facts if observer.asked is None else observer.asked)
+    findings = examine(checks, saved, now)
+    decision = _decided(findings, began, policy, observer)
+    report = _report(findings, began)
+    if decision.open and not _confirmed(report, decision, policy):
+        raise _not_the_run(report, decision)
+    observer.note_birth()
+    changed = differences(begun.facts, observer.facts)
+    free = [each for each in changed if is_below(each.name, policy.may_change)]
+    return Restored(report=report, decision=decision, changed=tuple(free))
 
 
 def _of(checks: Collection[Check], stage: Stage) -> list[Check]:

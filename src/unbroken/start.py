@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unbroken import resume as resuming
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
+from unbroken.checkpoint.start_file import Begun, keep_begun
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.proof.change import arithmetic_facts
 from unbroken.proof.past import Past, changes_training, read_past
@@ -33,19 +34,25 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         target = resuming.look_again(target)
         if run.observer.probe is not None and target.run_id is not None:
             run.observer.probe.take_kept(target.layout)
-        restored = resuming.restore(target.checkpoint, run.observer, policy)
+        if target.checkpoint is None:
+            restored = resuming.begin_again(target, run.observer, policy)
+        else:
+            restored = resuming.restore(target.checkpoint, run.observer, policy)
         if target.checkpoint is not None:
             run.metrics = dict(target.checkpoint.manifest.metrics)
         run.restored = restored.live
         run.facts["order"] = run.order.facts()
         lock.require_ours()
+        begun = target.begun()
         run.run_id, moved = resuming.enter(target, run.order.seed)
-        _keep_probe(run)
+        now = _keep_beginning(run, target)
         past = _past(run, target)
         slow = resuming.slow_save(target.layout, run.grace_seconds)
-        record = _open(run, target, lock, _told(restored))
+        told = _told(restored) | ({} if now is None else {"began_with": now.digest})
+        record = _open(run, target, lock, told)
         if target.run_id is not None:
-            _begin_proof(run, target, restored, past, record)
+            is_same = begun is not None and now is not None and begun.digest == now.digest
+            _begin_proof(run, target, restored, past, record, is_same_beginning=is_same)
     except ResumeRefused as error:
         if error.report is not None:
             note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
@@ -60,23 +67,36 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         checkpoint=target.checkpoint.path if target.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*target.notes, *moved, *slow),
+        notes=(*target.notes, *_cannot_compare(target, begun), *moved, *slow),
         checks=restored.report,
         decision=restored.decision,
     )
 
 
-def _keep_probe(run: Run) -> None:
-    if run.observer.probe is None:
-        return
+def _cannot_compare(target: resuming.Target, begun: Begun | None) -> list[str]:
+    """Say so where a run begins again and nothing tells what it was begun with."""
+    if target.outcome != "began again" or begun is not None or not target.has_trained:
+        return []
+    name = target.layout.start_file.name
+    return [f"{name} is not there: what the run was begun with could not be compared"]
+
+
+def _keep_beginning(run: Run, target: resuming.Target) -> Begun | None:
+    """Keep the probe, and what a run begins with; return the latter where it begins."""
+    begun = None
     try:
-        run.observer.probe.keep(run.layout)
+        if run.observer.probe is not None:
+            run.observer.probe.keep(run.layout)
+        if target.checkpoint is None:
+            begun = Begun(facts=run.facts, digest=run.observer.digest())
+            keep_begun(run.layout, run.run_id, begun)
     except OSError as error:
         raise SaveFailed(
-            f"The probe could not be kept in {run.layout.root}: {error}.",
+            f"What the run begins with could not be kept in {run.layout.root}: {error}.",
             "Nothing was trained yet; without it no resume could compare what the model computes.",
             "Free space on the disk, or check its permissions, and start again.",
         ) from error
+    return begun
 
 
 def _past(run: Run, target: resuming.Target) -> Past:
@@ -122,12 +142,18 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
 
 
 def _begin_proof(
-    run: Run, target: resuming.Target, restored: resuming.Restored, past: Past, record: Record
+    run: Run,
+    target: resuming.Target,
+    restored: resuming.Restored,
+    past: Past,
+    record: Record,
+    *,
+    is_same_beginning: bool,
 ) -> None:
     """Give the proof what the steps to come are compared with."""
     taken = [each.id for each in restored.decision.taken]
     why = ""
-    if target.checkpoint is None:
+    if target.checkpoint is None and not is_same_beginning:
         why = "the run began again without a checkpoint, from whatever it was built with"
     elif changes_training(taken):
         why = f"accepted: {', '.join(changes_training(taken))}"

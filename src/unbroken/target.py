@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unbroken.checkpoint.birth import run_id_of
 from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.start_file import Begun, read_begun
 from unbroken.checkpoint.store import Found, PassedOver, Store
 from unbroken.errors import NoUsableCheckpoint
+from unbroken.proof.journal import read_lines
 
 Outcome = Literal["began", "resumed", "began again"]
 
@@ -34,6 +36,28 @@ class Target:
     """What `look` was asked; None where a checkpoint was named and nothing was searched."""
     seen: tuple[object, ...] = ()
     """What was there then, to find out whether it changed."""
+
+    def begun(self) -> Begun | None:
+        """Return what a run that begins again was begun with.
+
+        None where it doesn't: it is resumed from a checkpoint, is new, or trained no step yet; then
+        nothing has to agree. None, too, where nothing tells.
+        """
+        if self.checkpoint is not None or self.run_id is None or not self.has_trained:
+            return None
+        return read_begun(self.layout, self.run_id)
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the journal knows a step."""
+        return next(read_lines(self.layout.journal), None) is not None
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the run is made of: of its checkpoint, or else of its beginning."""
+        if self.checkpoint is not None:
+            return self.checkpoint.facts()
+        begun = self.begun()
+        return None if begun is None else dict(begun.facts)
 
     @property
     def outcome(self) -> Outcome:

@@ -290,15 +290,22 @@ def test_a_start_tells_what_it_computed_with(broken_off: Path) -> None:
     assert {7: threads, 8: threads} | {step: [] for step in range(9, ENDED + 1)} == named
 
 
-def test_a_run_that_begins_again_without_a_checkpoint_never_ends_diverged(tmp_path: Path) -> None:
-    """It was built anew, perhaps with other settings: a difference is told, and it goes on."""
+@pytest.mark.parametrize(
+    ("is_known", "outcome"), [(True, Outcome.DIVERGED), (False, Outcome.UNPROVED)]
+)
+def test_a_run_that_begins_again_is_proved_where_its_beginning_is_known(
+    tmp_path: Path, is_known: bool, outcome: Outcome
+) -> None:
+    """Begun with the same facts and weights, another step is another training; else it proves nothing."""
     training = toy.build(tmp_path, save_every=0)
     with pytest.raises(KeyboardInterrupt):
         toy.train(training, 99, after_step=end_after(3))
     training.run.close()
+    if not is_known:
+        training.run.layout.start_file.unlink()
     verdict = repeated(tmp_path, larger_leaf)
-    assert Outcome.UNPROVED is verdict.outcome
-    assert "began again without a checkpoint" in verdict.reason
+    assert outcome is verdict.outcome
+    assert is_known or "began again without a checkpoint" in verdict.reason
 
 
 def test_lines_can_be_heard_instead_of_logged(

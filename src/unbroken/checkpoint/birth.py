@@ -104,7 +104,7 @@ def finish_moving(layout: Layout) -> None:
         return
     newest = max(places, key=lambda each: each.name[:15])
     ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
-            "quarantine", "base", "pins.json", "probe.safetensors")  # fmt: skip
+            "quarantine", "base", "pins.json", "probe.safetensors", "start.json")  # fmt: skip
     for name in ours:
         source, target = layout.root / name, newest / name
         if source.exists() and not target.exists():

@@ -32,6 +32,11 @@ class Layout:
         return self.root / "run.json"
 
     @property
+    def start_file(self) -> Path:
+        """What the run was begun with, for a start that finds no checkpoint."""
+        return self.root / "start.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Holds one directory a checkpoint."""
         return self.root / "checkpoints"

@@ -102,12 +102,16 @@ def changes_training(taken: Iterable[str]) -> list[str]:
 
 def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
     found: dict[int, _Start] = {}
+    began_with: Any = None
     for line in history:
         number = line.get("start", 0)
         if line.get("event") == "start":
             found[number] = _Start(number, line.get("computed_with"), int(line.get("step", 0)))
             taken = line.get("checks", {}).get("taken", ())
             found[number].is_another_training = bool(changes_training(taken))
+            if line.get("resumed_from") is None:  # it began, or began again with other weights
+                before, began_with = began_with, line.get("began_with")
+                found[number].is_another_training |= began_with != before
         elif line.get("event") == "diverged" and number in found:
             if line.get("continued"):
                 found[number].is_another_training = True

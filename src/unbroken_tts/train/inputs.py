@@ -30,7 +30,12 @@ class Inputs:
 
 
 def read_inputs(
-    settings: TrainSettings, console: Console, root: Path, saved: dict[str, Any] | None
+    settings: TrainSettings,
+    console: Console,
+    root: Path,
+    saved: dict[str, Any] | None,
+    *,
+    is_resumed: bool,
 ) -> Inputs:
     """Read configuration, tokenizer and manifests, and look at every array.
 
@@ -38,7 +43,8 @@ def read_inputs(
         settings: What the user asked for.
         console: Receives notes and the progress of the preflight.
         root: The run's directory, where what is learnt about the arrays is kept.
-        saved: The facts of the checkpoint that is continued, if any.
+        saved: The facts of the run that is continued, if any.
+        is_resumed: Whether it is from a checkpoint, whose tables fit one number of pieces.
 
     Raises:
         DataInvalid: A file is missing or damaged, or belongs to another.
@@ -46,7 +52,7 @@ def read_inputs(
     """
     config = GptConfig.from_yaml(settings.config)
     tokenizer = Tokenizer(settings.tokenizer)
-    if saved is not None:
+    if saved is not None and is_resumed:
         _require_same_vocabulary(tokenizer, saved, settings, root)
     limits = Limits(
         vocabulary=tokenizer.vocabulary,

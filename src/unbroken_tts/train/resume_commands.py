@@ -28,19 +28,22 @@ GO_BACK: Final = {"values-are-finite", "counters-agree", "optimizer-covers-param
 """Findings that lie in the checkpoint, but perhaps not in the one before."""
 
 
-def commands_for(report: Report, words: Sequence[str], checkpoint: Path) -> dict[str, str]:
+def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) -> dict[str, str]:
     """Return, by the id of a finding, the command that goes on in spite of it.
 
     Args:
         report: What the checks found.
         words: The command that was typed, from the program's name on.
-        checkpoint: The checkpoint that was to be resumed.
+        checkpoint: The checkpoint that was to be resumed; None where a run that never saved one
+            was to begin again.
     """
     found = {}
-    before = checkpoint_before(checkpoint)
+    before = None if checkpoint is None else checkpoint_before(checkpoint)
     for each in report.critical:
         if each.on_accept is not OnAccept.NEVER:
             found[each.id] = in_shell([*words, "--accept", each.id])
+        elif checkpoint is None:  # nothing was saved: a new run loses nothing
+            found[each.id] = in_shell(without(words, "--resume"))
         elif each.id in BEGIN_NEW:
             output = _value_of(words, "--output-dir") or str(checkpoint.parent.parent)
             plain = without(without(words, "--resume"), "--output-dir")

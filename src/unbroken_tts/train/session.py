@@ -72,15 +72,17 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     target = find_target(settings)
     require_writable(target.layout.root)
     require_free(target.layout)
-    saved = target.checkpoint.facts() if target.checkpoint else None
+    saved = target.facts()
     asked, settings = settings, kept_settings(settings, saved)
     execution = plan_execution(settings, console, saved)
-    inputs = read_inputs(settings, console, target.layout.root, saved)
+    inputs = read_inputs(
+        settings, console, target.layout.root, saved, is_resumed=target.checkpoint is not None
+    )
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     beginning = (
         saved_model(settings, saved)
-        if saved is not None
+        if saved is not None and target.checkpoint is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
     built = build(settings, beginning.model, execution.hardware, execution.precision, until)
@@ -132,10 +134,8 @@ def _resume(
     return report
 
 
-def _commands(target: Target) -> Commands | None:
+def _commands(target: Target) -> Commands:
     place = target.checkpoint.path if target.checkpoint else None
-    if place is None:
-        return None
     return lambda report: commands_for(report, typed_words(sys.argv), place)
 
 

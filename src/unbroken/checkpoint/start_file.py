@@ -1,0 +1,48 @@
+"""What a run was begun with: compared by a start that finds the run, but no checkpoint of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.layout import Layout
+from unbroken.errors import CheckpointCorrupt
+from unbroken.state.codec import decode, encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a run was begun with."""
+
+    facts: Mapping[str, Any]
+    """What it is made of."""
+    digest: str
+    """Over every tensor of its state before the first step."""
+
+
+def keep_begun(layout: Layout, run_id: str, begun: Begun) -> None:
+    """Write down what a run begins with, or begins again with.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    facts = encode(dict(begun.facts), "facts", {})
+    content = {"run_id": run_id, "facts": facts, "digest": begun.digest}
+    disk.replace_file(layout.start_file, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_begun(layout: Layout, run_id: str) -> Begun | None:
+    """Return what a run was begun with.
+
+    None where an earlier version began it, the file is damaged, or it is another run's.
+    """
+    try:
+        content = json.loads(layout.start_file.read_bytes())
+        if content["run_id"] != run_id:
+            return None
+        return Begun(facts=dict(decode(content["facts"], {})), digest=str(content["digest"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, CheckpointCorrupt):
+        return None
