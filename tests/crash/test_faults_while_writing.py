@@ -18,7 +18,7 @@ from unbroken import resume as resuming
 from unbroken.errors import SaveFailed
 from unbroken.testing.disk_calls import Call, FaultyDisk, Record, using
 
-ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS]
+ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)]
 MEGABYTE = 1 << 20
 
 
@@ -76,13 +76,13 @@ def points(calls: list[Call]) -> Iterator[tuple[int, int, bool]]:
 
 
 def test_a_fault_at_any_call_is_survived(training: Training) -> None:
-    """Each call of a save fails once, by turns with ENOSPC, EIO, EROFS, for once or for good."""
+    """Each call of a save fails once, by turns with ENOSPC, EIO, EROFS, EDQUOT, once or for good."""
     calls = calls_of_a_save(training)
     assert len(calls) > 40
     silent = [
         at
         for at in range(len(calls))
-        if not survive(training, at, ERRORS[at % 3], lasting=at % 2 == 1)
+        if not survive(training, at, ERRORS[at % len(ERRORS)], lasting=at % 2 == 1)
     ]
     # What fails after `latest` was replaced, as old checkpoints are deleted, the next save repeats.
     committed = max(i for i, each in enumerate(calls) if str(each).endswith("to latest")) + 1

@@ -18,9 +18,14 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forke
 
 
 def storm(directory: Path, kills: int, seed: int) -> str:
-    """Run storms in a process of their own; return what it says."""
+    """Run storms; return what they say."""
+    return run_script("kill_storm.py", directory, str(kills), str(seed))
+
+
+def run_script(name: str, *arguments: Path | str) -> str:
+    """Run a script of the tests' in a process of its own, which forks; return what it says."""
     done = subprocess.run(
-        [sys.executable, str(TESTS / "support/kill_storm.py"), directory, str(kills), str(seed)],
+        [sys.executable, str(TESTS / "support" / name), *arguments],
         env={
             **os.environ,
             "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}",
@@ -42,6 +47,15 @@ def test_killed_at_random_moments(tmp_path: Path, capsys: pytest.CaptureFixture[
     with capsys.disabled():
         sys.stdout.write(f"\n{said}")
     assert said.startswith(f"{KILLS} kills")
+
+
+@needs_fork
+def test_killed_while_a_damaged_checkpoint_is_moved_away(tmp_path: Path) -> None:
+    """A start that dies at any call of its own leaves the older checkpoint to the next one."""
+    said = run_script("deadly_starts.py", tmp_path)
+    deaths, word = said.split()
+    assert "deaths" == word
+    assert int(deaths) > 10
 
 
 @needs_fork

@@ -29,7 +29,7 @@ from unbroken.state.position import Position
 LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
 """Names of directories that an interrupted save or deletion leaves."""
 
-HALF_REPLACED = re.compile(r"\.(latest|run\.json|probe\.safetensors)\.\d+\.tmp")
+HALF_REPLACED = re.compile(r"\.(latest|(run|start)\.json|probe\.safetensors)\.\d+\.tmp")
 """Names of files that only the writer of the run replaces, as an interruption leaves them."""
 
 SAVED = b'"event": "saved"'
