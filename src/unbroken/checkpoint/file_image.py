@@ -8,6 +8,7 @@ it can be written past the system's cache; on a machine with a CUDA device it is
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import struct
 import sys
@@ -24,6 +25,8 @@ from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import dtype_name
 
 PAGE = mmap.PAGESIZE
+
+_log = logging.getLogger("unbroken")
 
 COPY_BLOCK = 8 << 20
 """Bytes that a thread copies before it looks for more."""
@@ -151,9 +154,13 @@ def _structure(tensors: Mapping[str, torch.Tensor]) -> list[tuple[str, torch.dty
 
 
 def _allocate(size: int, *, pinned: bool) -> torch.Tensor:
+    memory = None
     if pinned:
-        memory = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    else:
+        try:
+            memory = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        except RuntimeError as error:  # how much may be page-locked is limited on many machines
+            _log.warning("No page-locked memory for %d bytes (%s): saves copy slower.", size, error)
+    if memory is None:
         memory = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
     return memory.zero_()  # touches every page
 

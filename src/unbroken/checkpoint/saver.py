@@ -99,13 +99,21 @@ class Saver:
         """Copy a snapshot and hand it to the background.
 
         Raises:
-            SaveFailed: The save before this one went wrong; this one was not begun.
+            SaveFailed: The save before this one went wrong, or there is no memory for a copy; this
+                one was not begun.
             NotEncodable: The state holds something that has no faithful form.
         """
         self.finish()
         began = time.monotonic()
         wait(self._allocating)
-        frozen = freeze(snapshot, self._host, prove=not self._is_proved)
+        try:
+            frozen = freeze(snapshot, self._host, prove=not self._is_proved)
+        except (MemoryError, OSError) as error:
+            raise SaveFailed(
+                f"There is no memory for the copy of the state that is written: {error}.",
+                "The work since the last checkpoint is at risk; the last one is untouched.",
+                "Free memory on this machine: fewer worker processes, or fewer other programs.",
+            ) from error
         self._held = (frozen.position, frozen.metrics)
         self._pending = self._thread.submit(self._write, frozen)
         self.held_seconds = time.monotonic() - began

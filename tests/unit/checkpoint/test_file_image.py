@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import xxhash
 
@@ -29,6 +30,18 @@ def test_an_image_without_tensors_has_a_digest() -> None:
     image = FileImage({})
     image.capture({})
     assert (xxhash.xxh3_128_hexdigest(image.content()), {}) == image.digests()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="memory can be page-locked here")
+def test_memory_that_cannot_be_page_locked_is_taken_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Saves copy slower then, and it is said; nothing ends."""
+    tensors = {"a": torch.arange(4.0)}
+    image = FileImage(tensors, pinned=True)
+    image.capture(tensors)
+    assert image.leaf("a") == tensors["a"].numpy().tobytes()
+    assert "No page-locked memory" in caplog.text
 
 
 def test_every_piece_of_a_large_tensor_is_copied_to_its_place() -> None:
