@@ -8,6 +8,8 @@ from unbroken import resume as resuming
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
 from unbroken.checkpoint.start_file import Begun, keep_begun
+from unbroken.checks.check import Outcome
+from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.proof.change import arithmetic_facts
 from unbroken.proof.past import Past, changes_training, read_past
@@ -165,6 +167,10 @@ def _begin_proof(
         precision=precision_of(run.facts, run.state.trained.values()),
         why_unproved=why,
         rates=run.observer.foreseen_rates(WATCHED_STEPS),
+        has_probe=not any(
+            each.id == ProbeLossReproduced.id and each.outcome is Outcome.CANNOT_COMPARE
+            for each in restored.report.findings
+        ),
     )
 
 

@@ -76,7 +76,9 @@ class ProbeLossReproduced(Check):
         if failed := saved.evidence.get("probe_failed"):
             return cannot_compare(f"the probe could not be measured at the save: {failed}")
         if not before or not now:
-            return cannot_compare("the run has no probe")
+            return cannot_compare(
+                "the run has no probe; the losses of the first step will be compared"
+            )
         if saved.evidence.get("probe_batch") != live.evidence.get("probe_batch"):
             return cannot_compare(
                 "the probe's batch is not the one that was kept with the run", severity=None

@@ -11,6 +11,7 @@ import torch
 
 from unbroken.errors import Diverged
 from unbroken.proof.change import CUT
+from unbroken.proof.first_loss import FirstLosses
 from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.past import Past
 from unbroken.proof.replay import Outcome, Replay, Verdict
@@ -41,6 +42,7 @@ class Proof:
         self._note: Note = nowhere
         self._replay: Replay | None = None
         self._watch: Watch | None = None
+        self._first_losses: FirstLosses | None = None
         self._checkpoint = ""
         self._largest = 0
         self._drew = False
@@ -65,6 +67,7 @@ class Proof:
         precision: str = "fp32",
         why_unproved: str = "",
         rates: ForeseenRates | None = None,
+        has_probe: bool = True,
     ) -> None:
         """Take in what there is to be compared with.
 
@@ -76,6 +79,8 @@ class Proof:
             precision: What is computed in.
             why_unproved: What takes the journal its force; see `Replay`.
             rates: See `Watch`.
+            has_probe: Whether a probe has told that the model computes what it did. Otherwise the
+                losses of the first steps tell, unless the journal knows them or others are wanted.
         """
         self._note, self._checkpoint = note, checkpoint
         self._replay = Replay(
@@ -86,6 +91,8 @@ class Proof:
             why_unproved=why_unproved,
         )
         self._watch = Watch(past.before, past.seconds_per_step, rates)
+        if not (has_probe or why_unproved or position.step + 1 in past.beyond):
+            self._first_losses = FirstLosses(past.before)
         if past.starts_without_a_step > 1:
             self._say(
                 f"[Watch] the last {past.starts_without_a_step} starts from here completed no step "
@@ -138,11 +145,13 @@ class Proof:
         now = time.monotonic()
         seconds, self._ended = None if self._ended is None else now - self._ended, now
         self._tell_waiting()
-        if not self._watch.is_over:
-            self._remark(self._watch.take(line, seconds, rates))
+        remarks = self._watch.take(line, seconds, rates)
+        self._remark(remarks)
         if not self._replay.is_over:
             self._keep(self._replay.take(line, drew=drew))
             self._require_undiverged()
+        if self._first_losses is not None:
+            self._require_no_leap(line, self._first_losses.take(line, remarks))
 
     def close(self) -> None:
         """Conclude from what was repeated, where training ends before all of it was."""
@@ -194,6 +203,23 @@ class Proof:
             "Put back what changed and start again with --resume auto; to go on with the other "
             'training, start with --on-diverged continue (in a program: on_diverged="continue").',
         )
+
+    def _require_no_leap(self, line: Mapping[str, Any], leap: tuple[str, str] | None) -> None:
+        if leap is None:
+            return
+        self._first_losses = None
+        goes_on = self._on_diverged == "continue"
+        self._say(leap[0], logging.WARNING)
+        self._note("diverged", step=line["step"], reason=": ".join(leap), continued=goes_on)
+        if not goes_on:
+            raise Diverged(
+                f"{leap[0]} at step {line['step']:,}: {leap[1]}.",
+                "The checkpoint holds no probe, so the first losses have to tell: weights, data or "
+                "the model are not what they were. This step was not saved.",
+                "Put back what changed and start again with --resume auto; to go on all the same, "
+                'start with --on-diverged continue (in a program: on_diverged="continue"), and give '
+                "Run(...) a probe.",
+            )
 
     def _say(self, text: str, level: int) -> None:
         self._waiting.append((level, text))

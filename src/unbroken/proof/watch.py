@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -42,6 +42,8 @@ class Remark:
     step: int
     sentence: str
     is_alarm: bool
+    percent: float = 0.0
+    """How far a loss lies above or below what was expected."""
 
 
 class Watch:
@@ -122,7 +124,7 @@ class Watch:
         if shift is None:
             return None
         if shift.percent > 0:
-            return _alarm("loss spike", step, _told("loss", shift))
+            return replace(_alarm("loss spike", step, _told("loss", shift)), percent=shift.percent)
         hint = "; repeated samples or a changed loss look like this"
         return _alarm("suspicious drop", step, _told("loss", shift) + hint)
 
