@@ -238,8 +238,8 @@ class Run:
         before = self.position
         self.state.position = replace(before, samples=before.samples + samples)
         self.proof.micro_batch(before, samples)
-        if self.position.samples < len(self.order.at(self.position)):
-            self._honour_stop()
+        is_last = self.position.samples >= len(self.order.at(self.position))
+        self.state.traces.take() if is_last else self._honour_stop()
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal.
@@ -253,10 +253,10 @@ class Run:
         """
         assert self._record is not None
         step, before = Step(self), self.position
+        applied = {"traces": self.state.traces.told()} | applied
         result = StepResult(step=step.number, losses=losses, **applied)
-        self.state.position = replace(
-            self.order.after(before), updates=before.updates + (not result.skipped)
-        )
+        updates = before.updates + (not result.skipped)
+        self.state.position = replace(self.order.after(before), updates=updates)
         self.state.sums.clear()
         self.metrics = {}
         self._put_generators_back()

@@ -33,6 +33,8 @@ class StepResult:
     """Learning rates of all groups, by name, as they were applied; only while a resume is watched."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
+    traces: Mapping[str, float] = field(default_factory=dict)
+    """What tells whether weights, buffers, averages and modes were what they were; see `state/traces`."""
 
     def line(self, position: Position, epoch: int, ids: Sequence[str]) -> dict[str, Any]:
         """Return the step's line in the journal.
@@ -51,6 +53,7 @@ class StepResult:
             **self.losses,
             "lr": self.rate,
             "grad_norm": self.grad_norm,
+            **self.traces,
         }
         return line | ({"skipped": True} if self.skipped else {})
 
@@ -141,7 +144,8 @@ class Step:
             if run.scaler is not None:
                 run.scaler.unscale_(optimizer)
         norm = clip_gradients(run.state.trained.values(), clip_norm)
-        losses, grad_norm = _to_host(run.state.sums.values, norm)
+        losses, grad_norm, entries = _to_host(run.state.sums.values, norm, run.state.traces.entries)
+        traces = run.state.traces.told(entries)
         rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
         rates = run.observer.rates() if run.proof.is_watching else {}
         bad = [name for name, each in losses.items() if not math.isfinite(each)]
@@ -155,7 +159,9 @@ class Step:
             run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
         for optimizer in run.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        return run.end_step(losses, grad_norm=grad_norm, rate=rate, rates=rates, skipped=skipped)
+        return run.end_step(
+            losses, grad_norm=grad_norm, rate=rate, rates=rates, skipped=skipped, traces=traces
+        )
 
     def _apply(self) -> bool:
         run = self.run
@@ -194,9 +200,13 @@ def clip_gradients(parameters: Iterable[torch.Tensor], clip_norm: float) -> torc
 
 
 def _to_host(
-    sums: Mapping[str, torch.Tensor], norm: torch.Tensor
-) -> tuple[dict[str, float], float]:
+    sums: Mapping[str, torch.Tensor], norm: torch.Tensor, entries: torch.Tensor | None
+) -> tuple[dict[str, float], float, list[float]]:
     """Bring all numbers of a step to the host in one transfer, as float64."""
     values: list[Any] = [*sums.values(), norm]
-    packed = torch.stack([each.detach().double().to(norm.device) for each in values]).tolist()
-    return dict(zip(sums, packed[:-1], strict=True)), packed[-1]
+    packed = torch.stack([each.detach().double().to(norm.device) for each in values])
+    if entries is not None:
+        packed = torch.cat([packed, entries.double().to(norm.device)])
+    told = packed.tolist()
+    count = len(sums)
+    return dict(zip(sums, told[:count], strict=True)), told[count], told[count + 1 :]

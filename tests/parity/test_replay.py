@@ -133,8 +133,8 @@ def as_if_on_other_threads(training: toy.Training) -> None:
 
 FAULTS = [
     (higher_rate, "another learning rate"),
-    (larger_leaf, "weights, model, content of the samples or dropout"),
-    (larger_element, "weights, model, content of the samples or dropout"),
+    (larger_leaf, "the weights are others: something changed them after the restore"),
+    (larger_element, "weights"),
     (other_momentum, "optimizer state"),
     (no_dropout, "dropout"),
     (other_content, "content of the samples"),

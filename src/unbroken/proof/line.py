@@ -7,8 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from unbroken.state.traces import NAMES as TRACES
+
 _INPUTS = ("epoch", "samples", "sample_digest")
-_NOT_LOSSES = {"step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch", *_INPUTS}
+_APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch")
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *TRACES}
 
 
 class Line:
@@ -34,6 +37,14 @@ class Line:
         self.cut: int | None = line.get("micro_batch")
         """Samples of its micro-batches; None in a journal that doesn't tell."""
 
+        self.traces: dict[str, Any] = {name: told[name] for name in TRACES if name in told}
+        """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
+
+    def other_traces(self, other: Line) -> list[str]:
+        """Return the names of the traces that differ, of those that both tell."""
+        both = [name for name in self.traces if name in other.traces]
+        return [name for name in both if not _same(self.traces[name], other.traces[name])]
+
     def other_losses(self, other: Line) -> list[str]:
         """Return the names of the losses that differ, of those that both tell."""
         both = [name for name in self.losses if name in other.losses]
@@ -57,6 +68,7 @@ class Line:
             or self.other_losses(other)
             or not _same(self.gradient, other.gradient)
             or self.update != other.update
+            or self.other_traces(other)
         )
 
 

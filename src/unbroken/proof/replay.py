@@ -213,10 +213,11 @@ class Replay:
                 Outcome.UNPROVED,
                 f"{self._equal()}; {self._deciding}, as other dropout masks make it: {named}",
             )
+        is_first = self._repeated == 1
+        found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
         return self._settle(
             Outcome.DIVERGED if not self._why_unproved else Outcome.UNPROVED,
-            f"{cause.of_outputs(was, now, is_first=self._repeated == 1, inside_step=False)}; "
-            f"{self._deciding} is more than {named} can do ({_shown(bound)})",
+            f"{found}; {self._deciding} is more than {named} can do ({_shown(bound)})",
         )
 
     def _conclude(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from unbroken.proof.curve import Curve, Shift, mark, share
 from unbroken.proof.foreseen_rates import ForeseenRates
+from unbroken.state.traces import MODES
 
 WATCHED_STEPS = 1000
 REPORTS = (100, 1000)
@@ -37,8 +38,8 @@ class Remark:
     """Something the watch has to say."""
 
     kind: str
-    """`loss spike`, `suspicious drop`, `learning rate`, `gradient norm`, `speed`, `skipped updates`,
-    `plateau`, `not finite`, `out of memory`, or `report`."""
+    """`loss spike`, `suspicious drop`, `learning rate`, `gradient norm`, `evaluation mode`, `speed`,
+    `skipped updates`, `plateau`, `not finite`, `out of memory`, or `report`."""
     step: int
     sentence: str
     is_alarm: bool
@@ -75,6 +76,7 @@ class Watch:
         self._skips_before = sum(bool(line.get("skipped")) for line in before) / max(1, len(before))
         self._said: set[str] = set()
         self._taken = 0
+        self._in_eval: int | None = before[-1].get(MODES) if before else None
         self._last_rate: float | None = self._before[-1]["lr"] if self._before else None
 
     @property
@@ -106,6 +108,7 @@ class Watch:
             self._of_loss(step, now["loss"]),
             self._of_gradient(step, now["grad_norm"]),
             self._of_rate(step, line, now["lr"], rates or {}),
+            self._of_modes(step, line.get(MODES)),
             self._of_skips(step, is_skipped=bool(line.get("skipped"))),
         ]
         if self._taken in REPORTS:
@@ -154,6 +157,17 @@ class Watch:
             return None
         told = f"leapt from {last:.6g} to {rate:.6g} ({share(last, rate):+.1f} %) at the resume"
         return _alarm("learning rate", step, told)
+
+    def _of_modes(self, step: int, count: int | None) -> Remark | None:
+        """Tell modules that came into evaluation mode; what goes back to training is no trouble."""
+        before, self._in_eval = self._in_eval, count
+        if count is None or before is None or count <= before:
+            return None
+        told = (
+            f"{count} of the modules looked at (the model, dropouts, batch norms) train in evaluation "
+            f"mode, {before} did before; a validation may have left them so"
+        )
+        return _alarm("evaluation mode", step, told)
 
     def _of_skips(self, step: int, *, is_skipped: bool) -> Remark | None:
         self._skips.append(is_skipped)

@@ -31,6 +31,7 @@ from unbroken.state.parts import (
     restore_parts,
 )
 from unbroken.state.position import Position
+from unbroken.state.traces import Traces
 
 OWN_PARTS = ("sums", "gradients")
 
@@ -61,6 +62,7 @@ class TrainingState:
         """Parameters that an optimiser updates, by leaf path."""
         self.position = Position()
         self.sums = PartialSums()
+        self.traces = Traces(self.parts, self.trained)
         self.is_whole = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
         self.require_encodable()

@@ -95,6 +95,58 @@ def test_one_bit_is_diverged_and_the_first_group_that_differs_is_the_cause(
     assert 3 == verdict.repeated
 
 
+TRACES = {"weight_sketch": 1.5, "buffer_sketch": 2.5, "average_sketch": 3.5, "modules_in_eval": 0}
+
+
+def traced(step: int, **other: Any) -> str:
+    """Return what is said of a run that journals traces, where one step comes out otherwise."""
+    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    found = Replay({n: Reference(each) for n, each in lines.items()}, 5)
+    for n, each in lines.items():
+        found.take(each | (other if n == step else {}))
+    return str(found.verdict)
+
+
+@pytest.mark.parametrize(
+    ("step", "other", "words"),
+    [
+        (8, {"loss": 9.0}, "the weights are what they were, as far as they are sampled"),
+        (6, {"loss": 9.0}, "weights, model, content of the samples or dropout are not"),
+        (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights are others, while the losses before"),
+        (6, {"loss": 9.0, "weight_sketch": 1.6}, "something changed them after the restore"),
+        (8, {"loss": 9.0, "modules_in_eval": 3}, "3 of the modules looked at"),
+        (8, {"weight_sketch": 1.6}, "the same loss and gradient, but other weights"),
+        (8, {"buffer_sketch": 2.6}, "the same loss and gradient, but other buffers"),
+        (8, {"average_sketch": 3.6}, "the same loss and gradient, but other averages"),
+        (8, {"modules_in_eval": 1}, "the same loss and gradient, but 1 of the modules"),
+        (8, {"grad_norm": 9.0, "average_sketch": 3.6}, "the same loss but another gradient"),
+    ],
+)
+def test_traces_tell_weights_from_data(step: int, other: dict[str, Any], words: str) -> None:
+    """Another loss with the same weights is not blamed on the update before it, nor the reverse."""
+    found = traced(step, **other)
+    assert found.startswith(f"DIVERGED at step {step}: ")
+    assert words in found
+
+
+def test_a_journal_without_traces_is_compared_without_them() -> None:
+    """One that an older version wrote tells less, and is not taken for another training."""
+    found = replay()
+    for n in range(6, LAST + 1):
+        found.take(line(n, **TRACES))
+    assert "EXACT (7/7 steps: data, loss, gradient, update)" == str(found.verdict)
+
+
+def test_rounding_moves_traces_too() -> None:
+    """Where the environment changed, the loss decides: statistics differ with the cut, for one."""
+    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    found = Replay({n: Reference(each, (THREADS,)) for n, each in lines.items()}, 5)
+    for each in lines.values():
+        found.take(each | {"buffer_sketch": 2.75, "weight_sketch": 1.5 + 1e-7})
+    assert found.verdict is not None
+    assert Outcome.EQUIVALENT is found.verdict.outcome
+
+
 def test_the_step_is_shown_with_thousands() -> None:
     """The number is readable."""
     found = Replay({3512: Reference(line(3512))}, 3511)

@@ -89,7 +89,10 @@ def test_each_trouble_is_told_once_and_summed_up() -> None:
 
 def flat(step: int, **other: Any) -> dict[str, Any]:
     wave = 1 + 0.01 * math.sin(1.7 * step)
-    return {"step": step, "updates": step, "loss": 2 * wave, "grad_norm": wave, "lr": 1e-4} | other
+    return {"step": step, "updates": step, "loss": 2 * wave, "grad_norm": wave, "lr": 1e-4} | {
+        "modules_in_eval": 0,
+        **other,
+    }
 
 
 def watch(**options: Any) -> Watch:
@@ -114,6 +117,7 @@ def kinds(found: Watch, **other: Any) -> set[str]:
         ({"grad_norm": 0.1}, "gradient norm"),
         ({"lr": 1e-5}, "learning rate"),
         ({"skipped": True}, "skipped updates"),
+        ({"modules_in_eval": 1}, "evaluation mode"),
     ],
 )
 def test_other_trouble_has_its_own_name(other: dict[str, Any], kind: str) -> None:
@@ -151,6 +155,15 @@ def test_a_skipped_update_uses_up_no_rate() -> None:
     lines = [flat(301, updates=300, skipped=True), flat(302, updates=301), flat(303, lr=2e-4)]
     lines[2]["updates"] = 302
     assert [] == [each for line in lines for each in held.take(line)]
+
+
+def test_modules_that_always_were_in_evaluation_mode_are_no_news() -> None:
+    """Batch norms that the loop holds still, and modules that go back to training, raise no alarm."""
+    for now in (2, 0):
+        held = Watch([flat(n, modules_in_eval=2) for n in range(1, 301)])
+        assert set() == kinds(held, modules_in_eval=now)
+    old = Watch([{k: v for k, v in flat(n).items() if k != "modules_in_eval"} for n in range(1, 9)])
+    assert set() == kinds(old, modules_in_eval=2)
 
 
 def test_a_slower_machine_is_told() -> None:

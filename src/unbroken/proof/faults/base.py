@@ -11,7 +11,7 @@ import torch
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
-from unbroken.proof.faults.training import Plan, Training, build, cross_entropy, train
+from unbroken.proof.faults.training import Plan, Training, build, sample_of, train
 from unbroken.step import Step
 
 SAVED_AT = 10
@@ -107,19 +107,20 @@ def make_base(setting: str, directory: Path, device: str = "cpu") -> None:
     training.run.close()
     second = SETTINGS[setting]()
     second.device = device
-    if setting == "inside":
-        second.loss = _save_inside
     training = build(second, directory)
+    if setting == "inside":
+        second.sample = partial(_save_inside, training)
     training.run.resume()
     train(training, KILLED_AT)
     training.run.close()
 
 
-def _save_inside(training: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _save_inside(training: Training, plan: Plan, index: int) -> torch.Tensor:
+    """Save between two micro-batches: before the forward pass, which moves running statistics."""
     here = training.run.position
     if here.step == SAVED_AT and here.samples:
         training.run.save()
-    return cross_entropy(logits, targets)
+    return sample_of(plan, index)
 
 
 class WithoutSyncs(System):

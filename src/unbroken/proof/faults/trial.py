@@ -15,6 +15,7 @@ import torch
 
 from unbroken.checks.root_cause import likely_cause
 from unbroken.errors import Diverged, ResumeRefused, UnbrokenError
+from unbroken.proof.cause import UPDATE
 from unbroken.proof.faults.bare import resume_bare
 from unbroken.proof.faults.base import (
     SAVED_AT,
@@ -257,7 +258,7 @@ DIFFERED = {
 
 
 def _differed(sentence: str) -> str:
-    if "the update after them" in sentence:
+    if UPDATE in sentence:
         return "update"
     return next((word for start, word in DIFFERED.items() if f": {start}" in sentence), sentence)
 

@@ -1,0 +1,116 @@
+"""Traces tell within a step's line whether weights, statistics, averages and modes are what they were."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from unbroken.state.modules import ModulePart
+from unbroken.state.traces import AVERAGES, BUFFERS, MODES, NAMES, WEIGHTS, Traces
+
+
+class Small(nn.Module):
+    """A layer, running statistics, dropout, and what is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 5)
+        self.norm = nn.BatchNorm1d(5)
+        self.dropout = nn.Dropout(0.1)
+        self.register_buffer("scratch", torch.zeros(2), persistent=False)
+
+
+def small() -> tuple[Small, AveragedModel, Traces]:
+    torch.manual_seed(1)
+    model = Small()
+    average = AveragedModel(model)  # type: ignore[no-untyped-call]  # torch's own
+    parts = {"model": ModulePart("model", model), "ema": ModulePart("ema", average)}
+    return model, average, Traces(parts, dict(model.named_parameters()))
+
+
+def told(traces: Traces) -> dict[str, float]:
+    traces.take()
+    return traces.told()
+
+
+def test_each_kind_has_a_number() -> None:
+    """Weights, buffers, averages and modes, under the names of the journal."""
+    _, _, traces = small()
+    found = told(traces)
+    assert set(NAMES) == set(found)
+    assert 0 == found[MODES]
+    assert all(math.isfinite(each) for each in found.values())
+
+
+def test_the_same_is_told_of_the_same() -> None:
+    """Looking changes nothing, and what was brought to the host beforehand tells the same."""
+    _, _, traces = small()
+    first = told(traces)
+    traces.take()
+    assert traces.entries is not None
+    assert first == traces.told(traces.entries.tolist())
+
+
+def test_what_is_changed_changes_its_own_number() -> None:
+    """An update, moved statistics, an average and a mode show each in one number alone."""
+    model, average, traces = small()
+    before = told(traces)
+
+    def changed() -> list[str]:
+        nonlocal before
+        now = told(traces)
+        names = [name for name in NAMES if now[name] != before[name]]
+        before = now
+        return names
+
+    with torch.no_grad():
+        model.layer.weight.mul_(1 + 1e-6)
+        assert [WEIGHTS] == changed()
+        model.norm.running_mean.add_(1e-3)  # type: ignore[union-attr, operator]  # it is there
+        assert [BUFFERS] == changed()
+        average.module.layer.bias.add_(1e-3)
+        assert [AVERAGES] == changed()
+    model.dropout.eval()
+    assert [MODES] == changed()
+    model.scratch.add_(1.0)  # type: ignore[operator]  # a tensor
+    assert [] == changed()
+
+
+def test_a_tensor_that_is_put_in_its_place_is_looked_at() -> None:
+    """A module may replace what it keeps, and a tensor its memory."""
+    model, _, traces = small()
+    first = told(traces)
+    model.norm.running_var = torch.full((5,), 7.0)
+    model.layer.weight.data = torch.ones(5, 3)
+    now = told(traces)
+    assert first[BUFFERS] != now[BUFFERS]
+    assert first[WEIGHTS] != now[WEIGHTS]
+
+
+def test_nothing_is_told_of_nothing() -> None:
+    """Without models, or after the step was told, there are no numbers."""
+    assert {} == told(Traces({}, {}))
+    _, _, traces = small()
+    assert told(traces)
+    assert {} == traces.told()
+
+
+def test_what_can_not_be_looked_at_is_left_out() -> None:
+    """Integers, empty tensors and tensors that lie in pieces tell nothing, and break nothing."""
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.ones(4, 4).t()[:, :2])
+    model.register_buffer("count", torch.tensor(3))
+    model.register_buffer("none", torch.zeros(0))
+    traces = Traces({"m": ModulePart("m", model)}, {"m.weight": model.weight})
+    assert {MODES: 0} == told(traces)
+
+
+def test_what_is_not_finite_is_told() -> None:
+    """A weight that became infinite makes an infinite number, not an error."""
+    model, _, traces = small()
+    with torch.no_grad():
+        model.layer.weight.fill_(math.inf)
+    assert math.inf == told(traces)[WEIGHTS]
