@@ -54,5 +54,19 @@ class ModelLeavesComplete(Check):
             if before.get(path) != now.get(path)
         ]
         if details:
-            return differs(f"{len(details)} of {len(before | now)} tensors differ", *details)
+            found = f"{len(details)} of {len(before | now)} tensors differ"
+            return differs(found, *details, headline=_cast(saved, live, parts))
         return agrees(f"{len(now)} tensors")
+
+
+def _cast(saved: Observation, live: Observation, parts: list[str]) -> str:
+    """Return the headline where only dtypes differ: the same model was built in another one."""
+    before, now = (
+        {path: leaf for path, leaf in each.leaves.items() if is_below(path, parts)}
+        for each in (saved, live)
+    )
+    if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in now.items()}:
+        return ""
+    pairs = {(now[path].dtype, before[path].dtype) for path in before}
+    told = ", ".join(sorted(f"{new} instead of {old}" for new, old in pairs if new != old))
+    return f"CRITICAL: The model is built in another number format: {told}"

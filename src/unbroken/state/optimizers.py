@@ -6,6 +6,7 @@ a word. Here each group lists names, and each parameter's state stands under its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,25 +22,23 @@ class OptimizerPart:
     Args:
         name: The part's name.
         optimizer: The optimiser, built over parameters of the declared modules.
-        names: The leaf path of every declared parameter by its identity.
+        declared: Every parameter of the declared modules by its leaf path.
 
     Raises:
         NotEncodable: A parameter of the optimiser belongs to no declared module.
     """
 
-    def __init__(self, name: str, optimizer: torch.optim.Optimizer, names: dict[int, str]) -> None:
+    def __init__(
+        self, name: str, optimizer: torch.optim.Optimizer, declared: Mapping[str, torch.Tensor]
+    ) -> None:
+        names = {id(each): path for path, each in declared.items()}
         self.name = name
         self.optimizer = optimizer
         self.parameters: dict[str, torch.Tensor] = {}
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if id(parameter) not in names:
-                    raise NotEncodable(
-                        f"{name} updates a parameter of shape {tuple(parameter.shape)} "
-                        "that belongs to no declared model.",
-                        "Its value would not be saved, though its momentum would.",
-                        "Declare the module that owns it to Run(...).",
-                    )
+                    raise _foreign(name, optimizer, parameter, declared)
                 self.parameters[names[id(parameter)]] = parameter
         self.names = {id(each): name for name, each in self.parameters.items()}
 
@@ -144,3 +143,35 @@ class OptimizerPart:
                 return value.to(parameter.device)
 
             self.optimizer.state[parameter] = map_leaves(each, place)
+
+
+def _foreign(
+    name: str,
+    optimizer: torch.optim.Optimizer,
+    parameter: torch.Tensor,
+    declared: Mapping[str, torch.Tensor],
+) -> NotEncodable:
+    """Return the error about a parameter that no declared module has; one may have been made anew."""
+    updated = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    anew = [
+        path
+        for path, each in declared.items()
+        if each.requires_grad and each.shape == parameter.shape and id(each) not in updated
+    ]
+    found = (
+        f"{name} updates a parameter of shape {tuple(parameter.shape)} that belongs to no declared "
+        "model"
+    )
+    if not anew:
+        return NotEncodable(
+            f"{found}.",
+            "Its value would not be saved, though its momentum would.",
+            "Declare the module that owns it to Run(...).",
+        )
+    return NotEncodable(
+        f"{found}, and it doesn't update {' or '.join(anew[:3])} of this shape: the parameter was made "
+        "anew (moved, cast, replaced) after the optimiser was built over the old one.",
+        "The old parameter would be updated, and the one that the model computes with never.",
+        "Build the optimiser when the model is finished; or declare the module that owns the "
+        "parameter to Run(...).",
+    )

@@ -99,7 +99,7 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
     Raises:
         NotEncodable: An object has no `state_dict`, or its name can't be a part's.
     """
-    names = parameter_names(declared)
+    parameters = declared_parameters(declared)
     parts: dict[str, Part] = {}
     for name, each in declared.items():
         if not (name.isidentifier() and name.isascii()):
@@ -111,7 +111,7 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
         if isinstance(each, nn.Module):
             parts[name] = ModulePart(name, unwrap(each))
         elif isinstance(each, torch.optim.Optimizer):
-            parts[name] = OptimizerPart(name, each, names)
+            parts[name] = OptimizerPart(name, each, parameters)
         elif isinstance(each, Stateful):
             parts[name] = PlainPart(name, each)
         else:
@@ -123,14 +123,22 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
     return parts
 
 
-def parameter_names(declared: Mapping[str, Any]) -> dict[int, str]:
-    """Return the leaf path of every parameter of the declared modules by its identity."""
-    names: dict[int, str] = {}
+def declared_parameters(declared: Mapping[str, Any]) -> dict[str, nn.Parameter]:
+    """Return every parameter of the declared modules by its leaf path, each under its first one."""
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
     for part, each in declared.items():
         if isinstance(each, nn.Module):
             for name, parameter in unwrap(each).named_parameters():
-                names.setdefault(id(parameter), f"{part}.{name}")
-    return names
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    found[f"{part}.{name}"] = parameter
+    return found
+
+
+def parameter_names(declared: Mapping[str, Any]) -> dict[int, str]:
+    """Return the leaf path of every parameter of the declared modules by its identity."""
+    return {id(each): path for path, each in declared_parameters(declared).items()}
 
 
 def require_same_structure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unbroken.checks.learning_rate_continues import LearningRateContinues
+from unbroken.checks.model_leaves_complete import ModelLeavesComplete
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
 from unbroken.checks.other_state_identical import OtherStateIdentical
@@ -53,6 +54,16 @@ def test_options_are_named_where_they_alone_differ() -> None:
     assert "CRITICAL: The optimiser's options are not the saved ones: betas" == found.headline
     moments = replace(changed, leaves=with_leaf("o.state.m.w.exp_avg").leaves)
     assert "" == OptimizerStateIdentical().compare(SAVED, moments).headline
+
+
+def test_a_cast_model_is_not_called_another_model() -> None:
+    """Where names and shapes are the same, the dtypes are told; a missing leaf is another fault."""
+    cast = replace(SAVED, leaves={k: Leaf("float64", v.shape) for k, v in SAVED.leaves.items()})
+    found = ModelLeavesComplete().compare(SAVED, cast)
+    expected = "CRITICAL: The model is built in another number format: float64 instead of float32"
+    assert expected == found.headline
+    less = replace(cast, leaves={"m.w": Leaf("float64", (2,))})
+    assert "" == ModelLeavesComplete().compare(SAVED, less).headline
 
 
 def test_a_lost_schedule_is_no_mismatch_of_zero_per_cent() -> None:

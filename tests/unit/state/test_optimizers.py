@@ -222,6 +222,15 @@ def test_a_parameter_of_no_declared_model_is_refused() -> None:
         TrainingState({"model": Net(), "optimizer": optimizer}, [optimizer])
 
 
+def test_a_parameter_that_was_made_anew_is_named() -> None:
+    """An optimiser that was built over the one before would train what the model doesn't compute with."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.one.weight = nn.Parameter(model.one.weight.detach().clone())
+    with pytest.raises(NotEncodable, match=r"doesn't update model\.one\.weight of this shape"):
+        TrainingState({"model": model, "optimizer": optimizer}, [optimizer])
+
+
 def test_state_under_no_parameter_is_refused() -> None:
     """State that an optimiser keeps under a text is named, not written under a wrong name."""
     live = Live.build(over_all("SGD", lr=0.1))
