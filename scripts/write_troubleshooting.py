@@ -68,6 +68,7 @@ PREVENTION = {
     "random-streams-continue": "Finish a run with the version of `unbroken` that began it.",
     "values-are-finite": "Clip gradients (`--grad-clip`), and leave `--on-nonfinite` at `stop`.",
     "probe-loss-reproduced": BUILD_ALIKE,
+    "logs-continue": "Move and copy a run's directory whole.",
 }
 """By the id of a check: how it does not come about again."""
 

@@ -16,12 +16,14 @@ import torch
 
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
+from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
 from unbroken.proof.foreseen_rates import ForeseenRates
+from unbroken.proof.logs import logs_of
 from unbroken.proof.probe import Probe
 from unbroken.state.codec import encode
 from unbroken.state.digest import combined_digest, tensor_digests
@@ -74,9 +76,10 @@ class Observer:
         now = frozen_digests(self.state.parts, self.frozen)
         self.frozen_at_birth = {**now, **(known or {})}
 
-    def evidence(self) -> dict[str, Any]:
-        """Return what is written into a checkpoint beside the state."""
+    def evidence(self, layout: Layout) -> dict[str, Any]:
+        """Return what is written into a checkpoint of the run in a directory, beside the state."""
         return {
+            "logs": logs_of(layout),
             "gathered": GATHERED,
             "kinds": self.kinds(),
             "without_state": self._without_state(),
@@ -85,7 +88,9 @@ class Observer:
             **self._probed(),
         }
 
-    def snapshot(self, run_id: str, start: int, metrics: Mapping[str, float]) -> Snapshot:
+    def snapshot(
+        self, layout: Layout, run_id: str, start: int, metrics: Mapping[str, float]
+    ) -> Snapshot:
         """Return the run's state as it is now, for a checkpoint; the tensors are the live ones."""
         return Snapshot(
             run_id=run_id,
@@ -93,7 +98,7 @@ class Observer:
             position=self.state.position,
             parts=self.state.capture(),
             facts=self.facts,
-            evidence=self.evidence(),
+            evidence=self.evidence(layout),
             metrics=metrics,
         )
 

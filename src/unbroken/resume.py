@@ -26,6 +26,7 @@ from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused
 from unbroken.observer import Observer, observe_saved
 from unbroken.proof.journal import read_lines
+from unbroken.proof.logs import logs_of
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 from unbroken.target import Outcome, Target, look, look_again
@@ -179,6 +180,8 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
         raise _not_the_run(_report(findings, began), decision)
     _put_in(checkpoint, observer, saved.facts, decision)
     live = observer.live()
+    logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
+    live = replace(live, evidence={**live.evidence, "logs": logs})
     expected = as_taken(saved, built, live, {each.id for each in decision.taken})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, observer)

@@ -313,7 +313,8 @@ class Run:
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
         assert self._record is not None
-        return self.observer.snapshot(self.run_id, self._record.start, self.metrics)
+        start = self._record.start
+        return self.observer.snapshot(self.layout, self.run_id, start, self.metrics)
 
     def _honour_stop(self) -> None:
         if not self.stop.is_made:

@@ -9,9 +9,11 @@ from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
 from unbroken.checkpoint.start_file import Begun, keep_begun
 from unbroken.checks.check import Outcome
+from unbroken.checks.logs_continue import JOURNAL, LogsContinue
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.proof.change import arithmetic_facts
+from unbroken.proof.logs import logs_of
 from unbroken.proof.past import Past, changes_training, read_past
 from unbroken.proof.proof import precision_of
 from unbroken.proof.record import Record, note_in_history
@@ -48,9 +50,11 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         begun = target.begun()
         run.run_id, moved = resuming.enter(target, run.order.seed)
         now = _keep_beginning(run, target)
-        past = _past(run, target)
+        past = _past(run, target, restored.report)
         slow = resuming.slow_save(target.layout, run.grace_seconds)
         told = _told(restored) | ({} if now is None else {"began_with": now.digest})
+        if _is_other_journal(restored.report):
+            told["journal_from"] = logs_of(target.layout)["journal_bytes"]
         record = _open(run, target, lock, told)
         if target.run_id is not None:
             is_same = begun is not None and now is not None and begun.digest == now.digest
@@ -101,8 +105,8 @@ def _keep_beginning(run: Run, target: resuming.Target) -> Begun | None:
     return begun
 
 
-def _past(run: Run, target: resuming.Target) -> Past:
-    if target.run_id is None:
+def _past(run: Run, target: resuming.Target, report: resuming.Report) -> Past:
+    if target.run_id is None or _is_other_journal(report):
         return Past()
     saved = target.checkpoint
     facts = arithmetic_facts(run.facts)
@@ -143,6 +147,15 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
     return record
 
 
+def _is_other_journal(report: resuming.Report) -> bool:
+    return any(
+        each.id == LogsContinue.id
+        and each.outcome is Outcome.DIFFERS
+        and each.numbers.startswith(JOURNAL)
+        for each in report.findings
+    )
+
+
 def _begin_proof(
     run: Run,
     target: resuming.Target,
@@ -157,6 +170,8 @@ def _begin_proof(
     why = ""
     if target.checkpoint is None and not is_same_beginning:
         why = "the run began again without a checkpoint, from whatever it was built with"
+    elif _is_other_journal(restored.report):
+        why = "the journal is not the one that was there at the save"
     elif changes_training(taken):
         why = f"accepted: {', '.join(changes_training(taken))}"
     run.proof.begin(

@@ -17,6 +17,7 @@ from unbroken.checks.frozen_rows_out_of_reach import FrozenRowsOutOfReach
 from unbroken.checks.frozen_rows_unmoved import FrozenRowsUnmoved
 from unbroken.checks.gpus_unchanged import GpusUnchanged
 from unbroken.checks.learning_rate_continues import LearningRateContinues
+from unbroken.checks.logs_continue import LogsContinue
 from unbroken.checks.model_configuration_unchanged import ModelConfigurationUnchanged
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
 from unbroken.checks.next_samples_identical import NextSamplesIdentical
@@ -76,6 +77,7 @@ KINDS: Final[tuple[type[Check], ...]] = (
     RandomStreamsContinue,
     ValuesAreFinite,
     ProbeLossReproduced,
+    LogsContinue,
 )
 """All but the one that answers for whatever facts these leave."""
 

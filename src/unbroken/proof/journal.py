@@ -89,11 +89,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines of a journal or history; a torn or damaged line is passed over."""
+def read_lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of a journal or history; a torn or damaged line is passed over.
+
+    Args:
+        path: The file; one that is not there has no lines.
+        start: Bytes to leave out at its beginning.
+    """
     if not path.is_file():
         return
     with path.open("rb") as file:
+        file.seek(start)
         for raw in file:
             if not raw.endswith(b"\n"):
                 return

@@ -69,7 +69,7 @@ def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any]
     starts = _starts(history)
     before: Lines = {}
     beyond: Lines = {}
-    for line in read_lines(layout.journal):
+    for line in read_lines(layout.journal, _journal_from(history)):
         number, start = line.get("step"), starts.get(line.get("start", 0))
         if type(number) is not int:
             continue
@@ -118,6 +118,12 @@ def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
             else:
                 found[number].has_diverged = True
     return found
+
+
+def _journal_from(history: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many bytes of the journal a start found not to be the run's."""
+    told = [line["journal_from"] for line in history if type(line.get("journal_from")) is int]
+    return max(0, told[-1]) if told else 0
 
 
 def _path(starts: Mapping[int, _Start], wrote: int, saved_by: int) -> list[_Start]:

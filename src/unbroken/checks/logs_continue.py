@@ -1,0 +1,96 @@
+"""The logs go on where they were.
+
+Compares: the journal with what was noted of it at the save: its length, and the line that was its
+last; and the files with curves under `logs/`: each is there, and none is shorter.
+
+Why: a journal that is gone, cut or of another run proves nothing and tells no trend.
+
+Does not: read lines in the middle of the journal, or look at logs that lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from unbroken.checks.check import (
+    Check,
+    OnAccept,
+    Severity,
+    Verdict,
+    agrees,
+    cannot_compare,
+    differs,
+)
+from unbroken.checks.observation import Observation
+
+JOURNAL = "journal.jsonl"
+"""How the finding begins where it is the journal that isn't what it was."""
+
+_NOTED: dict[str, Any] = {"journal_bytes": 900, "line": "ab", "step": 9, "curves": {"a": 70}}
+
+
+def _with(**logs: Any) -> Observation:
+    return Observation(evidence={"logs": {**_NOTED, **logs}})
+
+
+class LogsContinue(Check):
+    """The logs go on where they were."""
+
+    id: ClassVar[str] = "logs-continue"
+    title: ClassVar[str] = "The logs go on where they were"
+    severity: ClassVar[Severity] = Severity.WARNING
+    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
+    why: ClassVar[str] = (
+        "Without the journal's lines nothing can be repeated and compared, and the watch knows no trend."
+    )
+    cause: ClassVar[str] = (
+        "Files were deleted, cut or put back from an older copy, or only the checkpoint was moved."
+    )
+    remedy: ClassVar[str] = (
+        "Put journal.jsonl and logs/ of the run back before you go on, if you have them; the training "
+        "itself doesn't need them."
+    )
+    AGREES: ClassVar = (
+        (_with(), _with()),
+        (_with(), _with(journal_bytes=1200, step=12, curves={"a": 90, "b": 10})),
+    )
+    DIFFERS: ClassVar = (
+        (_with(), _with(journal_bytes=500, step=5, line="cd")),
+        (_with(), _with(journal_bytes=0, step=0, line="")),
+        (_with(), _with(journal_bytes=1200, step=12, line="cd")),
+        (_with(), _with(curves={})),
+        (_with(), _with(curves={"a": 60})),
+    )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare the journal, then the files with curves."""
+        noted, found = (each.evidence.get("logs") for each in (saved, live))
+        if not isinstance(noted, Mapping) or not isinstance(found, Mapping):
+            return cannot_compare("the checkpoint notes nothing of the logs")
+        details = [*_of_journal(noted, found), *_of_curves(noted["curves"], found["curves"])]
+        if details:
+            return differs(details[0], *details)
+        count = len(noted["curves"])
+        return agrees(f"journal up to step {found['step']:,}, {count} files of curves")
+
+
+def _of_journal(noted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    if not found["journal_bytes"] and noted["journal_bytes"]:
+        return [f"{JOURNAL} is gone; it held the steps up to {noted['step']:,}"]
+    if found["journal_bytes"] < noted["journal_bytes"]:
+        held = f"it ends at step {found['step']:,}, and held step {noted['step']:,} at the save"
+        return [f"{JOURNAL} was cut: {held}"]
+    if found["line"] != noted["line"]:
+        return [f"{JOURNAL} is another: its line of step {noted['step']:,} is not where it was"]
+    return []
+
+
+def _of_curves(noted: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
+    details = []
+    for name, size in noted.items():
+        if name not in found:
+            details.append(f"logs/{name} is gone")
+        elif found[name] < size:
+            details.append(f"logs/{name} was cut: {found[name]:,} bytes, had {size:,}")
+    return details

@@ -1,0 +1,77 @@
+"""What stands in a run's logs: noted in each checkpoint, and looked for at the resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from unbroken.checkpoint.layout import Layout
+
+CURVES = "events.out.tfevents.*"
+MOST_CURVES = 256
+"""Files of curves that are noted: the newest, by their names."""
+LONGEST_LINE = 1 << 16
+"""Bytes; a line of the journal is shorter by far."""
+
+
+def logs_of(layout: Layout, noted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what stands in the logs of a run.
+
+    Args:
+        layout: The run's directory.
+        noted: What this function returned at the save, to look at the same place of the journal;
+            None for its present end.
+
+    Returns:
+        `journal_bytes`, the length of the journal; `line`, a digest of its line that ends at the
+        noted length (its present one); `step`, that of its present last line; `curves`, the sizes
+        in bytes of the files with curves, by path below `logs/`.
+    """
+    size = _size(layout.journal)
+    end = size if noted is None else min(size, int(noted.get("journal_bytes", 0)))
+    last = _line_ending_at(layout.journal, size)
+    line = last if end == size else _line_ending_at(layout.journal, end)
+    return {
+        "journal_bytes": size,
+        "line": xxhash.xxh3_128_hexdigest(line),
+        "step": _step(last),
+        "curves": _curves(layout.logs),
+    }
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _line_ending_at(path: Path, end: int) -> bytes:
+    """Return the line of a file whose last byte is the one before `end`; empty where none is."""
+    start = max(0, end - LONGEST_LINE)
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            block = file.read(end - start)
+    except OSError:
+        return b""
+    return block[block.rfind(b"\n", 0, -1) + 1 :]
+
+
+def _step(line: bytes) -> int:
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        return int(json.loads(line)["step"])
+    return 0
+
+
+def _curves(logs: Path) -> dict[str, int]:
+    try:
+        found = sorted(logs.rglob(CURVES), key=lambda each: each.name)
+    except OSError:
+        return {}
+    return {each.relative_to(logs).as_posix(): _size(each) for each in found[-MOST_CURVES:]}
