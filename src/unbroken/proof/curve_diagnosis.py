@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ from unbroken.proof.event_curves import (
     event_files,
     read_drawn,
 )
+from unbroken.proof.plateau import plateau
 from unbroken.proof.trend import MAD_TO_SIGMA
 from unbroken.proof.watch import LEAST_RATIO_OF_NORM, LEAST_SHARE_OF_LOSS
 
@@ -62,7 +64,8 @@ def diagnose_curves(
     for each in drawn:
         gap = _spacing(each)
         if chain and each.first > gap:
-            found.append(_Joint(before, chain[-1], each, earlier_trainer=earlier_trainer).told())
+            joint = _Joint(before, chain[-1], each, gap, earlier_trainer=earlier_trainer)
+            found.append(joint.told())
         else:  # it begins within its first interval: another run
             before, chain = {}, []
         chain.append(each)
@@ -97,13 +100,20 @@ class _Joint:
         before: Points of the run up to then, by tag.
         last: What was drawn last before.
         now: What follows.
+        gap: Steps between two of its points.
         earlier_trainer: See `diagnose_curves`.
     """
 
     def __init__(
-        self, before: Mapping[str, Points], last: Drawn, now: Drawn, *, earlier_trainer: bool
+        self,
+        before: Mapping[str, Points],
+        last: Drawn,
+        now: Drawn,
+        gap: int,
+        *,
+        earlier_trainer: bool,
     ) -> None:
-        self.before, self.last, self.now = before, last, now
+        self.before, self.last, self.now, self.gap = before, last, now, gap
         self.earlier_trainer = earlier_trainer
         self.curves: list[str] = []
 
@@ -111,11 +121,11 @@ class _Joint:
         """Return what happened there."""
         repeated, clues = self._repeated()
         for tag in LOSSES:
-            clues += self._level(tag, "loss spike", "suspicious drop")
+            clues += self._of_loss(tag)
         clues = [*self._rate(), *clues, *self._level(GRADIENT, "gradient norm", "gradient norm")]
         clues += self._circumstances()
         return Resumption(
-            step=self.now.first - 1,
+            step=self.now.first - self.gap,
             source="curves",
             time=self.now.began,
             repeated=repeated,
@@ -149,7 +159,8 @@ class _Joint:
             if both:
                 told.append(f"{tag} {len(both) - len(off)}/{len(both)} points equal")
             if off:
-                clues.append(_differing(tag, both, off, _noise(list(known.values()))))
+                noise, is_ours = _noise(list(known.values())), GRADIENT in self.now.series
+                clues.append(_differing(tag, both, off, noise, draws_exactly=is_ours))
         return ", ".join(told), clues
 
     def _level(self, tag: str, above: str, below: str) -> list[Clue]:
@@ -233,8 +244,27 @@ class _Joint:
             return []
         return [Clue(kind="learning rate", sentence=told, is_break=True)]
 
+    def _of_loss(self, tag: str) -> list[Clue]:
+        """Look at a loss: one that stays where it was, while it should have fallen, is no spike."""
+        found = self._level(tag, "loss spike", "suspicious drop")
+        series = self.now.series.get(tag)
+        flat = plateau(tag, self._sides(tag)[0], sorted(series.points().items()) if series else [])
+        if flat is None:
+            return found
+        small = [
+            replace(e, kind="", is_break=False) if e.kind == "loss spike" else e for e in found
+        ]
+        is_large = any(e.kind == "loss spike" and "% mark" in e.sentence for e in found)
+        return [*(found if is_large else small), flat]
+
     def _circumstances(self) -> list[Clue]:
-        found = []
+        found = [
+            Clue(
+                kind="",
+                sentence=f"it went on between the steps {self.now.first - self.gap:,} and "
+                f"{self.now.first - 1:,}; its first point is that of step {self.now.first:,}",
+            )
+        ]
         gap = self.now.began - self.last.ended
         if gap > 3600:
             told = f"{gap / 3600:.1f} hours after the last point before"
@@ -255,6 +285,8 @@ def _differing(
     both: Sequence[tuple[int, float, float]],
     off: Sequence[tuple[int, float, float]],
     noise: float,
+    *,
+    draws_exactly: bool,
 ) -> Clue:
     """Return what it means that points drawn twice differ.
 
@@ -263,6 +295,8 @@ def _differing(
         both: Step, value before and value after of what was drawn twice.
         off: Those of it that differ.
         noise: Of one point of this curve.
+        draws_exactly: Whether a trainer drew them that repeats steps exactly: this one, which draws
+            the gradient norm. The earlier one repeats no step on the same samples.
     """
     step, was, now = off[0]
     distance = median(abs(b - a) for _, a, b in both)
@@ -274,7 +308,7 @@ def _differing(
         return Clue(kind="learning rate", sentence=told, is_break=True)
     if distance <= SHARE_OF_NOISE * noise:
         return Clue(kind="", sentence=f"{told}; rounding may do so: far less than the noise")
-    return Clue(kind="other samples", sentence=told, is_break=tag in LOSSES)
+    return Clue(kind="other samples", sentence=told, is_break=draws_exactly and tag in LOSSES)
 
 
 def _noise(values: Sequence[float]) -> float:
