@@ -72,7 +72,7 @@ class Run:
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
-        NotEncodable: A part can't be saved.
+        NotEncodable: A part can't be saved, or two have the same name.
         SettingsInvalid: A file among the facts can't be read.
     """
 
@@ -116,7 +116,7 @@ class Run:
         own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
         self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
         self.schedulers = list(named(scheduler=scheduler).values())
-        self.state = TrainingState(own | parts, self.optimizers)
+        self.state = TrainingState(named(own=own, parts=parts), self.optimizers)
         self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
         self.may_change = set(may_change)
         self.observer = Observer(

@@ -176,9 +176,19 @@ def restore_parts(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
 
 
 def named(**given: Any) -> dict[str, Any]:
-    """Return objects by part name: a dict as it is, one object under its name, None as nothing."""
+    """Return objects by part name: a dict as it is, one object under its name, None as nothing.
+
+    Raises:
+        NotEncodable: Two of them have the same name.
+    """
     parts: dict[str, Any] = {}
     for name, each in given.items():
-        if each is not None:
-            parts |= each if isinstance(each, dict) else {name: each}
+        new = {} if each is None else each if isinstance(each, dict) else {name: each}
+        for twice in sorted(parts.keys() & new.keys()):
+            raise NotEncodable(
+                f"Two parts are named {twice!r}; one of them is among {name}.",
+                "Only one of them would be saved and restored.",
+                "Give each model, optimiser, schedule and other part a name of its own.",
+            )
+        parts |= new
     return parts

@@ -10,6 +10,7 @@ from torch import nn
 
 from support.state_copy import hand_over, restored_otherwise, written_and_read
 from unbroken.errors import NotEncodable, StateMismatch
+from unbroken.state.parts import named
 from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
 
@@ -139,3 +140,16 @@ def test_gradients_of_no_parameter_are_refused_before_anything_changes() -> None
     assert "gradients.model.other: shape (1,), no parameter" in caught.value.what
     assert torch.equal(before, model.weight)
     assert state.is_whole
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": {"main": Box()}, "scheduler": {"main": Box()}},
+        {"model": {"ema": Box()}, "parts": {"ema": Box()}},
+    ],
+)
+def test_two_parts_of_one_name_are_refused(given: Any) -> None:
+    """One would be saved in the place of the other, and a resume would find it missing."""
+    with pytest.raises(NotEncodable, match="Two parts are named"):
+        named(**given)
