@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.change import Change, changes
+from unbroken.proof.change import CUT, Change, changes
 from unbroken.proof.journal import read_lines
 from unbroken.proof.replay import Reference
 
@@ -69,6 +69,7 @@ def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any]
     starts = _starts(history)
     before: Lines = {}
     beyond: Lines = {}
+    cuts = _Cuts(saved_by)
     for line in read_lines(layout.journal, _journal_from(history)):
         number, start = line.get("step"), starts.get(line.get("start", 0))
         if type(number) is not int:
@@ -81,12 +82,15 @@ def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any]
             beyond[number] = line
         elif number > step - REMEMBERED_STEPS:
             before[number] = line
+            cuts.take(line)
     references = {}
     for number, line in beyond.items():
-        path = _path(starts, line.get("start", 0), saved_by)
+        wrote = line.get("start", 0)
+        path = _path(starts, wrote, saved_by)
         if not _is_given_up(starts.values(), line):
             told = [each.facts if each.facts is not None else saved_facts for each in path]
-            references[number] = Reference(line, _all_changes(told or [saved_facts], facts))
+            found = _all_changes(told or [saved_facts], facts)
+            references[number] = Reference(line, (*found, *cuts.changes_since(wrote)))
     return Past(
         before=[before[number] for number in sorted(before)],
         beyond=references,
@@ -124,6 +128,40 @@ def _journal_from(history: Iterable[Mapping[str, Any]]) -> int:
     """Return how many bytes of the journal a start found not to be the run's."""
     told = [line["journal_from"] for line in history if type(line.get("journal_from")) is int]
     return max(0, told[-1]) if told else 0
+
+
+class _Cuts:
+    """How the steps up to the checkpoint were cut into micro-batches, by whom.
+
+    A step beyond it may have been written before a later start trained those up to it anew, cut
+    otherwise: it then came from weights with other last bits, or other dropout masks.
+    """
+
+    def __init__(self, saved_by: int) -> None:
+        self._saved_by = saved_by
+        self._by_step: dict[int, list[tuple[int, Any]]] = {}
+        self._known: dict[int, tuple[Change, ...]] = {}
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of a step up to the checkpoint."""
+        told = (line.get("start", 0), line.get(CUT))
+        self._by_step.setdefault(int(line["step"]), []).append(told)
+
+    def changes_since(self, wrote: int) -> tuple[Change, ...]:
+        """Return how a step was cut at a start and, last before the save, by a later one."""
+        if wrote not in self._known:
+            pairs = [
+                (_last_cut(told, wrote), _last_cut(told, self._saved_by))
+                for told in self._by_step.values()
+                if wrote < self._saved_by
+            ]
+            found = [Change(CUT, a, b) for a, b in pairs if a != b and None not in (a, b)]
+            self._known[wrote] = tuple(found[-1:])
+        return self._known[wrote]
+
+
+def _last_cut(told: Iterable[tuple[int, Any]], start: int) -> Any:
+    return next((cut for by, cut in reversed(list(told)) if by <= start), None)
 
 
 def _path(starts: Mapping[int, _Start], wrote: int, saved_by: int) -> list[_Start]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unbroken.checkpoint.layout import Layout
+from unbroken.proof.change import Change
 from unbroken.proof.past import Past, read_past
 
 ONE, TWO = ({"environment": {"threads": n}} for n in (1, 2))
@@ -96,3 +97,18 @@ def test_an_empty_record_tells_nothing(tmp_path: Path) -> None:
     """No file is no fault."""
     found = read_past(Layout(tmp_path), 0, saved_by=0, facts=ONE, saved_facts=ONE)
     assert ({}, [], None) == (found.beyond, found.before, found.seconds_per_step)
+
+
+def test_a_step_behind_others_that_were_cut_otherwise_is_not_held_to_the_last_bit(
+    tmp_path: Path,
+) -> None:
+    """Step 11 came from step 10 in micro-batches of 2; the checkpoint's step 10 was cut by 1."""
+    layout = Layout(tmp_path)
+    history = [start(1, 0), start(2, 9)]
+    lines = [(1, 9, 2), (1, 10, 2), (1, 11, 2), (2, 10, 1), (2, 12, 1)]
+    told = [{"start": by, "step": n, "micro_batch": cut} for by, n, cut in lines]
+    for path, each in ((layout.history, history), (layout.journal, told)):
+        path.write_text("".join(json.dumps(line) + "\n" for line in each), encoding="utf-8")
+    found = read_past(layout, 10, saved_by=2, facts=ONE, saved_facts=ONE).beyond
+    assert (Change("micro_batch", 2, 1),) == found[11].changes
+    assert () == found[12].changes
