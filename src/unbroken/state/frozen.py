@@ -56,8 +56,8 @@ def _held(name: str, part: OptimizerPart, tensor: torch.Tensor, rows: Rows) -> l
             continue
         if rows is None:
             found.append(f"is updated by {name}")
-        elif group.get("weight_decay"):
-            found.append(f"decays by {group['weight_decay']} in {name}.groups.{i}")
+        elif decay := group.get("weight_decay") or group.get("lambd"):
+            found.append(f"decays by {decay} in {name}.groups.{i}")
         held = part.optimizer.state.get(tensor, {})
         moments = [held[key] for key in ("exp_avg", "momentum_buffer") if key in held]
         if any(torch.is_tensor(each) and bool(_rows(each, rows).any()) for each in moments):

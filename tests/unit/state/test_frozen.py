@@ -73,3 +73,11 @@ def test_a_buffer_is_out_of_reach_and_a_parameter_of_an_optimiser_is_not() -> No
         made, {"model.table.weight": None}
     )
     assert ["model.gone: is not in the model"] == reached(made, {"model.gone": None})
+
+
+def test_an_optimiser_that_decays_by_itself_is_named() -> None:
+    """ASGD's `lambd` moves every row a little at each update."""
+    model, _, _ = parts(0.0, 0.0)
+    averaging = torch.optim.ASGD(model.parameters())
+    made = make_parts({"model": model, "optimizer": averaging})
+    assert any("decays by 0.0001 in optimizer.groups.0" in each for each in reached(made, ROWS))
