@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
@@ -66,15 +68,19 @@ class Observer:
     """A small batch whose losses are measured."""
     frozen_at_birth: dict[str, str] = field(default_factory=dict)
     """Digests of what is frozen, from the start of the run."""
+    options_at_birth: dict[str, Any] = field(default_factory=dict)
+    """Options of the optimisers as the code asked for them then, or when others were taken."""
 
-    def note_birth(self, known: Mapping[str, str] | None = None) -> None:
-        """Note what is frozen as it is now, before a step is trained.
+    def note_birth(self, options: Observation, saved: Observation | None = None) -> None:
+        """Note what is frozen as it is now, before a step is trained, and the options asked for.
 
         Args:
-            known: Digests from the run's start; only what is frozen beside them is new.
+            options: Where the optimisers have the options of the run's start.
+            saved: What knows digests from the run's start; only what is frozen beside them is new.
         """
-        now = frozen_digests(self.state.parts, self.frozen)
-        self.frozen_at_birth = {**now, **(known or {})}
+        known = saved.evidence.get("frozen_at_birth", {}) if saved else {}
+        self.frozen_at_birth = {**frozen_digests(self.state.parts, self.frozen), **known}
+        self.options_at_birth = options_asked_for(options)
 
     def evidence(self, layout: Layout) -> dict[str, Any]:
         """Return what is written into a checkpoint of the run in a directory, beside the state."""
@@ -84,6 +90,7 @@ class Observer:
             "kinds": self.kinds(),
             "without_state": self._without_state(),
             "frozen_at_birth": dict(self.frozen_at_birth),
+            "options_at_birth": dict(self.options_at_birth),
             **self._ahead(),
             **self._probed(),
         }
@@ -125,7 +132,18 @@ class Observer:
             kinds=self.kinds(),
             values=values,
             leaves={path: _leaf(each) for path, each in tensors.items()},
+            evidence={"across_samples": self._across_samples()},
         )
+
+    def _across_samples(self) -> list[str]:
+        """Return the modules whose output for a sample depends on the others of its micro-batch."""
+        return [
+            f"{name}.{path}"
+            for name, part in self.state.parts.items()
+            if isinstance(part, ModulePart)
+            for path, each in part.module.named_modules()
+            if isinstance(each, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # of every dimension
+        ]
 
     def content(self) -> Observation:
         """Return the state as it stands, and what of it can be changed before the first step."""

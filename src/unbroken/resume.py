@@ -167,18 +167,20 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     """
     checks = every_check(policy.may_change)
     require_known(policy.accept)
+    built = observer.structure()
     if checkpoint is None:
-        observer.note_birth()
+        observer.note_birth(built)
         nothing = Report(findings=(), seconds=0.0)
         return Restored(report=nothing, decision=decide(nothing), changed=())
     began = time.monotonic()
     saved = observe_saved(checkpoint, observer.kinds())
-    built = observer.structure()
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, observer)
     if decision.open and not (decision.can_be_confirmed and policy.confirm):
         raise _not_the_run(_report(findings, began), decision)
     _put_in(checkpoint, observer, saved.facts, decision)
+    is_taken = "optimizer-options-unchanged" in {each.id for each in decision.taken}
+    observer.note_birth(built if is_taken else saved, saved)
     live = observer.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
     live = replace(live, evidence={**live.evidence, "logs": logs})
@@ -261,7 +263,6 @@ def _put_in(
             saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
     state.restore(saved, checkpoint.position)
     observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
-    observer.note_birth(checkpoint.evidence().get("frozen_at_birth", {}))
 
 
 def _rates(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Compares: the effective batch (samples of a step); and, as a note, how it is cut into micro-batches.
 
 Why: another effective batch is another noise and another number of steps an epoch. Another cut of
-the same step batch changes nothing beyond rounding and dropout masks.
+the same step batch changes nothing beyond rounding and dropout masks, unless the model normalises
+across the samples of a micro-batch (BatchNorm): then it is another noise as well.
 
 Does not: compare speed or memory.
 """
@@ -53,6 +54,13 @@ class BatchGeometryUnchanged(Check):
             Observation(facts={"order": {"effective_batch": 8}}),
             Observation(facts={"order": {"effective_batch": 64}}),
         ),
+        (
+            Observation(facts={"order": {"effective_batch": 8}, "execution": {"batch": 4}}),
+            Observation(
+                facts={"order": {"effective_batch": 8}, "execution": {"batch": 2}},
+                evidence={"across_samples": ["model.norm"]},
+            ),
+        ),
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
@@ -68,6 +76,10 @@ class BatchGeometryUnchanged(Check):
         cuts = [each.fact("execution.batch") for each in (saved, live)]
         if cuts[0] != cuts[1]:
             cut = f"micro-batches of {cuts[1]}, were {cuts[0]}"
+            across = live.evidence.get("across_samples", [])
+            if across:
+                said = f"{cut}: {across[0]} normalises across the samples of a micro-batch"
+                return differs(said, *across, headline=f"WARNING: {said}")
             return agrees(
                 f"effective batch {now}, {cut}",
                 headline=f"NOTE: {cut}: effective batch {now} unchanged: no effect",

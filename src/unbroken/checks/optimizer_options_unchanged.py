@@ -1,7 +1,8 @@
 """The optimiser is built with the options it was saved with.
 
-Compares: weight decay, betas, eps and all other options of each group, as the code built them now
-and as they were saved; learning rates have a check of their own.
+Compares: weight decay, betas, eps and all other options of each group, as the code builds them now
+and as it built them when the run began; learning rates have a check of their own. A schedule may
+well have moved some since (a cycled momentum): the saved ones go on.
 
 Why: loading silently overrules what the code asks for; the person who changed it never learns.
 
@@ -10,7 +11,7 @@ Does not: compare the class; the alignment does.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
 from unbroken.checks.observation import Observation
@@ -36,6 +37,14 @@ class OptimizerOptionsUnchanged(Check):
             Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
             Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
         ),
+        (
+            Observation(
+                kinds={"o": "optimizer"},
+                values={"o.groups.0.momentum": 0.87},
+                evidence={"options_at_birth": {"o.groups.0.momentum": 0.95}},
+            ),
+            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.momentum": 0.95}),
+        ),
     )
     DIFFERS: ClassVar = (
         (
@@ -46,20 +55,29 @@ class OptimizerOptionsUnchanged(Check):
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare the options that both sides have."""
-        roots = tuple(f"{part}.groups." for part in live.of_kind("optimizer"))
-        both = [
-            path
-            for path in live.values.keys() & saved.values.keys()
-            if path.startswith(roots) and not _is_elsewhere(path)
-        ]
+        before, now = options_asked_for(saved), options_asked_for(live)
+        both = sorted(before.keys() & now.keys())
         details = [
-            f"{path}: is {live.values[path]}, was {saved.values[path]}"
-            for path in sorted(both)
-            if repr(live.values[path]) != repr(saved.values[path])
+            f"{path}: is {now[path]}, was {before[path]}"
+            for path in both
+            if repr(now[path]) != repr(before[path])
         ]
         if details:
             return differs(details[0] if len(details) == 1 else f"{len(details)} differ", *details)
         return agrees(f"{len(both)} options")
+
+
+def options_asked_for(seen: Observation) -> dict[str, Any]:
+    """Return by path the options that the code asked for, as far as that is known."""
+    born: dict[str, Any] | None = seen.evidence.get("options_at_birth")
+    if born is not None:
+        return born
+    roots = tuple(f"{part}.groups." for part in seen.of_kind("optimizer"))
+    return {
+        path: each
+        for path, each in seen.values.items()
+        if path.startswith(roots) and not _is_elsewhere(path)
+    }
 
 
 def _is_elsewhere(path: str) -> bool:

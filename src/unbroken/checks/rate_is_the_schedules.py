@@ -1,7 +1,7 @@
 """Each optimiser holds the rate that its schedule gives.
 
 Compares: the rate in each group of the live optimiser with the one the restored schedule gives for
-the next update.
+the next update. Where both were as they are at the save, something else sets the rate as well.
 
 Why: a schedule that was restored says the right rate, while the optimiser that steps holds another:
 only one of the two was loaded, or the schedule drives another optimiser.
@@ -35,6 +35,10 @@ class RateIsTheSchedules(Check):
     AGREES: ClassVar = (
         (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-3}})),
         (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {}})),
+        (
+            Observation(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
+            Observation(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
+        ),
     )
     DIFFERS: ClassVar = (
         (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
@@ -47,11 +51,13 @@ class RateIsTheSchedules(Check):
     def compare(self, saved: Observation, live: Observation) -> Verdict:
         """Compare the two rates of every group that has a schedule."""
         rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
-        always = saved.evidence.get("scheduled", {})
+        before, gave = (saved.evidence.get(key, {}) for key in ("rates", "scheduled"))
         details = [
             f"{name}: holds {rates.get(name)}, its schedule gives {rate}"
             for name, rate in scheduled.items()
-            if rates.get(name) != rate and (name in rates or name in always)
+            if rates.get(name) != rate
+            and (name in rates or name in gave)
+            and not (name in rates and (before.get(name), gave.get(name)) == (rates[name], rate))
         ]
         if details:
             return differs(details[0], *details)

@@ -53,6 +53,7 @@ class Curve:
         values: (N,) the curve there.
         least_share: Shifts below this share of the expected value are no news.
         least: Nor are shifts below this much.
+        rates: (N,) the learning rate of these steps; where it rises the curve may fall the faster.
     """
 
     def __init__(
@@ -62,7 +63,10 @@ class Curve:
         *,
         least_share: float = 0.0,
         least: float = 0.0,
+        rates: Sequence[float] = (),
     ) -> None:
+        self._rates = deque((each for each in rates if math.isfinite(each)), maxlen=TREND_STEPS)
+        self._usual_rate = math.nan
         known = [(n, v) for n, v in zip(steps, values, strict=True) if math.isfinite(v)]
         self._points = deque(known, maxlen=TREND_STEPS)
         self._new: deque[float] = deque(maxlen=max(WINDOWS))
@@ -75,38 +79,48 @@ class Curve:
         self._trend = self.start
 
     def _fit(self) -> Trend | None:
+        self._usual_rate = median(self._rates) if self._rates else math.nan
         if len(self._points) < FEWEST_STEPS:
             return None
         steps, values = zip(*self._points, strict=True)
         return fit(steps, values, WINDOWS)
 
-    def take(self, step: int, value: float) -> Shift | None:
-        """Take a step in; return the shift that it completes, if any."""
+    def take(self, step: int, value: float, rate: float = math.nan) -> Shift | None:
+        """Take a step in; return the shift that it completes, if any.
+
+        Args:
+            step: Its number.
+            value: The curve there.
+            rate: Its learning rate; not a number where that plays no part.
+        """
         if self._trend is None or not math.isfinite(value):
             return None
         self._taken += 1
         self._new.append(value)
-        self._distances.append(self._trend.distance(step, value))
+        pace = max(1.0, rate / self._usual_rate) if self._usual_rate > 0 and rate > 0 else 1.0
+        self._distances.append(self._trend.distance(step, value, pace))
         for window in WINDOWS:  # the long ones not at every step: they move slowly
             is_told_by_trend = self._taken <= 100 or window < 100  # one that follows tells leaps
             if is_told_by_trend and self._taken % (window // SHORTEST) == 0:
-                found = self._shift(step, window)
+                found = self._shift(step, window, pace)
                 if found is not None:
                     return found
         self._points.append((step, value))
+        if math.isfinite(rate):
+            self._rates.append(rate)
         if self._taken >= 100 and self._taken % REFIT_STEPS == 0:
             self._trend = self._fit()
             self._new.clear()
             self._distances.clear()
         return None
 
-    def _shift(self, step: int, window: int) -> Shift | None:
+    def _shift(self, step: int, window: int, pace: float) -> Shift | None:
         assert self._trend is not None
         if len(self._new) < window:
             return None
         distances = list(self._distances)[-window:]
         off = _carried_by_four(distances) if window == SHORTEST else median(distances)
-        low, high = self._trend.expected(step - window // 2)
+        low, high = self._trend.expected(step - window // 2, pace)
         expected = high if off > 0 else low
         if abs(off) <= max(self._least, self._least_share * abs(expected)):
             return None

@@ -34,14 +34,19 @@ class Trend:
     widest: dict[int, float]
     """By window length, the largest |median of residuals| that the curve itself had."""
 
-    def expected(self, step: int) -> tuple[float, float]:
-        """Return the lowest and highest value expected at a step without noise."""
-        ahead = self.level + self.slope * (step - self.step)
+    def expected(self, step: int, pace: float = 1.0) -> tuple[float, float]:
+        """Return the lowest and highest value expected at a step without noise.
+
+        Args:
+            step: Its number.
+            pace: How many times as fast as before the curve may go on.
+        """
+        ahead = self.level + pace * self.slope * (step - self.step)
         return min(ahead, self.level), max(ahead, self.level)
 
-    def distance(self, step: int, value: float) -> float:
+    def distance(self, step: int, value: float, pace: float = 1.0) -> float:
         """Return how far a value lies above (+) or below (-) what is expected."""
-        low, high = self.expected(step)
+        low, high = self.expected(step, pace)
         return value - high if value > high else min(0.0, value - low)
 
     def limit(self, window: int, sigmas: float, times: float) -> float:

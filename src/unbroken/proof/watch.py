@@ -65,7 +65,12 @@ class Watch:
         self._before = [_numbers(line) for line in before]
         steps = [int(line["step"]) for line in before]
         losses = [line["loss"] for line in self._before]
-        self._loss = Curve(steps, losses, least_share=LEAST_SHARE_OF_LOSS)
+        self._loss = Curve(
+            steps,
+            losses,
+            least_share=LEAST_SHARE_OF_LOSS,
+            rates=[line["lr"] for line in self._before],
+        )
         norms = [_logarithm(line["grad_norm"]) for line in self._before]
         self._gradient = Curve(steps, norms, least=math.log(LEAST_RATIO_OF_NORM))
         self._seconds_before = seconds_per_step
@@ -105,7 +110,7 @@ class Watch:
         if seconds is not None:
             self._seconds.append(seconds)
         found = [
-            self._of_loss(step, now["loss"]),
+            self._of_loss(step, now["loss"], now["lr"]),
             self._of_gradient(step, now["grad_norm"]),
             self._of_rate(step, line, now["lr"], rates or {}),
             self._of_modes(step, line.get(MODES)),
@@ -120,10 +125,10 @@ class Watch:
         self._said.add(remark.kind)
         return is_news
 
-    def _of_loss(self, step: int, loss: float) -> Remark | None:
+    def _of_loss(self, step: int, loss: float, rate: float) -> Remark | None:
         if math.isnan(loss) or math.isinf(loss):
             return _alarm("not finite", step, f"the loss is {loss}")
-        shift = self._loss.take(step, loss)
+        shift = self._loss.take(step, loss, rate)
         if shift is None:
             return None
         if shift.percent > 0:

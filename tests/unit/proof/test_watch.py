@@ -201,3 +201,18 @@ def test_nothing_before_is_no_trouble() -> None:
     """A run that begins again has no line at all before it."""
     found = Watch([])
     assert ["report"] == [r.kind for n in range(1, 101) for r in found.take(flat(n))]
+
+
+def test_a_loss_that_falls_faster_as_the_rate_rises_is_no_news() -> None:
+    """A stop in the middle of a warm-up: the trend is of smaller rates."""
+    noise = [0.01 * math.sin(n * n) for n in range(400)]
+    lines = [
+        {"step": n, "loss": 4 - 0.5 * (n / 200) ** 2 + noise[n], "grad_norm": 1.0, "lr": 1e-5 * n}
+        for n in range(1, 400)
+    ]
+    watch = Watch(lines[:150])
+    found = [remark for line in lines[150:] for remark in watch.take(line)]
+    assert [] == [each.sentence for each in found if each.is_alarm]
+    watch = Watch([line | {"lr": 1e-3} for line in lines[:150]])
+    found = [remark for line in lines[150:] for remark in watch.take(line | {"lr": 1e-3})]
+    assert ["suspicious drop"] == [each.kind for each in found if each.is_alarm]

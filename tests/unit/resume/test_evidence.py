@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.optim import lr_scheduler
 
 import unbroken
 from support.changeable_training import Training
+from unbroken.checks.check import Outcome
 
 
 def probed(directory: Path, *, breaks: bool = False) -> Training:
@@ -90,3 +95,88 @@ def test_freezing_more_on_the_way_is_noted_from_there_on(tmp_path: Path) -> None
     frozen.run.close()
     with pytest.raises(unbroken.ResumeRefused, match="no longer frozen"):
         Training(tmp_path, decay=0.0).run.resume()
+
+
+class Cycled:
+    """A training whose schedule cycles the momentum; `rate` and `nesterov` can be other ones."""
+
+    def __init__(self, directory: Path, *, nesterov: bool = False, **given: Any) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov
+        )
+        schedule = given.pop("schedule", None) or partial(
+            lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=40
+        )
+        self.run = unbroken.Run(
+            directory,
+            order=unbroken.StepBatches([str(i) for i in range(40)], None, 4, 3),
+            model=self.model,
+            optimizer=optimizer,
+            scheduler=schedule(optimizer),
+            save_every=0,
+            **given,
+        )
+        self.report = self.run.resume()
+
+    def train(self, until: int, micro: int = 4) -> Cycled:
+        for step in self.run.steps(until):
+            for each in step.micro_batches(micro):
+                x = torch.tensor([[float(i), 1.0] for i in each.indices])
+                step.backward(self.model(x).square().sum() / len(step.indices))
+            step.update()
+        self.run.close()
+        return self
+
+
+def test_options_that_a_schedule_moves_are_no_difference(tmp_path: Path) -> None:
+    """The momentum stands elsewhere in its cycle than where it is built; the saved one goes on."""
+    Cycled(tmp_path).train(3)
+    resumed = Cycled(tmp_path).train(6)
+    assert not resumed.report.checks.count(Outcome.DIFFERS)
+    assert not Cycled(tmp_path).train(8).report.checks.count(Outcome.DIFFERS)
+
+
+def test_options_that_the_code_asks_for_anew_are_one(tmp_path: Path) -> None:
+    """It is told at every resume that the saved one is kept."""
+    Cycled(tmp_path).train(3)
+    for until in (6, 8):
+        checks = Cycled(tmp_path, nesterov=True).train(until).report.checks
+        found = checks.of("optimizer-options-unchanged")
+        assert ("differs", "optimizer.groups.0.nesterov: is True, was False") == (
+            found.outcome,
+            found.numbers,
+        )
+
+
+def test_a_rate_that_falls_just_at_the_resume_is_the_schedule_s(tmp_path: Path) -> None:
+    """The watch knows the rates that were written down at the save: no leap is told."""
+    steps = partial(lr_scheduler.MultiStepLR, milestones=[6], gamma=0.1)
+    Cycled(tmp_path, schedule=steps).train(6)
+    resumed = Cycled(tmp_path, schedule=steps).train(9)
+    assert [] == [each.sentence for each in resumed.run.proof.remarks]
+
+
+def test_a_schedule_that_leaves_what_was_written_down_is_told(tmp_path: Path) -> None:
+    """Where no repeated step could tell: its factor changes behind the last look."""
+    schedule = partial(lr_scheduler.LambdaLR, lr_lambda=lambda n: 0.9**n)
+    Cycled(tmp_path, schedule=schedule).train(6)
+    resumed = Cycled(tmp_path, schedule=schedule)
+    stepping = resumed.run.steps(9)
+    next(stepping)
+    resumed.run.schedulers[0].lr_lambdas = [lambda n: 0.8**n]
+    stepping.close()
+    resumed.train(9)
+    assert ["learning rate"] == [each.kind for each in resumed.run.proof.remarks]
+
+
+def test_another_cut_under_batch_normalisation_is_told(tmp_path: Path) -> None:
+    """It normalises over a micro-batch: another cut is another training, though a mild one."""
+    facts = [{"execution": {"batch": n}} for n in (4, 2)]
+    Cycled(tmp_path, facts=facts[0], may_change=["execution.batch"]).train(3)
+    resumed = Cycled(tmp_path, facts=facts[1], may_change=["execution.batch"]).train(5, micro=2)
+    said = "WARNING: micro-batches of 2, were 4: model.1 normalises across the samples of a"
+    found = resumed.report.checks.of("batch-geometry-unchanged")
+    assert found.headline.startswith(said)
+    assert not found.is_critical
