@@ -1,18 +1,11 @@
-"""Every fault of the catalogue is met and named rightly; a resume without a fault raises no alarm."""
+"""Every fault of the catalogue is met and named rightly."""
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import pytest
-import torch
 
-from unbroken.checkpoint import disk
-from unbroken.proof.faults import base
 from unbroken.proof.faults.catalogue import AREAS, FAULTS, KNOWN_MISNAMED, KNOWN_MISSED
 from unbroken.proof.faults.selftest import UNREAD, Row, Score, is_passed, run_selftest
-from unbroken.proof.faults.training import Plan, build, train
 from unbroken.proof.faults.trial import Met
 
 ORIGINAL = [
@@ -92,57 +85,6 @@ def test_there_are_enough_faults_of_enough_kinds() -> None:
 def test_the_original_bugs_come_first() -> None:
     """The nine bugs of the earlier trainer, by name."""
     assert ORIGINAL == [each.id for each in FAULTS[: len(ORIGINAL)]]
-
-
-def resumes_clean(number: int, root: Path) -> list[str]:
-    """Resume a random training up to three times, each after a kill; return what was said."""
-    chosen = random.Random(number)  # noqa: S311  # a choice, not a secret
-    setting = chosen.choice(["own", "torch"])
-
-    def plan() -> Plan:
-        made = base.SETTINGS[setting]()
-        made.micro, made.dropout = micro, dropout
-        made.effective_batch, made.samples = batch, samples
-        made.warmup, made.total, made.save_every = 5, 90, every
-        return made
-
-    micro, dropout = chosen.choice([1, 3, 4, 8]), chosen.choice([0.0, 0.1, 0.5])
-    batch, samples = chosen.choice([4, 6, 8]), chosen.choice([23, 40])
-    every = chosen.choice([2, 3, 5])
-    said: list[str] = []
-    until = 0
-    for _ in range(chosen.choice([2, 3, 4])):
-        until += chosen.randrange(1, 7)
-        training = build(plan(), root)
-        report = training.run.resume()
-        training.run.proof.listen(lambda _: None)
-        train(training, until)
-        training.run.close()
-        verdict = training.run.proof.verdict
-        said += [each.numbers for each in (*report.checks.critical, *report.checks.warnings)]
-        said += [each.sentence for each in training.run.proof.remarks if each.is_alarm]
-        if verdict is not None and verdict.outcome not in ("EXACT", "UNPROVED"):
-            said.append(str(verdict))
-        until = max(until, training.run.position.step)
-    return said
-
-
-@pytest.mark.parametrize(
-    "first",
-    [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(30, 300, 30))],
-)
-def test_a_clean_resume_raises_no_alarm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
-) -> None:
-    """30 random trainings, killed and resumed one to three times: nothing differs, no step diverges."""
-    monkeypatch.setattr(disk, "system", base.WithoutSyncs())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        found = {n: resumes_clean(n, tmp_path / str(n)) for n in range(first, first + 30)}
-    finally:
-        torch.set_num_threads(threads)
-    assert {} == {number: said for number, said in found.items() if said}
 
 
 def test_what_was_missed_says_so() -> None:
