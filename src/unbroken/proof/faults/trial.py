@@ -142,7 +142,7 @@ class Trials:
         """Do a fault twice, unseen and to a run of ours; return what became of it."""
         self._require_base(fault.setting)
         effect = self._unseen(fault)
-        return Result(fault=fault, effect=effect, meeting=self._met(fault))
+        return Result(fault=fault, effect=effect, meeting=self.meet(fault))
 
     def resume_clean(self, setting: str) -> Meeting:
         """Resume a run without any fault; whatever says something is a false alarm."""
@@ -192,7 +192,9 @@ class Trials:
                 return Effect(ends_by=type(error).__name__)
         return _effect(self._bare_clean[fault.setting], end)
 
-    def _met(self, fault: Fault) -> Meeting:
+    def meet(self, fault: Fault) -> Meeting:
+        """Do a fault to a run of ours; return how it was met."""
+        self._require_base(fault.setting)
         scene = self._scene(fault.setting)
         with scene.patches:
             fault.inject(scene)
