@@ -6,14 +6,16 @@ Looking changes nothing: no gradient, no mode, no generator, no counter.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
@@ -31,7 +33,7 @@ from unbroken.state.codec import encode
 from unbroken.state.digest import combined_digest, tensor_digests
 from unbroken.state.dtypes import dtype_name
 from unbroken.state.frozen import frozen_digests, reached
-from unbroken.state.modules import ModulePart
+from unbroken.state.modules import ModulePart, across_samples
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.randomness import derived_seed
 from unbroken.state.stored import in_memory, is_tensor
@@ -132,18 +134,8 @@ class Observer:
             kinds=self.kinds(),
             values=values,
             leaves={path: _leaf(each) for path, each in tensors.items()},
-            evidence={"across_samples": self._across_samples()},
+            evidence={"across_samples": across_samples(self.state.parts)},
         )
-
-    def _across_samples(self) -> list[str]:
-        """Return the modules whose output for a sample depends on the others of its micro-batch."""
-        return [
-            f"{name}.{path}"
-            for name, part in self.state.parts.items()
-            if isinstance(part, ModulePart)
-            for path, each in part.module.named_modules()
-            if isinstance(each, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # of every dimension
-        ]
 
     def content(self) -> Observation:
         """Return the state as it stands, and what of it can be changed before the first step."""
@@ -186,11 +178,19 @@ class Observer:
         driven = [id(group) for each in by_updates for group in each.optimizer.param_groups]
         return ForeseenRates(
             updates=self.state.position.updates,
-            by_group=self._of_schedules(lambda each: next_rates(each, count)),
+            by_group={}
+            if self._waits_for_scores()
+            else self._of_schedules(partial(next_rates, count=count)),
             journalled=next(
                 (name for name, group in self._groups()[:1] if id(group) in driven), ""
             ),
+            held=next(iter(self.rates().values()), math.nan),
         )
+
+    def _waits_for_scores(self) -> bool:
+        """Say whether a rate depends on scores to come as well, so that no schedule foresees it."""
+        targets = [getattr(part, "target", None) for part in self.state.parts.values()]
+        return any(isinstance(each, ReduceLROnPlateau) for each in targets)
 
     def _ahead(self) -> dict[str, Any]:
         """Return what is to come: rates, samples, the seed of the next micro-batch."""

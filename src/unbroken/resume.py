@@ -187,7 +187,8 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     expected = as_taken(saved, built, live, {each.id for each in decision.taken})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, observer)
-    report = _report(findings, began)
+    size = sum(each.size for each in checkpoint.manifest.files.values())
+    report = replace(_report(findings, began), state_bytes=size)
     if decision.open and not _confirmed(report, decision, policy):
         observer.state.is_whole = False
         raise _not_the_run(report, decision)
@@ -218,7 +219,7 @@ def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
     report = _report(findings, began)
     if decision.open and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
-    observer.note_birth()
+    observer.note_birth(observer.structure())
     changed = differences(begun.facts, observer.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))

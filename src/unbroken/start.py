@@ -199,6 +199,7 @@ def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str,
     """Return what the history keeps of a report: what did not agree, and what acts."""
     return {
         "seconds": round(report.seconds, 3),
+        "state_bytes": report.state_bytes,
         "agree": sum(each.outcome == "agrees" for each in report.findings),
         "findings": [
             {

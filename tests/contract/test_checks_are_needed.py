@@ -16,7 +16,6 @@ from unbroken.proof.faults.base import WithoutSyncs
 from unbroken.proof.faults.catalogue import FAULTS
 from unbroken.proof.faults.trial import Meeting, Met, Trials
 
-MISSED = (Met.MISSED, "")
 NOTHING_SAID = (Met.IMPOSSIBLE, "")
 """It changes no bit here, and without the check nobody would be told."""
 
@@ -56,7 +55,7 @@ NEEDED = {
     "optimizer-options-unchanged": Need("other-betas", NOTHING_SAID),
     "schedule-unchanged": Need("longer-curve", ("refused", "StateMismatch")),
     "other-facts-unchanged": Need("another-fact", NOTHING_SAID),
-    "weights-identical": Need("dry-run", MISSED),
+    "weights-identical": Need("dry-run", ("replay", "replay: update")),
     "training-mode-unchanged": Need("mode-changed-by-a-load", ("replay", "replay: loss")),
     "frozen-rows-unmoved": Need("base-rows-moved", ("replay", "replay: loss")),
     "frozen-rows-out-of-reach": Need("frozen-rows-decay", ("check", "weights-identical")),

@@ -5,9 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict
 from unbroken.checks.observation import Observation
+
+LEAST_BYTES: Final = 100_000_000
+"""A smaller state takes as long as the checks do in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,15 @@ class Report:
 
     findings: tuple[Finding, ...]
     seconds: float
-    """What the checks took."""
+    """What the checks took, the reading of the state between them included."""
+    state_bytes: int = 0
+    """Size of the state that was read; 0 where none was."""
+
+    @property
+    def seconds_per_gigabyte(self) -> float | None:
+        """What 10**9 bytes of state took; None where there are too few to tell."""
+        large = self.state_bytes >= LEAST_BYTES
+        return self.seconds / (self.state_bytes / 1e9) if large else None
 
     def count(self, outcome: Outcome) -> int:
         """Return how many checks came to an outcome."""

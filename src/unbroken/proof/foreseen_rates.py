@@ -28,9 +28,12 @@ class ForeseenRates:
     A loop of its own tells no other rate, and may step a schedule of PyTorch's once an epoch.
     """
 
-    def knows(self, update: int) -> bool:
-        """Say whether the journalled rate of the update after so many completed ones is foreseen."""
-        return self._expected(self.journalled, update) is not None
+    held: float = math.nan
+    """The rate that the first group holds where the run goes on; the checks have compared it."""
+
+    def knows(self, update: int, applied: Mapping[str, float]) -> bool:
+        """Say whether the first group's rate of the update after so many completed ones is foreseen."""
+        return self._expected(next(iter(applied), self.journalled), update) is not None
 
     def departures(self, update: int, applied: Mapping[str, float], journalled: float) -> list[str]:
         """Say which groups were not stepped with the rate that was foreseen.

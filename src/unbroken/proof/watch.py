@@ -154,7 +154,8 @@ class Watch:
         if off:
             more = f", and {len(off) - 1} groups more" if off[1:] else ""
             return _alarm("learning rate", step, f"off its curve: {off[0]}{more}")
-        if self._rates.knows(update) or self._taken > 1 or last is None or len(self._before) < 3:
+        is_known = self._rates.knows(update, rates) or rate == self._rates.held
+        if is_known or self._taken > 1 or last is None or len(self._before) < 3:
             return None
         recent = [line["lr"] for line in self._before[-50:]]
         largest = max(abs(b - a) for a, b in pairwise(recent))

@@ -26,6 +26,7 @@ def document(report: Report, decision: Decision) -> dict[str, Any]:
         "goes_on": decision.goes_on,
         "can_be_confirmed": bool(decision.open) and decision.can_be_confirmed,
         "seconds": report.seconds,
+        "state_bytes": report.state_bytes,
         "counts": {str(each): report.count(each) for each in Outcome},
         "causes": [
             {

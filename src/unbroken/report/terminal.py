@@ -58,13 +58,15 @@ def render(
 
 
 def summary(report: Report) -> str:
-    """Return the counts and the time, in one line."""
+    """Return the counts and the time, in one line; of a large state also the time for its size."""
     counts = [
         f"{report.count(Outcome.AGREES)} agree",
         f"{report.count(Outcome.DIFFERS)} differ",
         f"{report.count(Outcome.CANNOT_COMPARE)} cannot compare",
     ]
-    return f"{', '.join(counts)}; {report.seconds:.1f} s"
+    pace = report.seconds_per_gigabyte
+    per_size = "" if pace is None else f", {pace:.1f} s/GB"
+    return f"{', '.join(counts)}; {report.seconds:.1f} s{per_size}"
 
 
 def sentence(finding: Finding) -> str:

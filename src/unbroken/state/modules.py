@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -104,3 +105,14 @@ def tensor_differences(path: str, saved: dict[str, Any], live: dict[str, Any]) -
         if a.dtype != b.dtype:
             found.append(f"{path}.{name}: dtype is {b.dtype}, was {a.dtype}")
     return found
+
+
+def across_samples(parts: Mapping[str, Any]) -> list[str]:
+    """Return the modules whose output for a sample depends on the others of its micro-batch."""
+    return [
+        f"{name}.{path}"
+        for name, part in parts.items()
+        if isinstance(part, ModulePart)
+        for path, each in part.module.named_modules()
+        if isinstance(each, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # of every dimension
+    ]

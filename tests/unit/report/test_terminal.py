@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from unbroken.checks.check import Severity
 from unbroken.checks.decision import decide
 from unbroken.checks.observation import Observation
 from unbroken.checks.report import Report, examine
-from unbroken.report.terminal import BANNER, render, sentence
+from unbroken.report.terminal import BANNER, render, sentence, summary
 
 BATCH = finding(
     "batch-geometry-unchanged",
@@ -214,4 +215,11 @@ def test_nothing_in_a_finding_can_steer_the_terminal() -> None:
 def test_an_empty_report_is_a_report() -> None:
     """No check was made: nothing agreed, nothing is claimed of any."""
     assert "0 agree, 0 differ, 0 cannot compare; 0.0 s" in lines(report(seconds=0.0))
+
+
+def test_the_time_is_put_beside_the_size_where_that_is_large() -> None:
+    """A gigabyte and more tells what a resume costs; of less the checks themselves take the time."""
+    large = replace(report(seconds=2.0), state_bytes=2_500_000_000)
+    assert "0 agree, 0 differ, 0 cannot compare; 2.0 s, 0.8 s/GB" == summary(large)
+    assert "0 agree, 0 differ, 0 cannot compare; 2.0 s" == summary(replace(large, state_bytes=9))
     assert "ALL CHECKS PASSED" in lines(report(agreeing("ties-unchanged")))[-2]
