@@ -13,6 +13,7 @@ from unbroken.checks.logs_continue import JOURNAL, LogsContinue
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.proof.change import arithmetic_facts
+from unbroken.proof.first_updates import FirstUpdates
 from unbroken.proof.logs import logs_of
 from unbroken.proof.past import Past, changes_training, read_past
 from unbroken.proof.proof import precision_of
@@ -187,6 +188,8 @@ def _begin_proof(
             for each in restored.report.findings
         ),
     )
+    frozen = run.observer.frozen
+    run.proof.first_updates = FirstUpdates(run.state.trained, frozen, run.optimizers)
 
 
 def _told(restored: resuming.Restored) -> dict[str, Any]:

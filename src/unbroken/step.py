@@ -133,6 +133,7 @@ class Step:
 
         Raises:
             TrainingWentBad: Something isn't finite; nothing was updated.
+            Diverged: After a resume, what is frozen was moved or a repeated step came out otherwise.
             RuntimeError: Samples of the step are missing.
         """
         run = self.run
@@ -143,6 +144,7 @@ class Step:
         for optimizer in run.optimizers:
             if run.scaler is not None:
                 run.scaler.unscale_(optimizer)
+        run.proof.before_update(self.number)
         norm = clip_gradients(run.state.trained.values(), clip_norm)
         losses, grad_norm, entries = _to_host(run.state.sums.values, norm, run.state.traces.entries)
         traces = run.state.traces.told(entries)
@@ -155,6 +157,8 @@ class Step:
         if bad and on_nonfinite == "stop":
             raise self._went_bad(bad, losses, grad_norm)
         skipped = bool(bad) or not self._apply()
+        if not skipped:
+            run.proof.after_update(self.number)
         if bad and scaler_skips:
             run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
         for optimizer in run.optimizers:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 
 from unbroken.errors import Diverged
 from unbroken.proof.change import CUT
 from unbroken.proof.first_loss import FirstLosses
+from unbroken.proof.first_updates import FirstUpdates
 from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.past import Past
 from unbroken.proof.replay import Outcome, Replay, Verdict
 from unbroken.proof.watch import Remark, Watch
 from unbroken.state.position import Position
 from unbroken.state.randomness import derived_seed, has_drawn_since
+
+MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
+FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
+"""As users of the earlier trainer know it, where a gradient moved them, and where something else did."""
 
 OnDiverged = Literal["stop", "continue"]
 Note = Callable[..., None]
@@ -49,6 +54,8 @@ class Proof:
         self._ended: float | None = None
         self._tell: Callable[[str], None] | None = None
         self._waiting: list[tuple[int, str]] = []
+        self.first_updates: FirstUpdates | None = None
+        """Looks at those after a resume; None where nothing was resumed, or all is known."""
         self.remarks: list[Remark] = []
         """What the watch has said."""
 
@@ -153,6 +160,38 @@ class Proof:
         if self._first_losses is not None:
             self._require_no_leap(line, self._first_losses.take(line, remarks))
 
+    def before_update(self, step: int) -> None:
+        """Look at the gradients of a step that are about to be applied, after a resume."""
+        without = [] if self.first_updates is None else self.first_updates.before()
+        if not without:
+            return
+        count = f"{len(without)} trained parameter{'s' if len(without) > 1 else ''}"
+        told = (
+            f"no gradient by step {step:,}: {count} had none since the resume, though moments tell of "
+            f"some before: {', '.join(without[:3])}"
+        )
+        self._remark([Remark(kind="no gradient", step=step, sentence=told, is_alarm=True)])
+
+    def after_update(self, step: int) -> None:
+        """Look at what the update did.
+
+        Raises:
+            Diverged: The first one after the resume moved what is frozen.
+        """
+        if self.first_updates is None:
+            return
+        moved = self.first_updates.after()
+        if self.first_updates.is_over:
+            self.first_updates = None
+        if moved:
+            told = MASKING_FAILED if any(moved.values()) else FROZEN_MOVED
+            self._end(
+                told,
+                f"{', '.join(list(moved)[:3])} moved in the first update after the resume",
+                step,
+                "What is frozen would go on to move with each update. This step was not saved.",
+            )
+
     def close(self) -> None:
         """Conclude from what was repeated, where training ends before all of it was."""
         if self._replay is not None:
@@ -208,17 +247,23 @@ class Proof:
         if leap is None:
             return
         self._first_losses = None
+        why = (
+            "The checkpoint holds no probe, so the first losses have to tell: weights, data or the "
+            "model are not what they were. This step was not saved."
+        )
+        self._end(*leap, line["step"], why, ", and give Run(...) a probe")
+
+    def _end(self, headline: str, told: str, step: int, why: str, also: str = "") -> None:
+        """Tell what makes it another training, and stop unless it was asked to go on."""
         goes_on = self._on_diverged == "continue"
-        self._say(leap[0], logging.WARNING)
-        self._note("diverged", step=line["step"], reason=": ".join(leap), continued=goes_on)
+        self._say(headline, logging.WARNING)
+        self._note("diverged", step=step, reason=f"{headline}: {told}", continued=goes_on)
         if not goes_on:
             raise Diverged(
-                f"{leap[0]} at step {line['step']:,}: {leap[1]}.",
-                "The checkpoint holds no probe, so the first losses have to tell: weights, data or "
-                "the model are not what they were. This step was not saved.",
+                f"{headline} at step {step:,}: {told}.",
+                why,
                 "Put back what changed and start again with --resume auto; to go on all the same, "
-                'start with --on-diverged continue (in a program: on_diverged="continue"), and give '
-                "Run(...) a probe.",
+                f'start with --on-diverged continue (in a program: on_diverged="continue"){also}.',
             )
 
     def _say(self, text: str, level: int) -> None:
