@@ -213,13 +213,14 @@ def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
     require_known(policy.accept)
     checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
     saved = Observation(facts=begun.facts)
-    now = Observation(facts=observer.facts if observer.asked is None else observer.asked)
+    built = observer.structure()
+    now = Observation(facts=built.facts, evidence=built.evidence)
     findings = examine(checks, saved, now)
     decision = _decided(findings, began, policy, observer)
     report = _report(findings, began)
     if decision.open and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
-    observer.note_birth(observer.structure())
+    observer.note_birth(built)
     changed = differences(begun.facts, observer.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))
