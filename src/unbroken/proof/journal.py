@@ -17,6 +17,20 @@ from typing import Any
 from unbroken.checkpoint.disk import AppendFile
 from unbroken.errors import SaveFailed
 
+KINDS: dict[str, Any] = {
+    "step": int,
+    "start": int,
+    "updates": int,
+    "event": str,
+    "time": (int, float),
+    "checkpoint": str,
+    "checks": dict,
+    "computed_with": dict,
+}
+"""What the fields are that readers count and compare by; a line of other kinds is damaged."""
+MOST = 1 << 62
+"""No counter reaches it."""
+
 SYNC_SECONDS = 10.0
 """The longest that a line may stay in the system's memory before it is brought to the device."""
 
@@ -107,8 +121,19 @@ def read_lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
                 line = json.loads(raw)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict):
+            if isinstance(line, dict) and _is_sound(line):
                 yield line
+
+
+def _is_sound(line: dict[str, Any]) -> bool:
+    """Say whether what readers count and compare by is of the kind that is written there."""
+    for name, kind in KINDS.items():
+        if name not in line or (name == "step" and line[name] is None):  # a replay of no step
+            continue
+        value = line[name]
+        if not isinstance(value, kind) or (kind is int and not 0 <= value < MOST):
+            return False
+    return True
 
 
 def last_line_of_each_step(path: Path) -> dict[int, dict[str, Any]]:

@@ -110,8 +110,9 @@ def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
     for line in history:
         number = line.get("start", 0)
         if line.get("event") == "start":
-            found[number] = _Start(number, line.get("computed_with"), int(line.get("step", 0)))
-            taken = line.get("checks", {}).get("taken", ())
+            found[number] = _Start(number, line.get("computed_with"), line.get("step") or 0)
+            taken = line.get("checks", {}).get("taken")
+            taken = taken if isinstance(taken, list) else []
             found[number].is_another_training = bool(changes_training(taken))
             if line.get("resumed_from") is None:  # it began, or began again with other weights
                 before, began_with = began_with, line.get("began_with")

@@ -238,7 +238,14 @@ class Watch:
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
     """Return what is watched of a line; what isn't told is no number."""
-    return {name: float(line.get(name, math.nan)) for name in ("loss", "grad_norm", "lr")}
+    return {name: _number(line.get(name)) for name in ("loss", "grad_norm", "lr")}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # not told, or damaged
+        return math.nan
 
 
 def _logarithm(norm: float) -> float:

@@ -34,6 +34,7 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings
+from unbroken_tts.train.load import carried_file
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
@@ -162,6 +163,10 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
     root = run.layout.root
     if root.absolute() != settings.output_dir.absolute():
         found.append(f"the run of --resume lies in {root} and goes on there, not in --output-dir")
+    if not carried_file(run.layout).exists():
+        found.append(
+            f"{carried_file(run.layout)} is gone: training needs it not, but no gpt.pth can be exported"
+        )
     if not settings.max_steps and settings.warmup_steps >= until:
         found.append(
             f"--warmup-steps {settings.warmup_steps} is not below the {until} steps of --epochs "
@@ -222,6 +227,10 @@ def _run(
 
 
 def _curves_name(run: Run) -> str:
-    born = json.loads(run.layout.run_file.read_text("utf-8"))["created"]
-    # In UTC: the curves stay together where the run goes on in another time zone.
-    return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))
+    """Return the name of the run's curves: when it began."""
+    try:
+        born = float(json.loads(run.layout.run_file.read_text("utf-8"))["created"])
+        # In UTC: the curves stay together where the run goes on in another time zone.
+        return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):  # edited by somebody
+        return f"run_{run.run_id}"
