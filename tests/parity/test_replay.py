@@ -320,3 +320,18 @@ def test_lines_can_be_heard_instead_of_logged(
         training.run.close()
     assert ["[Replay] EXACT (8/8 steps: data, loss, gradient, update)"] == heard
     assert "[Replay]" not in caplog.text
+
+
+def test_a_variable_that_chooses_other_kernels_is_named(
+    broken_off: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`MKL_CBWR` and the like move the last bits: a change of environment, not of the training."""
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    training = toy.build(broken_off, save_every=0)
+    found = training.report.checks.of("execution-unchanged")
+    assert "environment.kernels is 'MKL_CBWR=COMPATIBLE', was absent" == found.numbers
+    toy.train(training, ENDED)
+    training.run.close()
+    verdict = training.run.proof.verdict
+    assert verdict is not None
+    assert verdict.outcome in (Outcome.EXACT, Outcome.EQUIVALENT)  # whichever kernels there are

@@ -39,6 +39,7 @@ class ExecutionUnchanged(FactsCheck):
         "environment.threads",
         "environment.deterministic",
         "environment.matmul_precision",
+        "environment.kernels",
         "execution.precision",
     )
     AGREES: ClassVar = (

@@ -39,6 +39,7 @@ _KINDS = {
     "environment.deterministic": Kind.KERNELS,
     "environment.processor": Kind.KERNELS,
     "environment.platform": Kind.KERNELS,
+    "environment.kernels": Kind.KERNELS,
     "environment.python": Kind.KERNELS,
     "environment.torch": Kind.KERNELS,
     "environment.cuda": Kind.KERNELS,

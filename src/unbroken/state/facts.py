@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,20 @@ import torch
 from unbroken.errors import NotEncodable, SettingsInvalid
 from unbroken.state.codec import encode
 from unbroken.state.digest import file_digest
+
+KERNEL_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+)
+"""Variables that choose among kernels whose last bits differ; torch itself tells none of them."""
 
 
 class _Absent:
@@ -108,7 +123,14 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul_precision": torch.get_float32_matmul_precision(),
+        **_kernels(),
     }
+
+
+def _kernels() -> dict[str, str]:
+    """Return what the process's variables say of the kernels; nothing where they say nothing."""
+    told = [f"{name}={os.environ[name]}" for name in KERNEL_VARIABLES if os.environ.get(name)]
+    return {"kernels": " ".join(told)} if told else {}
 
 
 def _processor() -> str:
