@@ -33,7 +33,8 @@ class SettingsUnchanged(FactsCheck):
         "The command line or the settings file is not the one the run was begun with."
     )
     remedy: ClassVar[str] = (
-        "Leave these flags out, or take the new values with --accept settings-unchanged."
+        "Give the run's values again (a flag that is left out has its default), or take the new "
+        "ones, where they can act, with --accept settings-unchanged."
     )
     covers: ClassVar[tuple[str, ...]] = ("settings",)
     AGREES: ClassVar = (

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import SaveFailed
+from unbroken.errors import NoUsableCheckpoint, SaveFailed
 
 if TYPE_CHECKING:
     from unbroken.cli.program import Parser
@@ -55,7 +55,8 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
     """Pin or unpin; return the exit code.
 
     Raises:
-        CheckpointCorrupt: What is to be pinned is no checkpoint.
+        NoUsableCheckpoint: What is to be pinned is no checkpoint.
+        CheckpointCorrupt: What is to be pinned is a damaged one.
         SaveFailed: The directory can't be written.
     """
     from unbroken.checkpoint.pins import read_pins, write_pins  # noqa: PLC0415 -- likewise
@@ -66,6 +67,7 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
         name = path.absolute().name
         layout = run_directory_of(path)
         if is_pin:
+            _require_checkpoint(path)
             Checkpoint.at(path)
         pinned = read_pins(layout)
         changed = pinned | {name} if is_pin else pinned - {name}
@@ -80,3 +82,15 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
                 ) from error
         print(f"{'pinned' if is_pin else 'not pinned'}  {path}")
     return 0
+
+
+def _require_checkpoint(path: Path) -> None:
+    """Refuse what does not even have the name of a checkpoint, such as the directory of a run."""
+    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+
+    if not CHECKPOINT_NAME.fullmatch(path.absolute().name):
+        raise NoUsableCheckpoint(
+            f"{path} is not a checkpoint.",
+            "Only checkpoints are kept or deleted by rules; nothing was pinned.",
+            "Name a directory under checkpoints/, such as checkpoints/step-00003500.",
+        )

@@ -66,7 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise NoUsableCheckpoint(
             f"{bad} of {len(found)} checkpoints are not whole.",
             "They can't be continued from; nothing was changed.",
-            "Go on with --resume auto, which takes the newest whole one, and look at the disk.",
+            "Look at the disk. "
+            + (
+                "Go on with --resume auto, which takes the run's newest whole one."
+                if bad < len(found) or len(found) == 1
+                else "Bring a whole checkpoint of the run back, or begin a new run."
+            ),
         )
     return 0
 

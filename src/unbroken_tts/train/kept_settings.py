@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from unbroken.checks.settings_unchanged import SettingsUnchanged
+from unbroken.errors import ResumeRefused
 from unbroken_tts.settings import TrainSettings, must_match_fields
+from unbroken_tts.settings_flags import flag
+
+FOR_GOOD: Final = ("decay", "layout", "order", "seed", "train_base_rows")
+"""Settings that a run keeps for ever: the order of its samples, the groups of its optimiser and the
+rows it trains were made from them."""
 
 
 def compared(settings: TrainSettings) -> dict[str, Any]:
@@ -26,10 +32,16 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     Returns:
         What was asked for, with the saved value in the place of each setting that must match. With
         `--accept settings-unchanged` it is what was asked for.
+
+    Raises:
+        ResumeRefused: A new value was accepted that no running run can take.
     """
-    if saved is None or SettingsUnchanged.id in settings.accept:
+    if saved is None:
         return settings
     asked, before = compared(settings), saved.get("settings", {})
+    if SettingsUnchanged.id in settings.accept:
+        _refuse_what_stays(asked, before)
+        return settings
     other = {
         name: value
         for name, value in before.items()
@@ -38,3 +50,26 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     if "amp" in other:
         other["amp"] = None if other["amp"] else False
     return TrainSettings.model_validate(settings.model_dump() | other) if other else settings
+
+
+def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Refuse the acceptance of a setting of which the new value could not act."""
+    other = [name for name in FOR_GOOD if name in before and before[name] != asked[name]]
+    if not other:
+        return
+    found = ", ".join(f"settings.{name} is {asked[name]!r}, was {before[name]!r}" for name in other)
+    back = " ".join(_typed(name, before[name]) for name in other)
+    raise ResumeRefused(
+        f"--accept {SettingsUnchanged.id} can't take this: {found}.",
+        "The order of the samples, the groups of the optimiser and the rows that are trained were "
+        "made from it when the run began. Nothing was changed.",
+        f"Give the run's: {back}. For the new value begin a new run from the weights: without "
+        "--resume, with --init-from CHECKPOINT and another --output-dir.",
+    )
+
+
+def _typed(name: str, value: Any) -> str:
+    """Return a setting as it is typed."""
+    if isinstance(value, bool):
+        return flag(name) if value else flag(name).replace("--", "--no-", 1)
+    return f"{flag(name)} {value}"

@@ -11,13 +11,14 @@ from typing import Final
 
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST
 from unbroken.checks.check import OnAccept
-from unbroken.checks.report import Report
+from unbroken.checks.report import Finding, Report
+from unbroken.checks.settings_unchanged import SettingsUnchanged
+from unbroken_tts.train.kept_settings import FOR_GOOD
 
 BEGIN_NEW: Final = {
     "vocabulary-size-unchanged",
     "tokenizer-unchanged",
     "data-set-unchanged",
-    "model-configuration-unchanged",
     "model-leaves-complete",
     "optimizer-alignment-by-name",
     "parts-complete",
@@ -40,11 +41,11 @@ def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) 
     found = {}
     before = None if checkpoint is None else checkpoint_before(checkpoint)
     for each in report.critical:
-        if each.on_accept is not OnAccept.NEVER:
+        if each.on_accept is not OnAccept.NEVER and not _is_for_good(each):
             found[each.id] = in_shell([*words, "--accept", each.id])
         elif checkpoint is None:  # nothing was saved: a new run loses nothing
             found[each.id] = in_shell(without(words, "--resume"))
-        elif each.id in BEGIN_NEW:
+        elif each.id in BEGIN_NEW or _is_for_good(each):
             output = _value_of(words, "--output-dir") or str(checkpoint.parent.parent)
             plain = without(without(words, "--resume"), "--output-dir")
             begins = ["--init-from", str(checkpoint), "--output-dir", f"{output}-new"]
@@ -52,6 +53,14 @@ def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) 
         elif each.id in GO_BACK and before is not None:
             found[each.id] = in_shell([*without(words, "--resume"), "--resume", str(before)])
     return found
+
+
+def _is_for_good(finding: Finding) -> bool:
+    """Say whether a finding names a setting that a run keeps for ever."""
+    if finding.id != SettingsUnchanged.id:
+        return False
+    said = (finding.numbers, *finding.details)
+    return any(each.startswith(f"settings.{name} ") for each in said for name in FOR_GOOD)
 
 
 def typed_words(argv: Sequence[str]) -> list[str]:

@@ -115,6 +115,20 @@ def test_verify_finds_damage_and_moves_nothing(
     assert not run.quarantine.exists()
 
 
+def test_verify_sends_nobody_to_a_whole_one_that_is_not_there(
+    run: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where some are whole, --resume auto goes on with one; where none is, it would be refused."""
+    first, *others = sorted(run.checkpoints.glob("step-*"))
+    (first / "model.safetensors").write_bytes(b"")
+    assert 4 == call("verify", run.root)
+    assert "--resume auto" in capsys.readouterr().err
+    for each in others:
+        (each / "model.safetensors").write_bytes(b"")
+    assert 4 == call("verify", run.root)
+    assert "--resume auto" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["verify", "inspect"])
 def test_nothing_to_look_at(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
@@ -250,6 +264,9 @@ def test_prune_leaves_the_pinned(run: Layout, capsys: pytest.CaptureFixture[str]
     assert 0 == call("prune", run.root, "--keep-last", 1)
     assert ["step-00000006"] == listed(run)
     assert 4 == call("pin", run.checkpoints / "step-00000099")
+    capsys.readouterr()
+    assert 4 == call("pin", run.root)
+    assert f"{run.root} is not a checkpoint." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

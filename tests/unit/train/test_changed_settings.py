@@ -16,6 +16,8 @@ from support.tiny_trainer import TinyTrainer, contents, journal, newest, require
 from unbroken.checkpoint.layout import Layout
 from unbroken.proof.journal import read_lines
 from unbroken_tts.settings import must_match_fields
+from unbroken_tts.settings_flags import flag
+from unbroken_tts.train.kept_settings import FOR_GOOD
 
 OTHER: dict[str, tuple[str, ...]] = {
     "amp": ("--no-amp",),
@@ -76,6 +78,19 @@ def test_another_setting_is_refused_with_both_values(
     message = require_refused(trainer, stopped, *OTHER[name])
     assert f"settings.{name} is " in message
     assert f", was {saved!r}" in message
+
+
+@pytest.mark.parametrize("name", FOR_GOOD)
+def test_what_a_run_keeps_for_ever_is_not_accepted(
+    trainer: TinyTrainer, stopped: Path, name: str
+) -> None:
+    """A new value that could not act is refused by name, with what to type; nothing is touched."""
+    before = state_of(stopped)
+    ended = trainer.start(stopped, *OTHER[name], "--accept", "settings-unchanged")
+    assert 3 == ended.code, ended.out + ended.err
+    assert before == state_of(stopped)
+    assert f"settings.{name} is " in ended.err
+    assert flag(name).removeprefix("--") in ended.err.splitlines()[-1]
 
 
 def test_another_effective_batch_goes_on_with_it(
