@@ -65,7 +65,7 @@ def assert_resume_is_exact(train: Train, steps: int, *, ignore: Collection[str] 
         raise ValueError(f"steps is {steps}: a training of one step can't be stopped between two")
     with tempfile.TemporaryDirectory() as root:
         whole = _Watched()
-        expected = _inventory(_trained(train, Path(root, "whole"), steps, whole))
+        expected = _inventory(_trained(train, Path(root, "whole"), steps, whole), whole)
         started = whole.positions[1:]  # at the first there is nothing to lose
         for number, position in enumerate(started):
             directory = Path(root, f"stopped-{number}")
@@ -124,9 +124,9 @@ def _watching(watched: _Watched) -> Iterator[None]:
         setattr(Run, micro_batch_done.__name__, micro_batch_done)
 
 
-def _inventory(alive: Any) -> dict[str, Item]:
+def _inventory(alive: Any, watched: _Watched) -> dict[str, Item]:
     named = alive if isinstance(alive, Mapping) else vars(alive)
-    return Inventory(named).items
+    return Inventory(named, watched.run).items
 
 
 def _compare(train: Train, directory: Path, steps: int, expected: Mapping[str, Item], where: str,
@@ -137,7 +137,8 @@ def _compare(train: Train, directory: Path, steps: int, expected: Mapping[str, I
         AssertionError: Something differs, or the resume was refused.
     """
     try:
-        found = _inventory(_trained(train, directory, steps, _Watched()))
+        watched = _Watched()
+        found = _inventory(_trained(train, directory, steps, watched), watched)
     except UnbrokenError as error:
         raise AssertionError(f"Stopped {where}, it does not resume.\n{error}") from error
     named = [
@@ -165,9 +166,10 @@ def _message(
 ) -> str:
     lines = [f"Stopped {where} and resumed, it is not the training that was never stopped:"]
     by_advice: dict[str, list[str]] = {}
-    for path in differing:
-        item = expected.get(path) or found[path]
-        by_advice.setdefault(_advice(path, item), []).append(
+    items = {path: expected.get(path) or found[path] for path in differing}
+    is_forgotten = any(not item.part for item in items.values())
+    for path, item in sorted(items.items(), key=lambda each: bool(each[1].part)):
+        by_advice.setdefault(_advice(path, item, follows=is_forgotten), []).append(
             f"  {path} ({item.kind}): {_shown(found.get(path))}, should be "
             f"{_shown(expected.get(path))}"
         )
@@ -179,8 +181,13 @@ def _message(
     return "\n".join(lines)
 
 
-def _advice(path: str, item: Item) -> str:
-    """Return the line to add, or what else to do about a value that was lost."""
+def _advice(path: str, item: Item, *, follows: bool) -> str:
+    """Return the line to add, or what else to do about a value that was lost.
+
+    A declared part that differs beside something forgotten has most likely been trained by it.
+    """
+    if item.part and follows:
+        return f"part {item.part!r} is declared: mend what stands above first, this may follow"
     if item.part:
         return (
             f"part {item.part!r} is declared, but this is not in its state_dict(), or is overwritten "

@@ -60,12 +60,13 @@ class Inventory:
 
     Args:
         alive: By name; `locals()` of a training function.
+        run: The run of the training, of which the parts are known even where it is not among them.
     """
 
-    def __init__(self, alive: Mapping[str, Any]) -> None:
+    def __init__(self, alive: Mapping[str, Any], run: Run | None = None) -> None:
         self.items: dict[str, Item] = {}
         self._seen: dict[int, Any] = {}  # holds on to them: an id is one object's while it lives
-        self._declared = _declared(alive)
+        self._declared = _declared([*alive.values(), run])
         for name, each in alive.items():
             self._walk(name, each, "", "")
 
@@ -84,9 +85,9 @@ class Inventory:
             self._walk(join(path, key), each, owner, part, depth + 1)
 
 
-def _declared(alive: Mapping[str, Any]) -> dict[int, str]:
+def _declared(alive: list[Any]) -> dict[int, str]:
     """Return the names of all parts of the runs among what is alive, by the object's identity."""
-    runs = [each for each in alive.values() if isinstance(each, Run)]
+    runs = [each for each in alive if isinstance(each, Run)]
     return {id(each): name for run in runs for name, each in _parts(run)}
 
 

@@ -73,6 +73,29 @@ def test_a_forgotten_average_is_named_with_the_line_to_add() -> None:
     assert_resume_is_exact(forgetful(declare=True), STEPS)
 
 
+def test_what_is_declared_is_not_to_be_declared_again() -> None:
+    """A forgotten generator stands first; the model that it led astray is known to be a part."""
+
+    def train(directory: Path, until: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(3)
+        training = toy.build(directory, keep=1)
+        weight = next(training.model.parameters())
+        toy.train(
+            training,
+            until,
+            after_step=lambda _: weight.data.add_(torch.rand(1, generator=generator)),
+        )
+        training.run.close()
+        return {"net": training.model, "adam": training.optimizer, "generator": generator}
+
+    with pytest.raises(AssertionError) as caught:
+        assert_resume_is_exact(train, STEPS)
+    advice = [each for each in str(caught.value).splitlines() if "->" in each]
+    assert "add to Run(...):  generator=generator," in advice[0]
+    assert all("is declared: mend what stands above first" in each for each in advice[1:])
+    assert any("part 'model'" in each for each in advice[1:])
+
+
 @pytest.mark.parametrize(
     ("name", "make", "use"),
     [
