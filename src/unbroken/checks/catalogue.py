@@ -85,6 +85,7 @@ KINDS: Final[tuple[type[Check], ...]] = (
 CONTENT: Final[tuple[type[Check], ...]] = (
     WeightsIdentical,
     FrozenRowsOutOfReach,
+    OptimizerOptionsUnchanged,
     OptimizerStateIdentical,
     AccumulationRestored,
     LearningRateContinues,

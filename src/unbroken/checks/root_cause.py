@@ -176,6 +176,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "neither weight decay nor momentum.",
     ),
     Rule(
+        lead="optimizer-options-unchanged",
+        explains=(OPTIMIZER_STATE,),
+        because="Options of the optimiser were set after the restore: it would step with others than "
+        "the ones that were saved.",
+    ),
+    Rule(
         lead=WEIGHTS,
         explains=(PROBE, "frozen-rows-unmoved", "values-are-finite"),
     ),

@@ -65,6 +65,10 @@ def test_a_finding_alone_is_its_own_cause(id_: str) -> None:
         (["learning-rate-continues", "counters-agree"], "counters-agree"),
         (["probe-loss-reproduced", "execution-unchanged"], "execution-unchanged"),
         (["next-samples-identical", "batch-geometry-unchanged"], "batch-geometry-unchanged"),
+        (
+            ["optimizer-options-unchanged", "optimizer-state-identical"],
+            "optimizer-options-unchanged",
+        ),
         (["learning-rate-continues", "rate-is-the-schedules"], "rate-is-the-schedules"),
         (
             [

@@ -43,10 +43,7 @@ statistics, or they begin after the last repeated step."""
 
 KNOWN_MISNAMED: Final = frozenset(
     {
-        "decay-coupled",
         "default-dtype-double",
-        "fused-update",
-        "nesterov",
         "stale-parameter-in-the-optimizer",
     }
 )

@@ -14,6 +14,8 @@ from unbroken.proof.faults.training import Plan, Training, optimizer_of
 AREA = Area("optimizer")
 UPDATE = ("replay: update", "replay: loss", "optimizer-state-identical")
 """The first update after the resume is wrong, and the loss of the next step shows it."""
+OPTIONS = (*UPDATE, "optimizer-options-unchanged")
+"""The same where the optimiser's options were set: the finer name is as right."""
 
 
 def _change(change: Callable[[dict[str, Any]], Any], scene: Scene) -> None:
@@ -139,7 +141,7 @@ for option, value in (("weight_decay", 0.5), ("betas", (0.5, 0.999)), ("eps", 1e
     AREA.fault(
         f"option-{option.replace('_', '-')}",
         f"the loop sets the optimiser's {option} to {value} after the resume",
-        *UPDATE,
+        *OPTIONS,
         mechanism="option-set-after-the-resume",
         source="R21",
     )(partial(_option, option, value))
