@@ -68,6 +68,7 @@ NEEDED = {
     "next-samples-identical": Need("another-permutation", ("replay", "replay: samples")),
     "random-streams-continue": Need("another-scheme", ("replay", "replay: loss")),
     "values-are-finite": Need("moment-not-a-number", ("refused", "TrainingWentBad")),
+    "logs-continue": Need("journal-gone", NOTHING_SAID),
     "probe-loss-reproduced": Need("model-computes-otherwise", ("replay", "replay: loss")),
 }
 

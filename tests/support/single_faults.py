@@ -85,6 +85,11 @@ def _rate_of_another_run(scene: Scene) -> None:
     rewrite(scene.checkpoint, _hold_another_rate)
 
 
+@AREA.fault("journal-gone", "the journal was deleted, so nothing can be proved", "logs-continue")
+def _journal_gone(scene: Scene) -> None:
+    (scene.checkpoint.parents[1] / "journal.jsonl").unlink()
+
+
 @AREA.fault("average-forgotten", "the averaged weights are not declared", "parts-complete")
 def _average_forgotten(scene: Scene) -> None:
     def declared(*args: Any, **parts: Any) -> run.Run:
