@@ -174,7 +174,7 @@ def _begin_proof(
     elif _is_other_journal(restored.report):
         why = "the journal is not the one that was there at the save"
     elif changes_training(taken):
-        why = f"accepted: {', '.join(changes_training(taken))}"
+        why = f"new values act: {', '.join(changes_training(taken))}"
     run.proof.begin(
         past,
         run.position,

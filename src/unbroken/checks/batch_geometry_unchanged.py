@@ -36,7 +36,9 @@ class BatchGeometryUnchanged(Check):
     stage: ClassVar[Stage] = Stage.BEFORE
     why: ClassVar[str] = "Another effective batch has other noise and other steps to an epoch."
     cause: ClassVar[str] = "--batch-size and --grad-accumulation multiply to another number."
-    remedy: ClassVar[str] = "Leave out --grad-accumulation: any --batch-size cuts the same steps."
+    remedy: ClassVar[str] = (
+        "To keep the run's, leave out --grad-accumulation: any --batch-size cuts the same steps."
+    )
     covers: ClassVar[tuple[str, ...]] = (
         "order.effective_batch",
         "order.earlier",

@@ -49,6 +49,14 @@ class NextSamplesIdentical(Check):
             Observation(evidence={"next_samples": ["a", "b"]}),
             Observation(evidence={"next_samples": ["b", "c"]}),
         ),
+        (
+            Observation(
+                facts={"order": {"effective_batch": 1}}, evidence={"next_samples": ["a", "b"]}
+            ),
+            Observation(
+                facts={"order": {"effective_batch": 2}}, evidence={"next_samples": ["b", "a"]}
+            ),
+        ),
     )
 
     def compare(self, saved: Observation, live: Observation) -> Verdict:
@@ -63,6 +71,15 @@ class NextSamplesIdentical(Check):
             return cannot_compare("more samples of the step were done than are recorded")
         if before == now:
             return agrees(f"{len(now)} ids")
+        sizes = [each.fact("order.effective_batch") for each in (saved, live)]
+        if sizes[0] != sizes[1]:
+            cut = f"step batches of {sizes[1]}, were {sizes[0]}"
+            return differs(
+                cut,
+                headline=f"NOTE: what is left of the epoch makes {cut}: no sample is repeated, none "
+                "is left out",
+                severity=Severity.WARNING,
+            )
         place = next(
             (i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b),
             min(len(before), len(now)),

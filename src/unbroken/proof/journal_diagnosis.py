@@ -145,7 +145,7 @@ class _Examination:
             self.session.begins_at,
             precision=str(facts.get("execution", {}).get("precision", "fp32")),
             inside_step=self.session.samples > 0,
-            why_unproved=f"accepted: {', '.join(self.taken)}" if self.taken else "",
+            why_unproved=f"new values acted: {', '.join(self.taken)}" if self.taken else "",
         )
         for line in self.own:
             replay.take(line, drew=True)  # a journal doesn't tell; masks may have been drawn

@@ -190,7 +190,8 @@ def _allowed(cause: Cause, decision: Decision, most_details: int | None) -> list
     """Return what differs and may, or was accepted, and which value acts."""
     lines = []
     for each in (cause.lead, *cause.follows):
-        rows = [*_details(each, most_details), each.why, what_acts(each, decision)]
+        why = each.why if each is cause.lead else ""  # what follows is no trouble of its own
+        rows = [*_details(each, most_details), why, what_acts(each, decision)]
         lines += [_remark(each), *(f"{INDENT}{row}" for row in rows if row)]
     return lines
 
