@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unbroken.checkpoint.birth import run_id_of
-from unbroken.checkpoint.layout import MANIFEST, Layout
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.start_file import Begun, read_begun
 from unbroken.checkpoint.store import Found, PassedOver, Store
@@ -141,7 +141,7 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
         layout=layout,
         run_id=run_id,
         checkpoint=found.checkpoint,
-        notes=(*notes, *_cost(found)),
+        notes=(*notes, *_cost(found), *_missing(layout, found)),
         damaged=tuple(each for each in found.passed_over if each.is_damaged),
         asked=asked,
         seen=seen,
@@ -165,6 +165,21 @@ def _cost(found: Found) -> list[str]:
             f"going on from {chosen.path.name} instead costs {max(0, steps)} steps{spent}; "
             "they are trained again"
         ),
+    ]
+
+
+def _missing(layout: Layout, found: Found) -> list[str]:
+    """Say so where the newest checkpoint was taken away: what it held is trained again."""
+    try:
+        name = layout.latest.read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return []
+    if found.checkpoint is None or not CHECKPOINT_NAME.fullmatch(name):
+        return []
+    if name <= found.checkpoint.path.name or (layout.checkpoints / name).exists():
+        return []
+    return [
+        f"{layout.latest} names {name}, which is gone: going on from {found.checkpoint.path.name}"
     ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.model.gpt import VoiceGpt
@@ -15,6 +18,7 @@ from unbroken_tts.train.kept_settings import compared
 
 MAY_CHANGE = (
     "base",
+    "code",
     "execution.batch",
     "execution.accumulation",
     "execution.workers",
@@ -66,7 +70,21 @@ def facts_of(
             "precision": execution.precision.precision,
         },
         "sources": _sources(settings),
+        "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }
+
+
+def code_digest(package: str) -> str:
+    """Return one digest over the source files of an installed package, by name and content."""
+    whole = xxhash.xxh3_128()
+    found = files(package)
+    if not isinstance(found, Path):  # not installed as files
+        return "unknown"
+    for each in sorted(found.rglob("*.py")):
+        # Whatever line ends a system keeps: the code is the same.
+        source = each.read_bytes().replace(b"\r\n", b"\n")
+        whole.update(each.relative_to(found).as_posix().encode() + b"\0" + source + b"\0")
+    return whole.hexdigest()
 
 
 def _sources(settings: TrainSettings) -> dict[str, Any]:

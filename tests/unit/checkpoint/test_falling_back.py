@@ -172,6 +172,17 @@ def test_checkpoints_that_vanished_are_missed(tmp_path: Path, known_by: str) -> 
         resumed(tmp_path)
 
 
+def test_a_newest_checkpoint_that_was_taken_away_is_named(tmp_path: Path) -> None:
+    """The run goes on from the one before, and says what is not there any more."""
+    layout = trained(tmp_path)
+    newest = max(layout.checkpoints.glob("step-*"))
+    shutil.rmtree(newest)
+    again = build(tmp_path)
+    assert any(f"names {newest.name}, which is gone" in note for note in again.report.notes)
+    again.run.close()
+    assert not any("gone" in note for note in build(trained(tmp_path / "b").root).report.notes)
+
+
 def test_a_run_that_never_saved_begins_again(tmp_path: Path) -> None:
     """Killed before its first save: step 0 again, and its journal is repeated."""
     training = build(tmp_path, save_every=0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.tiny_trainer import TinyTrainer
+from support.tiny_trainer import SOURCE, TinyTrainer, environment
+from unbroken_tts.train.run_facts import code_digest
 
 QUICK = ("--val-interval", "0")
 NUMBERS = ('"x"', "null", "[1]", "-1", "1e400", "9" * 30)
@@ -100,3 +103,41 @@ def test_encoders_that_are_gone_are_told_before_the_export(
     shutil.rmtree(output / "base")
     trainer.stop(output, *QUICK, at=6)
     assert "no gpt.pth can be exported" in (output / "logs/console.log").read_text("utf-8")
+
+
+def test_code_that_was_edited_is_named(trainer: TinyTrainer, output: Path, tmp_path: Path) -> None:
+    """Another loss weighting in the loop itself: a note before the first step, and then the replay."""
+    source = tmp_path / "src"
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    loop = source / "unbroken_tts/train/loop.py"
+    text = loop.read_text("utf-8")
+    weights = "settings.text_loss_weight, settings.mel_loss_weight)"
+    assert weights in text
+    loop.write_text(text.replace(weights, f"0.5 * {weights}"), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from unbroken_tts.cli.main import main; raise SystemExit(main())",
+         "train", *trainer.flags(output, "--resume", "auto", *QUICK)],
+        env={**environment(), "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )  # fmt: skip
+    assert 3 == ended.returncode, ended.stderr
+    note, _, after = ended.stdout.partition("[Replay] DIVERGED")
+    assert "changed since the checkpoint: code.unbroken_tts is" in note
+    assert "code.unbroken is" not in note
+    assert after
+
+
+def test_line_ends_are_no_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest is over names and content, on every system the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "some_package_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_bytes(b"a = 1\nb = 2\n")
+    before = code_digest(package.name)
+    (package / "__init__.py").write_bytes(b"a = 1\r\nb = 2\r\n")
+    assert before == code_digest(package.name)
+    (package / "__init__.py").write_bytes(b"a = 1\nb = 3\n")
+    assert before != code_digest(package.name)

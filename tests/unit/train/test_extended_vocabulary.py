@@ -216,7 +216,7 @@ def test_a_run_begun_again_carries_the_encoders_of_its_own_base(
     """What an unfinished beginning with another base left behind is not exported later."""
     refused = trainer.start(tmp_path, "--learning-rate", 1e30, "--warmup-steps", 0)
     assert refused.code == 6, refused.err
-    (tmp_path / "journal.jsonl").write_bytes(b"")  # as if it had died before its first step
+    (tmp_path / "journal.jsonl").unlink()  # as if it had ended in its first step
     ended = trainer.start(tmp_path, *base.flags, "--max-steps", 1)
     assert ended.code == 0, ended.err
     assert ended.lines("Began again")

@@ -153,7 +153,7 @@ def test_nothing_is_written_beside_the_run(trainer: TinyTrainer, whole: Path) ->
     names = {name.split("/")[0] for name in contents(trainer.root) if "uncut" not in name}
     assert {"data", "tok.model", "config.yaml"} == names
     assert {"run.json", "latest", "journal.jsonl", "history.jsonl", "checkpoints", "logs", "base", "probe.safetensors",
-            "stdout.txt"} == {name.split("/")[0] for name in contents(whole)}  # fmt: skip
+            "start.json",            "stdout.txt"} == {name.split("/")[0] for name in contents(whole)}  # fmt: skip
 
 
 def test_validation_is_due_on_multiples_and_epochs() -> None:

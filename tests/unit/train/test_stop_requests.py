@@ -114,8 +114,8 @@ def test_a_sample_that_changes_under_way_is_named(
     doomed = tmp_path / "data/features/codes/train_00007.npy"
     original = session.read_inputs
 
-    def read_inputs(*args: Any) -> Any:
-        found = original(*args)
+    def read_inputs(*args: Any, **named: Any) -> Any:
+        found = original(*args, **named)
         doomed.unlink()
         return found
 
