@@ -124,13 +124,13 @@ def damaged(layout: Layout) -> None:
     layout.start_file.write_text('{"run_id": ', encoding="utf-8")
 
 
-def another_runs(layout: Layout) -> None:
+def of_another_run(layout: Layout) -> None:
     content = json.loads(layout.start_file.read_bytes())
     text = json.dumps(content | {"run_id": "0123456789ab"})
     layout.start_file.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("spoil", [missing, damaged, another_runs])
+@pytest.mark.parametrize("spoil", [missing, damaged, of_another_run])
 def test_where_nothing_tells_the_beginning_it_says_so(
     killed: Path, spoil: Callable[[Layout], None]
 ) -> None:
