@@ -208,7 +208,7 @@ class Run:
             if self._farewell is not None:
                 raise self._farewell.stopped()
             if self.position.step == until:
-                self.due.until_saved(self.save, self._honour_stop)
+                self.due.until_saved(self.save, lambda _: self._honour_stop())
 
     def _require_ready(self) -> None:
         if self._record is None:

@@ -97,12 +97,14 @@ class SaveDue:
             error.remedy,
         )
 
-    def until_saved(self, save: Callable[[], object], meanwhile: Callable[[], None]) -> None:
+    def until_saved(
+        self, save: Callable[[], object], meanwhile: Callable[[SaveFailed], None]
+    ) -> None:
         """Save what no training goes on after; where that fails, wait and try again.
 
         Args:
             save: Saves, and waits until it is on the disk.
-            meanwhile: Called while waiting; what it raises ends the waiting.
+            meanwhile: Called with what went wrong while waiting; what it raises ends the waiting.
 
         Raises:
             OwnerChanged: Another process writes to the run now.
@@ -113,8 +115,9 @@ class SaveDue:
                 save()
             except SaveFailed as error:
                 self.failed(error)
+                failure = error
             else:
                 return
             while self._retry_at is not None and time.monotonic() < self._retry_at:
-                meanwhile()
+                meanwhile(failure)
                 time.sleep(LOOK_SECONDS)

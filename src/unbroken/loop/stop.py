@@ -76,7 +76,7 @@ class StopRequest:
         """Seconds since the request."""
         return time.monotonic() - self.since if self.reason is not None else 0.0
 
-    def require_time_left(self, grace_seconds: float) -> None:
+    def require_time_left(self, grace_seconds: float, failure: SaveFailed) -> None:
         """Let a save that fails be tried again only while there is time for one more.
 
         Raises:
@@ -84,12 +84,11 @@ class StopRequest:
         """
         if self.seconds > LAST_TRY * grace_seconds:
             raise SaveFailed(
-                f"A stop was asked for by {self.reason}, and for {self.seconds:.0f} s no save "
-                "succeeded.",
+                f"{failure.what} A stop was asked for by {self.reason}, and no save succeeded in the "
+                f"{self.seconds:.0f} s since.",
                 "What was trained since the last checkpoint is lost; that one is untouched.",
-                "Free space on the disk or check its permissions, then start again with --resume "
-                "auto.",
-            )
+                failure.remedy,
+            ) from failure
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:

@@ -162,7 +162,10 @@ def test_a_stop_on_a_disk_that_stays_full_ends_within_its_grace(
             fill(small_disk, training)
             training.run.stop.ask("SIGTERM")
 
-    with pytest.raises(SaveFailed, match=r"asked for by SIGTERM, and for \d+ s no save"):
+    with pytest.raises(
+        SaveFailed,
+        match=r"free\. A stop was asked for by SIGTERM, and no save succeeded in the \d+ s since",
+    ):
         train(training, 100, at_micro_batch)
     assert clock.now - training.run.stop.since < 60
     (small_disk / "filler").unlink()

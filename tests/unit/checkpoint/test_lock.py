@@ -250,7 +250,7 @@ def test_a_directory_deleted_under_the_run_is_said(
 ) -> None:
     """Training goes on, each save says what is missing, and nothing is made up in its place."""
     directory = tmp_path / "run"
-    training = build(directory, save_every=1)
+    training = build(directory, save_every=1, grace_seconds=0.0)
     train(training, 1)
     shutil.rmtree(directory)
 

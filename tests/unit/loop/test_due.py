@@ -80,7 +80,7 @@ def test_the_last_save_is_tried_until_it_works(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(time, "sleep", sleep)
     due = SaveDue(every=0, minutes=0, _begun=now, _good=now)
     looks: list[float] = []
-    due.until_saved(save, lambda: looks.append(now))
+    due.until_saved(save, lambda _: looks.append(now))
     assert [0.0, 15.0, 45.0] == pauses
     assert 45 / LOOK_SECONDS == len(looks)
 
@@ -113,5 +113,5 @@ def test_the_last_save_is_not_tried_forever(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(time, "sleep", sleep)
     due = SaveDue(every=0, minutes=0, max_lost_minutes=5, _begun=now, _good=now)
     with pytest.raises(SaveFailed, match="at risk"):
-        due.until_saved(save, lambda: None)
+        due.until_saved(save, lambda _: None)
     assert 5 * 60 < now < 10 * 60
