@@ -8,37 +8,31 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.read import Checkpoint
-from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.observation import Observation
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
+from unbroken.flat_state import digested, flat, leaf_of, nonfinite
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
 from unbroken.proof.foreseen_rates import ForeseenRates
 from unbroken.proof.logs import logs_of
 from unbroken.proof.probe import Probe
-from unbroken.state.codec import encode
-from unbroken.state.digest import combined_digest, tensor_digests
-from unbroken.state.dtypes import dtype_name
+from unbroken.state.digest import combined_digest
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart, across_samples
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.randomness import derived_seed
-from unbroken.state.stored import in_memory, is_tensor
 from unbroken.state.training_state import OWN_PARTS, TrainingState
-from unbroken.tree import leaves
 
 GATHERED = 1
 """Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
@@ -133,7 +127,7 @@ class Observer:
             facts=self.facts if self.asked is None else self.asked,
             kinds=self.kinds(),
             values=values,
-            leaves={path: _leaf(each) for path, each in tensors.items()},
+            leaves={path: leaf_of(each) for path, each in tensors.items()},
             evidence={"across_samples": across_samples(self.state.parts)},
         )
 
@@ -162,7 +156,7 @@ class Observer:
         evidence = {
             "frozen": frozen_digests(self.state.parts, self.frozen),
             "reached": reached(self.state.parts, self.frozen),
-            "nonfinite": _nonfinite(flattened[1]),
+            "nonfinite": nonfinite(flattened[1]),
             **self._ahead(),
             **self._probed(),
         }
@@ -247,100 +241,7 @@ class Observer:
         ]
 
 
-def observe_saved(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> Observation:
-    """Return a run as a checkpoint holds it.
-
-    Args:
-        checkpoint: Verified.
-        live_kinds: Of the live parts; an older checkpoint doesn't say of what kind its parts are.
-    """
-    evidence = checkpoint.evidence()
-    parts = checkpoint.stored_parts()
-    values, _ = flat(parts)
-    kinds = {name: live_kinds.get(name, "other") for name in parts}
-    return Observation(
-        position=checkpoint.position.state_dict(),
-        facts=checkpoint.facts(),
-        kinds=evidence.get("kinds", kinds),
-        values=values,
-        leaves={
-            path: Leaf(each.dtype, tuple(each.shape), each.digest)
-            for path, each in checkpoint.manifest.leaves.items()
-        },
-        evidence={**evidence, "optimizer_steps": _optimizer_steps(parts)},
-        is_ours="gathered" in evidence,
-    )
-
-
-def flat(parts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what is no tensor, by path in the codec's form, and the tensors by path."""
-    values: dict[str, Any] = {}
-    tensors: dict[str, Any] = {}
-    for name, part in parts.items():
-        form = dict(leaves(encode(part, name, tensors), name))
-        stands_for = {
-            path[:-2] for path, each in form.items() if (path[-2:], each) == (".$", "tensor")
-        }
-        values |= {
-            path: each for path, each in form.items() if path.rpartition(".")[0] not in stands_for
-        }
-    return values, tensors
-
-
-def digested(tensors: Mapping[str, Any]) -> dict[str, Leaf]:
-    """Return what each tensor is, with the digest of its bytes, by path."""
-    digests = tensor_digests(tensors)
-    return {path: _leaf(each, digests[path]) for path, each in tensors.items()}
-
-
-def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return the smallest and largest step counter of each optimiser that keeps some."""
-    found = {}
-    for name, part in parts.items():
-        if isinstance(part, Mapping) and set(part) == {"class", "state", "groups"}:
-            counters = [
-                float(in_memory(each["step"]))
-                for each in part["state"].values()
-                if isinstance(each, Mapping) and _is_counter(each.get("step"))
-            ]
-            if counters:
-                found[name] = [min(counters), max(counters)]
-    return found
-
-
-def _is_counter(value: Any) -> bool:
-    if is_tensor(value):
-        return bool(value.shape.numel() == 1)
-    return isinstance(value, int | float)
-
-
 def _as_held(rate: Any, given: Any) -> Any:
     """Return rates as the group holds them: a tensor keeps fewer digits than a schedule gives."""
     is_rounded = isinstance(rate, torch.Tensor)
     return torch.tensor(given, dtype=rate.dtype).tolist() if is_rounded else given
-
-
-def _leaf(tensor: Any, digest: str = "") -> Leaf:
-    return Leaf(dtype_name(tensor, "a leaf"), tuple(tensor.shape), digest)
-
-
-def _nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the paths of the tensors with entries that are not finite; two threads look."""
-    with ThreadPoolExecutor(2, thread_name_prefix="unbroken-finite") as threads:
-        finite = threads.map(_is_finite, tensors.values())
-        return [path for path, good in zip(tensors, finite, strict=True) if not good]
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    """Say whether all entries are finite; their sum tells in one pass, unless it overflows itself."""
-    if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
-    whole = tensor.detach()
-    if whole.device.type == "cpu" and whole.dtype in (torch.float32, torch.float64):
-        # Not torch's sum: its threads wait for each other where other programs use the cores too.
-        with np.errstate(all="ignore"):
-            if np.isfinite(whole.resolve_neg().numpy().sum()):
-                return True
-    return bool(
-        torch.isfinite(whole.float().sum() if whole.dtype.itemsize < 4 else whole.sum())
-    ) or bool(torch.isfinite(whole.float() if whole.dtype.itemsize < 2 else whole).all())

@@ -24,9 +24,10 @@ from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused
-from unbroken.observer import Observer, observe_saved
+from unbroken.observer import Observer
 from unbroken.proof.journal import read_lines
 from unbroken.proof.logs import logs_of
+from unbroken.saved_observation import observe_saved
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 from unbroken.target import Outcome, Target, look, look_again

@@ -16,7 +16,7 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import Stopped
-from unbroken.observer import digested, flat
+from unbroken.flat_state import digested, flat
 from unbroken.proof.faults.base import WithoutSyncs
 from unbroken.proof.journal import last_line_of_each_step
 from unbroken.resume import ResumeReport

@@ -11,8 +11,8 @@ from unbroken.checks.check import Outcome
 from unbroken.checks.counters_agree import CountersAgree
 from unbroken.checks.observation import Observation
 from unbroken.errors import CheckpointCorrupt, UnbrokenError
-from unbroken.observer import observe_saved
 from unbroken.proof.diagnosis import CheckpointState
+from unbroken.saved_observation import observe_saved
 
 
 def checkpoint_states(layout: Layout) -> list[CheckpointState]:
