@@ -32,7 +32,7 @@ mode."""
 NAMES: Final = (WEIGHTS, BUFFERS, AVERAGES, MODES)
 """As the journal calls them."""
 
-TENSORS: Final = {WEIGHTS: 6, BUFFERS: 2, AVERAGES: 2}
+TENSORS: Final = {WEIGHTS: 12, BUFFERS: 4, AVERAGES: 4}
 """How many tensors of each kind are looked at."""
 ENTRIES: Final = 16
 """Neighbouring entries of each: one line of the processor's cache."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from unbroken_tts.train import inputs, session, validation
 
 def ask(name: str) -> None:
     """Send a signal to this process."""
-    os.kill(os.getpid(), getattr(signal, name))
+    signal.raise_signal(getattr(signal, name))  # to this thread, so that it is heard here and now
 
 
 @pytest.mark.parametrize(
