@@ -93,6 +93,8 @@ def _show(path: Path, found: Diagnosis) -> None:
             print(f"\ncheckpoint {state.name}: {shown(state.problem)}")
             if state.remedy:
                 print(f"   to mend it      {state.remedy}")
+            if state.advice:
+                print(f"   what to do      {state.advice}")
     broke = sum(each.broke for each in found.resumptions)
     bad = sum(bool(each.problem) for each in found.checkpoints)
     print(

@@ -98,6 +98,12 @@ class CheckpointState:
     """Empty where nothing is wrong."""
     remedy: str = ""
     """The command that may mend it."""
+    advice: str = ""
+    """What to know where no command would mend it."""
+    is_whole: bool = True
+    """Whether it can be read; its tensors were not."""
+    is_the_runs: bool = True
+    """Whether the run of this directory saved it, as far as can be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
