@@ -10,6 +10,7 @@ from typing import Any
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.errors import UnbrokenError
 from unbroken.proof.change import Change, changes
 from unbroken.proof.diagnosis import Clue, Diagnosis, Resumption
@@ -35,6 +36,9 @@ BROKEN = frozenset(
 
 CHOSEN = frozenset({"batch", "learning rate", "updates"})
 """What a person chooses with a setting; where one was accepted, that alone breaks nothing."""
+
+RATE = "learning rate"
+"""What the watch calls a rate off its curve."""
 
 GAP_SECONDS = 3600.0
 """A pause between two starts that is worth a word."""
@@ -161,8 +165,23 @@ class _Examination:
         return tuple(found.values())
 
     def _watch(self) -> list[Remark]:
+        """Look at the curves; a rate that was accepted is on its curve from there on.
+
+        The checkpoint wrote down the curve before, so only the run itself could hold the rates
+        against the accepted one; what it said then stands in the history.
+        """
+        is_accepted = LearningRateContinues.id in self.session.checks.get("taken", ())
         watch = Watch(self.before, rates=self._rates())
-        return [each for line in self.own for each in watch.take(line)]
+        found = [each for line in self.own for each in watch.take(line)]
+        if not is_accepted:
+            return found
+        said = [
+            Remark(kind=RATE, step=each["step"], sentence=str(each.get("sentence")), is_alarm=True)
+            for each in self.session.events
+            if (each.get("event"), each.get("kind")) == ("watch", RATE)
+            and type(each.get("step")) is int
+        ]
+        return [*said, *(each for each in found if each.kind != RATE)]
 
     def _rates(self) -> ForeseenRates:
         """Return the rates that the checkpoint has written down for the group of the journal."""

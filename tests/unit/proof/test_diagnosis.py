@@ -208,6 +208,31 @@ def test_what_a_person_accepted_is_no_break_but_what_follows_may_be(
     assert (factor > 1) == ("a person accepted" in resume.cause)
 
 
+@pytest.mark.parametrize("said", [None, "learning rate at step 820: off its curve: a, b"])
+def test_an_accepted_rate_is_its_curve_from_there_on(tmp_path: Path, said: str | None) -> None:
+    """Only what the run itself held against the accepted curve is told; without it nothing is."""
+    change = scaled("lr", 5.0)
+    journal(tmp_path, lines(range(1, 801), 1), lines(range(801, 1000), 2, change))
+    taken = ["settings-unchanged", "learning-rate-continues"]
+    events: list[dict[str, Any]] = [{"event": "start", "step": 800, "checks": {"taken": taken}}]
+    events += [{"event": "watch", "kind": "learning rate", "step": 820, "sentence": said}] * bool(
+        said
+    )
+    history = "".join(json.dumps(each | {"start": 2, "time": 0.0}) + "\n" for each in events)
+    (tmp_path / "history.jsonl").write_text(history, encoding="utf-8", newline="\n")
+    found = examine_past(tmp_path)
+    assert found is not None
+    (resume,) = found.resumptions
+    assert not resume.broke
+    told = [
+        each for each in (*resume.curves, *(c.sentence for c in resume.clues)) if "rate" in each
+    ]
+    expected = [f"accepted at the resume: {taken[1]}"] if said is None else [said]
+    assert set(expected) <= set(told)
+    assert (said is not None) == any("off its curve" in each for each in told)
+    assert not any("leapt" in each for each in told)
+
+
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     """Garbage, torn lines, wrong types, an unreadable history: the rest is read, nothing crashes."""
     wrong = [
