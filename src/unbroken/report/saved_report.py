@@ -18,7 +18,7 @@ def save_report(
     """Write a report as text and, beside it, as JSON; return the path of the text.
 
     Args:
-        logs: The run's directory for logs; made where it is absent.
+        logs: The directory for logs, in that of the run; made where it is absent.
         step: Steps the run had completed.
         report: What the checks found.
         decision: What follows from it.
@@ -30,7 +30,7 @@ def save_report(
     disk.make_directory(logs)
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     place = _free(logs, f"resume-{step}-{moment}")
-    lines = render(report, decision, most_details=None)
+    lines = render(report, decision, most_details=None, directory=logs.parent)
     disk.replace_file(place, ("\n".join(lines) + "\n").encode())
     disk.replace_file(place.with_suffix(".json"), to_json(report, decision).encode())
     return place

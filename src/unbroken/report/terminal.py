@@ -5,7 +5,11 @@ Pure: nothing is printed here.
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 from unbroken.checks.check import OnAccept, Outcome
@@ -16,9 +20,6 @@ from unbroken.report.symbols import legible
 
 BANNER: Final = "=" * 80
 TAG: Final = "[Resume Validation]"
-HELP: Final = (
-    "`unbroken bundle DIR` collects what somebody needs to help (DIR: the run's directory)."
-)
 MOST_DETAILS: Final = 10
 """Lines of one finding that are shown; the saved report and the JSON have all."""
 MOST_NUMBERS: Final = 100
@@ -33,6 +34,7 @@ def render(
     encoding: str | None = "utf-8",
     commands: Mapping[str, str] | None = None,
     most_details: int | None = MOST_DETAILS,
+    directory: Path | None = None,
 ) -> list[str]:
     """Return the lines of a report.
 
@@ -42,6 +44,7 @@ def render(
         encoding: Of the stream the lines are for; signs it can't show become ASCII.
         commands: By the id of a finding, the exact command that goes on in spite of it.
         most_details: Lines of one finding that are shown; None for all.
+        directory: The run's, for the command that collects what somebody needs to help.
     """
     groups = causes(report)
     lines = [BANNER, f"{TAG} Running consistency checks...", BANNER]
@@ -53,7 +56,7 @@ def render(
     for cause in groups:
         if not _forbids(cause, decision):
             lines += _allowed(cause, decision, most_details)
-    lines += [summary(report), *_verdict(report, decision), BANNER]
+    lines += [summary(report), *_verdict(report, decision, directory), BANNER]
     return [legible(each, encoding) for each in lines]
 
 
@@ -203,12 +206,23 @@ def _remark(finding: Finding) -> str:
     return sentence(finding)
 
 
-def _verdict(report: Report, decision: Decision) -> list[str]:
+def _help(directory: Path | None) -> str:
+    """Return how to ask for help, with the run's directory as a shell takes it."""
+    if directory is None:
+        return (
+            "`unbroken bundle DIR` collects what somebody needs to help (DIR: the run's directory)."
+        )
+    name = str(directory)
+    quoted = subprocess.list2cmdline([name]) if sys.platform == "win32" else shlex.quote(name)
+    return f"`unbroken bundle {quoted}` collects what somebody needs to help."
+
+
+def _verdict(report: Report, decision: Decision, directory: Path | None) -> list[str]:
     if decision.open:
         said = [f"  - {sentence(each)}" for each in decision.open]
         if decision.can_be_confirmed:
             said.append("Going on keeps the saved values.")
-        return [HELP, f"{TAG} ❌ VALIDATION FAILED", *said]
+        return [_help(directory), f"{TAG} ❌ VALIDATION FAILED", *said]
     differing = [each.id for each in report.findings if each.outcome is Outcome.DIFFERS]
     if differing:
         return [f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})"]

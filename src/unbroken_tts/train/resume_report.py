@@ -31,14 +31,20 @@ class ResumeDialogue:
         settings: --on-critical and --abort-window.
         console: Where lines go.
         commands: What to type to go on; None for the general advice of the checks.
+        directory: The run's; None for --output-dir.
     """
 
     def __init__(
-        self, settings: TrainSettings, console: Console, commands: Commands | None = None
+        self,
+        settings: TrainSettings,
+        console: Console,
+        commands: Commands | None = None,
+        directory: Path | None = None,
     ) -> None:
         self.settings = settings
         self._console = console
         self._commands = commands
+        self._directory = directory or settings.output_dir
         self._shown: list[Report] = []
 
     def show(self, report: Report, decision: Decision) -> None:
@@ -47,7 +53,7 @@ class ResumeDialogue:
             return
         self._shown.append(report)
         commands = self._commands(report) if self._commands and decision.open else None
-        for line in render(report, decision, commands=commands):
+        for line in render(report, decision, commands=commands, directory=self._directory):
             self._line(line)
 
     def confirm(self, report: Report, decision: Decision) -> bool:

@@ -93,7 +93,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)
     run = _run(settings, target, order, built, best, facts, asked, probe)
-    dialogue = ResumeDialogue(settings, console, _commands(target))
+    dialogue = ResumeDialogue(settings, console, _commands(target), target.layout.root)
     report = _resume(run, target, best, beginning, dialogue)
     return Session(
         settings=settings,

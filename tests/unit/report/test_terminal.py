@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shlex
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +136,18 @@ def test_without_a_command_the_call_is_named() -> None:
     """A user of the library reads what to pass to `resume`; never for what can't be accepted."""
     assert any('accept=["settings-unchanged"]' in each for each in lines(whole_report(SETTING)))
     assert not any("accept=" in each for each in lines(whole_report(WEIGHTS)))
+
+
+@pytest.mark.parametrize("name", ["training_output", "my run"])
+def test_the_way_to_help_can_be_copied(name: str) -> None:
+    """A failed report names the run's own directory as a shell takes it; a good one needs none."""
+    directory = Path("runs") / name
+    (said,) = [e for e in lines(whole_report(WEIGHTS), directory=directory) if "bundle" in e]
+    words = said.split("`")[1]
+    assert ["unbroken", "bundle", str(directory)] == [
+        each.strip('"') for each in shlex.split(words, posix=sys.platform != "win32")
+    ]
+    assert not any("bundle" in each for each in lines(whole_report(), directory=directory))
 
 
 def test_where_no_saved_value_can_act_none_is_promised() -> None:
