@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unbroken.checkpoint.birth import run_id_of
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
+from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.start_file import Begun, read_begun
 from unbroken.checkpoint.store import Found, PassedOver, Store
+from unbroken.counts import counted
 from unbroken.errors import NoUsableCheckpoint
 from unbroken.proof.journal import read_lines
+from unbroken.proof.missing_checkpoint import missing_checkpoint
 
 Outcome = Literal["began", "resumed", "began again"]
 
@@ -141,7 +143,7 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
         layout=layout,
         run_id=run_id,
         checkpoint=found.checkpoint,
-        notes=(*notes, *_cost(found), *_missing(layout, found)),
+        notes=(*notes, *_cost(found), *_missing(layout, found.checkpoint)),
         damaged=tuple(each for each in found.passed_over if each.is_damaged),
         asked=asked,
         seen=seen,
@@ -155,32 +157,37 @@ def _cost(found: Found) -> list[str]:
     chosen = found.checkpoint
     if chosen is None or not lost:
         return notes
-    steps = max(each.step for each in lost) - chosen.position.step
     created = [each.created for each in lost if each.created is not None]
-    minutes = (max(created) - chosen.manifest.created) / 60 if created else None
-    spent = "" if minutes is None else f", about {max(0.0, minutes):.0f} minutes of training"
-    return [
-        *notes,
-        (
-            f"going on from {chosen.path.name} instead costs {max(0, steps)} steps{spent}; "
-            "they are trained again"
-        ),
-    ]
+    cost = _cost_of(chosen, max(each.step for each in lost), max(created, default=None))
+    return [*notes, f"going on from {chosen.path.name} instead costs {cost}"]
 
 
-def _missing(layout: Layout, found: Found) -> list[str]:
-    """Say so where the newest checkpoint was taken away: what it held is trained again."""
-    try:
-        name = layout.latest.read_text("utf-8").strip()
-    except (OSError, ValueError):
+def _missing(layout: Layout, chosen: Checkpoint | None) -> list[str]:
+    """Say which newer checkpoint is gone, and what is lost by that."""
+    gone = None if chosen is None else missing_checkpoint(layout, chosen.position)
+    if chosen is None or gone is None:
         return []
-    if found.checkpoint is None or not CHECKPOINT_NAME.fullmatch(name):
-        return []
-    if name <= found.checkpoint.path.name or (layout.checkpoints / name).exists():
-        return []
-    return [
-        f"{layout.latest} names {name}, which is gone: going on from {found.checkpoint.path.name}"
-    ]
+    cost = _cost_of(chosen, gone.step, gone.saved)
+    where = f"{gone.name} was saved, but is not under {layout.checkpoints} any more"
+    remedy = "To keep them, stop, bring it back and start again"
+    return [f"WARNING: {where}: going on from {chosen.path.name} instead costs {cost}. {remedy}"]
+
+
+def _cost_of(chosen: Checkpoint, step: int, saved: float | None) -> str:
+    """Return what it costs to go on from a checkpoint instead of one that was saved later.
+
+    Args:
+        chosen: What is gone on from.
+        step: Steps completed at the other.
+        saved: When that was saved, seconds since 1970, UTC; None where it isn't known.
+    """
+    steps = max(0, step - chosen.position.step)
+    spent = ""
+    if saved is not None:
+        minutes = max(0, round((saved - chosen.manifest.created) / 60))
+        spent = f", about {counted(minutes, 'minute')} of training"
+        spent = spent if minutes else ", less than a minute of training"
+    return f"{counted(steps, 'step')}{spent}; they are trained again"
 
 
 def _explicit(path: Path) -> Target:

@@ -15,6 +15,7 @@ from support.toy_training import Training, build, train
 from unbroken import resume as resuming
 from unbroken.checkpoint import read
 from unbroken.checkpoint.layout import Layout
+from unbroken.cli.main import main
 from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint
 
 
@@ -74,6 +75,53 @@ def test_minutes_are_said_where_they_are_known(tmp_path: Path) -> None:
     rewrite_manifest(layout.checkpoints / "step-00000006", created=made + 600.0)
     flip(layout.checkpoints / "step-00000006" / "model.safetensors")
     assert "2 steps, about 10 minutes" in "\n".join(resumed(tmp_path).report.notes)
+
+
+def missed(training: Training) -> list[str]:
+    return [each for each in training.report.notes if "any more" in each]
+
+
+def test_a_checkpoint_that_was_taken_away_is_missed_once(tmp_path: Path) -> None:
+    """Its name, steps and minutes are said; the next start went on without it and misses nothing."""
+    layout = trained(tmp_path)
+    before = read.Checkpoint.at(layout.checkpoints / "step-00000004").manifest.created
+    history = [json.loads(each) for each in layout.history.read_text("utf-8").splitlines()]
+    history[-1]["time"] = before + 600.0
+    text = "".join(json.dumps(each) + "\n" for each in history)
+    layout.history.write_text(text, encoding="utf-8", newline="\n")
+    shutil.rmtree(layout.checkpoints / "step-00000006")
+    (said,) = missed(resumed(tmp_path))
+    assert said.startswith("WARNING: step-00000006 was saved, but is not under ")
+    assert "from step-00000004 instead costs 2 steps, about 10 minutes of training" in said
+    assert [] == missed(resumed(tmp_path))
+
+
+def test_latest_alone_tells_of_it(tmp_path: Path) -> None:
+    """Where the history lost the line; without a time no minutes are said."""
+    layout = trained(tmp_path)
+    lines = layout.history.read_text("utf-8").splitlines(keepends=True)
+    layout.history.write_text("".join(lines[:-1]), encoding="utf-8", newline="\n")
+    shutil.rmtree(layout.checkpoints / "step-00000006")
+    (said,) = missed(resumed(tmp_path))
+    assert "costs 2 steps; they are trained again" in said
+
+
+@pytest.mark.parametrize("how", ["retention", "older", "damaged", "repaired"])
+def test_what_was_given_up_is_not_missed(tmp_path: Path, how: str) -> None:
+    """Deleted by retention, newer than a checkpoint that was asked for, damaged, gone back from."""
+    layout = trained(tmp_path)
+    newest = layout.checkpoints / "step-00000006"
+    if how == "retention":
+        shutil.rmtree(layout.checkpoints / "step-00000002")
+    elif how == "older":
+        build(tmp_path, str(layout.checkpoints / "step-00000004"), save_every=2).run.close()
+    elif how == "damaged":
+        flip(newest / "model.safetensors")
+        assert [] == missed(resumed(tmp_path))
+    else:
+        assert 0 == main(["repair", str(tmp_path), "previous"])
+    assert (how == "retention") == newest.exists()
+    assert [] == missed(resumed(tmp_path))
 
 
 def test_looking_moves_nothing(tmp_path: Path) -> None:
@@ -170,17 +218,6 @@ def test_checkpoints_that_vanished_are_missed(tmp_path: Path, known_by: str) -> 
     (layout.history if known_by == "latest" else layout.latest).unlink()
     with pytest.raises(NoUsableCheckpoint, match="says that this run saved"):
         resumed(tmp_path)
-
-
-def test_a_newest_checkpoint_that_was_taken_away_is_named(tmp_path: Path) -> None:
-    """The run goes on from the one before, and says what is not there any more."""
-    layout = trained(tmp_path)
-    newest = max(layout.checkpoints.glob("step-*"))
-    shutil.rmtree(newest)
-    again = build(tmp_path)
-    assert any(f"names {newest.name}, which is gone" in note for note in again.report.notes)
-    again.run.close()
-    assert not any("gone" in note for note in build(trained(tmp_path / "b").root).report.notes)
 
 
 def test_a_run_that_never_saved_begins_again(tmp_path: Path) -> None:
