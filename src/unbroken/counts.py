@@ -7,8 +7,8 @@ def counted(number: float, noun: str) -> str:
     """Return a number with its noun, in the singular for 1 alone.
 
     Args:
-        number: How many; whole ones are grouped by thousands.
+        number: How many.
         noun: In the singular; its plural ends in s.
     """
-    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    shown = str(number) if isinstance(number, int) else f"{number:g}"
     return f"{shown} {noun}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.counts import counted
 from unbroken.errors import NoUsableCheckpoint
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _show(path: Path, found: Diagnosis) -> None:
     name = f", run {shown(found.run_id)}" if found.run_id else ""
     what = {"journal": "its journal", "curves": "TensorBoard files"}.get(found.source, "manifests")
     reach = f", steps {found.first_step:,} to {found.last_step:,}" if found.starts else ""
-    print(f"{path}{name}: read from {what}, {found.starts} starts{reach}")
+    print(f"{path}{name}: read from {what}, {counted(found.starts, 'start')}{reach}")
     for note in found.notes:
         print(f"NOTE: {shown(note)}")
     for number, each in enumerate(found.resumptions, 1):
@@ -98,8 +99,8 @@ def _show(path: Path, found: Diagnosis) -> None:
     broke = sum(each.broke for each in found.resumptions)
     bad = sum(bool(each.problem) for each in found.checkpoints)
     print(
-        f"\n{len(found.resumptions)} resumes, {broke} broke something; "
-        f"{len(found.checkpoints)} checkpoints, {bad} with a problem"
+        f"\n{counted(len(found.resumptions), 'resume')}, {broke} broke something; "
+        f"{counted(len(found.checkpoints), 'checkpoint')}, {bad} with a problem"
     )
 
 

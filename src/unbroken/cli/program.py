@@ -155,10 +155,11 @@ def _join_negative_numbers(words: list[str]) -> list[str]:
 
 
 def _report(error: UnbrokenError) -> int:
-    """Print the three sentences and return the exit code of the error."""
+    """Print the three sentences and return the exit code; a stop that was asked for is no error."""
+    is_stop = isinstance(error, Stopped)
     try:
         blank = "\n" if sys.stderr.isatty() else ""
-        print(f"{blank}error: {error}", file=sys.stderr, flush=True)
+        print(f"{blank}{'' if is_stop else 'error: '}{error}", file=sys.stderr, flush=True)
     except OSError:
         # The terminal hung up; what matters now is the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -113,6 +113,10 @@ class Proof:
         self._tell = tell
         self._tell_waiting()
 
+    def nothing_to_train(self) -> None:
+        """Claim nothing, and drop what waits to be told: no step follows that it would be about."""
+        self._replay, self._waiting = None, []
+
     def cut_into(self, samples: int) -> None:
         """Note that the step is cut into micro-batches of so many samples."""
         self._largest = samples

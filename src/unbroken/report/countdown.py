@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
+from unbroken.counts import counted
+
 BATCH_VARIABLES: Final = (
     "CI",
     "SLURM_JOB_ID",
@@ -107,7 +109,7 @@ def count_down(seconds: float, stream: TextIO, sleep: Callable[[float], None] = 
         return True
     try:
         with _interruptible():
-            _say(stream, f"Press Ctrl+C within {seconds:g} seconds to abort...\n  ")
+            _say(stream, f"Press Ctrl+C within {counted(seconds, 'second')} to abort...\n  ")
             for left, pause in _ticks(seconds):
                 _say(stream, f"{left:g}... ")
                 sleep(pause)

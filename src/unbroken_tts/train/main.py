@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from unbroken.counts import counted
 from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
 from unbroken.report.terminal import render
@@ -95,6 +96,10 @@ def stoppable_start() -> Iterator[None]:
 def _train(session: Session, console: Console) -> int:
     run = session.run
     _announce(session.report, session, console)
+    if run.position.step >= session.until:
+        run.proof.nothing_to_train()
+        done = counted(run.position.step, "step")
+        console.line(f"Nothing to train: the run is complete ({done} done, {session.until} wanted)")
     run.proof.listen(console.line)
     logbook = Logbook(
         console,
@@ -121,7 +126,8 @@ def _train(session: Session, console: Console) -> int:
         run.close()
     newest = "".join(f"; last {name}={each:.4f}" for name, each in logbook.newest.items())
     console.line(
-        f"Training complete: {run.position.step} steps, {run.position.updates} updates{newest}; "
+        f"Training complete: {counted(run.position.step, 'step')}, "
+        f"{counted(run.position.updates, 'update')}{newest}; "
         f"checkpoints in {run.layout.checkpoints}"
     )
     return 0
@@ -147,8 +153,8 @@ def _announce(report: ResumeReport, session: Session, console: Console) -> None:
     if report.outcome == "resumed":
         console.line(
             f"Resumed run {run.run_id} from {report.checkpoint}: step {position.step}, epoch "
-            f"{position.epoch}, {position.samples} samples of the next step; "
-            f"{report.steps_to_repeat} steps beyond it will be repeated"
+            f"{position.epoch}, {counted(position.samples, 'sample')} of the next step; "
+            f"{counted(report.steps_to_repeat, 'step')} beyond it will be repeated"
         )
     else:
         verb = "Began" if report.outcome == "began" else "Began again"

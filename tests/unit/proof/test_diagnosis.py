@@ -72,6 +72,16 @@ def test_a_healthy_past_is_called_healthy(
     assert "resume 2 after step 9" in capsys.readouterr().out
 
 
+def test_one_is_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 start, 2 starts; 1 resume."""
+    for starts, said in enumerate(("1 start,", "2 starts,"), 1):
+        journal(tmp_path, *(lines(range(9 * n + 1, 9 * n + 10), n + 1) for n in range(starts)))
+        assert 0 == doctor(tmp_path)
+        out = capsys.readouterr().out
+        assert said in out
+    assert "\n1 resume, 0 broke something; 0 checkpoints, 0 with a problem" in out
+
+
 def spoiled(directory: Path, *, on_diverged: str) -> None:
     """Go on with another learning rate, as a schedule that was built otherwise gives."""
     broken_off(directory, 5)

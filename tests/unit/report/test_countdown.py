@@ -39,6 +39,13 @@ def test_nobody_presses_a_key() -> None:
     assert (0, "Press Ctrl+C within 0.2 seconds to abort...\n  0.2... \nran out\n") == (code, shown)
 
 
+def test_one_second_is_one_second() -> None:
+    """The singular for 1 alone."""
+    shown = io.StringIO()
+    assert count_down(1, shown, sleep=lambda _: None)
+    assert shown.getvalue().startswith("Press Ctrl+C within 1 second to abort...")
+
+
 @posix
 @pytest.mark.parametrize(
     "before",
