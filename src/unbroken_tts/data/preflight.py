@@ -183,7 +183,7 @@ def _report(faults: list[Fault], bad: int, total: int, *, is_dropping: bool) -> 
         remedy = "Check that manifests, tokenizer and model configuration belong together."
     else:
         remedy = (
-            "Mend the data (training can leave faulty samples out: `--on-bad-sample drop`); when most "
+            "Mend the data (a new run can leave faulty samples out: `--on-bad-sample drop`); when most "
             "are faulty, check that manifests, tokenizer and model configuration belong together."
         )
     return FaultsFound(
