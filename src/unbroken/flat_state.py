@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 
 from unbroken.checks.observation import Leaf
 from unbroken.state.codec import encode
-from unbroken.state.digest import tensor_digests
+from unbroken.state.digest import host_bytes, tensor_digests
 from unbroken.state.dtypes import dtype_name
 from unbroken.tree import leaves
+
+DIGEST_BLOCK = 1 << 20
+"""Bytes that are looked at in a row; they stay in a core's cache."""
+
+_SUMMED = {torch.float32: np.float32, torch.float64: np.float64}
+"""What numpy sums as it lies in memory."""
 
 
 def flat(parts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -42,23 +49,37 @@ def leaf_of(tensor: Any, digest: str = "") -> Leaf:
     return Leaf(dtype_name(tensor, "a leaf"), tuple(tensor.shape), digest)
 
 
-def nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the paths of the tensors with entries that are not finite; two threads look."""
-    with ThreadPoolExecutor(2, thread_name_prefix="unbroken-finite") as threads:
-        finite = threads.map(_is_finite, tensors.values())
-        return [path for path, good in zip(tensors, finite, strict=True) if not good]
+def digested_and_nonfinite(
+    tensors: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, Leaf], list[str]]:
+    """Return what `digested` does, and the paths of tensors with entries that are not finite.
+
+    Both are found a block at a time, so that the memory is gone through once; two threads look.
+    """
+    with ThreadPoolExecutor(2, thread_name_prefix="unbroken-look") as threads:
+        found = dict(zip(tensors, threads.map(_look, tensors.values()), strict=True))
+    seen = {path: leaf_of(each, found[path][0]) for path, each in tensors.items()}
+    return seen, [path for path, (_, is_finite) in found.items() if not is_finite]
+
+
+def _look(tensor: torch.Tensor) -> tuple[str, bool]:
+    """Return a tensor's digest, and whether all its entries are finite.
+
+    The sum of a block tells, unless it overflows itself; then the entries are asked.
+    """
+    data, whole, number = host_bytes(tensor), xxhash.xxh3_128(), _SUMMED.get(tensor.dtype)
+    is_plain = number is not None
+    with np.errstate(all="ignore"):
+        for start in range(0, len(data), DIGEST_BLOCK):
+            block = data[start : start + DIGEST_BLOCK]
+            whole.update(block)
+            # Not torch's sum: its threads wait for each other where others use the cores too.
+            is_plain = is_plain and bool(np.isfinite(np.frombuffer(block, number).sum()))
+    return whole.hexdigest(), is_plain or _is_finite(tensor)
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """Say whether all entries are finite; their sum tells in one pass, unless it overflows itself."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     whole = tensor.detach()
-    if whole.device.type == "cpu" and whole.dtype in (torch.float32, torch.float64):
-        # Not torch's sum: its threads wait for each other where other programs use the cores too.
-        with np.errstate(all="ignore"):
-            if np.isfinite(whole.resolve_neg().numpy().sum()):
-                return True
-    return bool(
-        torch.isfinite(whole.float().sum() if whole.dtype.itemsize < 4 else whole.sum())
-    ) or bool(torch.isfinite(whole.float() if whole.dtype.itemsize < 2 else whole).all())
+    return bool(torch.isfinite(whole.float() if whole.dtype.itemsize < 2 else whole).all())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks.observation import Observation
+from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
-from unbroken.flat_state import digested, flat, leaf_of, nonfinite
+from unbroken.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
@@ -134,16 +134,19 @@ class Observer:
     def content(self) -> Observation:
         """Return the state as it stands, and what of it can be changed before the first step."""
         evidence = {"reached": reached(self.state.parts, self.frozen), **self._ahead()}
-        return replace(self._content(flat(self.state.capture())), evidence=evidence)
+        values, tensors = flat(self.state.capture())
+        return self._as_it_stands(values, digested(tensors), evidence)
 
-    def _content(self, flattened: tuple[dict[str, Any], dict[str, Any]]) -> Observation:
-        values, tensors = flattened
+    def _as_it_stands(
+        self, values: Mapping[str, Any], seen: Mapping[str, Leaf], evidence: Mapping[str, Any]
+    ) -> Observation:
         return Observation(
             position=self.state.position.state_dict(),
             facts=self.facts,
             kinds=self.kinds(),
             values=values,
-            leaves=digested(tensors),
+            leaves=seen,
+            evidence=evidence,
         )
 
     def digest(self) -> str:
@@ -152,15 +155,16 @@ class Observer:
 
     def live(self) -> Observation:
         """Return the state as it stands, and all that a resume compares beside it."""
-        flattened = flat(self.state.capture())
+        values, tensors = flat(self.state.capture())
+        seen, nonfinite = digested_and_nonfinite(tensors)
         evidence = {
             "frozen": frozen_digests(self.state.parts, self.frozen),
             "reached": reached(self.state.parts, self.frozen),
-            "nonfinite": nonfinite(flattened[1]),
+            "nonfinite": nonfinite,
             **self._ahead(),
             **self._probed(),
         }
-        return replace(self._content(flattened), evidence=evidence)
+        return self._as_it_stands(values, seen, evidence)
 
     def rates(self) -> dict[str, float]:
         """Return the learning rate that each group holds, by the group's name."""
