@@ -57,6 +57,8 @@ class Verdict:
     """The sentence that leads the report; empty for the check's title."""
     severity: Severity | None = None
     """Where it is not the one the check declares."""
+    why: str = ""
+    """Why it matters, where the check declares more than this case needs."""
 
 
 def agrees(numbers: str, headline: str = "") -> Verdict:

@@ -3,18 +3,28 @@
 Compares: system, processor, Python, number of computing threads, determinism flag, matrix
 precision, computing precision.
 
-Why: each of them changes the last bits of a sum.
+Why: most of them change the last bits of a sum; another precision rounds every step otherwise.
 
 Does not: compare speed.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Final
 
-from unbroken.checks.check import OnAccept, Severity, Stage
+from unbroken.checks.check import OnAccept, Outcome, Severity, Stage, Verdict
 from unbroken.checks.facts import FactsCheck
 from unbroken.checks.observation import Observation
+
+ORDER: Final = "The order of additions changes, and with it the last bits of every step."
+# Significant bits, the hidden one among them: IEEE 754 binary32 and binary16, bfloat16, TF32.
+ROUNDING: Final = (
+    "Another precision rounds every product of every step otherwise: bf16 keeps 8 significant bits, "
+    "fp16 and TF32 11, fp32 24. That is far more than last bits, and nothing after it can be "
+    "bit-identical."
+)
+PRECISIONS: Final = ("environment.matmul_precision", "execution.precision")
 
 
 class ExecutionUnchanged(FactsCheck):
@@ -25,12 +35,13 @@ class ExecutionUnchanged(FactsCheck):
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "The order of additions changes, and with it the last bits of every step."
+    why: ClassVar[str] = f"{ORDER} {ROUNDING}"
     cause: ClassVar[str] = (
         "The run moved to another machine, or --threads, --precision or --amp changed."
     )
     remedy: ClassVar[str] = (
-        "Nothing need be done; give the saved --threads for bit-identical steps."
+        "Give the saved --precision; of threads and machine nothing need be done (the saved --threads "
+        "make the steps bit-identical)."
     )
     covers: ClassVar[tuple[str, ...]] = (
         "environment.platform",
@@ -54,3 +65,12 @@ class ExecutionUnchanged(FactsCheck):
             Observation(facts={"environment": {"threads": 1}}),
         ),
     )
+
+    def compare(self, saved: Observation, live: Observation) -> Verdict:
+        """Compare every fact; what rounds every step otherwise is told apart from last bits."""
+        verdict = super().compare(saved, live)
+        if verdict.outcome is not Outcome.DIFFERS:
+            return verdict
+        of_precision = [each.startswith(PRECISIONS) for each in verdict.details]
+        told = [ROUNDING] * any(of_precision) + [ORDER] * (not all(of_precision))
+        return replace(verdict, why=" ".join(told))

@@ -106,7 +106,7 @@ def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
         details=verdict.details,
         headline=verdict.headline,
         tolerance=check.tolerance,
-        why=check.why,
+        why=verdict.why or check.why,
         cause=check.cause,
         remedy=check.remedy,
         on_accept=check.on_accept,

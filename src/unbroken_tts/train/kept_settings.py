@@ -52,6 +52,24 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     return TrainSettings.model_validate(settings.model_dump() | other) if other else settings
 
 
+def what_does_not_act(asked: TrainSettings, acting: TrainSettings, precision: str) -> list[str]:
+    """Say of each setting that was asked for, but isn't the run's, which value acts.
+
+    Args:
+        asked: What was asked for at this start.
+        acting: What `kept_settings` made of it.
+        precision: What is computed in under the latter.
+    """
+    wanted, kept = compared(asked), compared(acting)
+    computed = {"precision": f" (computed in {precision})", "amp": f" (computed in {precision})"}
+    return [
+        f"{_typed(name, wanted[name])} is not the run's and doesn't act: "
+        f"{_typed(name, kept[name])} does{computed.get(name, '')}"
+        for name in sorted(wanted)
+        if repr(wanted[name]) != repr(kept[name])
+    ]
+
+
 def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     """Refuse the acceptance of a setting of which the new value could not act."""
     other = [name for name in FOR_GOOD if name in before and before[name] != asked[name]]

@@ -33,7 +33,7 @@ from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
-from unbroken_tts.train.kept_settings import compared, kept_settings
+from unbroken_tts.train.kept_settings import compared, kept_settings, what_does_not_act
 from unbroken_tts.train.load import carried_file
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
@@ -76,6 +76,8 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     saved = target.facts()
     asked, settings = settings, kept_settings(settings, saved)
     execution = plan_execution(settings, console, saved)
+    for each in what_does_not_act(asked, settings, execution.precision.precision):
+        console.line(f"NOTE: {each}")
     inputs = read_inputs(
         settings, console, target.layout.root, saved, is_resumed=target.checkpoint is not None
     )

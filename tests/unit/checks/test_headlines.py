@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from unbroken.checks.execution_unchanged import ORDER, ROUNDING, ExecutionUnchanged
 from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
 from unbroken.checks.other_state_identical import OtherStateIdentical
+from unbroken.checks.report import examine
 from unbroken.checks.weights_identical import WeightsIdentical
 
 SAVED = Observation(
@@ -73,3 +77,25 @@ def test_a_lost_schedule_is_no_mismatch_of_zero_per_cent() -> None:
     found = LearningRateContinues().compare(saved, live)
     assert "o.0: update +1: no schedule drives it any more" == found.numbers
     assert "" == found.headline
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        ({"threads": 1}, ORDER),
+        ({"precision": "bf16"}, ROUNDING),
+        ({"matmul_precision": "high"}, ROUNDING),
+        ({"threads": 1, "precision": "bf16"}, f"{ROUNDING} {ORDER}"),
+    ],
+)
+def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why: str) -> None:
+    """What rounds every step otherwise is told apart from another order of additions."""
+    before = {"threads": 2, "precision": "fp32", "matmul_precision": "highest"}
+
+    def seen(facts: dict[str, object]) -> Observation:
+        execution = {"precision": facts["precision"]}
+        environment = {name: facts[name] for name in ("threads", "matmul_precision")}
+        return Observation(facts={"environment": environment, "execution": execution})
+
+    (found,) = examine([ExecutionUnchanged()], seen(before), seen(before | now))
+    assert why == found.why

@@ -69,6 +69,25 @@ def require_refused(trainer: TinyTrainer, output: Path, *flags: object) -> str:
     return ended.err
 
 
+def test_a_precision_that_does_not_act_is_no_secret(
+    trainer: TinyTrainer, stopped: Path, tmp_path: Path
+) -> None:
+    """Beside the banner it says which one acts; accepted, what 16 bits mean is said, not last bits."""
+    copy = Path(shutil.copytree(stopped, tmp_path / "copy"))
+    ended = trainer.start(copy, "--precision", "bf16")
+    assert 3 == ended.code
+    (said,) = ended.lines("NOTE: --")
+    assert said.startswith("NOTE: --precision bf16 is not the run's and doesn't act: ")
+    assert said.endswith(": --precision auto does (computed in fp32)")
+    ended = trainer.start(copy, "--precision", "bf16", "--accept", "settings-unchanged")
+    assert 0 == ended.code, ended.err
+    assert [] == ended.lines("NOTE: --")
+    assert 1 == len(
+        ended.lines("   Another precision rounds every product of every step otherwise")
+    )
+    assert "The order of additions" not in ended.out
+
+
 @pytest.mark.parametrize("name", sorted(must_match_fields()))
 def test_another_setting_is_refused_with_both_values(
     trainer: TinyTrainer, stopped: Path, name: str
