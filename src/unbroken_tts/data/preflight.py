@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from unbroken.counts import counted
 from unbroken_tts.data.array_checks import check_identities, check_roles
 from unbroken_tts.data.array_facts import is_settled, read_all, same_file, stat_files
 from unbroken_tts.data.facts_cache import FactsCache
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from unbroken_tts.data.limits import Limits
     from unbroken_tts.data.npy import ArrayUnusable
+
+MOST_NAMED = 5
+"""Files with other content that are named; of more only the number is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +52,20 @@ class Checked:
     """What a user should know but what stops nothing, one sentence each."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Learnt:
+    facts: npt.NDArray[Any]
+    """(N,) of `FACTS`, a row a file."""
+    unusable: dict[int, ArrayUnusable]
+    """Why, by the file's number."""
+    was_read: int = 0
+    """Files that were read now."""
+    changed: tuple[int, ...] = ()
+    """Numbers of files whose content is another than the one that was known."""
+    note: str | None = None
+    """Why it could not be kept."""
+
+
 def preflight(
     pairs: Pairs,
     limits: Limits,
@@ -56,6 +74,7 @@ def preflight(
     recheck: bool = False,
     on_bad: Literal["stop", "drop"] = "stop",
     progress: Callable[[int, int], None] | None = None,
+    run_data: str | None = None,
 ) -> Checked:
     """Check all samples and return the good ones.
 
@@ -68,6 +87,8 @@ def preflight(
         on_bad: With "stop" any fault is an error; with "drop" faulty samples are left out (of
             two with the same id the later). A sample is never replaced by another.
         progress: Called with (arrays read so far, arrays to read); not when nothing is to read.
+        run_data: Fingerprint of the run that is continued. Files with other content are then named
+            where it is not the same, now and at each start until their content is back.
 
     Raises:
         FaultsFound: There are faults and `on_bad` is "stop", or no sample is without fault.
@@ -75,9 +96,11 @@ def preflight(
     files: dict[str, int] = {}
     roles = {role: _file_numbers(getattr(pairs, role), files) for role in ROLES}
     paths = list(files)
-    facts, unusable, was_read, note = _learn(paths, cache, recheck=recheck, progress=progress)
-    facts_by_role = {role: facts[numbers] for role, numbers in roles.items()}
-    faults_at = _faults(pairs, limits, facts_by_role, roles, unusable)
+    learnt = _learn(
+        paths, cache, recheck=recheck, progress=progress, keeps_changed=run_data is not None
+    )
+    facts_by_role = {role: learnt.facts[numbers] for role, numbers in roles.items()}
+    faults_at = _faults(pairs, limits, facts_by_role, roles, learnt.unusable)
     faults = [fault for index in sorted(faults_at) for fault in faults_at[index]]
     if faults and (on_bad == "stop" or len(faults_at) == len(pairs)):
         raise _report(faults, len(faults_at), len(pairs), is_dropping=on_bad == "drop")
@@ -85,14 +108,36 @@ def preflight(
     good = replace(pairs, digests=digests)
     if faults_at:
         good = good.select([index for index in range(len(pairs)) if index not in faults_at])
+    fingerprint = data_fingerprint(good)
+    notes = _notes(learnt.note, len(faults_at), len(pairs))
+    if run_data not in (None, fingerprint) and learnt.changed:
+        notes += (_changed(pairs, roles, paths, learnt.changed),)
     return Checked(
         pairs=good,
         dropped=tuple(faults),
         dropped_samples=len(faults_at),
-        fingerprint=data_fingerprint(good),
+        fingerprint=fingerprint,
         arrays=len(paths),
-        arrays_read=was_read,
-        notes=_notes(note, len(faults_at), len(pairs)),
+        arrays_read=learnt.was_read,
+        notes=notes,
+    )
+
+
+def _changed(
+    pairs: Pairs,
+    roles: dict[str, npt.NDArray[np.int64]],
+    paths: list[str],
+    changed: tuple[int, ...],
+) -> str:
+    """Return the sentence that names the files with other content, and a sample of each."""
+    named = []
+    for number in changed[:MOST_NAMED]:
+        users = [index for role in ROLES for index in np.flatnonzero(roles[role] == number)[:1]]
+        named.append(f"{paths[number]} (sample {pairs.ids[min(users)]})")
+    more = len(changed) - len(named)
+    return (
+        f"{counted(len(changed), 'file')} with other content than the run was trained on: "
+        f"{', '.join(named)}{f' and {more} more' if more else ''}"
     )
 
 
@@ -120,18 +165,28 @@ def _learn(
     *,
     recheck: bool,
     progress: Callable[[int, int], None] | None,
-) -> tuple[npt.NDArray[Any], dict[int, ArrayUnusable], int, str | None]:
-    """Return the facts of all files, what is unusable, how many were read, and a note."""
+    keeps_changed: bool,
+) -> _Learnt:
+    """Learn of all files what was not known.
+
+    Args:
+        paths: The files.
+        cache: See `preflight`.
+        recheck: See `preflight`.
+        progress: See `preflight`.
+        keeps_changed: Whether of a file with other content what was known stays known.
+    """
     stamps, unusable = stat_files(paths)
     known = FactsCache.read(cache)
     facts = known.look_up(paths)
+    before = facts.copy()
     is_known = (facts["type"] != 0) & same_file(facts, stamps)
     facts[~is_known] = 0
     wanted = np.ones(len(paths), dtype=np.bool_) if recheck else ~is_known
     wanted[list(unusable)] = False
     to_read: list[int] = np.flatnonzero(wanted).tolist()
     if not to_read:
-        return facts, unusable, 0, None
+        return _Learnt(facts=facts, unusable=unusable)
     facts[to_read] = 0
     note = None
     try:
@@ -139,10 +194,20 @@ def _learn(
     finally:
         # Also when interrupted: what was read need not be read again.
         read = np.array(to_read)
+        is_other = (facts["digest"] != before["digest"]).any(axis=1)
+        is_changed = (facts["type"] != 0) & (before["type"] != 0) & is_other
         fresh = read[(facts["type"][read] != 0) & is_settled(facts[read])]
+        if keeps_changed:
+            fresh = fresh[~is_changed[fresh]]
         known.remember([paths[index] for index in fresh.tolist()], facts[fresh])
         note = known.write()
-    return facts, unusable, len(to_read), note
+    return _Learnt(
+        facts=facts,
+        unusable=unusable,
+        was_read=len(to_read),
+        changed=tuple(np.flatnonzero(is_changed).tolist()),
+        note=note,
+    )
 
 
 def _faults(

@@ -63,7 +63,8 @@ def read_inputs(
         model_dim=config.model_dim,
     )
     cache = root / "preflight.cache"
-    train = _checked("train", settings.train_manifest, limits, settings, console, cache)
+    run_data = None if saved is None else saved.get("data", {}).get("train")
+    train = _checked("train", settings.train_manifest, limits, settings, console, cache, run_data)
     validation = _checked("validation", settings.val_manifest, limits, settings, console, cache)
     overlap = overlap_note(train.pairs, validation.pairs)
     if overlap:
@@ -81,6 +82,7 @@ def _checked(
     settings: TrainSettings,
     console: Console,
     cache: Path,
+    run_data: str | None = None,
 ) -> Checked:
     pairs = load_pairs(manifests)
     with console.progress(f"Checking the {what} data", total=1) as report:
@@ -91,6 +93,7 @@ def _checked(
             recheck=settings.recheck,
             on_bad=settings.on_bad_sample,
             progress=report,
+            run_data=run_data,
         )
     console.line(
         f"Data ({what}): {len(checked.pairs)} samples, {checked.arrays} arrays, "

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from unbroken.checks.data_set_unchanged import OTHER_CONTENT, OTHER_SAMPLES, DataSetUnchanged
 from unbroken.checks.execution_unchanged import ORDER, ROUNDING, ExecutionUnchanged
 from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
@@ -98,4 +99,21 @@ def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why
         return Observation(facts={"environment": environment, "execution": execution})
 
     (found,) = examine([ExecutionUnchanged()], seen(before), seen(before | now))
+    assert why == found.why
+
+
+@pytest.mark.parametrize(
+    ("ids", "now", "why"),
+    [("aa", "aa", OTHER_CONTENT), ("aa", "bb", OTHER_SAMPLES), (None, None, OTHER_SAMPLES)],
+)
+def test_other_content_is_not_called_other_samples(
+    ids: str | None, now: str | None, why: str
+) -> None:
+    """Used twice or never are only samples of another set; where nothing tells, that is feared."""
+
+    def seen(data: str, ids: str | None) -> Observation:
+        order = {} if ids is None else {"order": {"samples": 9, "ids": ids, "lengths": None}}
+        return Observation(facts={"data": {"train": data, "dropped": []}} | order)
+
+    (found,) = examine([DataSetUnchanged()], seen("11", ids), seen("22", now))
     assert why == found.why

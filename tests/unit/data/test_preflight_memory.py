@@ -45,6 +45,27 @@ def test_recheck_reads_everything_and_finds_silent_change(tmp_path: Path) -> Non
     assert facts_of(again) == facts_of(check(manifest))
 
 
+def test_what_is_not_the_runs_is_named_until_it_is_back(tmp_path: Path) -> None:
+    """The files with other content than the run's, each with a sample; however often it is looked."""
+    manifest = written(tmp_path)
+    first = check(manifest)
+    files = [tmp_path / lines_of(manifest)[i][EMO] for i in range(2)]
+    contents = [each.read_bytes() for each in files]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content[:-4] + bytes(4))
+        os.utime(file, (LONG_AGO, LONG_AGO + 5))
+    for _ in range(2):
+        (said,) = check(manifest, run_data=first.fingerprint).notes
+        assert said.startswith("2 files with other content than the run was trained on: ")
+        for file, sample in zip(files, first.pairs.ids, strict=False):
+            assert f"{file} (sample {sample})" in said
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+        os.utime(file, (LONG_AGO, LONG_AGO + 9))
+    back = check(manifest, run_data=first.fingerprint)
+    assert ((), first.fingerprint) == (back.notes, back.fingerprint)
+
+
 def test_a_file_written_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
     """A file that may change without a new mtime is read again at the next start."""
     manifest = written(tmp_path)

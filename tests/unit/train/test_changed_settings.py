@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from support.checked_pairs import LONG_AGO
 from support.pairs import write_pairs
 from support.tiny_trainer import TinyTrainer, contents, journal, newest, require_equal
 from unbroken.checkpoint.layout import Layout
@@ -183,6 +185,25 @@ def test_another_model_is_refused(trainer: TinyTrainer, stopped: Path, tmp_path:
     content["gpt"]["heads"] = 4
     other.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert "model.heads is 4, was 2" in require_refused(trainer, stopped, "--config", other)
+
+
+def test_an_edited_feature_file_is_named(trainer: TinyTrainer, tmp_path: Path) -> None:
+    """The file and a sample of it, and what is true: the samples are the same, one's content is not."""
+    data = Path(shutil.copytree(trainer.root / "data", tmp_path / "data"))
+    for each in data.rglob("*.npy"):
+        os.utime(each, (LONG_AGO, LONG_AGO))
+    flags = ("--train-manifest", str(data / "train_pairs.jsonl"))
+    trainer.stop(tmp_path / "run", *flags, at=1)
+    line = json.loads((data / "train_pairs.jsonl").read_text("utf-8").splitlines()[3])
+    file = data / line["prompt_emo_vec_path"]
+    file.write_bytes(file.read_bytes()[:-4] + bytes(4))
+    for _ in range(2):
+        ended = trainer.start(tmp_path / "run", *flags)
+        assert 3 == ended.code
+        (said,) = ended.lines("NOTE: train: 1 file with other content than the run was trained on:")
+        assert str(file) in said
+        assert "The samples and their order are the run's, but the content" in ended.err
+        assert "used twice" not in ended.out + ended.err
 
 
 def test_what_may_change_goes_on_with_a_note(
