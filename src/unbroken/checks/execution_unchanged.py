@@ -24,6 +24,7 @@ ROUNDING: Final = (
     "fp16 and TF32 11, fp32 24. That is far more than last bits, and nothing after it can be "
     "bit-identical."
 )
+SIGNIFICANT_BITS: Final = {"fp32": 24, "fp16": 11, "bf16": 8}
 PRECISIONS: Final = ("environment.matmul_precision", "execution.precision")
 
 
@@ -73,4 +74,16 @@ class ExecutionUnchanged(FactsCheck):
             return verdict
         of_precision = [each.startswith(PRECISIONS) for each in verdict.details]
         told = [ROUNDING] * any(of_precision) + [ORDER] * (not all(of_precision))
-        return replace(verdict, why=" ".join(told))
+        return replace(verdict, why=" ".join(told), headline=_headline(saved, live))
+
+
+def _headline(saved: Observation, live: Observation) -> str:
+    """Return what another computing precision means; empty where it is the same, or not known."""
+    name = "execution.precision"
+    before, now = (each.facts_below([name]).get(name) for each in (saved, live))
+    if before == now or before not in SIGNIFICANT_BITS or now not in SIGNIFICANT_BITS:
+        return ""
+    return (
+        f"WARNING: Precision changed! Checkpoint: {before}, Current: {now}: every product of every "
+        f"step is rounded to {SIGNIFICANT_BITS[now]} significant bits, was {SIGNIFICANT_BITS[before]}"
+    )

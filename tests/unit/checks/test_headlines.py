@@ -100,6 +100,7 @@ def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why
 
     (found,) = examine([ExecutionUnchanged()], seen(before), seen(before | now))
     assert why == found.why
+    assert ("precision" in now) == ("Checkpoint: fp32, Current: bf16" in found.headline)
 
 
 @pytest.mark.parametrize(
