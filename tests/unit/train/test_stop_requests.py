@@ -20,6 +20,14 @@ def ask(name: str) -> None:
     signal.raise_signal(getattr(signal, name))  # to this thread, so that it is heard here and now
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground() -> Iterator[None]:
+    """Hear Ctrl+C as in a terminal; what a shell starts in the background ignores it."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
 @pytest.mark.parametrize(
     ("name", "code"), [("SIGTERM", 75), ("SIGHUP", 75), ("SIGUSR1", 75), ("SIGINT", 130)]
 )
