@@ -253,7 +253,8 @@ class Run:
         """
         assert self._record is not None
         step, before = Step(self), self.position
-        applied = {"traces": self.state.traces.told()} | applied
+        if "traces" not in applied:
+            applied["traces"] = self.state.traces.told()
         result = StepResult(step=step.number, losses=losses, **applied)
         updates = before.updates + (not result.skipped)
         self.state.position = replace(self.order.after(before), updates=updates)

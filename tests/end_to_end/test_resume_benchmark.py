@@ -1,4 +1,4 @@
-"""The benchmark of a resume runs, and its parts add up."""
+"""The benchmarks of a resume and of a step run, and their parts add up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_added_to_a_step_is_measured() -> None:
+    """The journal line and what is looked at for it, each apart, and their sum."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/step_cost.py"), "--steps", "3"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    for name in ("Record.step", "Traces.take", "Traces.told", "all of it"):
+        assert f"{name} " in done.stdout
 
 
 def test_the_parts_of_a_resume_are_measured_beside_torch_load(tmp_path: Path) -> None:
@@ -27,7 +42,7 @@ def test_the_parts_of_a_resume_are_measured_beside_torch_load(tmp_path: Path) ->
     report = json.loads(file.read_text(encoding="utf-8"))
     (ours,), (theirs,) = report["unbroken"], report["torch.load"]
     assert 0 < ours["probe"]
-    assert 0 < ours["checks"] < ours["whole"]
+    assert 0 < ours["reading"] < ours["checks"] < ours["whole"]
     assert 0 < theirs
     for name in ("resume, without the probe", "the probe's forward pass", "torch.load"):
         assert name in done.stdout
