@@ -16,6 +16,7 @@ from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
 from unbroken.report.terminal import render
 from unbroken.resume import ResumeReport
+from unbroken.state.facts import ABSENT
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.logbook import Logbook
@@ -148,7 +149,8 @@ def _announce(report: ResumeReport, session: Session, console: Console) -> None:
     for note in (*report.notes, *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:
-        console.line(f"NOTE: changed since the checkpoint: {each}")
+        if each.saved is not ABSENT:  # an earlier version told less; that is no change
+            console.line(f"NOTE: changed since the checkpoint: {each}")
     run, position = session.run, report.position
     if report.outcome == "resumed":
         console.line(
