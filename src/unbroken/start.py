@@ -43,7 +43,6 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
             restored = resuming.begin_again(target, run.observer, policy)
         else:
             restored = resuming.restore(target.checkpoint, run.observer, policy)
-        if target.checkpoint is not None:
             run.metrics = dict(target.checkpoint.manifest.metrics)
         run.restored = restored.live
         run.facts["order"] = run.order.facts()
@@ -60,13 +59,12 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         if target.run_id is not None:
             is_same = begun is not None and now is not None and begun.digest == now.digest
             _begin_proof(run, target, restored, past, record, is_same_beginning=is_same)
-    except ResumeRefused as error:
-        if error.report is not None:
-            note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
-        lock.release()
-        raise
-    except BaseException:
-        lock.release()
+    except BaseException as error:
+        try:
+            if isinstance(error, ResumeRefused) and error.report is not None:
+                note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
+        finally:
+            lock.release()
         raise
     return resuming.ResumeReport(
         outcome=target.outcome,

@@ -41,7 +41,9 @@ run.close()
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc: runs on Linux")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="reads /proc: runs on Linux, so in CI"
+)
 def test_a_save_without_memory_is_tried_again(tmp_path: Path) -> None:
     """It fails by name, no step is lost, and the next try succeeds."""
     done = subprocess.run(

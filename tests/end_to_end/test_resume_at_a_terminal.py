@@ -23,7 +23,9 @@ from unbroken.proof.journal import read_lines
 from unbroken.report.countdown import BATCH_VARIABLES
 
 TRAINER = Path(__file__).parents[2] / "trainers/train_gpt_v2.py"
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="needs pseudo-terminals: runs on Linux and macOS"
+)
 
 
 @pytest.fixture(scope="module")

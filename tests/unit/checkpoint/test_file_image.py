@@ -32,7 +32,7 @@ def test_an_image_without_tensors_has_a_digest() -> None:
     assert (xxhash.xxh3_128_hexdigest(image.content()), {}) == image.digests()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="memory can be page-locked here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="runs without a CUDA device, as in CI")
 def test_memory_that_cannot_be_page_locked_is_taken_as_it_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -176,6 +176,8 @@ def test_a_run_without_a_journal_has_nothing_to_compare(saved: Callable[[int], P
     training = Training(root, content=-9.0)
     training.run.resume()
     training.train(45)
+    assert 45 == training.run.position.step
+    assert not [each for each in training.run.proof.remarks if each.kind == "loss spike"]
     training.run.close()
 
 
