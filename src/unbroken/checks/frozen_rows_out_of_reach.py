@@ -9,10 +9,13 @@ Does not: see a write by hand; the digests of `frozen_rows_unmoved` do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
 from unbroken.checks.observation import Observation
+
+MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
+"""As users of the earlier trainer know it."""
 
 
 class FrozenRowsOutOfReach(Check):
@@ -41,6 +44,6 @@ class FrozenRowsOutOfReach(Check):
         """Look at what reaches the frozen tensors of the live run."""
         reached = live.evidence.get("reached", [])
         if reached:
-            headline = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
+            headline = MASKING_FAILED
             return differs(f"{len(reached)} reached", *reached, headline=headline)
         return agrees(f"{len(live.evidence.get('frozen', {}))} tensors out of reach")

@@ -10,7 +10,7 @@ Does not: stop a movement; `frozen_rows_out_of_reach` looks for what could cause
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from unbroken.checks.check import (
     Check,
@@ -22,6 +22,8 @@ from unbroken.checks.check import (
     differs,
 )
 from unbroken.checks.observation import Observation
+
+FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
 
 
 class FrozenRowsUnmoved(Check):
@@ -60,9 +62,7 @@ class FrozenRowsUnmoved(Check):
             return cannot_compare("the run recorded no digest at its birth", severity=None)
         moved = [name for name in born if name in now and born[name] != now[name]]
         if moved:
-            return differs(
-                f"{len(moved)} of {len(born)} moved", *moved, headline="CRITICAL: Frozen rows moved"
-            )
+            return differs(f"{len(moved)} of {len(born)} moved", *moved, headline=FROZEN_MOVED)
         freed = [f"{name}: is no longer frozen" for name in born if name not in now]
         if freed:
             return differs(f"{len(freed)} of {len(born)} are no longer frozen", *freed)

@@ -13,7 +13,7 @@ from typing import Any
 
 from unbroken.proof.curve import FEWEST_STEPS, SIGMAS, TREND_STEPS, share
 from unbroken.proof.trend import fit
-from unbroken.proof.watch import Remark
+from unbroken.proof.watch import Remark, number_of
 
 LARGE = 50.0
 """Per cent above what was expected that are large; less is never called so."""
@@ -21,8 +21,6 @@ TIMES = 4.0
 """How many times the largest distance that a single step had before; it is one step that judges."""
 FEWEST = 10
 """Steps before, of which something can be expected at all."""
-
-
 SPIKE_STEPS = 20
 """Steps after the resume in which a spike that the watch finds counts as one at the resume."""
 
@@ -88,9 +86,9 @@ def large_variance(
     """
     found, is_large = {}, False
     for name in _losses(line):
-        known = [(int(e["step"]), _number(e.get(name))) for e in before[-TREND_STEPS:]]
+        known = [(int(e["step"]), number_of(e.get(name))) for e in before[-TREND_STEPS:]]
         known = [(step, each) for step, each in known if math.isfinite(each)]
-        now = _number(line[name])
+        now = number_of(line[name])
         if len(known) < FEWEST or not math.isfinite(now):
             continue
         step = int(line["step"])
@@ -115,10 +113,3 @@ def _losses(line: Mapping[str, Any]) -> list[str]:
     """Return the names of the losses: those that make up `loss`, else `loss` itself."""
     parts = [name for name in line if "loss" in name and name != "loss"]
     return parts or [name for name in line if name == "loss"]
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 
+from unbroken.checks.frozen_rows_out_of_reach import MASKING_FAILED
+from unbroken.checks.frozen_rows_unmoved import FROZEN_MOVED
+from unbroken.counts import counted
 from unbroken.errors import Diverged
 from unbroken.proof.change import CUT
 from unbroken.proof.first_loss import FirstLosses
@@ -19,10 +22,6 @@ from unbroken.proof.replay import Outcome, Replay, Verdict
 from unbroken.proof.watch import Remark, Watch
 from unbroken.state.position import Position
 from unbroken.state.randomness import derived_seed, has_drawn_since
-
-MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
-FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
-"""As users of the earlier trainer know it, where a gradient moved them, and where something else did."""
 
 OnDiverged = Literal["stop", "continue"]
 Note = Callable[..., None]
@@ -169,7 +168,7 @@ class Proof:
         without = [] if self.first_updates is None else self.first_updates.before()
         if not without:
             return
-        count = f"{len(without)} trained parameter{'s' if len(without) > 1 else ''}"
+        count = counted(len(without), "trained parameter")
         told = (
             f"no gradient by step {step:,}: {count} had none since the resume, though moments tell of "
             f"some before: {', '.join(without[:3])}"

@@ -238,10 +238,11 @@ class Watch:
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
     """Return what is watched of a line; what isn't told is no number."""
-    return {name: _number(line.get(name)) for name in ("loss", "grad_norm", "lr")}
+    return {name: number_of(line.get(name)) for name in ("loss", "grad_norm", "lr")}
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """Return a journalled value as a number; NaN where it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):  # not told, or damaged
