@@ -103,6 +103,7 @@ class Observer:
             facts=self.facts,
             evidence=self.evidence(layout),
             metrics=metrics,
+            only_updated=self.state.only_updated(),
         )
 
     def kinds(self) -> dict[str, str]:

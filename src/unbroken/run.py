@@ -69,6 +69,7 @@ class Run:
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
         probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
+        overlap: Copy what only optimisers change beside the next forward pass; see docs/checkpoints.md.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
@@ -108,6 +109,7 @@ class Run:
         frozen: Mapping[str, slice | None] | None = None,
         probe: Probe | None = None,
         on_diverged: OnDiverged = "stop",
+        overlap: bool = False,
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
@@ -128,6 +130,7 @@ class Run:
             frozen=frozen or {},
             probe=probe,
         )
+        self.overlap = overlap
         self.keep = keep
         self.keep_every = keep_every
         self.best_by = best_by

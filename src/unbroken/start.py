@@ -131,6 +131,8 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
         after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
         require_ours=lock.require_ours,
     )
+    if run.overlap:
+        saver.overlap(run.optimizers)
     saver.store.sweep()
     if target.checkpoint is not None:
         saver.resumed_from(target.checkpoint)

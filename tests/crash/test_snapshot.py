@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +159,9 @@ def test_a_second_save_never_overtakes_the_first(
     saver = run._saver
     original = HostCopy.capture
 
-    def capture(host: HostCopy, files: Mapping[str, Tensors]) -> dict[str, FileImage]:
+    def capture(host: HostCopy, files: Mapping[str, Tensors], late: Collection[str]) -> Any:
         captured.append(run.position.step)
-        return original(host, files)
+        return original(host, files, late)
 
     monkeypatch.setattr(HostCopy, "capture", capture)
     monkeypatch.setattr(saver, "before_commit", lambda: go.wait(60))

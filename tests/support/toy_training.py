@@ -82,15 +82,25 @@ def train(
     """
     training.model.train()
     for step in training.run.steps(until):
-        total = step.total(lambda _: {"n": 1})["n"]
-        for each in step.micro_batches(micro):
-            at_micro_batch(each.position)
-            pairs = [data(i) for i in each.indices]
-            features = torch.stack([pair[0] for pair in pairs])
-            targets = torch.stack([pair[1] for pair in pairs])
-            loss = ((training.model(features) - targets) ** 2).sum() / total
-            step.backward(loss, error=loss.detach())
-        after_step(step.update(clip_norm=1.0))
+        after_step(train_step(training, step, at_micro_batch, micro))
+
+
+def train_step(
+    training: Training,
+    step: unbroken.Step,
+    at_micro_batch: Callable[[unbroken.Position], None] = no_hook,
+    micro: int = MICRO,
+) -> unbroken.StepResult:
+    """Train one step."""
+    total = step.total(lambda _: {"n": 1})["n"]
+    for each in step.micro_batches(micro):
+        at_micro_batch(each.position)
+        pairs = [data(i) for i in each.indices]
+        features = torch.stack([pair[0] for pair in pairs])
+        targets = torch.stack([pair[1] for pair in pairs])
+        loss = ((training.model(features) - targets) ** 2).sum() / total
+        step.backward(loss, error=loss.detach())
+    return step.update(clip_norm=1.0)
 
 
 def child(directory: Path, until: int, signal_name: str, step: int, samples: int) -> None:

@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ import xxhash
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.device_read import device_digest
 from unbroken.checkpoint.file_image import FileImage, HostCopy
+from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, Layout, checkpoint_name
 from unbroken.checkpoint.manifest import (
@@ -58,6 +59,8 @@ class Snapshot:
     facts: Mapping[str, Any]
     evidence: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    only_updated: Collection[str] = ()
+    """Leaves that nothing but an update of an optimiser changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ class Frozen:
     """Tensor files as they will lie on the disk, by name."""
     leaves: dict[str, tuple[str, str, list[int]]]
     """File, dtype and shape of every tensor."""
+    late: LateCopy
+    """Copies that are still to be made before `images` is complete."""
     live: Mapping[str, str] = field(default_factory=dict)
     """Digests of the live tensors at the capture, where they were made to prove the copy."""
 
@@ -101,13 +106,16 @@ def tensor_files(
     return state, files
 
 
-def freeze(snapshot: Snapshot, host: HostCopy, *, prove: bool = False) -> Frozen:
-    """Take a snapshot into host memory; it is complete when this returns.
+def freeze(
+    snapshot: Snapshot, host: HostCopy, *, prove: bool = False, overlap: bool = False
+) -> Frozen:
+    """Take a snapshot into host memory; it is complete when this returns, but for `late`.
 
     Args:
         snapshot: The state; its tensors are the live ones.
         host: Memory that is used again by every save; what it held before is overwritten.
         prove: Digest the live tensors too, for `commit` to compare what it writes with.
+        overlap: Leave what only updates change to be copied later, behind a fence.
 
     Raises:
         NotEncodable: The state holds something that has no faithful form.
@@ -118,18 +126,20 @@ def freeze(snapshot: Snapshot, host: HostCopy, *, prove: bool = False) -> Frozen
         FACTS: encode(dict(snapshot.facts), "facts", {}),
         EVIDENCE: encode(dict(snapshot.evidence), "evidence", {}),
     }
+    images, late = host.capture(files, snapshot.only_updated if overlap else ())
     return Frozen(
         run_id=snapshot.run_id,
         start=snapshot.start,
         position=snapshot.position,
         metrics=dict(snapshot.metrics),
         documents={name: _as_json(each) for name, each in documents.items()},
-        images=host.capture(files),
+        images=images,
         leaves={
             leaf: (name, dtype_name(each, leaf), list(each.shape))
             for name, tensors in files.items()
             for leaf, each in tensors.items()
         },
+        late=late,
         live=tensor_digests(dict(ChainMap(*files.values()))) if prove else {},
     )
 

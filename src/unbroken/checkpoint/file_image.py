@@ -12,7 +12,7 @@ import logging
 import mmap
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import xxhash
 
+from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.errors import NotEncodable
 from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import dtype_name
@@ -64,8 +65,8 @@ def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-_Bytes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
-_Piece: TypeAlias = tuple[_Bytes, _Bytes]
+Bytes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+_Piece: TypeAlias = tuple[Bytes, Bytes]
 """Where to copy, and what."""
 
 
@@ -98,7 +99,7 @@ class FileImage:
         return self.structure == _structure(tensors)
 
     def capture(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Copy the tensors in; complete when it returns."""
+        """Copy the tensors in, all or some of them; complete when it returns."""
         pieces: list[_Piece] = []
         for name, tensor in tensors.items():
             begin, end = self.places[name]
@@ -135,10 +136,14 @@ class FileImage:
             leaves[name] = leaf.hexdigest()
         return whole.hexdigest(), leaves
 
+    def place(self, name: str) -> Bytes:
+        """Return where the bytes of a leaf are, or go, as (bytes,) uint8."""
+        begin, end = self.places[name]
+        return self._memory[begin:end].numpy()
+
     def leaf(self, name: str) -> memoryview:
         """Return the captured bytes of a leaf."""
-        begin, end = self.places[name]
-        return self.content()[begin:end]
+        return self.place(name).data
 
     def content(self) -> memoryview:
         """Return the bytes of the file; they begin at a page."""
@@ -165,7 +170,7 @@ def _allocate(size: int, *, pinned: bool) -> torch.Tensor:
     return memory.zero_()  # touches every page
 
 
-def _pieces(target: _Bytes, source: _Bytes) -> list[_Piece]:
+def _pieces(target: Bytes, source: Bytes) -> list[_Piece]:
     starts = range(0, len(source), COPY_BLOCK)
     return [(target[at : at + COPY_BLOCK], source[at : at + COPY_BLOCK]) for at in starts]
 
@@ -204,9 +209,30 @@ class HostCopy:
         for name in self.images.keys() - files.keys():
             del self.images[name]
 
-    def capture(self, files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, FileImage]:
-        """Copy the tensors of each file into its image and return the images, by file name."""
+    def capture(
+        self, files: Mapping[str, Mapping[str, torch.Tensor]], late: Collection[str] = ()
+    ) -> tuple[dict[str, FileImage], LateCopy]:
+        """Copy the tensors of each file into its image.
+
+        Args:
+            files: The live tensors by file name and leaf path.
+            late: Leaves that may be copied later. What is on a card, not contiguous, or empty is
+                copied at once all the same.
+
+        Returns:
+            The images by file name, and the copies that are still to be made.
+        """
         self.allocate(files)
+        later: dict[str, torch.Tensor] = {}
+        places: dict[str, FileImage] = {}
         for name, tensors in files.items():
-            self.images[name].capture(tensors)
-        return dict(self.images)
+            image = self.images[name]
+            own = {n: each for n, each in tensors.items() if n in late and _can_wait(each)}
+            image.capture({n: each for n, each in tensors.items() if n not in own})
+            later |= own
+            places |= dict.fromkeys(own, image)
+        return dict(self.images), LateCopy(later, lambda leaf: places[leaf].place(leaf))
+
+
+def _can_wait(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.numel() > 0

@@ -8,18 +8,23 @@ surfaces at the next look, not never.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.hooks import RemovableHandle
+
 from unbroken.checkpoint.commit import Frozen, Snapshot, freeze, tensor_files
 from unbroken.checkpoint.file_image import HostCopy
+from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import usual
 from unbroken.checkpoint.store import Store
+from unbroken.cores import usable_cores
 from unbroken.errors import SaveFailed
 from unbroken.state.position import Position
 
@@ -67,6 +72,9 @@ class Saver:
         self._held: tuple[Position, dict[str, float]] | None = None
         self._pending: Future[Path] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="unbroken-save")
+        self._late: LateCopy | None = None
+        self._fences: list[RemovableHandle] = []
+        self._overlaps = False
 
     def resumed_from(self, checkpoint: Checkpoint) -> None:
         """Note that this checkpoint holds the present state; newer ones are set aside."""
@@ -95,6 +103,15 @@ class Saver:
             _, files = tensor_files(capture())
             self._allocating = [self._thread.submit(self._host.allocate, files)]
 
+    def overlap(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Let what only these optimisers change be copied beside the next forward pass.
+
+        Their updates wait for it. It begins after the first save, whose copy is proved, where a core
+        is left over; it ends for good when something else was seen to change a parameter.
+        """
+        self._fences = [each.register_step_pre_hook(self._fence) for each in optimizers]
+        self._overlaps = True
+
     def save(self, snapshot: Snapshot) -> None:
         """Copy a snapshot and hand it to the background.
 
@@ -107,7 +124,9 @@ class Saver:
         began = time.monotonic()
         wait(self._allocating)
         try:
-            frozen = freeze(snapshot, self._host, prove=not self._is_proved)
+            frozen = freeze(
+                snapshot, self._host, prove=not self._is_proved, overlap=self._can_overlap()
+            )
         except (MemoryError, OSError) as error:
             raise SaveFailed(
                 f"There is no memory for the copy of the state that is written: {error}.",
@@ -115,17 +134,36 @@ class Saver:
                 "Free memory on this machine: fewer worker processes, or fewer other programs.",
             ) from error
         self._held = (frozen.position, frozen.metrics)
+        self._late = frozen.late
         self._pending = self._thread.submit(self._write, frozen)
         self.held_seconds = time.monotonic() - began
 
+    def _can_overlap(self) -> bool:
+        """Say whether copies beside the forward pass take no core from it, and saves were proved."""
+        return self._overlaps and self._is_proved and torch.get_num_threads() < usable_cores()
+
+    def _fence(self, *_: Any) -> None:
+        """Let an update through once the copies are made that it would spoil."""
+        late = self._late
+        if late is not None:
+            self.held_seconds += late.fence()
+
     def _write(self, frozen: Frozen) -> Path:
         began = time.monotonic()
+        self._copy_late(frozen.late)
         self.before_commit()
         place = self.store.save(frozen)
         self.write_seconds = time.monotonic() - began
         self.after_commit(place)
         self.store.clean(self.policies, self.best_by, verified=place.name)
         return place
+
+    def _copy_late(self, late: LateCopy) -> None:
+        try:
+            late.make()
+        except SaveFailed:
+            self._overlaps = False  # something else changes what only updates should
+            raise
 
     def finish(self) -> Path | None:
         """Wait for the save that is being written; return its place, None if there is none.
@@ -136,6 +174,7 @@ class Saver:
         if self._pending is None:
             return None
         pending, self._pending = self._pending, None
+        self._late = None
         try:
             self.newest = pending.result()
         except SaveFailed:
@@ -172,3 +211,5 @@ class Saver:
             self.finish()
         finally:
             self._thread.shutdown()
+            for each in self._fences:
+                each.remove()

@@ -64,6 +64,15 @@ class OptimizerPart:
         ]
         return {"class": type(self.optimizer).__qualname__, "state": state, "groups": groups}
 
+    def moments(self) -> list[str]:
+        """Return the leaf paths of the state that has its parameter's shape; no counters."""
+        return [
+            f"{self.name}.state.{name}.{key}"
+            for name, parameter in self.parameters.items()
+            for key, each in self.optimizer.state.get(parameter, {}).items()
+            if isinstance(each, torch.Tensor) and each.dim() and each.shape == parameter.shape
+        ]
+
     def _group_names(self) -> list[list[str]]:
         return [[self._name(p) for p in g["params"]] for g in self.optimizer.param_groups]
 

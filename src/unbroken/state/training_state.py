@@ -74,6 +74,11 @@ class TrainingState:
         captured["gradients"] = {TENSORS: gradients(self.trained)}
         return captured
 
+    def only_updated(self) -> set[str]:
+        """Return the leaf paths of what only updates change: trained parameters and their moments."""
+        optimizers = (each for each in self.parts.values() if isinstance(each, OptimizerPart))
+        return set(self.trained).union(*(each.moments() for each in optimizers))
+
     @property
     def streamed(self) -> set[str]:
         """Names of the parts that can take stored tensors in, one at a time."""

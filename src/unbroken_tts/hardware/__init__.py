@@ -7,7 +7,7 @@ what was found and what the user asked for, so that each row of the table is a t
 from __future__ import annotations
 
 from unbroken_tts.hardware.batch_plan import BatchPlan, batch_row, plan_batch, plan_workers
-from unbroken_tts.hardware.machine import Hardware, detect, usable_cores
+from unbroken_tts.hardware.machine import Hardware, detect
 from unbroken_tts.hardware.precision_plan import (
     Precision,
     PrecisionPlan,
@@ -27,7 +27,6 @@ __all__ = [
     "plan_precision",
     "plan_workers",
     "report_lines",
-    "usable_cores",
 ]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
+from unbroken.cores import usable_cores
 from unbroken.errors import SettingsInvalid
 
 GIB: Final = 1024**3
@@ -80,10 +80,3 @@ def _processor() -> Hardware:
         has_bf16=True,
         has_tf32=False,
     )
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on, at least 1."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: a batch system may have given us only some
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
