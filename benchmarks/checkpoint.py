@@ -31,7 +31,7 @@ from interference import BACKGROUNDS, Nothing, Segment, SmallTraining
 from physical_limits import PhysicalLimits
 from resident_memory import Growth
 from restore_ways import RESTORES, forget, warm_up
-from save_ways import OTHERS, InPlace, Ours, SaveTimes, clear, measured, settle
+from save_ways import OTHERS, InPlace, Ours, Overlapped, SaveTimes, clear, measured, settle
 
 from unbroken.state.digest import combined_digest
 
@@ -130,6 +130,8 @@ def measure_interference(
     backgrounds: dict[str, Any] = {"nothing": Nothing()}
     for name, kind in BACKGROUNDS.items():
         backgrounds[name] = kind(state, _made(directory / f"Behind{kind.__name__}"))
+        if isinstance(backgrounds[name], Overlapped):
+            backgrounds[name].beside(training.optimizer)
         backgrounds[name].save()  # memory is touched, the files of the next are replacements
         while not backgrounds[name].is_done():
             training.step()
@@ -144,7 +146,8 @@ def measure_interference(
                 settle()
                 found[threads][name].append(training.segment(backgrounds[name], steps))
     torch.set_num_threads(before)
-    backgrounds[Ours.name].close()
+    for name in (Ours.name, Overlapped.name):
+        backgrounds[name].close()
     return found
 
 

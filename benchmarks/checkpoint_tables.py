@@ -73,14 +73,15 @@ def interference_table(found: dict[int, dict[str, list[Segment]]]) -> str:
     rows = []
     for threads, ways in found.items():
         rows.append(
-            f"\n{f'training, {threads} thread(s)':24}{'step s':>9}{'saves':>7}"
+            f"\n{f'training, {threads} thread(s)':24}{'step s':>9}{'saves':>7}{'stall s':>9}"
             "   step / alone (range)     lost s / save (range)"
         )
         alone = [middle(each.steps) for each in ways["nothing"]]
         for name, segments in ways.items():
             steps = [middle(each.steps) for each in segments]
             saves = sum(each.saves for each in segments)
-            row = f"{name:24}{middle(steps):9.3f}{saves if name != 'nothing' else 0:7}"
+            held = middle([each.held / each.saves for each in segments])
+            row = f"{name:24}{middle(steps):9.3f}{saves if name != 'nothing' else 0:7}{held:9.3f}"
             if name != "nothing":
                 lost = [
                     (each.stalls + sum(each.steps) - len(each.steps) * base) / each.saves

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from save_ways import Ours, TorchSave
+from save_ways import Ours, Overlapped, TorchSave
 from torch import nn
 from torch.nn import functional
 
@@ -27,7 +27,9 @@ class Segment:
     steps: list[float]
     """Seconds of each step, without what a save held the thread."""
     stalls: float
-    """Seconds that saves held the thread."""
+    """Seconds that the calls of saves took."""
+    held: float
+    """Seconds that saves held the training, in their calls and at a fence within the steps."""
     saves: int
     """Saves that were begun and completed while it trained."""
 
@@ -43,6 +45,10 @@ class Background(Protocol):
         """Say whether it is complete."""
         ...
 
+    def held(self) -> float:
+        """Return the seconds that the last one held the training."""
+        ...
+
 
 class Nothing:
     """No save at all."""
@@ -53,6 +59,10 @@ class Nothing:
     def is_done(self) -> bool:
         """It always is."""
         return True
+
+    def held(self) -> float:
+        """Not at all."""
+        return 0.0
 
 
 class TorchSaveThread:
@@ -66,6 +76,10 @@ class TorchSaveThread:
         """Start the thread."""
         self._thread = threading.Thread(target=self._way.save)
         self._thread.start()
+
+    def held(self) -> float:
+        """Only to start the thread: the state is not even copied."""
+        return 0.0
 
     def is_done(self) -> bool:
         """Say whether the thread has ended."""
@@ -105,13 +119,14 @@ class SmallTraining:
     def segment(self, background: Background, steps: int) -> Segment:
         """Train at least so many steps, saves following each other, until the last is complete."""
         taken: list[float] = []
-        stalls, saves = self._begin(background), 1
+        stalls, held, saves = self._begin(background), 0.0, 1
         while True:
             taken.append(self.step())
             if not background.is_done():
                 continue
+            held += background.held()
             if len(taken) >= steps:
-                return Segment(steps=taken, stalls=stalls, saves=saves)
+                return Segment(steps=taken, stalls=stalls, held=held, saves=saves)
             stalls += self._begin(background)
             saves += 1
 
@@ -123,6 +138,7 @@ class SmallTraining:
 
 
 BACKGROUNDS: dict[str, type[Ours | TorchSaveThread]] = {
-    "unbroken": Ours,
+    Ours.name: Ours,
+    Overlapped.name: Overlapped,
     "torch.save thread": TorchSaveThread,
 }

@@ -90,10 +90,27 @@ class Ours:
         """Say whether the last save is complete, without waiting."""
         return self.saver.look() is not None
 
+    def held(self) -> float:
+        """Return the seconds that the last save held the training, in its call and at the fence."""
+        return self.saver.held_seconds
+
     def close(self) -> None:
         """End the background and give up the directory."""
         self.saver.close()
         self.run.close()
+
+
+class Overlapped(Ours):
+    """The same, with parameters and moments copied beside the forward pass where a core is left over.
+
+    The training that goes on beside it waits before each update as if the state were its own.
+    """
+
+    name: ClassVar[str] = "unbroken, overlap"
+
+    def beside(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put the fence before the updates of the training that goes on meanwhile."""
+        self.saver.overlap([optimizer])
 
 
 class InPlace(ABC):

@@ -117,6 +117,7 @@ def build(chosen: Configuration, start: Start, directory: Path) -> Training:
         may_change=["execution.workers"],
         save_every=chosen.save_every,
         keep=2,
+        overlap=chosen.number % 2 == 0,
         frozen=path if path is not None else {"model.base": frozen[chosen.frozen]},
         probe=probe_of(chosen, model) if chosen.has_probe else None,
         **({"ema": ema} if ema is not None else {}),

@@ -59,6 +59,7 @@ class Training:
             scaler=torch.amp.GradScaler("cpu", init_scale=2.0),
             save_every=0,
             keep=keep,
+            overlap=True,
         )
         self.report = self.run.resume(how)
 

@@ -220,6 +220,7 @@ def _run(
         grace_seconds=settings.grace_seconds,
         stop_file=settings.stop_file,
         on_diverged=settings.on_diverged,
+        overlap=True,  # nothing but the optimiser changes parameters here
         asked=facts | {"settings": compared(asked)},
         frozen=frozen_tensors(built.model),
         probe=probe,
