@@ -1,4 +1,4 @@
-"""A checkpoint of format 1 that was made once loads and continues exactly, in every later version."""
+"""A checkpoint of each format, made once, loads and continues exactly in every later version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from unbroken.state.codec import encode
 from unbroken.state.digest import combined_digest
 from unbroken.state.position import Position
 
-FIXTURE = Path(__file__).parents[1] / "fixtures/golden_checkpoint_v1"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FORMATS = [1, 2]
 NAME = "step-00000005+2"
 
 LIVE_DIGEST = "0b40d0d7aa966292366dfcca33267272"
@@ -56,15 +57,19 @@ STEPS = [
         3.5368380546569824,
     ),
 ]
-"""The steps after it, as the version that made it trained them: step, digest of the sample names,
+"""The steps after it, as the version that made the first one trained them: step, digest of the sample names,
 applied learning rate (exact), loss and gradient norm (to the rounding of another machine)."""
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
+def fixture_of(version: int) -> Path:
+    return FIXTURES / f"golden_checkpoint_v{version}"
+
+
+@pytest.fixture(params=FORMATS)
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield Path(shutil.copytree(FIXTURE, tmp_path / "run"))
+    yield Path(shutil.copytree(fixture_of(request.param), tmp_path / "run"))
     torch.set_num_threads(threads)
 
 
@@ -75,11 +80,21 @@ def live_digest(training: toy.Training) -> str:
     return combined_digest(sorted(tensors.items()))
 
 
-def test_it_is_whole_and_small() -> None:
+@pytest.mark.parametrize("version", FORMATS)
+def test_it_is_whole_and_small(version: int) -> None:
     """The files are what they were, on this system too: nobody translated their line ends."""
-    checkpoint = Checkpoint.at(Layout(FIXTURE).checkpoints / NAME)
+    kept = fixture_of(version)
+    checkpoint = Checkpoint.at(Layout(kept).checkpoints / NAME)
     checkpoint.verify()
-    assert sum(each.stat().st_size for each in FIXTURE.rglob("*") if each.is_file()) < 60_000
+    assert version == checkpoint.manifest.format
+    assert sum(each.stat().st_size for each in kept.rglob("*") if each.is_file()) < 60_000
+
+
+def test_both_formats_hold_the_same_tensors() -> None:
+    """The training is the same, and so is every tensor of it: no format changes a byte."""
+    held = [Checkpoint.at(Layout(fixture_of(each)).checkpoints / NAME) for each in FORMATS]
+    digests = [{n: leaf.digest for n, leaf in each.manifest.leaves.items()} for each in held]
+    assert digests[0] == digests[1]
 
 
 def test_it_is_restored_exactly(directory: Path) -> None:

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from support.format_1 import as_format
 from support.recorded_run import Training
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with one checkpoint."""
+@pytest.fixture(scope="module", params=[1, 2])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one checkpoint, of either format."""
     training = Training(tmp_path_factory.mktemp("hostile") / "run")
     training.train(1)
-    training.run.save()
+    as_format(request.param, training.run.save())
     training.run.close()
     return training.run.layout.root
 

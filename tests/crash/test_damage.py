@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.format_1 import as_format
 from support.recorded_run import Training
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import CheckpointCorrupt
@@ -21,9 +22,11 @@ FLIPS = 1500
 FLIPS_OF_A_SOAK = int(os.environ.get("UNBROKEN_SOAK_FLIPS", "20000"))
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two checkpoints of one run, the newer one inside a step."""
+@pytest.fixture(scope="module", params=[1, 2])
+def original(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """Two checkpoints of one run in either format, the newer one inside a step."""
     training = Training(tmp_path_factory.mktemp("damage") / "run", keep=9)
     training.train(2)
     older = training.run.save()
@@ -31,7 +34,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     newer: list[Path] = []
     training.train(4, lambda at: newer.append(training.run.save()) if at.samples == 2 else None)
     training.run.close()
-    return older, newer[0]
+    return as_format(request.param, older), as_format(request.param, newer[0])
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from support.hostile import checkpoint_of, forge, forge_manifest, read_all, watched
 from support.sameness import same
-from unbroken.checkpoint.manifest import Manifest, read_manifest
+from unbroken.checkpoint.formats import Manifest
+from unbroken.checkpoint.manifest import read_manifest
 from unbroken.errors import CheckpointCorrupt, UnbrokenError
 from unbroken.state.codec import decode, encode
 

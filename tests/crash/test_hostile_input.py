@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-import xxhash
 
-from support.hostile import checkpoint_of, forge, forge_manifest, require_refused
+from support.hostile import checkpoint_of, file_entry, forge, forge_manifest, require_refused
 from support.recorded_run import Training
 from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
@@ -144,7 +143,7 @@ def test_no_path_leads_out(run: Path, name: str) -> None:
     """A manifest that names files elsewhere is refused, and they are not opened."""
     (run.parent / "secret.json").write_bytes(b"{}")
     found = read_manifest(checkpoint_of(run)).model_dump()
-    found["files"][name] = {"size": 2, "digest": xxhash.xxh3_128_hexdigest(b"{}")}
+    found["files"][name] = file_entry(found["format"], b"{}")
     forge_manifest(checkpoint_of(run), found)
     require_refused(run)
 

@@ -1,7 +1,8 @@
-"""The training whose checkpoint of format 1 is kept for good in tests/fixtures.
+"""The training whose checkpoint of each format is kept for good in tests/fixtures.
 
-Neither this nor `toy_training` may change in what it computes: the checkpoint was made by it once,
-by running this file with a directory as its argument, and is never made again.
+Neither this nor `toy_training` may change in what it computes: each checkpoint was made by it once,
+by running this file with a directory as its argument, and is never made again. Of what the history
+tells of the command, paths of the machine were taken out.
 """
 
 from __future__ import annotations

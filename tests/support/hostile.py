@@ -58,11 +58,36 @@ def checkpoint_of(run: Path) -> Path:
     return Layout(run).checkpoints / "step-00000001"
 
 
+def file_entry(version: int, content: bytes) -> dict[str, Any]:
+    """Return what a manifest of a format says of a file without tensors."""
+    entry: dict[str, Any] = {"size": len(content), "digest": xxhash.xxh3_128_hexdigest(content)}
+    return entry if version == 1 else entry | {"head": len(content)}
+
+
 def forge(checkpoint: Path, name: str, content: bytes) -> None:
-    """Exchange a file and mend the manifest, as somebody who knows the format can."""
+    """Exchange a file and mend the manifest, as somebody who knows the format can.
+
+    Its tensors are taken to be its last bytes, in their order; where it is too short for them, it
+    has none.
+    """
+    manifest = read_manifest(checkpoint)
     (checkpoint / name).write_bytes(content)
-    found = read_manifest(checkpoint).model_dump()
-    found["files"][name] = {"size": len(content), "digest": xxhash.xxh3_128_hexdigest(content)}
+    found = manifest.model_dump()
+    if manifest.format == 1:
+        found["files"][name] = file_entry(1, content)
+        forge_manifest(checkpoint, found)
+        return
+    segments = [each for each in manifest.segments[name] if each.leaf is not None]
+    at = len(content) - sum(each.size for each in segments)
+    if at < 0:
+        for each in segments:
+            del found["leaves"][each.leaf]
+        at, segments = len(content), []
+    found["files"][name] = file_entry(2, content[:at]) | {"size": len(content)}
+    for each in segments:
+        digest = xxhash.xxh3_128_hexdigest(content[at : at + each.size])
+        found["leaves"][each.leaf] |= {"begin": at, "digest": digest}
+        at += each.size
     forge_manifest(checkpoint, found)
 
 

@@ -15,28 +15,30 @@ import os
 import shutil
 import time
 from collections import ChainMap
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.device_read import device_digest
+from unbroken.checkpoint.device_read import device_digests
 from unbroken.checkpoint.file_image import FileImage, HostCopy
+from unbroken.checkpoint.formats import (
+    FORMAT,
+    HeadedFile,
+    LeafEntry,
+    Manifest,
+    Manifest2,
+    PlacedLeaf,
+)
 from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, Layout, checkpoint_name
-from unbroken.checkpoint.manifest import (
-    FORMAT,
-    FileEntry,
-    LeafEntry,
-    Manifest,
-    read_manifest,
-)
+from unbroken.checkpoint.manifest import read_manifest
+from unbroken.checkpoint.segment import Segment, told_apart, whole_file
 from unbroken.errors import CheckpointCorrupt, SaveFailed
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digests
@@ -175,7 +177,7 @@ def commit(
         disk.make_new_directory(aside)
         manifest = _write_files(aside, frozen).to_bytes()
         disk.write_new_file(aside / MANIFEST, [manifest])
-        _read_back(aside / MANIFEST, xxhash.xxh3_128_hexdigest(manifest))
+        _read_back(aside / MANIFEST, whole_file(manifest))
         disk.sync_directory(aside)
         require_ours()
         replaced = _make_way(layout, target, frozen.run_id)
@@ -255,25 +257,28 @@ def set_aside(layout: Layout, checkpoint: Path, name: str = "") -> Path:
 
 
 def _write_files(aside: Path, frozen: Frozen) -> Manifest:
-    files: dict[str, FileEntry] = {}
-    digests: dict[str, str] = {}
+    written: dict[str, list[Segment]] = {}
     from_device = True
     for name, image in frozen.images.items():
-        digest, of_leaves = _write_image(aside / name, image)
-        from_device &= _read_back(aside / name, digest)
-        files[name] = FileEntry(size=image.size, digest=digest)
-        digests |= of_leaves
+        written[name] = _write_image(aside / name, image)
+        from_device &= _read_back(aside / name, written[name])
     for name, text in frozen.documents.items():
-        digest = xxhash.xxh3_128_hexdigest(text)
         disk.write_new_file(aside / name, [text])
-        from_device &= _read_back(aside / name, digest)
-        files[name] = FileEntry(size=len(text), digest=digest)
+        written[name] = whole_file(text)
+        from_device &= _read_back(aside / name, written[name])
+    placed = {each.leaf: each for segments in written.values() for each in segments}
     leaves = {
-        leaf: LeafEntry(file=file, dtype=dtype, shape=shape, digest=digests[leaf])
+        leaf: PlacedLeaf(
+            file=file,
+            begin=placed[leaf].begin,
+            dtype=dtype,
+            shape=shape,
+            digest=placed[leaf].digest,
+        )
         for leaf, (file, dtype, shape) in frozen.leaves.items()
     }
     _require_captured(frozen.live, leaves)
-    return Manifest(
+    return Manifest2(
         format=FORMAT,
         run_id=frozen.run_id,
         start=frozen.start,
@@ -281,13 +286,16 @@ def _write_files(aside: Path, frozen: Frozen) -> Manifest:
         position=frozen.position.state_dict(),
         metrics=frozen.metrics,
         verified_from="device" if from_device else "cache",
-        files=files,
+        files={
+            name: HeadedFile(size=each[-1].end, head=each[0].size, digest=each[0].digest)
+            for name, each in written.items()
+        },
         leaves=leaves,
     )
 
 
-def _write_image(path: Path, image: FileImage) -> tuple[str, dict[str, str]]:
-    """Write a tensor file; return the digests of the file and of its leaves.
+def _write_image(path: Path, image: FileImage) -> list[Segment]:
+    """Write a tensor file; return its segments with their digests.
 
     They are made while the device writes, which needs no processor.
     """
@@ -309,12 +317,13 @@ def _require_captured(live: Mapping[str, str], written: Mapping[str, LeafEntry])
         )
 
 
-def _read_back(path: Path, digest: str) -> bool:
+def _read_back(path: Path, segments: Sequence[Segment]) -> bool:
     """Compare what the device holds with what was to be written; say whether it was the device."""
-    found, from_device = device_digest(path)
-    if found != digest:
+    found, from_device = device_digests(path, [each.size for each in segments])
+    what = told_apart(path.name, segments, found)
+    if what is not None or path.stat().st_size != segments[-1].end:
         raise SaveFailed(
-            f"{path} was written, but other bytes were read back.",
+            f"{path} was written, but other bytes were read back: {what or 'its size differs'}.",
             "The device or the system loses data; this checkpoint was not made visible.",
             "Check the disk, and save to another one.",
         )

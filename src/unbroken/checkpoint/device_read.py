@@ -9,27 +9,35 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 
-from unbroken.checkpoint.block_digest import block_digest
+from unbroken.checkpoint.block_digest import segment_digests
 
 _DIRECT: int = getattr(os, "O_DIRECT", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)
 
 
-def device_digest(path: Path) -> tuple[str, bool]:
-    """Return the XXH3-128 of a file's bytes, and whether they were read from the device.
+def device_digests(path: Path, sizes: Sequence[int]) -> tuple[list[str], bool]:
+    """Return the XXH3-128 of each segment of a file, and whether it was read from the device.
 
     They are read past the cache; where that can't be done, the cache is told to drop them first;
     where that can't be done either, they come from the cache and the answer says so.
+
+    Args:
+        path: The file.
+        sizes: Bytes of each of its segments, in their order.
+
+    Raises:
+        OSError: It can't be read.
     """
     with contextlib.suppress(OSError):
         if _DIRECT:
-            return _digest(os.open(path, os.O_RDONLY | _DIRECT)), True
+            return _digests(os.open(path, os.O_RDONLY | _DIRECT), sizes), True
     descriptor = os.open(path, os.O_RDONLY | _BINARY)
     dropped = _drop_from_cache(descriptor)
-    return _digest(descriptor), dropped
+    return _digests(descriptor, sizes), dropped
 
 
 def drop_from_cache(path: Path) -> None:
@@ -45,10 +53,10 @@ def drop_from_cache(path: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(descriptor: int) -> str:
-    # One reader: the device is what takes the time, and training goes on beside it.
+def _digests(descriptor: int, sizes: Sequence[int]) -> list[str]:
+    # This thread alone: the device is what takes the time, and training goes on beside it.
     with FileIO(descriptor) as file:
-        return block_digest([file], os.fstat(descriptor).st_size)
+        return segment_digests([file], sizes)
 
 
 def _drop_from_cache(descriptor: int) -> bool:

@@ -21,6 +21,7 @@ import torch
 import xxhash
 
 from unbroken.checkpoint.late_copy import LateCopy
+from unbroken.checkpoint.segment import Segment
 from unbroken.errors import NotEncodable
 from unbroken.state.digest import byte_view, host_bytes
 from unbroken.state.dtypes import dtype_name
@@ -31,9 +32,6 @@ _log = logging.getLogger("unbroken")
 
 COPY_BLOCK = 8 << 20
 """Bytes that a thread copies before it looks for more."""
-
-DIGEST_BLOCK = 1 << 20
-"""Bytes that are digested twice in a row; they stay in a core's cache."""
 
 
 def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
@@ -118,23 +116,23 @@ class FileImage:
         if any(tensor.is_cuda for tensor in tensors.values()):
             torch.cuda.synchronize()
 
-    def digests(self) -> tuple[str, dict[str, str]]:
-        """Return the XXH3-128 of the file and of each leaf's bytes, by its path.
-
-        Both are made of one block after another, so that the memory is gone through once.
-        """
-        content, whole, leaves = self.content(), xxhash.xxh3_128(), {}
-        whole.update(
-            content[: min((begin for begin, _ in self.places.values()), default=self.size)]
-        )
-        for name, (begin, end) in self.places.items():  # without gaps, in the file's order
-            leaf = xxhash.xxh3_128()
-            for start in range(begin, end, DIGEST_BLOCK):
-                block = content[start : min(start + DIGEST_BLOCK, end)]
-                leaf.update(block)
-                whole.update(block)
-            leaves[name] = leaf.hexdigest()
-        return whole.hexdigest(), leaves
+    def digests(self) -> list[Segment]:
+        """Return the header and each leaf, in the file's order, with the digests of their bytes."""
+        content = self.content()
+        head = min((begin for begin, _ in self.places.values()), default=self.size)
+        places: list[tuple[str | None, tuple[int, int]]] = [
+            (None, (0, head)),
+            *self.places.items(),  # without gaps, in the file's order
+        ]
+        return [
+            Segment(
+                leaf=leaf,
+                begin=begin,
+                size=end - begin,
+                digest=xxhash.xxh3_128_hexdigest(content[begin:end]),
+            )
+            for leaf, (begin, end) in places
+        ]
 
     def place(self, name: str) -> Bytes:
         """Return where the bytes of a leaf are, or go, as (bytes,) uint8."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from unbroken.checkpoint.formats import Manifest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
-from unbroken.checkpoint.manifest import Manifest, read_manifest
+from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.tensor_file import StoredTensor, open_tensors
 from unbroken.checkpoint.verify import damaged, verify_file
 from unbroken.errors import CheckpointCorrupt
@@ -53,7 +54,7 @@ class Checkpoint:
         return sum(each.size for each in self.manifest.files.values())
 
     def verify(self, report: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Read every file and compare its size and digest with the manifest.
+        """Read every file and compare its size and digests with the manifest.
 
         Args:
             report: Told of bytes read and bytes in all.
@@ -69,8 +70,8 @@ class Checkpoint:
             done += count
             report(done, total)
 
-        for name, entry in self.manifest.files.items():
-            verify_file(self.path, name, entry, moved)
+        for name, segments in self.manifest.segments.items():
+            verify_file(self.path, name, segments, moved)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of the run at the save."""
@@ -153,6 +154,9 @@ class Checkpoint:
             entry = self.manifest.leaves[leaf]
             if (DTYPES.get(entry.dtype), entry.shape) != (tensor.dtype, list(tensor.shape)):
                 raise self._corrupt(f"{leaf} has another shape or dtype than the manifest says")
+        for each in self.manifest.segments[name]:
+            if each.leaf is not None and tensors[each.leaf].begin != each.begin:
+                raise self._corrupt(f"{each.leaf} has another place than the manifest says")
         return tensors
 
     def _read(self, leaf: str, stored: StoredTensor) -> torch.Tensor:
@@ -167,7 +171,7 @@ class Checkpoint:
             raise self._corrupt(f"{name} is not part of it")
         if entry.size > MAX_DOCUMENT_BYTES:
             raise self._corrupt(f"{name} is absurdly large")
-        return verify_file(self.path, name, entry)
+        return verify_file(self.path, name, self.manifest.segments[name])
 
     def _json(self, name: str) -> Any:
         try:

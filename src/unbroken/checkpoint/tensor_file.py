@@ -23,7 +23,7 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.file_image import header_bytes
 from unbroken.errors import CheckpointCorrupt
 from unbroken.state.digest import byte_view, host_bytes
-from unbroken.state.dtypes import DTYPES
+from unbroken.state.dtypes import DTYPES, byte_count
 from unbroken.state.stored import Stored
 
 MAX_HEADER_BYTES = 100_000_000
@@ -124,7 +124,7 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
     expected = 0
     for name, entry in header.items():
         dtype, shape, begin, end = _entry(path, name, entry)
-        if begin != expected or end - begin != math.prod(shape) * dtype.itemsize:
+        if begin != expected or end - begin != byte_count(shape, dtype):
             raise _damaged(path, f"{name} claims bytes {begin} to {end}")
         expected = end
         tensors[name] = StoredTensor(

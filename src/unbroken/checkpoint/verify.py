@@ -1,31 +1,31 @@
-"""Verifying: every byte of a file against the size and digest that the manifest says."""
+"""Verifying: every byte of a file against the size and digests that the manifest says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from unbroken.checkpoint.block_digest import BLOCK, block_digest
+from unbroken.checkpoint.block_digest import BLOCK, segment_digests
+from unbroken.checkpoint.segment import Segment, told_apart
 from unbroken.errors import CheckpointCorrupt, CheckpointUnreadable
-
-if TYPE_CHECKING:
-    from unbroken.checkpoint.manifest import FileEntry
 
 READERS = 2
 """Threads that read a large file; one alone doesn't keep a device or the system's cache busy."""
 
 
 def verify_file(
-    checkpoint: Path, name: str, entry: FileEntry, moved: Callable[[int], None] = lambda _n: None
+    checkpoint: Path,
+    name: str,
+    segments: Sequence[Segment],
+    moved: Callable[[int], None] = lambda _n: None,
 ) -> Path:
-    """Read a file of a checkpoint in blocks and compare it with the manifest; return its path.
+    """Read a file of a checkpoint once, in blocks, and compare it with the manifest; return its path.
 
     Args:
         checkpoint: The checkpoint's directory.
         name: The file's name in it.
-        entry: What the manifest says.
+        segments: What it consists of, as the manifest says.
         moved: Told of the bytes read since it was last told.
 
     Raises:
@@ -37,20 +37,21 @@ def verify_file(
         if path.is_symlink() or not path.is_file():
             raise damaged(checkpoint, f"{name} is missing")
         size = path.stat().st_size
-        if size != entry.size:
-            raise damaged(checkpoint, f"{name} has {size} bytes, not {entry.size}")
-        if _digest(path, entry.size, moved) != entry.digest:
-            raise damaged(checkpoint, f"the bytes of {name} are not the ones that were saved")
+        if size != segments[-1].end:
+            raise damaged(checkpoint, f"{name} has {size} bytes, not {segments[-1].end}")
+        what = told_apart(name, segments, _digests(path, segments, moved))
+        if what is not None:
+            raise damaged(checkpoint, what)
     except OSError as error:
         raise unreadable(checkpoint, f"{name} can't be read: {error}") from error
     return path
 
 
-def _digest(path: Path, size: int, moved: Callable[[int], None]) -> str:
-    readers = READERS if size > BLOCK else 1
+def _digests(path: Path, segments: Sequence[Segment], moved: Callable[[int], None]) -> list[str]:
+    readers = READERS if segments[-1].end > BLOCK else 1
     with ExitStack() as opened:
         files = [opened.enter_context(path.open("rb", buffering=0)) for _ in range(readers)]
-        return block_digest(files, size, moved)
+        return segment_digests(files, [each.size for each in segments], moved)
 
 
 def damaged(checkpoint: Path, what: str) -> CheckpointCorrupt:

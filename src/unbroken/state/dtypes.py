@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from unbroken.errors import NotEncodable
@@ -40,3 +42,25 @@ def dtype_name(tensor: torch.Tensor, path: str) -> str:
             "Keep this state in another dtype.",
         )
     return _NAMES[tensor.dtype]
+
+
+MOST_BYTES = 1 << 62
+"""More than any file has."""
+
+
+def byte_count(shape: Iterable[int], dtype: torch.dtype) -> int:
+    """Return the bytes of a tensor, at most `MOST_BYTES`.
+
+    A shape out of a file may lie, and numbers that grow without end would take for ever.
+
+    Args:
+        shape: Sizes of the dimensions, each at least 0.
+        dtype: Of the elements.
+    """
+    sizes = list(shape)
+    if 0 in sizes:
+        return 0
+    count = dtype.itemsize
+    for each in sizes:
+        count = min(count * each, MOST_BYTES)
+    return count

@@ -6,30 +6,38 @@ import pytest
 import torch
 import xxhash
 
-from unbroken.checkpoint.file_image import COPY_BLOCK, DIGEST_BLOCK, FileImage
+from unbroken.checkpoint.file_image import COPY_BLOCK, FileImage
+from unbroken.checkpoint.segment import whole_file
 from unbroken.state.digest import host_bytes
 
 
-def test_both_digests_come_from_one_pass() -> None:
-    """The file's digest is of its content, a leaf's of its bytes, for empty and large ones too."""
+def test_every_byte_is_digested_once() -> None:
+    """The header and the tensors, empty ones too, follow one another and fill the file."""
     tensors = {
         "empty": torch.empty(0, 3),
         "one": torch.tensor(1.5),
-        "large": torch.arange(DIGEST_BLOCK // 4 + 7, dtype=torch.int32),
+        "large": torch.arange(1 << 18, dtype=torch.int32),
         "last": torch.ones(5, dtype=torch.bool),
     }
     image = FileImage(tensors)
     image.capture(tensors)
-    whole, leaves = image.digests()
-    assert xxhash.xxh3_128_hexdigest(image.content()) == whole
-    assert {name: xxhash.xxh3_128_hexdigest(image.leaf(name)) for name in tensors} == leaves
+    segments = image.digests()
+    assert [None, *tensors] == [each.leaf for each in segments]
+    assert [0, *(each.end for each in segments)] == [
+        *(each.begin for each in segments),
+        len(image.content()),
+    ]
+    for each in segments:
+        content = image.content()[each.begin : each.end]
+        assert xxhash.xxh3_128_hexdigest(content) == each.digest
+        assert each.leaf is None or image.leaf(each.leaf) == content
 
 
-def test_an_image_without_tensors_has_a_digest() -> None:
+def test_an_image_without_tensors_is_one_segment() -> None:
     """Only its header is there."""
     image = FileImage({})
     image.capture({})
-    assert (xxhash.xxh3_128_hexdigest(image.content()), {}) == image.digests()
+    assert whole_file(bytes(image.content())) == image.digests()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="runs without a CUDA device, as in CI")

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import xxhash
 
+from unbroken.checkpoint.formats import FORMAT, HeadedFile, Manifest, Manifest2, PlacedLeaf
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, checkpoint_name
-from unbroken.checkpoint.manifest import FORMAT, FileEntry, LeafEntry, Manifest, read_manifest
+from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.errors import CheckpointCorrupt
+from unbroken.errors import CheckpointCorrupt, CheckpointOfLaterVersion
 from unbroken.state.position import Position
 
 DIGEST = "0" * 32
+LEAF = {"file": "model.safetensors", "begin": 16, "dtype": "F32", "shape": [0], "digest": DIGEST}
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -26,12 +28,17 @@ def manifest(**changes: Any) -> Manifest:
         "created": 1700000000.125,
         "position": Position(step=3, updates=3).state_dict(),
         "metrics": {"val_loss": 0.1},
-        "files": {"state.json": FileEntry(size=3, digest=DIGEST)},
+        "files": {
+            "model.safetensors": HeadedFile(size=16, head=16, digest=DIGEST),
+            "state.json": HeadedFile(size=3, head=3, digest=DIGEST),
+        },
         "leaves": {
-            "model.w": LeafEntry(file="model.safetensors", dtype="F32", shape=[2, 0], digest=DIGEST)
+            "model.w": PlacedLeaf(
+                file="model.safetensors", begin=16, dtype="F32", shape=[2, 0], digest=DIGEST
+            )
         },
     }
-    return Manifest(**{**given, **changes})
+    return Manifest2(**{**given, **changes})
 
 
 def write(place: Path, body: Any, digest: str | None = None) -> None:
@@ -61,11 +68,11 @@ def test_any_changed_byte_is_found(tmp_path: Path) -> None:
                     read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, 999, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [0, 3, 999, "1", "2", None, True, 1.0, 2.0, [2]])
 def test_another_format_is_refused(tmp_path: Path, version: Any) -> None:
     """A format that isn't known is not guessed at."""
     write(tmp_path, {**manifest().model_dump(), "format": version})
-    with pytest.raises(CheckpointCorrupt):
+    with pytest.raises(CheckpointOfLaterVersion, match="knows 1 and 2"):
         read_manifest(tmp_path)
 
 
@@ -88,8 +95,9 @@ def test_another_format_is_refused(tmp_path: Path, version: Any) -> None:
 )
 def test_a_file_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
     """A manifest can make nothing be opened but plain files beside it."""
-    files = {name: {"size": 1, "digest": DIGEST}}
-    write(tmp_path, {**manifest().model_dump(), "files": files})
+    content = manifest().model_dump()
+    content["files"][name] = {"size": 1, "head": 1, "digest": DIGEST}
+    write(tmp_path, content)
     with pytest.raises(CheckpointCorrupt):
         read_manifest(tmp_path)
 
@@ -106,18 +114,25 @@ def test_a_file_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
         {"position": {"step": -1}},
         {"position": []},
         {"metrics": {"val_loss": "low"}},
-        {"files": {"state.json": {"size": -1, "digest": DIGEST}}},
-        {"files": {"state.json": {"size": 1 << 70, "digest": DIGEST}}},
-        {"files": {"state.json": {"size": 1, "digest": "xyz"}}},
-        {"files": {"state.json": {"size": 1}}},
-        {"leaves": {"model.w": {"file": "x", "dtype": "F32", "shape": [-1], "digest": DIGEST}}},
-        {"leaves": {"model.w": {"file": "x", "dtype": "F32", "shape": 3, "digest": DIGEST}}},
+        {"files": {"state.json": {"size": -1, "head": -1, "digest": DIGEST}}},
+        {"files": {"state.json": {"size": 1 << 70, "head": 1 << 70, "digest": DIGEST}}},
+        {"files": {"state.json": {"size": 1, "head": 1, "digest": "xyz"}}},
+        {"files": {"state.json": {"size": 1, "head": 1}}},
+        {"files": {"state.json": {"size": 1, "digest": DIGEST}}},
+        {"files": {"state.json": {"size": 1, "head": 1.0, "digest": DIGEST}}},
+        {"files": [["state.json", {"size": 1, "head": 1, "digest": DIGEST}]]},
+        {"leaves": {"model.w": {**LEAF, "shape": [-1]}}},
+        {"leaves": {"model.w": {**LEAF, "shape": 3}}},
+        {"leaves": {"model.w": {**LEAF, "begin": -1}}},
+        {"leaves": {"model.w": {**LEAF, "begin": 1 << 70}}},
+        {"leaves": {"model.w": {**LEAF, "begin": None}}},
+        {"leaves": {"model.w": {k: v for k, v in LEAF.items() if k != "begin"}}},
     ],
 )
 def test_values_of_another_kind_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Every field has its type and range; surplus and missing ones are refused."""
     write(tmp_path, {**manifest().model_dump(), **changes})
-    with pytest.raises(CheckpointCorrupt):
+    with pytest.raises(CheckpointCorrupt, match="can't be read"):
         read_manifest(tmp_path)
 
 

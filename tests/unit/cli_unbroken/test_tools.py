@@ -115,6 +115,26 @@ def test_verify_finds_damage_and_moves_nothing(
     assert not run.quarantine.exists()
 
 
+def test_verify_names_the_damaged_tensor(run: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first damaged tensor of the file and how many more; the header where it is that."""
+    place = run.checkpoints / "step-00000004"
+    manifest = Checkpoint.at(place).manifest
+    head, first, second, *_ = manifest.segments["model.safetensors"]
+    whole = (place / "model.safetensors").read_bytes()
+    said = "the bytes of {} in model.safetensors are not the ones that were saved{}."
+    for at, what, others in (
+        ([second.begin], second.leaf, ""),
+        ([second.begin, first.end - 1], first.leaf, ", nor those of 1 more"),
+        ([head.end - 1], "the header", ""),
+    ):
+        content = bytearray(whole)
+        for each in at:
+            content[each] ^= 1
+        (place / "model.safetensors").write_bytes(content)
+        assert 4 == call("verify", place)
+        assert said.format(what, others) in capsys.readouterr().out
+
+
 def test_verify_sends_nobody_to_a_whole_one_that_is_not_there(
     run: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,163 @@
+"""What a manifest says, in each of its formats; all that differs between them is in this file.
+
+Format 2, which is written: a digest for the head of each file and one for each tensor, so that
+every byte is digested once. Format 1, which is read for good: a digest over each file, and one for
+each tensor beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field
+
+from unbroken.checkpoint.segment import Segment
+from unbroken.state.dtypes import DTYPES, byte_count
+
+FORMAT: Literal[2] = 2
+"""The format that is written."""
+
+TENSORS: Final = ".safetensors"
+"""How the names of files that hold tensors end."""
+
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class NotTiled(ValueError):
+    """The tensors of a manifest don't fill their files without gap or overlap."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Strict):
+    """One file of the checkpoint, as every format tells it."""
+
+    size: Count
+    """Bytes."""
+    digest: Digest
+    """XXH3-128: in format 1 of the whole file, in format 2 of its head."""
+
+
+class HeadedFile(FileEntry):
+    """One file in format 2."""
+
+    head: Count
+    """Bytes before its first tensor: the header; all of it where it holds no tensors."""
+
+
+class LeafEntry(_Strict):
+    """One tensor of the state, as every format tells it."""
+
+    file: str
+    dtype: str
+    shape: list[Count]
+    digest: Digest
+    """XXH3-128 of the captured bytes, row-major."""
+
+
+class PlacedLeaf(LeafEntry):
+    """One tensor in format 2."""
+
+    begin: Count
+    """Its first byte in the file."""
+
+
+class Manifest(_Strict):
+    """What a checkpoint consists of, as every format tells it."""
+
+    format: int
+    run_id: str
+    start: Count
+    """Which start of the process wrote it, from 1."""
+    created: float
+    """Seconds since 1970, UTC."""
+    position: dict[str, Count]
+    metrics: dict[str, float]
+    """Scores measured at this position, such as `val_loss`; lower is better."""
+    verified_from: Literal["device", "cache"] = "cache"
+    """Whether the files were read back from the device after writing, or from the system's cache."""
+    files: Mapping[str, FileEntry]
+    leaves: Mapping[str, LeafEntry]
+
+    @property
+    def segments(self) -> Mapping[str, list[Segment]]:
+        """What each file consists of, in its order, by its name.
+
+        Raises:
+            NotTiled: The tensors don't fill the files.
+        """
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON, closed by a digest over itself."""
+        return closed(self.model_dump())
+
+
+class Manifest1(Manifest):
+    """Format 1: a file is one segment, digested as a whole."""
+
+    format: Literal[1]
+
+    @cached_property
+    def segments(self) -> Mapping[str, list[Segment]]:
+        """What each file consists of; see `Manifest`."""
+        return {
+            name: [Segment(leaf=None, begin=0, size=entry.size, digest=entry.digest)]
+            for name, entry in self.files.items()
+        }
+
+
+class Manifest2(Manifest):
+    """Format 2: a file is its head and its tensors, each digested on its own."""
+
+    format: Literal[2]
+    files: Mapping[str, HeadedFile]
+    leaves: Mapping[str, PlacedLeaf]
+
+    @cached_property
+    def segments(self) -> Mapping[str, list[Segment]]:
+        """What each file consists of; see `Manifest`."""
+        tensors: dict[str, list[Segment]] = {name: [] for name in self.files}
+        for leaf, entry in self.leaves.items():
+            if entry.file not in tensors or not entry.file.endswith(TENSORS):
+                raise NotTiled(f"it has no file of tensors {entry.file!r:.60} for {leaf!r:.200}")
+            if entry.dtype not in DTYPES:
+                raise NotTiled(f"the dtype of {leaf!r:.200} is {entry.dtype!r:.60}")
+            size = byte_count(entry.shape, DTYPES[entry.dtype])
+            tensors[entry.file].append(
+                Segment(leaf=leaf, begin=entry.begin, size=size, digest=entry.digest)
+            )
+        # An empty tensor stands before the one that begins at the same byte.
+        found = {n: sorted(each, key=lambda s: (s.begin, s.size)) for n, each in tensors.items()}
+        for name, file in self.files.items():
+            found[name].insert(0, Segment(leaf=None, begin=0, size=file.head, digest=file.digest))
+            _require_tiled(name, found[name], file.size)
+        return found
+
+
+KNOWN: Final[Mapping[str, type[Manifest]]] = {"1": Manifest1, "2": Manifest2}
+"""The formats that are read, by the `repr` of their number: 2.0 and "2" are none."""
+
+
+def _require_tiled(name: str, segments: Iterable[Segment], size: int) -> None:
+    at = 0
+    for each in segments:
+        if each.begin != at:
+            raise NotTiled(f"{each.leaf!r:.200} begins at byte {each.begin} of {name}, not at {at}")
+        at = each.end
+    if at != size:
+        raise NotTiled(f"{name} has {size} bytes, its head and its tensors take {at}")
+
+
+def closed(content: dict[str, Any]) -> bytes:
+    """Return the one form in which a manifest of this content is written."""
+    body = json.dumps(content, indent=1, sort_keys=True)
+    digest = xxhash.xxh3_128_hexdigest(body.encode())
+    return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()
