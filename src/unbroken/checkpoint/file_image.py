@@ -18,12 +18,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import xxhash
 
 from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.segment import Segment
 from unbroken.errors import NotEncodable
-from unbroken.state.digest import byte_view, host_bytes
+from unbroken.state.digest import byte_view, bytes_digest, host_bytes
 from unbroken.state.dtypes import dtype_name
 
 PAGE = mmap.PAGESIZE
@@ -129,7 +128,7 @@ class FileImage:
                 leaf=leaf,
                 begin=begin,
                 size=end - begin,
-                digest=xxhash.xxh3_128_hexdigest(content[begin:end]),
+                digest=bytes_digest(content[begin:end]),
             )
             for leaf, (begin, end) in places
         ]

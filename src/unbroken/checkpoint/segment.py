@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import xxhash
+from unbroken.state.digest import bytes_digest
 
 LONGEST_NAME = 200
 """Characters of a tensor's name that are told; it comes out of a file that may be hostile."""
@@ -32,8 +32,7 @@ class Segment:
 
 def whole_file(content: bytes) -> list[Segment]:
     """Return the one segment of a file without tensors."""
-    digest = xxhash.xxh3_128_hexdigest(content)
-    return [Segment(leaf=None, begin=0, size=len(content), digest=digest)]
+    return [Segment(leaf=None, begin=0, size=len(content), digest=bytes_digest(content))]
 
 
 def told_apart(name: str, segments: Sequence[Segment], found: Sequence[str]) -> str | None:

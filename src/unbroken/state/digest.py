@@ -33,9 +33,16 @@ def byte_view(tensor: torch.Tensor) -> torch.Tensor:
     return flat.view(torch.uint8) if whole.numel() else torch.empty(0, dtype=torch.uint8)
 
 
+def bytes_digest(content: bytes | memoryview) -> str:
+    """Return the XXH3-128 of bytes as 32 hexadecimal digits; other threads go on meanwhile."""
+    whole = xxhash.xxh3_128()
+    whole.update(content)  # not in one call: before xxhash 4 that held the interpreter
+    return whole.hexdigest()
+
+
 def tensor_digest(tensor: torch.Tensor) -> str:
     """Return the XXH3-128 of a tensor's bytes as 32 hexadecimal digits (shape and dtype apart)."""
-    return xxhash.xxh3_128_hexdigest(host_bytes(tensor))
+    return bytes_digest(host_bytes(tensor))
 
 
 def tensor_digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
