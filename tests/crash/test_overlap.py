@@ -22,7 +22,7 @@ from unbroken.state.codec import encode
 
 @pytest.fixture(autouse=True)
 def _has_a_free_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "usable_cores", lambda: torch.get_num_threads() + 1)
+    monkeypatch.setattr(saving, "spare_cores", lambda: 1)
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_copies_are_complete_where_no_core_is_left(
     training: toy.Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All cores train: a copy beside them would take more than it saves."""
-    monkeypatch.setattr(saving, "usable_cores", torch.get_num_threads)
+    monkeypatch.setattr(saving, "spare_cores", lambda: 0)
     expected = leaves(training.run)
     with held_back(training.run):
         training.run.save(wait=False)

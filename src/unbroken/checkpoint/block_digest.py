@@ -7,15 +7,23 @@ costs more than the reading, and direct reads demand whole pages.
 from __future__ import annotations
 
 import mmap
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import FileIO
+from itertools import accumulate, groupby
+from threading import Lock
 
 import xxhash
 
+PAGE = mmap.PAGESIZE
+
 BLOCK = 4 << 20
 """Bytes of one read; a multiple of every page size in use, and small enough for a core's cache."""
+
+
+READERS = 2
+"""Threads that read a large file; one alone doesn't keep a device or the system's cache busy."""
 
 
 def segment_digests(
@@ -24,65 +32,80 @@ def segment_digests(
     """Return the XXH3-128 of each segment of a file; the first one begins where the file does.
 
     Args:
-        files: The file, opened without a buffer: once, or once for each thread that shall read the
-            next blocks while one is digested.
+        files: The file, opened without a buffer, once for each thread that shall read: each takes a
+            run of segments, so that one reads while another digests, and none hands anything over.
         sizes: Bytes of each segment, in the file's order; if the file ends before them, those that
             are there are digested.
-        moved: Told of the bytes digested since it was last told.
+        moved: Told of the bytes digested since it was last told; one thread at a time.
 
     Raises:
         OSError: It can't be read.
     """
+    shares = _shares(sizes, len(files))
+    if len(shares) < 2:
+        return [each for share in shares for each in _digests(files[0], share, moved)]
+    one_at_a_time = Lock()
+
+    def tell(count: int) -> None:
+        with one_at_a_time:
+            moved(count)
+
+    with ThreadPoolExecutor(len(shares), thread_name_prefix="unbroken-read") as threads:
+        found = threads.map(lambda file, share: _digests(file, share, tell), files, shares)
+        return [digest for each in found for digest in each]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """Consecutive segments, for one thread."""
+
+    begin: int
+    """Their first byte in the file."""
+    sizes: list[int]
+
+    @property
+    def end(self) -> int:
+        return self.begin + sum(self.sizes)
+
+
+def _shares(sizes: Sequence[int], most: int) -> list[_Share]:
+    """Cut the segments into at most so many runs of about as many bytes."""
     total = sum(sizes)
+    begins = accumulate(sizes, initial=0)
+    placed = [(begin, size) for begin, size in zip(begins, sizes, strict=False)]
+    runs = groupby(placed, key=lambda each: min(each[0] * most // max(total, 1), most - 1))
+    return [
+        _Share(begin=run[0][0], sizes=[size for _, size in run])
+        for run in (list(each) for _, each in runs)
+    ]
+
+
+def _digests(file: FileIO, share: _Share, moved: Callable[[int], None]) -> list[str]:
     found: list[str] = []
-    segment, left = xxhash.xxh3_128(), sizes[0] if sizes else 0
-    for block in _blocks(files, total) if len(files) == 1 else _blocks_ahead(files, total):
+    segment, left = xxhash.xxh3_128(), share.sizes[0]
+    for block in _blocks(file, share.begin, share.end):
         at = 0
         while at < len(block):
             while left == 0:
                 found.append(segment.hexdigest())
-                segment, left = xxhash.xxh3_128(), sizes[len(found)]
+                segment, left = xxhash.xxh3_128(), share.sizes[len(found)]
             piece = block[at : at + left]
             segment.update(piece)
             at, left = at + len(piece), left - len(piece)
         moved(len(block))
-    while len(found) < len(sizes):
+    while len(found) < len(share.sizes):
         found.append(segment.hexdigest())
         segment = xxhash.xxh3_128()
     return found
 
 
-def _blocks(files: Sequence[FileIO], size: int) -> Iterator[memoryview]:
-    """Yield the first bytes of a file, a block at a time in the same memory."""
-    (buffer,) = _buffers(1, size)
-    for begin in range(0, size, BLOCK):
-        yield buffer[: _fill(files[0], begin, buffer, min(BLOCK, size - begin))]
-
-
-def _blocks_ahead(files: Sequence[FileIO], size: int) -> Iterator[memoryview]:
-    """Yield the first bytes of a file, a block at a time, while threads read the next ones."""
-    blocks = -(-size // BLOCK)
-    ahead = min(len(files), blocks)
-    # One buffer more than there are reads on their way: the one that is looked at.
-    buffers = _buffers(min(ahead + 1, blocks), size)
-
-    def read(number: int) -> int:
-        wanted = min(BLOCK, size - number * BLOCK)
-        return _fill(files[number % ahead], number * BLOCK, buffers[number % len(buffers)], wanted)
-
-    with ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="unbroken-read") as readers:
-        pending: deque[Future[int]] = deque(readers.submit(read, n) for n in range(ahead))
-        for number in range(blocks):
-            count = pending.popleft().result()
-            if number + ahead < blocks:
-                pending.append(readers.submit(read, number + ahead))
-            yield buffers[number % len(buffers)][:count]
-
-
-def _buffers(count: int, size: int) -> list[memoryview]:
-    """Return so much memory for blocks of a file of `size` bytes, each beginning at a page."""
-    length = min(BLOCK, -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE)
-    return [memoryview(mmap.mmap(-1, length)) for _ in range(count)]
+def _blocks(file: FileIO, begin: int, end: int) -> Iterator[memoryview]:
+    """Yield the bytes of a stretch of a file, a block at a time in the same memory."""
+    first = begin - begin % PAGE  # direct reads begin at a page
+    whole_pages = -(-max(end - first, 1) // PAGE) * PAGE
+    buffer = memoryview(mmap.mmap(-1, min(BLOCK, whole_pages)))
+    for at in range(first, end, BLOCK):
+        yield buffer[max(begin - at, 0) : _fill(file, at, buffer, min(BLOCK, end - at))]
 
 
 def _fill(file: FileIO, begin: int, buffer: memoryview, wanted: int) -> int:

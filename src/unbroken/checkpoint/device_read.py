@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 
-from unbroken.checkpoint.block_digest import segment_digests
+from unbroken.checkpoint.block_digest import BLOCK, READERS, segment_digests
+from unbroken.cores import spare_cores
 
 _DIRECT: int = getattr(os, "O_DIRECT", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)
@@ -34,10 +36,8 @@ def device_digests(path: Path, sizes: Sequence[int]) -> tuple[list[str], bool]:
     """
     with contextlib.suppress(OSError):
         if _DIRECT:
-            return _digests(os.open(path, os.O_RDONLY | _DIRECT), sizes), True
-    descriptor = os.open(path, os.O_RDONLY | _BINARY)
-    dropped = _drop_from_cache(descriptor)
-    return _digests(descriptor, sizes), dropped
+            return _digests(path, os.O_RDONLY | _DIRECT, sizes, lambda _descriptor: True)
+    return _digests(path, os.O_RDONLY | _BINARY, sizes, _drop_from_cache)
 
 
 def drop_from_cache(path: Path) -> None:
@@ -53,10 +53,16 @@ def drop_from_cache(path: Path) -> None:
         os.close(descriptor)
 
 
-def _digests(descriptor: int, sizes: Sequence[int]) -> list[str]:
-    # This thread alone: the device is what takes the time, and training goes on beside it.
-    with FileIO(descriptor) as file:
-        return segment_digests([file], sizes)
+def _digests(
+    path: Path, flags: int, sizes: Sequence[int], is_past_cache: Callable[[int], bool]
+) -> tuple[list[str], bool]:
+    # Training goes on beside it. One thread stays on the one core that is left over; where none
+    # is, two take no more from the training than one does, and are done sooner.
+    readers = 1 if sum(sizes) <= BLOCK or spare_cores() == 1 else READERS
+    with ExitStack() as opened:
+        files = [opened.enter_context(FileIO(os.open(path, flags))) for _ in range(readers)]
+        past_cache = [is_past_cache(each.fileno()) for each in files]
+        return segment_digests(files, sizes), all(past_cache)
 
 
 def _drop_from_cache(descriptor: int) -> bool:

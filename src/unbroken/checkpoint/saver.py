@@ -24,7 +24,7 @@ from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import usual
 from unbroken.checkpoint.store import Store
-from unbroken.cores import usable_cores
+from unbroken.cores import spare_cores
 from unbroken.errors import SaveFailed
 from unbroken.state.position import Position
 
@@ -140,7 +140,7 @@ class Saver:
 
     def _can_overlap(self) -> bool:
         """Say whether copies beside the forward pass take no core from it, and saves were proved."""
-        return self._overlaps and self._is_proved and torch.get_num_threads() < usable_cores()
+        return self._overlaps and self._is_proved and spare_cores() > 0
 
     def _fence(self, *_: Any) -> None:
         """Let an update through once the copies are made that it would spoil."""

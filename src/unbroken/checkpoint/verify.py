@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from unbroken.checkpoint.block_digest import BLOCK, segment_digests
+from unbroken.checkpoint.block_digest import BLOCK, READERS, segment_digests
 from unbroken.checkpoint.segment import Segment, told_apart
 from unbroken.errors import CheckpointCorrupt, CheckpointUnreadable
-
-READERS = 2
-"""Threads that read a large file; one alone doesn't keep a device or the system's cache busy."""
 
 
 def verify_file(
@@ -48,9 +45,9 @@ def verify_file(
 
 
 def _digests(path: Path, segments: Sequence[Segment], moved: Callable[[int], None]) -> list[str]:
-    readers = READERS if segments[-1].end > BLOCK else 1
+    readers = range(READERS if segments[-1].end > BLOCK else 1)
     with ExitStack() as opened:
-        files = [opened.enter_context(path.open("rb", buffering=0)) for _ in range(readers)]
+        files = [opened.enter_context(path.open("rb", buffering=0)) for _ in readers]
         return segment_digests(files, [each.size for each in segments], moved)
 
 
