@@ -8,14 +8,15 @@ each tensor beside it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
-import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
 from unbroken.checkpoint.segment import Segment
+from unbroken.state.digest import bytes_digest
 from unbroken.state.dtypes import DTYPES, byte_count
 
 FORMAT: Literal[2] = 2
@@ -156,8 +157,12 @@ def _require_tiled(name: str, segments: Iterable[Segment], size: int) -> None:
         raise NotTiled(f"{name} has {size} bytes, its head and its tensors take {at}")
 
 
+CLOSED: Final = re.compile(rb'\{"digest": "([0-9a-f]{32})",\n"manifest": (.*)\}\n', re.DOTALL)
+"""The one form of a manifest's bytes: the digest, and the bytes that it is of."""
+
+
 def closed(content: dict[str, Any]) -> bytes:
     """Return the one form in which a manifest of this content is written."""
     body = json.dumps(content, indent=1, sort_keys=True)
-    digest = xxhash.xxh3_128_hexdigest(body.encode())
+    digest = bytes_digest(body.encode())
     return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()

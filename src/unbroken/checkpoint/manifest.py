@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from pydantic import ValidationError
 
-from unbroken.checkpoint.formats import KNOWN, Manifest, NotTiled, closed
+from unbroken.checkpoint.formats import CLOSED, KNOWN, Manifest, NotTiled
 from unbroken.checkpoint.layout import FILE_NAME, MANIFEST
 from unbroken.checkpoint.verify import unreadable
 from unbroken.errors import CheckpointCorrupt, CheckpointOfLaterVersion
+from unbroken.state.digest import bytes_digest
 
 MAX_MANIFEST_BYTES = 64_000_000
 
@@ -27,15 +27,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
     """
     path = checkpoint / MANIFEST
     try:
-        raw = _bytes_of(path)
-        content = json.loads(raw)
-        found: Any = content["manifest"]
-        body = json.dumps(found, indent=1, sort_keys=True).encode()
-        if content["digest"] != xxhash.xxh3_128_hexdigest(body):
-            raise _unusable(checkpoint, "its manifest does not match its own digest")
-        manifest = _validated(checkpoint, found)
-        if closed(found) != raw:
-            raise _unusable(checkpoint, "its manifest is not in the form it was written in")
+        manifest = _validated(checkpoint, json.loads(_body(checkpoint, _bytes_of(path))))
         _ = manifest.segments
     except FileNotFoundError as error:
         raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error
@@ -51,6 +43,15 @@ def read_manifest(checkpoint: Path) -> Manifest:
         if not FILE_NAME.fullmatch(name) or name == MANIFEST:
             raise _unusable(checkpoint, f"its manifest names the file {name!r}")
     return manifest
+
+
+def _body(checkpoint: Path, raw: bytes) -> bytes:
+    form = CLOSED.fullmatch(raw)
+    if form is None:
+        raise _unusable(checkpoint, "its manifest is not in the form it was written in")
+    if form[1].decode() != bytes_digest(form[2]):
+        raise _unusable(checkpoint, "its manifest does not match its own digest")
+    return form[2]
 
 
 def _validated(checkpoint: Path, found: Any) -> Manifest:
