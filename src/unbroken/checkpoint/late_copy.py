@@ -89,6 +89,7 @@ class LateCopy:
             torn = [each.leaf for each in self._tensors if not each.is_of_one_instant]
         finally:
             self._made.set()
+            self._tensors.clear()  # the model may have others by now
         if torn:
             raise SaveFailed(
                 f"{torn[0]} was changed while it was copied beside the forward pass.",

@@ -174,7 +174,6 @@ class Saver:
         if self._pending is None:
             return None
         pending, self._pending = self._pending, None
-        self._late = None
         try:
             self.newest = pending.result()
         except SaveFailed:
