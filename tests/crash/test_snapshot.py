@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from support import toy_training as toy
 from support.recorded_run import Training
 from unbroken import resume as resuming
+from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.file_image import FileImage, HostCopy
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
 from unbroken.state.digest import host_bytes
 from unbroken.testing.disk_calls import FaultyDisk, recorded, using
@@ -218,3 +223,62 @@ def test_an_error_in_the_background_refuses_the_next_save(training: Training) ->
     training.run.save()
     assert 3 == resuming.look(training.run.layout.root, "auto").checkpoint.position.step  # type: ignore[union-attr]
     training.run.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="alarms of POSIX: runs on Linux")
+def test_a_wait_that_is_interrupted_lets_no_later_save_into_its_memory(training: Training) -> None:
+    """The save is still pending: saving again waits for it, and it is of its own instant."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def wait_a_moment(saver: Saver) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        saver.finish()
+
+    saver = training.run._saver
+    assert saver is not None
+    expected = {name: each.clone() for name, each in training.model.state_dict().items()}
+    go = threading.Event()
+    saver._thread.submit(go.wait, 60)
+    place = training.run.save(wait=False)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_a_moment(saver)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert saver._pending is not None
+    go.set()
+    training.train(3)
+    training.run.save()
+    training.run.close()
+    found = dict(_tensors(Checkpoint.at(place).part("model")))
+    assert len(expected) == len(found)
+    assert all(torch.equal(a, b) for a, b in zip(expected.values(), found.values(), strict=True))
+
+
+class Growing:
+    """A part whose state is text and numbers, not tensors."""
+
+    def __init__(self) -> None:
+        self.buffer = b""
+
+    def state_dict(self) -> dict[str, bytes]:
+        return {"buffer": self.buffer}
+
+    def load_state_dict(self, state: Mapping[str, bytes]) -> None:
+        self.buffer = state["buffer"]
+
+
+def test_what_no_start_would_read_is_not_saved(tmp_path: Path) -> None:
+    """A state whose JSON is larger than is read back fails by name; the last checkpoint stays."""
+    growing = Growing()
+    training = toy.build(tmp_path / "run", save_every=0, growing=growing)
+    toy.train(training, 1)
+    growing.buffer = bytes(MAX_DOCUMENT_BYTES * 3 // 4)  # four characters for three bytes
+    toy.train_step(training, training.run.begin_step())
+    with pytest.raises(SaveFailed, match=r"state\.json of a checkpoint would have 64\.0 MB"):
+        training.run.save()
+    training.run.close()
+    assert ["step-00000001"] == [each.name for each in training.run.layout.checkpoints.iterdir()]

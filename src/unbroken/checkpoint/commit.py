@@ -25,6 +25,7 @@ import torch
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.device_read import device_digests
+from unbroken.checkpoint.document import require_readable
 from unbroken.checkpoint.file_image import FileImage, HostCopy
 from unbroken.checkpoint.formats import (
     FORMAT,
@@ -165,10 +166,12 @@ def commit(
         The checkpoint's directory.
 
     Raises:
-        SaveFailed: The disk refused; whatever was visible before is untouched.
+        SaveFailed: The disk refused, or it could not be read again; whatever was visible before is
+            untouched.
     """
     target = layout.checkpoints / checkpoint_name(frozen.position)
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
+    require_readable(frozen.documents)
     try:
         require_ours()  # a directory that was moved away is not made anew in its old place
         disk.make_directory(layout.checkpoints)
@@ -176,6 +179,7 @@ def commit(
         disk.remove_tree(aside)
         disk.make_new_directory(aside)
         manifest = _write_files(aside, frozen).to_bytes()
+        require_readable({MANIFEST: manifest})
         disk.write_new_file(aside / MANIFEST, [manifest])
         _read_back(aside / MANIFEST, whole_file(manifest))
         disk.sync_directory(aside)

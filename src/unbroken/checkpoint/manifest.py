@@ -8,13 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.formats import CLOSED, KNOWN, Manifest, NotTiled
 from unbroken.checkpoint.layout import FILE_NAME, MANIFEST
 from unbroken.checkpoint.verify import unreadable
 from unbroken.errors import CheckpointCorrupt, CheckpointOfLaterVersion
 from unbroken.state.digest import bytes_digest
-
-MAX_MANIFEST_BYTES = 64_000_000
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
@@ -66,7 +65,7 @@ def _validated(checkpoint: Path, found: Any) -> Manifest:
 def _bytes_of(path: Path) -> bytes:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise _unusable(path.parent, "its manifest is not a plain file")
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise _unusable(path.parent, "its manifest is absurdly large")
     return path.read_bytes()
 

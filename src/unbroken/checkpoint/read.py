@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.formats import Manifest
 from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
 from unbroken.checkpoint.manifest import read_manifest
@@ -20,9 +21,6 @@ from unbroken.state.codec import decode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.dtypes import DTYPES
 from unbroken.state.position import Position
-
-MAX_DOCUMENT_BYTES = 64_000_000
-"""Largest JSON that is read into memory; what is large in a state are tensors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ class Saver:
         """
         if self._pending is None:
             return None
+        wait([self._pending])  # interrupted here, it stays pending: its memory is in use
         pending, self._pending = self._pending, None
         try:
             self.newest = pending.result()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import Frozen, commit, replaced_name, set_aside
+from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
-from unbroken.checkpoint.manifest import MAX_MANIFEST_BYTES
 from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import Kept, Plan, Policy, plan
@@ -101,7 +101,7 @@ class Store:
             if manifest.is_symlink() or not manifest.is_file():
                 return False
             with manifest.open("rb") as file:
-                return self.run_id.encode() in file.read(MAX_MANIFEST_BYTES)
+                return self.run_id.encode() in file.read(MAX_DOCUMENT_BYTES)
         except OSError:
             return True
 
