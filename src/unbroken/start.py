@@ -131,8 +131,6 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
         after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
         require_ours=lock.require_ours,
     )
-    if run.overlap:
-        saver.overlap(run.optimizers)
     saver.store.sweep()
     if target.checkpoint is not None:
         saver.resumed_from(target.checkpoint)
@@ -143,7 +141,9 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
         computed_with=arithmetic_facts(run.facts),
         **told,
     )
-    lock.before_handing_over = saver.wait
+    if run.overlap:
+        saver.overlap(run.optimizers)
+    lock.before_handing_over = saver.hand_over
     run.hold(saver, record, lock)
     return record
 

@@ -188,6 +188,14 @@ def test_the_run_leaves_no_hook_behind(training: toy.Training) -> None:
     assert not training.optimizer._optimizer_step_pre_hooks
 
 
+def test_a_run_that_is_taken_over_leaves_no_hook_behind(training: toy.Training) -> None:
+    """As when a notebook's cell is run again: only the later run stands before the updates."""
+    training.run.resume("auto")
+    assert 1 == len(training.optimizer._optimizer_step_pre_hooks)
+    training.run.close()
+    assert not training.optimizer._optimizer_step_pre_hooks
+
+
 def test_a_training_with_overlap_is_the_one_without(tmp_path: Path) -> None:
     """Saves after every step, two starts: journal and state come to the same bits."""
     ends = []

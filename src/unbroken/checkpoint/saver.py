@@ -201,6 +201,15 @@ class Saver:
         if self._pending is not None:
             wait([self._pending])
 
+    def hand_over(self) -> None:
+        """Wait like that, and stand before no update any more: a later run goes on."""
+        self.wait()
+        self._remove_fences()
+
+    def _remove_fences(self) -> None:
+        for each in self._fences:
+            each.remove()
+
     def close(self) -> None:
         """Wait for the save that is being written and end the background thread.
 
@@ -211,5 +220,4 @@ class Saver:
             self.finish()
         finally:
             self._thread.shutdown()
-            for each in self._fences:
-                each.remove()
+            self._remove_fences()
