@@ -12,7 +12,7 @@ import torch
 
 from support import toy_training as toy
 from support.evidence import journal_of
-from unbroken import Run
+from unbroken import Run, StepBatches
 from unbroken.checkpoint import saver as saving
 from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
@@ -154,6 +154,30 @@ def test_other_state_is_copied_at_once(tmp_path: Path) -> None:
     saver_of(training.run).finish()
     training.run.close()
     require_same(expected, saved(training.run))
+
+
+def test_memory_that_other_state_shares_is_copied_at_once(tmp_path: Path) -> None:
+    """A forward pass that writes a buffer in a parameter's memory, past PyTorch's count."""
+    model = torch.nn.Linear(512, 512)
+    row = model.weight.data[5]
+    model.register_buffer("row", row)
+    run = Run(
+        tmp_path / "run",
+        order=StepBatches(["a", "b"], None, 1, 7),
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        save_every=0,
+        overlap=True,
+    )
+    run.resume()
+    run.save()
+    run.metrics["loss"] = 1.0
+    expected = leaves(run)
+    with held_back(run):
+        run.save(wait=False)
+        row.add_(1)
+    run.close()
+    require_same(expected, saved(run))
 
 
 def test_copies_are_complete_where_no_core_is_left(

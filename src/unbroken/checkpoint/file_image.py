@@ -213,18 +213,29 @@ class HostCopy:
 
         Args:
             files: The live tensors by file name and leaf path.
-            late: Leaves that may be copied later. What is on a card, not contiguous, or empty is
-                copied at once all the same.
+            late: Leaves that may be copied later. What is on a card, not contiguous, empty, or in
+                one memory with a leaf that is not among them is copied at once all the same.
 
         Returns:
             The images by file name, and the copies that are still to be made.
         """
         self.allocate(files)
+        others = {
+            each.untyped_storage().data_ptr()
+            for tensors in files.values()
+            for n, each in tensors.items()
+            if n not in late
+        }
+
+        def waits(leaf: str, tensor: torch.Tensor) -> bool:
+            shared = tensor.untyped_storage().data_ptr() in others  # what writes there writes here
+            return leaf in late and not shared and _can_wait(tensor)
+
         later: dict[str, torch.Tensor] = {}
         places: dict[str, FileImage] = {}
         for name, tensors in files.items():
             image = self.images[name]
-            own = {n: each for n, each in tensors.items() if n in late and _can_wait(each)}
+            own = {n: each for n, each in tensors.items() if waits(n, each)}
             image.capture({n: each for n, each in tensors.items() if n not in own})
             later |= own
             places |= dict.fromkeys(own, image)
