@@ -20,6 +20,7 @@ from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
+from unbroken.errors import SaveFailed
 from unbroken.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
@@ -94,7 +95,18 @@ class Observer:
     def snapshot(
         self, layout: Layout, run_id: str, start: int, metrics: Mapping[str, float]
     ) -> Snapshot:
-        """Return the run's state as it is now, for a checkpoint; the tensors are the live ones."""
+        """Return the run's state as it is now, for a checkpoint; the tensors are the live ones.
+
+        Raises:
+            SaveFailed: It is a state from which no start could go on exactly.
+        """
+        if self.state.has_uncounted:
+            raise SaveFailed(
+                "save() was called after backward(), before the end of its micro-batch.",
+                "The gradients have this micro-batch in them, the position does not: the next start "
+                "would use its samples twice. Nothing was saved.",
+                "Call save() before backward(), or after the step.",
+            )
         return Snapshot(
             run_id=run_id,
             start=start,

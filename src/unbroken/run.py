@@ -238,9 +238,7 @@ class Run:
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
-        before = self.position
-        self.state.position = replace(before, samples=before.samples + samples)
-        self.proof.micro_batch(before, samples)
+        self.proof.micro_batch(self.state.count(samples), samples)
         is_last = self.position.samples >= len(self.order.at(self.position))
         self.state.traces.take() if is_last else self._honour_stop()
 
@@ -262,6 +260,7 @@ class Run:
         updates = before.updates + (not result.skipped)
         self.state.position = replace(self.order.after(before), updates=updates)
         self.state.sums.clear()
+        self.state.has_uncounted = False
         self.metrics = {}
         self._put_generators_back()
         line = result.line(self.position, before.epoch, step.ids)

@@ -117,6 +117,7 @@ class Step:
             named: Further shares to be summed, written to the journal by name.
         """
         scaler = self.run.scaler
+        self.run.state.has_uncounted = True
         (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]  # torch's own
         self.run.state.sums.add("loss", loss)
         for name, each in named.items():

@@ -282,3 +282,23 @@ def test_what_no_start_would_read_is_not_saved(tmp_path: Path) -> None:
         training.run.save()
     training.run.close()
     assert ["step-00000001"] == [each.name for each in training.run.layout.checkpoints.iterdir()]
+
+
+def test_a_save_between_backward_and_the_count_is_refused(tmp_path: Path) -> None:
+    """Its gradients would hold a micro-batch that the next start trains again; before, and after, it saves."""
+    training = toy.build(tmp_path / "run", save_every=0)
+    step = training.run.begin_step()
+    for number, micro in enumerate(step.micro_batches(2)):
+        if number == 1:
+            assert "+2" in training.run.save().name
+        features, targets = (torch.stack(each) for each in zip(*map(toy.data, micro.indices)))  # noqa: B905  # pairs
+        step.backward(((training.model(features) - targets) ** 2).sum())
+        if number == 0:
+            with pytest.raises(SaveFailed, match="after backward"):
+                training.run.save()
+    step.update()
+    training.run.save()
+    training.run.close()
+    target = resuming.look(tmp_path / "run", "auto")
+    assert target.checkpoint is not None
+    assert (1, 0) == (target.checkpoint.position.step, target.checkpoint.position.samples)

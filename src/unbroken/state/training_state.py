@@ -10,6 +10,7 @@ What is lost without each:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -63,6 +64,8 @@ class TrainingState:
         self.position = Position()
         self.sums = PartialSums()
         self.traces = Traces(self.parts, self.trained)
+        self.has_uncounted = False
+        """Whether gradients are in of a micro-batch that the position does not count yet."""
         self.is_whole = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
         self.require_encodable()
@@ -73,6 +76,13 @@ class TrainingState:
         captured["sums"] = self.sums.state_dict()
         captured["gradients"] = {TENSORS: gradients(self.trained)}
         return captured
+
+    def count(self, samples: int) -> Position:
+        """Count the samples of a micro-batch whose gradients are in; return the position before."""
+        before = self.position
+        self.position = replace(before, samples=before.samples + samples)
+        self.has_uncounted = False
+        return before
 
     def only_updated(self) -> set[str]:
         """Return the leaf paths of what only updates change: trained parameters and their moments."""
@@ -117,6 +127,7 @@ class TrainingState:
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
+        self.has_uncounted = False
         self.is_whole = True
 
 

@@ -120,3 +120,13 @@ def test_a_new_tensor_in_the_place_of_the_old_one_changes_nothing() -> None:
     parameter.data = torch.zeros(4)
     copy.make()
     assert torch.ones(4).numpy().tobytes() == places["a"].tobytes()
+
+
+def test_a_write_to_one_column_is_found_past_torchs_count() -> None:
+    """The entries that are kept do not all lie in one column of a matrix."""
+    for rows, columns in ((512, 512), (64, 1024), (300, 768)):
+        tensor = torch.ones(rows, columns)
+        copy, _ = late_copy({"a": tensor})
+        tensor.data[:, columns // 2 :] = 0
+        with pytest.raises(SaveFailed):
+            copy.make()
