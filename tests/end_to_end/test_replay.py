@@ -14,6 +14,8 @@ from support.tiny_trainer import TinyTrainer, contents, journal, write_tiny_trai
 from unbroken.loop.schedule import Schedule
 
 KILLED = -signal.SIGKILL
+NEVER = "100"
+"""Steps between validations, more than there are: a best checkpoint would be saved at any of them."""
 KILL_AFTER, SAVED = 11, 8
 """The step whose line is the last, and the checkpoint before it."""
 
@@ -28,7 +30,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> TinyTrainer:
 def killed(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a training that was killed some steps after its last checkpoint."""
     output = tmp_path_factory.mktemp("killed")
-    done = trainer.run(output, "--val-interval", "0", event=f"journal:{KILL_AFTER}")
+    done = trainer.run(output, "--val-interval", NEVER, event=f"journal:{KILL_AFTER}")
     assert done.returncode == KILLED, done.stderr
     return output
 
@@ -40,13 +42,13 @@ def broken_off(killed: Path, tmp_path: Path) -> Path:
 
 def resumed(trainer: TinyTrainer, output: Path, *more: str) -> tuple[int, str, list[str]]:
     """Resume in this process; return the exit code, what went to stderr, and the replay's lines."""
-    ended = trainer.start(output, "--val-interval", "0", *more)
+    ended = trainer.start(output, "--val-interval", NEVER, *more)
     return ended.code, ended.err, ended.lines("[Replay] ")
 
 
 def test_a_killed_training_is_proved_exact(trainer: TinyTrainer, broken_off: Path) -> None:
     """A real kill, a resume in another process: all that was journalled comes out again."""
-    done = trainer.run(broken_off, "--val-interval", "0")
+    done = trainer.run(broken_off, "--val-interval", NEVER)
     assert 0 == done.returncode, done.stderr
     line = "[Replay] EXACT (3/3 steps: data, loss, gradient, update)"
     assert [line] == [each for each in done.stdout.splitlines() if each.startswith("[Replay]")]
@@ -59,7 +61,7 @@ def test_a_changed_feature_file_ends_it_before_its_step(
     """Other bytes under an unchanged name, size and time: the file is named, nothing is trained."""
     copy = TinyTrainer(Path(shutil.copytree(trainer.root, tmp_path / "tiny")))
     output = tmp_path / "run"
-    done = copy.run(output, "--val-interval", "0", event=f"journal:{KILL_AFTER}")
+    done = copy.run(output, "--val-interval", NEVER, event=f"journal:{KILL_AFTER}")
     assert done.returncode == KILLED, done.stderr
     for path in sorted((copy.root / "data").rglob("*.npy")):
         spoil(path)
