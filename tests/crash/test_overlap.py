@@ -78,6 +78,16 @@ def one_step(training: toy.Training) -> None:
     toy.train_step(training, training.run.begin_step())
 
 
+def require_copied_at_once(training: toy.Training) -> None:
+    """Save, train on before the background begins, and find the state of the save; end the run."""
+    run, expected = training.run, leaves(training.run)
+    with held_back(run):
+        run.save(wait=False)
+        one_step(training)
+    run.close()
+    require_same(expected, saved(run))
+
+
 def test_only_what_updates_change_waits(training: toy.Training) -> None:
     """Parameters and moments; no counter, no sum, no gradient, no buffer, no schedule."""
     trained = {f"model.{name}" for name, _ in training.model.named_parameters()}
@@ -125,12 +135,7 @@ def test_an_update_that_is_let_through_is_found(training: toy.Training) -> None:
     assert before is not None
     assert after is not None
     assert before.path == after.path
-    expected = leaves(run)
-    with held_back(run):
-        run.save(wait=False)
-        one_step(training)
-    run.close()
-    require_same(expected, saved(run))
+    require_copied_at_once(training)
 
 
 def test_other_state_is_copied_at_once(tmp_path: Path) -> None:
@@ -185,24 +190,14 @@ def test_copies_are_complete_where_no_core_is_left(
 ) -> None:
     """All cores train: a copy beside them would take more than it saves."""
     monkeypatch.setattr(saving, "spare_cores", lambda: 0)
-    expected = leaves(training.run)
-    with held_back(training.run):
-        training.run.save(wait=False)
-        one_step(training)
-    training.run.close()
-    require_same(expected, saved(training.run))
+    require_copied_at_once(training)
 
 
 def test_the_first_save_is_proved_and_waits_for_nothing(tmp_path: Path) -> None:
     """Its copy is compared with the live tensors, so it is complete when the call returns."""
     training = toy.build(tmp_path / "run", save_every=0, overlap=True)
     one_step(training)
-    expected = leaves(training.run)
-    with held_back(training.run):
-        training.run.save(wait=False)
-        one_step(training)
-    training.run.close()
-    require_same(expected, saved(training.run))
+    require_copied_at_once(training)
 
 
 def test_the_run_leaves_no_hook_behind(training: toy.Training) -> None:

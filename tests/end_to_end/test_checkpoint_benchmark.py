@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.benchmark_run import run_benchmark
+
 SAVES = {
     "unbroken", "torch.save", "torch.save + fsync", "earlier trainer's two",
     "safetensors + fsync", "torch dcp, synced",
@@ -22,17 +19,8 @@ SAVES = {
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run `benchmarks/checkpoint.py` on a small state; return what it wrote."""
     file = tmp_path_factory.mktemp("benchmark") / "report.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "checkpoint.py")]
-    small = ["--gigabytes", "0.01", "--rounds", "1", "--steps", "1", "--json", str(file)]
-    done = subprocess.run(
-        [*command, *small],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
+    small = ("--gigabytes", "0.01", "--rounds", "1", "--steps", "1")
+    run_benchmark("checkpoint.py", *small, "--json", str(file))
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
 

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.benchmark_run import run_benchmark
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run `benchmarks/train.py --quick`; return what it wrote."""
     file = tmp_path_factory.mktemp("benchmark") / "report.json"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "train.py"), "--quick", "--json", str(file)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    assert "tokens / second" in done.stdout
+    assert "tokens / second" in run_benchmark("train.py", "--quick", "--json", str(file))
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
 

@@ -71,8 +71,7 @@ class _Share:
 def _shares(sizes: Sequence[int], most: int) -> list[_Share]:
     """Cut the segments into at most so many runs of about as many bytes."""
     total = sum(sizes)
-    begins = accumulate(sizes, initial=0)
-    placed = [(begin, size) for begin, size in zip(begins, sizes, strict=False)]
+    placed = zip(accumulate(sizes, initial=0), sizes, strict=False)  # begin and size of each
     runs = groupby(placed, key=lambda each: min(each[0] * most // max(total, 1), most - 1))
     return [
         _Share(begin=run[0][0], sizes=[size for _, size in run])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -88,13 +89,13 @@ class Manifest(_Strict):
     leaves: Mapping[str, LeafEntry]
 
     @property
+    @abstractmethod
     def segments(self) -> Mapping[str, list[Segment]]:
         """What each file consists of, in its order, by its name.
 
         Raises:
             NotTiled: The tensors don't fill the files.
         """
-        raise NotImplementedError
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, closed by a digest over itself."""

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from unbroken.checkpoint.file_image import Bytes
 
-COPY_BLOCK = 8 << 20
-"""Bytes that are copied in one go."""
-
 ENTRIES = 64
 """Entries of each tensor that are kept."""
 
@@ -57,8 +54,7 @@ class LateTensor:
 
     def copy(self) -> None:
         """Copy it."""
-        for at in range(0, len(self.source), COPY_BLOCK):
-            np.copyto(self.target[at : at + COPY_BLOCK], self.source[at : at + COPY_BLOCK])
+        np.copyto(self.target, self.source)
 
     @property
     def is_of_one_instant(self) -> bool:

@@ -68,7 +68,7 @@ def test_one_reader_needs_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """What is read back while training goes on is read and digested by the thread that asks."""
     written(tmp_path / "file", 3 * BLOCK)
     monkeypatch.setattr(Thread, "start", lambda thread: pytest.fail(f"{thread} was started"))
-    digests_of(tmp_path / "file", [3 * BLOCK], 1, [])
+    assert 1 == len(digests_of(tmp_path / "file", [3 * BLOCK], 1, []))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbroken.checkpoint.late_copy import COPY_BLOCK, LateCopy
+from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.errors import SaveFailed
 from unbroken.state.digest import host_bytes
 
@@ -23,9 +23,9 @@ def late_copy(tensors: dict[str, torch.Tensor]) -> tuple[LateCopy, dict[str, np.
 
 
 def test_every_byte_is_copied() -> None:
-    """Tensors of several blocks, of one entry and of odd sizes all arrive."""
+    """Large tensors, of one entry and of odd sizes all arrive."""
     tensors = {
-        "large": torch.arange(COPY_BLOCK // 4 + 5, dtype=torch.float64),
+        "large": torch.arange((2 << 20) + 5, dtype=torch.float64),
         "one": torch.tensor([True]),
         "odd": torch.arange(7, dtype=torch.int16),
     }
