@@ -27,7 +27,7 @@ from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import build
 
 if TYPE_CHECKING:
-    from unbroken.step import Step
+    from unbroken.run.step import Step
 
 _ENDLESS = 1_000_000
 

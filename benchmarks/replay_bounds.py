@@ -6,7 +6,7 @@ A small transformer is trained to a checkpoint, and some steps on; the same step
 from the checkpoint in processes of their own, each with one change: other threads, other
 instructions, another cut of the step batch, another device. Printed are the largest relative
 differences of loss and gradient norm over the first five steps, per precision, and the bound that
-src/unbroken/proof/bounds.py should hold: ten times that in fp32 and three times in bf16, rounded up
+src/unbroken/replay/bounds.py should hold: ten times that in fp32 and three times in bf16, rounded up
 to one digit; and what a planted fault of 1 % makes, which must lie above. Before it stands what
 replay and watch add to a step, in processor time.
 """
@@ -27,9 +27,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from unbroken.proof.past import Past
-from unbroken.proof.proof import Proof, nowhere
-from unbroken.proof.replay import Reference
+from unbroken.journal.past import Past
+from unbroken.replay.replay import Reference
+from unbroken.run.monitor import Proof, nowhere
 from unbroken.state.position import Position
 
 SAFETY = {"fp32": 10, "bf16": 3, "fp16": 3}

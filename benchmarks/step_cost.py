@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import unbroken
-from unbroken.proof.record import Record
+from unbroken.journal.record import Record
 from unbroken.state.traces import Traces
 
 WIDTH, LAYERS, BATCH = 512, 12, 64

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from unbroken.loop.isolation import isolated
     from unbroken.loop.schedule import Schedule, warmup_cosine
     from unbroken.order.step_batches import MicroBatch, StepBatches
-    from unbroken.proof.probe import Probe
-    from unbroken.resume import ResumeReport
-    from unbroken.run import Run
+    from unbroken.run.probe import Probe
+    from unbroken.run.resume import ResumeReport
+    from unbroken.run.run import Run
+    from unbroken.run.step import Step, StepResult
     from unbroken.state.position import Position
-    from unbroken.step import Step, StepResult
 
 __all__ = [
     "CheckpointCorrupt",
@@ -65,12 +65,12 @@ _LAZY: Final = {
     "warmup_cosine": "unbroken.loop.schedule",
     "MicroBatch": "unbroken.order.step_batches",
     "StepBatches": "unbroken.order.step_batches",
-    "Probe": "unbroken.proof.probe",
-    "ResumeReport": "unbroken.resume",
-    "Run": "unbroken.run",
+    "Probe": "unbroken.run.probe",
+    "ResumeReport": "unbroken.run.resume",
+    "Run": "unbroken.run.run",
     "Position": "unbroken.state.position",
-    "Step": "unbroken.step",
-    "StepResult": "unbroken.step",
+    "Step": "unbroken.run.step",
+    "StepResult": "unbroken.run.step",
 }
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from support.single_faults import AREA
-from unbroken import resume
 from unbroken.checkpoint import disk
 from unbroken.checks.catalogue import CONTENT, every_check
-from unbroken.proof.faults.base import WithoutSyncs
-from unbroken.proof.faults.catalogue import FAULTS
-from unbroken.proof.faults.trial import Meeting, Met, Trials
+from unbroken.run import resume
+from unbroken.selftest.base import WithoutSyncs
+from unbroken.selftest.catalogue import FAULTS
+from unbroken.selftest.trial import Meeting, Met, Trials
 
 NOTHING_SAID = (Met.IMPOSSIBLE, "")
 """It changes no bit here, and without the check nobody would be told."""

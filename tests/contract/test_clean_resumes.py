@@ -16,10 +16,10 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import Stopped
-from unbroken.flat_state import digested, flat
-from unbroken.proof.faults.base import WithoutSyncs
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.resume import ResumeReport
+from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run.flat_state import digested, flat
+from unbroken.run.resume import ResumeReport
+from unbroken.selftest.base import WithoutSyncs
 
 CONFIGURATIONS = 300
 IN_EVERY_RUN = 30

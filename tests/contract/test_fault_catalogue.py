@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from unbroken.proof.faults.catalogue import AREAS, FAULTS, KNOWN_MISNAMED, KNOWN_MISSED
-from unbroken.proof.faults.selftest import UNREAD, Row, Score, is_passed, run_selftest
-from unbroken.proof.faults.trial import Met
+from unbroken.selftest.catalogue import AREAS, FAULTS, KNOWN_MISNAMED, KNOWN_MISSED
+from unbroken.selftest.runner import UNREAD, Row, Score, is_passed, run_selftest
+from unbroken.selftest.trial import Met
 
 ORIGINAL = [
     "manifest-order",

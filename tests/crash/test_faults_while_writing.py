@@ -14,8 +14,8 @@ import pytest
 
 from support.recorded_run import Training
 from support.sameness import same
-from unbroken import resume as resuming
 from unbroken.errors import SaveFailed
+from unbroken.run import resume as resuming
 from unbroken.testing.disk_calls import Call, FaultyDisk, Record, using
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)]

@@ -17,11 +17,11 @@ import torch
 
 from support.hostile import checkpoint_of, file_entry, forge, forge_manifest, require_refused
 from support.recorded_run import Training
-from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import UnbrokenError
+from unbroken.run import resume as resuming
 
 
 class Bomb:

@@ -16,7 +16,7 @@ from unbroken import Run, StepBatches
 from unbroken.checkpoint import saver as saving
 from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
-from unbroken.resume import look
+from unbroken.run.resume import look
 from unbroken.state.codec import encode
 
 

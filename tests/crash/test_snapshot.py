@@ -15,12 +15,12 @@ import torch
 
 from support import toy_training as toy
 from support.recorded_run import Training
-from unbroken import resume as resuming
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.file_image import FileImage, HostCopy
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
+from unbroken.run import resume as resuming
 from unbroken.state.digest import host_bytes
 from unbroken.testing.disk_calls import FaultyDisk, recorded, using
 

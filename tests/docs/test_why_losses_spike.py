@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from unbroken.proof.faults.original import AREA
+from unbroken.selftest.original import AREA
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "why-losses-spike.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from support.tiny_trainer import (
     write_tiny_trainer,
 )
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 from unbroken.report.countdown import BATCH_VARIABLES
 
 TRAINER = Path(__file__).parents[2] / "trainers/train_gpt_v2.py"

@@ -20,7 +20,7 @@ from support.tiny_trainer import (
     require_equal,
     write_tiny_trainer,
 )
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 
 ROOT = TESTS.parent
 COMMAND = (

@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dic
 def processes() -> Any:
     """Real processes, quickly: each is forked from one that has torch loaded and never trained."""
     context = multiprocessing.get_context("forkserver")
-    loaded = ["support.toy_training", "unbroken.run", "unbroken.loop.schedule", "torch._dynamo"]
+    loaded = ["support.toy_training", "unbroken.run.run", "unbroken.loop.schedule", "torch._dynamo"]
     context.set_forkserver_preload(loaded)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

@@ -9,7 +9,7 @@ import torch
 
 from support.toy_training import MICRO, build, data, train
 from unbroken import StateMismatch
-from unbroken.proof.journal import last_line_of_each_step
+from unbroken.journal.journal import last_line_of_each_step
 
 STEPS = 9
 

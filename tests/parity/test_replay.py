@@ -13,9 +13,9 @@ import torch
 import unbroken
 from support import toy_training as toy
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.change import Change
-from unbroken.proof.journal import read_lines
-from unbroken.proof.replay import Outcome, Verdict
+from unbroken.journal.change import Change
+from unbroken.journal.journal import read_lines
+from unbroken.replay.replay import Outcome, Verdict
 
 SAVED, ENDED = 6, 14
 """Steps at the checkpoint, and at the end of the process that wrote the journal."""

@@ -11,7 +11,7 @@ import torch
 from support import toy_training as toy
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.proof.journal import last_line_of_each_step
+from unbroken.journal.journal import last_line_of_each_step
 
 
 def state_of(training: toy.Training) -> dict[str, Any]:

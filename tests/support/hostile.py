@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import xxhash
 
-from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import UnbrokenError
+from unbroken.run import resume as resuming
 
 MOST_MEMORY = 64 << 20
 """Bytes that reading a crafted checkpoint of a few kilobytes may take."""

@@ -23,8 +23,8 @@ from support.recorded_run import Training
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import STATE, Layout
 from unbroken.checkpoint.store import Store
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.resume import run_id_of
+from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run.resume import run_id_of
 from unbroken.testing.disk_calls import Call, WatchedSystem
 
 UNTIL = 12

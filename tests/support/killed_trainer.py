@@ -46,7 +46,7 @@ def _wrap(owner: Any, name: str, before: Callable[..., None]) -> None:
 
 
 def _micro(step: str, samples: str) -> None:
-    from unbroken.run import Run
+    from unbroken.run.run import Run
 
     def before(run: Run) -> None:
         if (run.position.step, run.position.samples) == (int(step), int(samples)):
@@ -56,7 +56,7 @@ def _micro(step: str, samples: str) -> None:
 
 
 def _stop(name: str, step: str, samples: str) -> None:
-    from unbroken.run import Run
+    from unbroken.run.run import Run
 
     def before(run: Run) -> None:
         if (run.position.step, run.position.samples) == (int(step), int(samples)):
@@ -66,7 +66,7 @@ def _stop(name: str, step: str, samples: str) -> None:
 
 
 def _group(name: str, step: str, samples: str) -> None:
-    from unbroken.run import Run
+    from unbroken.run.run import Run
 
     def before(run: Run) -> None:
         if (run.position.step, run.position.samples) == (int(step), int(samples)):
@@ -76,13 +76,13 @@ def _group(name: str, step: str, samples: str) -> None:
 
 
 def _update(step: str) -> None:
-    from unbroken.step import Step
+    from unbroken.run.step import Step
 
     _wrap(Step, "update", lambda self, *_a, **_k: die() if self.number == int(step) else None)
 
 
 def _journal(step: str) -> None:
-    from unbroken.run import Run
+    from unbroken.run.run import Run
 
     original = Run.end_step
 

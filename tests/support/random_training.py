@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 import unbroken
 from support.random_configuration import Configuration, Start
-from unbroken.proof.probe import Probe
+from unbroken.run.probe import Probe
 
 TOKENS, LENGTH, FROZEN_ROWS = 19, 7, 5
 TOTAL = 400

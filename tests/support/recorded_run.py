@@ -18,13 +18,13 @@ from torch import nn
 
 import unbroken
 from support.sameness import same
-from unbroken import resume as resuming
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.errors import UnbrokenError
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.step import Step
+from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run import resume as resuming
+from unbroken.run.step import Step
 from unbroken.testing.crash_points import CrashState, Replica, crash_states
 from unbroken.testing.disk_calls import Call, recorded
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from support.rewritten_checkpoint import Change, rewrite
-from unbroken import observer, run
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.proof.faults import training as program
-from unbroken.proof.faults.fault import Area, Scene
-from unbroken.proof.faults.training import Plan
+from unbroken.run import inspector as observer
+from unbroken.run import run
+from unbroken.selftest import training as program
+from unbroken.selftest.fault import Area, Scene
+from unbroken.selftest.training import Plan
 from unbroken.state.facts import environment
 from unbroken.state.modules import TENSORS
 

@@ -9,7 +9,7 @@ import torch
 
 from unbroken.checks.observation import Observation
 from unbroken.checks.state import compare_state
-from unbroken.flat_state import digested, flat
+from unbroken.run.flat_state import digested, flat
 from unbroken.state.codec import decode, encode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.position import Position

@@ -18,9 +18,9 @@ from support.pairs import write_pairs, write_tokenizer
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.store import Store
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.resume import run_id_of
-from unbroken.run import Run
+from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run.resume import run_id_of
+from unbroken.run.run import Run
 from unbroken_tts.cli.main import main as program
 from unbroken_tts.model.config import GptConfig
 

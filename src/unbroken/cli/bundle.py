@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken.checkpoint import disk  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
     from unbroken.cli.figures import shown, size_text  # noqa: PLC0415 -- imports rich
-    from unbroken.report.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
+    from unbroken.doctor.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
 
     root = arguments.path.absolute()
     if CHECKPOINT_NAME.fullmatch(root.name):

@@ -12,7 +12,7 @@ from unbroken.errors import NoUsableCheckpoint
 
 if TYPE_CHECKING:
     from unbroken.cli.program import Parser
-    from unbroken.proof.diagnosis import Diagnosis, Resumption
+    from unbroken.doctor.diagnosis import Diagnosis, Resumption
 
 BROKEN: Final = 3
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         SettingsInvalid: TensorBoard would be needed and is not installed.
     """
     from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich, slowly
-    from unbroken.proof.examination import examine_past  # noqa: PLC0415 -- likewise torch
+    from unbroken.doctor.examination import examine_past  # noqa: PLC0415 -- likewise torch
 
     with byte_bars() as bar:
         found = examine_past(arguments.path, bar("reading the record"))

@@ -10,9 +10,9 @@ from unbroken.errors import NoUsableCheckpoint, SaveFailed
 
 if TYPE_CHECKING:
     from unbroken.checkpoint.layout import Layout
-    from unbroken.checkpoint.repair import Repair
     from unbroken.checkpoint.store import Store
     from unbroken.cli.program import Parser
+    from unbroken.doctor.repair import Repair
 
 CHOICES: Final = ("schedule", "position", "previous")
 
@@ -93,11 +93,11 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
 
 
 def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
-    from unbroken.checkpoint import repair as mending  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
     from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
     from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich
     from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
+    from unbroken.doctor import repair as mending  # noqa: PLC0415 -- imports torch, slowly
 
     path = arguments.path.absolute()
     is_one = CHECKPOINT_NAME.fullmatch(path.name) is not None
@@ -127,8 +127,8 @@ def _explain(repair: Repair | None) -> None:
 
 
 def _carry_out(store: Store, repair: Repair) -> None:
-    from unbroken.checkpoint.repair import carry_out  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.proof.record import note_in_history  # noqa: PLC0415 -- likewise
+    from unbroken.doctor.repair import carry_out  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.journal.record import note_in_history  # noqa: PLC0415 -- likewise
 
     try:
         place = carry_out(store.layout, repair, store.require_ours)

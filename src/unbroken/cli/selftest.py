@@ -16,7 +16,7 @@ from unbroken.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken.cli.program import Parser
-    from unbroken.proof.faults.selftest import Row, Score
+    from unbroken.selftest.runner import Row, Score
 
 DESCRIPTION: Final = """\
 Train a tiny model, save, kill it, do a fault, resume, train 20 more steps: for every fault of the
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsInvalid: No fault is called so.
     """
-    from unbroken.proof.faults.selftest import Score, is_passed, run_selftest  # noqa: PLC0415 -- imports torch
+    from unbroken.selftest.runner import Score, is_passed, run_selftest  # noqa: PLC0415 -- imports torch
 
     ids = _chosen(arguments.only)
     began = time.monotonic()
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(name: str) -> list[str]:
-    from unbroken.proof.faults.catalogue import FAULTS  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.selftest.catalogue import FAULTS  # noqa: PLC0415 -- imports torch, slowly
 
     ids = [each.id for each in FAULTS if name in ("", each.id, each.area)]
     if not ids:

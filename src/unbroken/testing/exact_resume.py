@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from unbroken.errors import UnbrokenError
-from unbroken.run import Run
+from unbroken.run.run import Run
+from unbroken.run.step import Step
 from unbroken.state.position import Position
-from unbroken.step import Step
 from unbroken.testing.inventory import Inventory, Item
 
 Train = Callable[[Path, int], Any]

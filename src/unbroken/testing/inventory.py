@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from unbroken.loop.schedule import Schedule
-from unbroken.run import Run
+from unbroken.run.run import Run
 from unbroken.state.digest import tensor_digest
 from unbroken.state.parts import PlainPart, Stateful
 from unbroken.tree import join, unwrap

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.journal import last_line_of_each_step
+from unbroken.journal.journal import last_line_of_each_step
 from unbroken_tts.demo.runs import Runs
 
 _A, _B, _C, _KILL = "#1b6ca8", "#f2a33a", "#b3321e", "#444444"

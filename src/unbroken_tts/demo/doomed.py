@@ -23,7 +23,7 @@ from typing import Any
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import Frozen
 from unbroken.checkpoint.store import Store
-from unbroken.run import Run
+from unbroken.run.run import Run
 
 KILL = 9
 """SIGKILL; Windows has no name for it, but ends the process at this number too."""

@@ -14,8 +14,8 @@ import torch
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.store import Store
-from unbroken.proof.journal import last_line_of_each_step, read_lines
-from unbroken.resume import run_id_of
+from unbroken.journal.journal import last_line_of_each_step, read_lines
+from unbroken.run.resume import run_id_of
 from unbroken_tts.demo.runs import Runs
 from unbroken_tts.demo.speech import Speech
 from unbroken_tts.model.base import read_base

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 from unbroken_tts.demo.doomed import KILL
 from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.material import Material

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.journal import last_line_of_each_step
+from unbroken.journal.journal import last_line_of_each_step
 from unbroken_tts.prepare.fitting import Stages
 from unbroken_tts.progress import Progress
 

@@ -13,7 +13,7 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import write_tensors
 from unbroken.errors import DataInvalid, NoUsableCheckpoint, SaveFailed, SettingsInvalid
-from unbroken.resume import Target, finish_moving, look, run_id_of
+from unbroken.run.resume import Target, finish_moving, look, run_id_of
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import read_tensors
 from unbroken.errors import DataInvalid, StateMismatch
-from unbroken.resume import look
+from unbroken.run.resume import look
 from unbroken.state.modules import ModulePart
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt

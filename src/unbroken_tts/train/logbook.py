@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import torch
 
-from unbroken.proof.journal import last_line_of_each_step
-from unbroken.step import StepResult
+from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run.step import StepResult
 from unbroken_tts.evaluate import Scores
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.curves import Curves

@@ -15,7 +15,7 @@ import torch
 
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import MicroBatch
-from unbroken.step import Step, StepResult
+from unbroken.run.step import Step, StepResult
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
 from unbroken_tts.train.console import Console

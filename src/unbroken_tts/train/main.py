@@ -15,7 +15,7 @@ from unbroken.counts import counted
 from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
 from unbroken.report.terminal import render
-from unbroken.resume import ResumeReport
+from unbroken.run.resume import ResumeReport
 from unbroken.state.facts import ABSENT
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console

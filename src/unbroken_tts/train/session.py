@@ -14,9 +14,9 @@ import numpy as np
 from unbroken.checkpoint.lock import require_free
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.order.step_batches import StepBatches
-from unbroken.proof.probe import Probe
-from unbroken.resume import ResumeReport, Target
-from unbroken.run import Run
+from unbroken.run.probe import Probe
+from unbroken.run.resume import ResumeReport, Target
+from unbroken.run.run import Run
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan

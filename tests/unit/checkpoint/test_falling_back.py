@@ -12,11 +12,11 @@ import pytest
 import xxhash
 
 from support.toy_training import Training, build, train
-from unbroken import resume as resuming
 from unbroken.checkpoint import read
 from unbroken.checkpoint.layout import Layout
 from unbroken.cli.main import main
 from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint
+from unbroken.run import resume as resuming
 
 
 def trained(directory: Path, until: int = 6) -> Layout:

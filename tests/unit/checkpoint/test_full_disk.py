@@ -15,8 +15,8 @@ import unbroken
 from support.toy_training import Training, build, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.errors import SaveFailed
-from unbroken.proof.journal import read_lines
-from unbroken.resume import look
+from unbroken.journal.journal import read_lines
+from unbroken.run.resume import look
 
 
 @pytest.fixture

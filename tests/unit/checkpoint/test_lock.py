@@ -22,7 +22,7 @@ from support.toy_training import Training, build, data, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import Owner, WriterLock, read_owner
 from unbroken.errors import DirectoryInUse, OwnerChanged, SaveFailed
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 
 TESTS = Path(__file__).parents[2]
 SOURCE = TESTS.parent / "src"

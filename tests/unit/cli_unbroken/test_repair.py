@@ -16,12 +16,12 @@ import torch
 import unbroken
 from support.sameness import same
 from support.toy_training import Training, build, train
-from unbroken import resume as resuming
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.cli.main import main
 from unbroken.errors import ResumeRefused
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
+from unbroken.run import resume as resuming
 from unbroken.testing.disk_calls import FaultyDisk, Record, using
 
 UNTIL = 9

@@ -16,7 +16,7 @@ from support.checked_pairs import LONG_AGO
 from support.pairs import write_pairs
 from support.tiny_trainer import TinyTrainer, contents, journal, newest, require_equal
 from unbroken.checkpoint.layout import Layout
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 from unbroken_tts.settings import must_match_fields
 from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.kept_settings import FOR_GOOD

@@ -19,7 +19,7 @@ from support.tiny_trainer import (
     newest,
     require_equal,
 )
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 from unbroken_tts.train import validation
 
 

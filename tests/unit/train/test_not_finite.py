@@ -14,7 +14,7 @@ from torch import nn
 import unbroken
 from support.pairs import write_pairs
 from support.tiny_trainer import TinyTrainer, contents, journal, newest
-from unbroken.proof.journal import last_line_of_each_step, read_lines
+from unbroken.journal.journal import last_line_of_each_step, read_lines
 from unbroken_tts.model.gpt import VoiceGpt
 
 BAD_STEPS = {5: (1,), 6: (0,)}

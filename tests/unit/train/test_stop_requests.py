@@ -11,7 +11,7 @@ import pytest
 
 from support.tiny_trainer import TinyTrainer, newest, require_equal
 from unbroken.checkpoint.layout import Layout
-from unbroken.resume import run_id_of
+from unbroken.run.resume import run_id_of
 from unbroken_tts.train import inputs, session, validation
 
 
@@ -54,9 +54,9 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
     trainer: TinyTrainer, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The next start finds everything."""
-    from unbroken import resume
     from unbroken.checkpoint import birth
-    from unbroken.run import Run
+    from unbroken.run import resume
+    from unbroken.run.run import Run
 
     trainer.stop(tmp_path, at=6)
 

@@ -17,7 +17,7 @@ from support.tiny_trainer import (
 )
 from unbroken.checkpoint import birth, disk
 from unbroken.checkpoint.layout import Layout
-from unbroken.resume import run_id_of
+from unbroken.run.resume import run_id_of
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""What stands in the checkpoints of a run, as far as it can be told without reading their tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unbroken.checkpoint.birth import run_id_of
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checks.check import Outcome
+from unbroken.checks.counters_agree import CountersAgree
+from unbroken.checks.observation import Observation
+from unbroken.doctor.diagnosis import CheckpointState
+from unbroken.errors import CheckpointCorrupt, UnbrokenError
+from unbroken.run.saved_observation import observe_saved
+
+NONE_WHOLE = (
+    "no checkpoint of this run is whole, and there is none to go back to: bring one back out of "
+    "superseded/, quarantine/ or a backup, or begin a new run from weights (--init-from)"
+)
+
+
+def checkpoint_states(layout: Layout) -> list[CheckpointState]:
+    """Return what is known of each checkpoint of a run, oldest first."""
+    if not layout.checkpoints.is_dir():
+        return []
+    named = sorted(
+        (_place(each.name), each)
+        for each in layout.checkpoints.iterdir()
+        if each.is_dir() and CHECKPOINT_NAME.fullmatch(each.name)
+    )
+    run_id = None
+    with contextlib.suppress(UnbrokenError, OSError):
+        run_id = run_id_of(layout)
+    states = [_state(each, run_id) for _, each in named]
+    return [_advised(layout, states, i) for i in range(len(states))]
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Return completed steps and samples of the next one, as the name says."""
+    step, _, samples = name.removeprefix("step-").partition("+")
+    return int(step), int(samples or 0)
+
+
+def _state(path: Path, run_id: str | None) -> CheckpointState:
+    state = CheckpointState(name=path.name, step=_place(path.name)[0])
+    try:
+        checkpoint = Checkpoint.at(path)
+        saved = observe_saved(checkpoint, {})
+    except CheckpointCorrupt as error:
+        return replace(state, problem=error.what, is_whole=False)
+    except (UnbrokenError, KeyError, TypeError, ValueError) as error:
+        return replace(state, problem=str(error).partition("\n")[0], is_whole=False)
+    state = replace(state, is_the_runs=run_id in (None, checkpoint.manifest.run_id))
+    verdict = CountersAgree().compare(saved, Observation())
+    if verdict.outcome is not Outcome.DIFFERS:
+        return state
+    remedy = f"unbroken repair {shlex.quote(str(path))} schedule"
+    return replace(state, problem=verdict.numbers, remedy=remedy)
+
+
+def _advised(layout: Layout, states: Sequence[CheckpointState], i: int) -> CheckpointState:
+    """Return a state with what to do where it is damaged: that depends on the others.
+
+    A resume takes the newest whole one, so damage to an older one costs nothing; and to go back to
+    before it would give up the newer ones.
+    """
+    state = states[i]
+    if state.is_whole:
+        return state
+    newer = [each.name for each in states[i + 1 :] if each.is_whole and each.is_the_runs]
+    older = [each.name for each in states[:i] if each.is_whole and each.is_the_runs]
+    if newer:
+        return replace(state, advice=f"nothing need be done: a resume takes {newer[-1]}")
+    if not older:
+        return replace(state, advice=NONE_WHOLE)
+    damaged = [each.name for each in states[i + 1 :] if not each.is_whole]
+    if damaged:
+        return replace(state, advice=f"what is said of {damaged[-1]} passes over this one too")
+    return replace(state, remedy=f"unbroken repair {shlex.quote(str(layout.root))} previous")

@@ -1,0 +1,287 @@
+"""What journal and history tell of the resumes of a run: replay and watch, held in retrospect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checks.learning_rate_continues import LearningRateContinues
+from unbroken.doctor.diagnosis import Clue, Diagnosis, Resumption
+from unbroken.doctor.sessions import (
+    WINDOW,
+    Around,
+    Report,
+    Session,
+    as_line,
+    numbered_lines,
+    read_sessions,
+)
+from unbroken.errors import UnbrokenError
+from unbroken.journal.change import Change, changes
+from unbroken.journal.past import Lines, changes_training
+from unbroken.replay.replay import Outcome, Reference, Replay, Verdict
+from unbroken.watch.foreseen_rates import ForeseenRates
+from unbroken.watch.watch import Remark, Watch
+
+BROKEN = frozenset(
+    {"loss spike", "suspicious drop", "learning rate", "gradient norm", "skipped updates",
+     "not finite"}
+)  # fmt: skip
+"""What the watch may say that means another training; speed and plateau don't."""
+
+CHOSEN = frozenset({"batch", "learning rate", "updates"})
+"""What a person chooses with a setting; where one was accepted, that alone breaks nothing."""
+
+RATE = "learning rate"
+"""What the watch calls a rate off its curve."""
+
+GAP_SECONDS = 3600.0
+"""A pause between two starts that is worth a word."""
+
+
+def diagnose_journal(
+    layout: Layout, run_id: str = "", report: Report = lambda _done, _total: None
+) -> Diagnosis:
+    """Return what the journal of a run tells of its resumes.
+
+    Args:
+        layout: The run's directory; nothing is changed.
+        run_id: The run, where it is known.
+        report: Told of bytes read, twice the journal in all.
+    """
+    size = layout.journal.stat().st_size
+    sessions = read_sessions(layout, lambda done, _: report(done, 2 * size))
+    around, kept = Around(sessions), Lines()
+    lines = numbered_lines(layout.journal, lambda done, _: report(size + done, 2 * size))
+    found = []
+    for i, session in enumerate(sessions):
+        own: Lines = {}
+        for step, _, raw in islice(lines, session.lines):
+            if around.has(step) and (line := as_line(raw)):
+                own[step] = line
+        if i:
+            found.append(_Examination(layout, sessions[: i + 1], kept, own).resumption())
+        _go_on(kept, session, own)
+        oldest = min((each.begins_at for each in sessions[i + 1 :]), default=0) - WINDOW
+        kept = {step: line for step, line in kept.items() if step > oldest}
+    report(2 * size, 2 * size)
+    return Diagnosis(
+        path=str(layout.root),
+        run_id=run_id,
+        source="journal",
+        starts=len(sessions),
+        first_step=min((each.first for each in sessions), default=0),
+        last_step=sessions[-1].last if sessions else 0,
+        resumptions=tuple(found),
+    )
+
+
+def _go_on(kept: Lines, session: Session, own: Lines) -> None:
+    """Keep what a session wrote, as the run's own past from then on."""
+    if session.was_caught:
+        return  # nothing descends from it
+    if changes_training(session.checks.get("taken", ())):
+        for step in [each for each in kept if each > session.begins_at]:
+            del kept[step]  # given up on purpose
+    kept |= own
+
+
+class _Examination:
+    """Looks at one resume.
+
+    Args:
+        layout: The run's directory.
+        sessions: All up to the one that is looked at.
+        kept: Lines of the run before it, by step.
+        own: Its own lines.
+    """
+
+    def __init__(self, layout: Layout, sessions: list[Session], kept: Lines, own: Lines) -> None:
+        self.session, self.sessions, self.layout = sessions[-1], sessions, layout
+        here = self.session.begins_at
+        self.before = [kept[n] for n in sorted(kept) if here - WINDOW < n <= here]
+        self.beyond = {n: each for n, each in kept.items() if here < n <= here + WINDOW}
+        self.taken = changes_training(self.session.checks.get("taken", ()))
+        self.own = [own[n] for n in sorted(own) if n <= here + WINDOW]
+
+    def resumption(self) -> Resumption:
+        """Return what was found."""
+        verdict, remarks = self._replay(), self._watch()
+        is_exact = verdict is not None and verdict.outcome is Outcome.EXACT
+        clues = [*self._of_verdict(verdict), *self._inputs(), *self._counters()]
+        for each in remarks:
+            is_break = each.kind in BROKEN and not is_exact
+            clues += (
+                [Clue(kind=each.kind, sentence=each.sentence, is_break=True)] if is_break else []
+            )
+        clues = list(map(self._in_view_of_acceptance, clues))
+        clues += self._circumstances()
+        told = [each.sentence for each in remarks]
+        if is_exact and any(each.kind in BROKEN for each in remarks):
+            told.append("the repeated steps came out equal: this is the training, not the resume")
+        session = self.session
+        return Resumption(
+            step=session.begins_at,
+            source="journal",
+            start=session.number or None,
+            time=session.time,
+            resumed_from=session.resumed_from,
+            repeated=str(verdict) if verdict is not None else "",
+            curves=tuple(told),
+            clues=tuple(clues),
+            was_caught=session.was_caught,
+        )
+
+    def _in_view_of_acceptance(self, clue: Clue) -> Clue:
+        """Return a clue as no break where it is what a person wanted: another batch, another rate."""
+        is_wanted = bool(self.taken) and clue.kind in CHOSEN
+        return replace(clue, is_break=clue.is_break and not is_wanted)
+
+    def _replay(self) -> Verdict | None:
+        facts = self.session.facts or {}
+        replay = Replay(
+            {n: Reference(line, self._changes(line)) for n, line in self.beyond.items()},
+            self.session.begins_at,
+            precision=str(facts.get("execution", {}).get("precision", "fp32")),
+            inside_step=self.session.samples > 0,
+            why_unproved=f"new values acted: {', '.join(self.taken)}" if self.taken else "",
+        )
+        for line in self.own:
+            replay.take(line, drew=True)  # a journal doesn't tell; masks may have been drawn
+        replay.finish()
+        return replay.verdict
+
+    def _changes(self, line: Mapping[str, Any]) -> tuple[Change, ...]:
+        """Return what of the environment changed since a line was written."""
+        now, found = self.session.facts, {}
+        for each in self.sessions[:-1]:
+            if each.number >= line.get("start", 0) and None not in (each.facts, now):
+                found.update({one.name: one for one in changes(each.facts or {}, now or {})})
+        return tuple(found.values())
+
+    def _watch(self) -> list[Remark]:
+        """Look at the curves; a rate that was accepted is on its curve from there on.
+
+        The checkpoint wrote down the curve before, so only the run itself could hold the rates
+        against the accepted one; what it said then stands in the history.
+        """
+        is_accepted = LearningRateContinues.id in self.session.checks.get("taken", ())
+        watch = Watch(self.before, rates=self._rates())
+        found = [each for line in self.own for each in watch.take(line)]
+        if not is_accepted:
+            return found
+        said = [
+            Remark(kind=RATE, step=each["step"], sentence=str(each.get("sentence")), is_alarm=True)
+            for each in self.session.events
+            if (each.get("event"), each.get("kind")) == ("watch", RATE)
+            and type(each.get("step")) is int
+        ]
+        return [*said, *(each for each in found if each.kind != RATE)]
+
+    def _rates(self) -> ForeseenRates:
+        """Return the rates that the checkpoint has written down for the group of the journal."""
+        place = self.layout.checkpoints / self.session.resumed_from
+        if not self.session.resumed_from or not place.is_dir():
+            return ForeseenRates()
+        try:
+            checkpoint = Checkpoint.at(place)
+            evidence = checkpoint.evidence()
+        except UnbrokenError:
+            return ForeseenRates()
+        first = next(iter(evidence.get("rates", {})), "")
+        series = evidence.get("next_rates", {}).get(first, ())
+        return ForeseenRates(
+            updates=checkpoint.position.updates, by_group={first: series}, journalled=first
+        )
+
+    def _of_verdict(self, verdict: Verdict | None) -> list[Clue]:
+        if verdict is None or verdict.outcome is not Outcome.DIVERGED:
+            return []
+        told = f"step {verdict.step:,} was repeated with {verdict.reason}"
+        return [Clue(kind="repeated steps", sentence=told, is_break=True)]
+
+    def _inputs(self) -> list[Clue]:
+        """Compare what went into the steps before and after: samples, batch."""
+        found = []
+        seen = {
+            (each.get("epoch"), each.get("sample_digest")): each["step"] for each in self.before
+        }
+        again = [
+            (each["step"], seen[key])
+            for each in self.own
+            if (key := (each.get("epoch"), each.get("sample_digest"))) in seen
+            and key[1] is not None
+            and seen[key] != each["step"]
+        ]
+        if again:
+            step, was = again[0]
+            found.append(
+                Clue(
+                    kind="repeated samples",
+                    sentence=f"{len(again)} steps use samples that were used in the same epoch: "
+                    f"step {step:,} those of step {was:,}",
+                    is_break=True,
+                )
+            )
+        for name, said, kind in (
+            ("samples", "samples of a step", "batch"),
+            ("micro_batch", "samples of a micro-batch", ""),
+        ):
+            was, now = _largest(self.before, name), _largest(self.own, name)
+            if None not in (was, now) and was != now:
+                told = f"{said}: {now}, were {was}"
+                found.append(Clue(kind=kind, sentence=told, is_break=kind == "batch"))
+        return found
+
+    def _counters(self) -> list[Clue]:
+        """Compare step and updates of the last line before with the first one after."""
+        if not self.before or not self.own:
+            return []
+        last, first = self.before[-1], self.own[0]
+        found = []
+        if last["step"] + 1 < first["step"]:
+            gap = f"{last['step'] + 1:,} to {first['step'] - 1:,}"
+            found.append(Clue(kind="", sentence=f"the journal has no line of the steps {gap}"))
+        was, now = last.get("updates"), first.get("updates")
+        if type(was) is int and type(now) is int and last["step"] + 1 == first["step"]:
+            made = now - was
+            if made not in (0, 1):
+                told = f"{made:+,} updates in one step: {now:,}, were {was:,}"
+                found.append(Clue(kind="updates", sentence=told, is_break=True))
+        return found
+
+    def _circumstances(self) -> list[Clue]:
+        """Return what else was otherwise at this start."""
+        session, before = self.session, self.sessions[-2]
+        found = [
+            Clue(
+                kind="accepted" if each in self.taken else "",
+                sentence=f"accepted at the resume: {each}",
+            )
+            for each in session.checks.get("taken", ())
+        ]
+        found += [
+            Clue(kind="", sentence=f"the checks said: {each.get('id')}: {each.get('found')}")
+            for each in session.checks.get("findings", ())
+            if isinstance(each, dict) and each.get("outcome") == "differs"
+        ]
+        if session.facts is not None and before.facts is not None:
+            told = [str(each) for each in changes(before.facts, session.facts)]
+            found += [Clue(kind="", sentence=f"changed: {each}") for each in told]
+        if session.time and session.silent_since:
+            gap = session.time - session.silent_since
+            if gap > GAP_SECONDS:
+                told_gap = f"{gap / 3600:.1f} hours after the last sign of life"
+                found.append(Clue(kind="", sentence=told_gap))
+        return found
+
+
+def _largest(lines: Iterable[Mapping[str, Any]], name: str) -> int | None:
+    """Return the usual size of a batch: the commonest, and of those the largest."""
+    sizes = Counter(each[name] for each in lines if type(each.get(name)) is int)
+    return max(sizes, key=lambda size: (sizes[size], size), default=None)

@@ -1,0 +1,41 @@
+"""A curve that was falling before a resume and falls no more: told, but no break by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unbroken.doctor.diagnosis import Clue
+from unbroken.watch.trend import fit
+
+POINTS = 60
+"""Points on each side that a plateau is told from."""
+FALLS_NO_MORE = 0.1
+"""Share of the expected fall below which a curve falls no more."""
+SIGMAS = 8.0
+"""A fall that is expected is told from the noise of a point by so many standard deviations of it."""
+
+Side = Sequence[tuple[int, float]]
+
+
+def plateau(tag: str, before: Side, after: Side) -> Clue | None:
+    """Compare the fall after a resume with the one before; None where too few points tell.
+
+    Args:
+        tag: Name of the curve.
+        before: Steps and values before, in order.
+        after: Those after it.
+    """
+    was, now = before[-POINTS:], after[:POINTS]
+    if min(len(was), len(now)) < POINTS:
+        return None
+    span = now[-1][0] - now[0][0]
+    trend = fit([step for step, _ in was], [value for _, value in was], ())
+    since = fit([step for step, _ in now], [value for _, value in now], ())
+    expected, fell = -trend.slope * span, -since.slope * span
+    if expected <= SIGMAS * trend.noise or abs(fell) >= FALLS_NO_MORE * expected:
+        return None
+    told = (
+        f"{tag} fell by {fell:.3g} over the {POINTS} points after it, its trend before leads to "
+        f"{expected:.3g}: a plateau, or the floor"
+    )
+    return Clue(kind="plateau", sentence=told)

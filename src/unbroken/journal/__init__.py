@@ -1,0 +1,1 @@
+"""The record of a run: one line a step, and what a run's past looks like."""

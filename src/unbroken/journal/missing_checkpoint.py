@@ -1,0 +1,98 @@
+"""A checkpoint that the record of a run names, but that isn't there any more.
+
+Retention deletes only what is older than the newest whole checkpoint, so one that is newer than
+what a resume goes on from was taken away by somebody else: a person, or a copy that left it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unbroken.checkpoint.commit import replaced_name
+from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.journal.journal import read_lines
+from unbroken.state.position import Position
+
+LONGEST_NAME = 100
+"""Characters; a longer one is damage."""
+
+Place = tuple[int, int]
+"""Completed steps, and samples of the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingCheckpoint:
+    """The newest checkpoint that was saved and is gone."""
+
+    name: str
+    step: int
+    saved: float | None
+    """Seconds since 1970, UTC; None where only `latest` tells of it."""
+
+
+def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | None:
+    """Return the newest checkpoint beyond a position that is gone; None where none is missed.
+
+    What a start or a repair went back from is given up, and not missed.
+
+    Args:
+        layout: The run's directory; nothing is changed.
+        chosen: Where the newest whole checkpoint stands.
+    """
+    saved: dict[str, float | None] = {}
+    given_up: set[str] = set()
+    for line in read_lines(layout.history):
+        event, name = line.get("event"), line.get("checkpoint")
+        if event in ("start", "repaired"):
+            here = _start(line) if event == "start" else place_of(str(name))
+            gone = [each for each in saved if here is not None and _is_beyond(each, here)]
+            given_up.update(gone)
+            for each in gone:
+                del saved[each]
+        if event in ("saved", "repaired") and isinstance(name, str):
+            time = line.get("time")
+            saved[name] = float(time) if isinstance(time, int | float) else None
+            given_up.discard(name)
+    hint = _latest(layout)
+    if hint not in given_up:
+        saved.setdefault(hint, None)
+    beyond = [each for each in saved if _is_beyond(each, (chosen.step, chosen.samples))]
+    missed = [each for each in beyond if not _is_there(layout, each)]
+    newest = max(missed, key=lambda each: place_of(each) or (0, 0), default=None)
+    if newest is None:
+        return None
+    return MissingCheckpoint(name=newest, step=(place_of(newest) or (0, 0))[0], saved=saved[newest])
+
+
+def place_of(name: str) -> Place | None:
+    """Return where a checkpoint stands, as its name says; None where it is no checkpoint's."""
+    if len(name) > LONGEST_NAME or not CHECKPOINT_NAME.fullmatch(name):
+        return None
+    step, _, samples = name.removeprefix("step-").partition("+")
+    return int(step), int(samples or 0)
+
+
+def _start(line: Mapping[str, Any]) -> Place | None:
+    """Return where a start went on from."""
+    step, samples = line.get("step"), line.get("samples", 0)
+    return (step, samples) if type(step) is int and type(samples) is int else None
+
+
+def _is_beyond(name: str, place: Place) -> bool:
+    own = place_of(name)
+    return own is not None and own > place
+
+
+def _latest(layout: Layout) -> str:
+    """Return what `latest` names; empty where it can't be read."""
+    try:
+        with layout.latest.open(encoding="utf-8") as file:
+            return file.read(LONGEST_NAME).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _is_there(layout: Layout, name: str) -> bool:
+    return any((layout.checkpoints / each).is_dir() for each in (name, replaced_name(name)))

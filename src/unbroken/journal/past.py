@@ -1,0 +1,222 @@
+"""What a resume finds in journal and history: the steps before it, and those it will repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from unbroken.checkpoint.layout import Layout
+from unbroken.journal.change import CUT, Change, changes
+from unbroken.journal.journal import read_lines
+from unbroken.replay.replay import Reference
+
+REMEMBERED_STEPS = 1000
+"""Steps before the resume that tell the trend."""
+
+Lines = dict[int, dict[str, Any]]
+
+NO_OTHER_TRAINING = frozenset(
+    {
+        "execution-unchanged",
+        "gpus-unchanged",
+        "other-facts-unchanged",
+        "pytorch-version-unchanged",
+    }
+)
+"""Checks whose difference leaves the training what it is."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Past:
+    """The record of a run up to a resume."""
+
+    before: list[dict[str, Any]] = field(default_factory=list)
+    """Journal lines of the last steps up to the checkpoint, in order."""
+    beyond: dict[int, Reference] = field(default_factory=dict)
+    """By step, how those beyond it came out the first time."""
+    seconds_per_step: float | None = None
+    """Of earlier starts, saves and validations included; None where it can't be told."""
+    starts_without_a_step: int = 0
+    """Starts in a row, up to the last, that began here and completed nothing."""
+
+
+@dataclass(slots=True)
+class _Start:
+    number: int
+    facts: Mapping[str, Any] | None
+    step: int
+    has_diverged: bool = False
+    is_another_training: bool = False
+    """Whether from here on something acts that a person accepted."""
+    lines: int = 0
+
+
+def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any],
+    saved_facts: Mapping[str, Any]) -> Past:  # fmt: skip
+    """Read what a run's earlier starts left.
+
+    Args:
+        layout: The run's directory; the present start has written nothing yet.
+        step: Steps completed at the checkpoint that is resumed.
+        saved_by: The start that saved it.
+        facts: What this start computes with; see `unbroken.journal.change.arithmetic_facts`.
+        saved_facts: The same of the checkpoint, for starts that didn't tell.
+    """
+    history = list(read_lines(layout.history))
+    starts = _starts(history)
+    before: Lines = {}
+    beyond: Lines = {}
+    cuts = _Cuts(saved_by)
+    for line in read_lines(layout.journal, _journal_from(history)):
+        number, start = line.get("step"), starts.get(line.get("start", 0))
+        if type(number) is not int:
+            continue
+        if start is not None:
+            start.lines += 1
+            if start.has_diverged:
+                continue
+        if number > step:
+            beyond[number] = line
+        elif number > step - REMEMBERED_STEPS:
+            before[number] = line
+            cuts.take(line)
+    references = {}
+    for number, line in beyond.items():
+        wrote = line.get("start", 0)
+        path = _path(starts, wrote, saved_by)
+        if not _is_given_up(starts.values(), line):
+            told = [each.facts if each.facts is not None else saved_facts for each in path]
+            found = _all_changes(told or [saved_facts], facts)
+            references[number] = Reference(line, (*found, *cuts.changes_since(wrote)))
+    return Past(
+        before=[before[number] for number in sorted(before)],
+        beyond=references,
+        seconds_per_step=_seconds_per_step(history),
+        starts_without_a_step=_without_a_step(starts, step),
+    )
+
+
+def changes_training(taken: Iterable[str]) -> list[str]:
+    """Return of the checks whose new value acts those that make another training of the run."""
+    return [each for each in taken if each not in NO_OTHER_TRAINING]
+
+
+def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
+    found: dict[int, _Start] = {}
+    began_with: Any = None
+    for line in history:
+        number = line.get("start", 0)
+        if line.get("event") == "start":
+            found[number] = _Start(number, line.get("computed_with"), line.get("step") or 0)
+            taken = line.get("checks", {}).get("taken")
+            taken = taken if isinstance(taken, list) else []
+            found[number].is_another_training = bool(changes_training(taken))
+            if line.get("resumed_from") is None:  # it began, or began again with other weights
+                before, began_with = began_with, line.get("began_with")
+                found[number].is_another_training |= began_with != before
+        elif line.get("event") == "diverged" and number in found:
+            if line.get("continued"):
+                found[number].is_another_training = True
+            else:
+                found[number].has_diverged = True
+    return found
+
+
+def _journal_from(history: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many bytes of the journal a start found not to be the run's."""
+    told = [line["journal_from"] for line in history if type(line.get("journal_from")) is int]
+    return max(0, told[-1]) if told else 0
+
+
+class _Cuts:
+    """How the steps up to the checkpoint were cut into micro-batches, by whom.
+
+    A step beyond it may have been written before a later start trained those up to it anew, cut
+    otherwise: it then came from weights with other last bits, or other dropout masks.
+    """
+
+    def __init__(self, saved_by: int) -> None:
+        self._saved_by = saved_by
+        self._by_step: dict[int, list[tuple[int, Any]]] = {}
+        self._known: dict[int, tuple[Change, ...]] = {}
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of a step up to the checkpoint."""
+        told = (line.get("start", 0), line.get(CUT))
+        self._by_step.setdefault(int(line["step"]), []).append(told)
+
+    def changes_since(self, wrote: int) -> tuple[Change, ...]:
+        """Return how a step was cut at a start and, last before the save, by a later one."""
+        if wrote not in self._known:
+            pairs = [
+                (_last_cut(told, wrote), _last_cut(told, self._saved_by))
+                for told in self._by_step.values()
+                if wrote < self._saved_by
+            ]
+            found = [Change(CUT, a, b) for a, b in pairs if a != b and None not in (a, b)]
+            self._known[wrote] = tuple(found[-1:])
+        return self._known[wrote]
+
+
+def _last_cut(told: Iterable[tuple[int, Any]], start: int) -> Any:
+    return next((cut for by, cut in reversed(list(told)) if by <= start), None)
+
+
+def _path(starts: Mapping[int, _Start], wrote: int, saved_by: int) -> list[_Start]:
+    """Return the starts whose arithmetic lies between a line and the checkpoint.
+
+    A start after the save went on from the checkpoint itself. One before it trained the same steps
+    in an earlier try, and the checkpoint descends from those that came after.
+    """
+    last = max(wrote, saved_by)
+    between = [starts[n] for n in range(wrote + 1, last + 1) if n in starts]
+    own = [starts[wrote]] if wrote in starts else []
+    return own + ([each for each in between if each.lines] if wrote < saved_by else [])
+
+
+def _is_given_up(starts: Iterable[_Start], line: Mapping[str, Any]) -> bool:
+    """Say whether a later start went another way from before this step, on purpose."""
+    return any(
+        each.is_another_training and each.number > line.get("start", 0) and each.step < line["step"]
+        for each in starts
+    )
+
+
+def _all_changes(told: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> tuple[Change, ...]:
+    found: dict[str, Change] = {}
+    for each in told:
+        found.update({change.name: change for change in changes(each, facts)})
+    return tuple(found.values())
+
+
+def _without_a_step(starts: Mapping[int, _Start], step: int) -> int:
+    count = 0
+    for each in reversed(list(starts.values())):
+        if each.lines or each.step != step:
+            break
+        count += 1
+    return count
+
+
+def _seconds_per_step(history: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the median pace between the saves of one start."""
+    saves = [
+        (each["start"], _step_of(each["checkpoint"]), each["time"])
+        for each in history
+        if each.get("event") == "saved" and {"start", "checkpoint", "time"} <= each.keys()
+    ]
+    paces = [
+        (later[2] - earlier[2]) / (later[1] - earlier[1])
+        for earlier, later in pairwise(saves)
+        if earlier[0] == later[0] and later[1] > earlier[1] and later[2] > earlier[2]
+    ]
+    return median(paces[-20:]) if paces else None
+
+
+def _step_of(name: str) -> int:
+    """Return the completed steps in the name of a checkpoint, `step-00003500+2`."""
+    digits = name.removeprefix("step-").partition("+")[0]
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,194 @@
+"""The written record of a run: a journal of its steps, a history of its starts and stops.
+
+A disk that refuses a line doesn't end the training: the lines wait, are tried again with growing
+pauses, and are written in their order, until they have waited longer than work may be lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from unbroken.checkpoint.layout import Layout
+from unbroken.errors import SaveFailed
+from unbroken.journal.journal import Journal, read_lines
+
+FIRST_RETRY_SECONDS = 15.0
+LONGEST_RETRY_SECONDS = 600.0
+"""Pause between tries to write lines that wait: doubled from the first to the longest."""
+
+_log = logging.getLogger("unbroken")
+
+
+class Record:
+    """The record of one run, opened by one start.
+
+    Args:
+        layout: The run's directory.
+        max_lost_minutes: How long lines may wait before the run ends.
+
+    Raises:
+        SaveFailed: Nothing can be written.
+    """
+
+    def __init__(self, layout: Layout, max_lost_minutes: float = 60.0) -> None:
+        self.max_lost_minutes = max_lost_minutes
+        self._history = layout.history
+        self.start = 1 + sum(line.get("event") == "start" for line in read_lines(layout.history))
+        """Which start this is, from 1."""
+        self._writing = threading.Lock()  # never held during an fsync: training would wait
+        self._noting = threading.Lock()
+        self._waiting: list[dict[str, Any]] = []
+        self._since = 0.0
+        self._retry_at = 0.0
+        self._pause = FIRST_RETRY_SECONDS
+        try:
+            self._journal = Journal(layout.journal)
+        except OSError as error:
+            raise _refused(layout.journal, error) from error
+        if self._journal.torn_bytes:
+            self.note("torn journal line cut off", bytes=self._journal.torn_bytes)
+
+    def begin(self, **details: Any) -> None:
+        """Write the line of this start into the history.
+
+        Raises:
+            SaveFailed: The disk refused it; nothing was trained yet.
+        """
+        self._write("start", {"command": sys.orig_argv, "cwd": _working_directory(), **details})
+
+    def step(self, line: dict[str, Any]) -> None:
+        """Write a completed step's line into the journal, or let it wait.
+
+        Raises:
+            SaveFailed: Lines have waited longer than work may be lost.
+        """
+        with self._writing:
+            self._waiting.append({**line, "start": self.start})
+            if len(self._waiting) == 1 or time.monotonic() >= self._retry_at:
+                self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        is_late = len(self._waiting) > 1
+        try:
+            while self._waiting:
+                self._journal.append(self._waiting[0])
+                del self._waiting[0]
+        except SaveFailed as error:
+            self._wait_on(error)
+        else:
+            self._pause = FIRST_RETRY_SECONDS
+            self._since = 0.0
+            if is_late:
+                _log.warning("The journal can be written again; no line is missing.")
+
+    def _wait_on(self, error: SaveFailed) -> None:
+        now = time.monotonic()
+        self._since = self._since or now
+        waited = (now - self._since) / 60
+        if waited > self.max_lost_minutes:
+            raise SaveFailed(
+                f"{error.what} {len(self._waiting)} lines have waited {waited:.0f} minutes.",
+                f"More than the {self.max_lost_minutes:g} minutes of work that may be lost.",
+                error.remedy,
+            ) from error
+        if now >= self._retry_at:  # a try that a save made in between puts nothing off
+            self._retry_at = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
+        _log.warning(
+            "JOURNAL NOT WRITTEN: %s Training goes on, %d lines wait; the next try is in %.0f s. %s",
+            error.what,
+            len(self._waiting),
+            self._retry_at - now,
+            error.remedy,
+        )
+
+    def note(self, event: str, **details: Any) -> None:
+        """Write a line into the history; where the disk refuses it, that is only logged."""
+        try:
+            self._write(event, details)
+        except SaveFailed as error:
+            _log.warning("%s %s", error.what, error.remedy)
+
+    def saved(self, place: Path, held_seconds: float, write_seconds: float) -> None:
+        """Note a checkpoint that was committed, and what it cost.
+
+        Args:
+            place: Its directory.
+            held_seconds: How long the training thread stood still.
+            write_seconds: How long it was then written in the background.
+        """
+        self.note(
+            "saved",
+            checkpoint=place.name,
+            seconds=held_seconds + write_seconds,
+            held_seconds=held_seconds,
+        )
+
+    def _write(self, event: str, details: dict[str, Any]) -> None:
+        line = {"event": event, "start": self.start, "time": time.time(), **details}
+        with self._noting:
+            try:
+                history = Journal(self._history)
+                history.append(line)
+                history.close()
+            except OSError as error:
+                raise _refused(self._history, error) from error
+
+    def sync(self) -> None:
+        """Write what waits and bring the journal to the device; done before each commit.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        with self._writing:
+            if self._waiting:
+                self._write_waiting()
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Write what waits, bring the journal to the device and close it.
+
+        Raises:
+            SaveFailed: The disk refused.
+        """
+        with self._writing:
+            try:
+                while self._waiting:
+                    self._journal.append(self._waiting.pop(0))
+                self._journal.close()
+            except OSError as error:
+                raise _refused(self._history.with_name("journal.jsonl"), error) from error
+
+
+def note_in_history(layout: Layout, event: str, **details: Any) -> None:
+    """Write a line of a start that never opened the record: a refusal.
+
+    Where the disk refuses it, that is only logged.
+    """
+    try:
+        history = Journal(layout.history)
+        history.append({"event": event, "time": time.time(), **details})
+        history.close()
+    except (OSError, SaveFailed) as error:
+        _log.warning("%s could not be written: %s", layout.history, error)
+
+
+def _working_directory() -> str | None:
+    """Return what relative paths of the command are relative to; None where it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
+
+
+def _refused(path: Path, error: OSError) -> SaveFailed:
+    return SaveFailed(
+        f"Nothing can be written to {path}: {error}.",
+        "What a run did must stand in its record, or it can't be proved when it goes on.",
+        "Free space on the disk, or check its permissions.",
+    )

@@ -1,1 +1,0 @@
-"""Proof that a resumed run is the run: the journal of its steps."""

@@ -1,0 +1,1 @@
+"""Repeated steps against the journal: verdict, cause and bounds."""

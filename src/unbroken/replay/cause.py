@@ -1,0 +1,142 @@
+"""What brought a repeated step to another end: inputs are looked at before outputs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from unbroken.journal.line import Line, relative_difference
+from unbroken.state.traces import AVERAGES, BUFFERS, MODES, WEIGHTS
+
+_TRACES: Final[dict[str, tuple[str, str]]] = {
+    WEIGHTS: (
+        "weights",
+        "the update after the step before (optimizer state, weight decay) or what else writes to them",
+    ),
+    BUFFERS: ("buffers", "what moves them (running statistics, their momentum)"),
+    AVERAGES: ("averages", "what updates the models that no optimizer trains"),
+}
+"""What each trace is of, and what moves it."""
+
+
+def of_data(was: Line, now: Line) -> str:
+    """Say that other samples were used."""
+    names = ("epoch", "number of samples", "samples")
+    parts = [
+        f"{name} {_short(b)}, was {_short(a)}"
+        for name, a, b in zip(names, was.data, now.data, strict=True)
+        if a != b
+    ]
+    return f"other samples ({'; '.join(parts)}): the data set, its order or the position changed"
+
+
+def of_rate(was: Line, now: Line) -> str:
+    """Say that the same samples were trained with another learning rate."""
+    return (
+        f"another learning rate: {_figure(now.rate)}, was {_figure(was.rate)}"
+        f"{_percent(was.rate, now.rate)}; same samples: the schedule or its counter changed"
+    )
+
+
+def of_outputs(
+    was: Line, now: Line, *, is_first: bool, inside_step: bool, is_rounded: bool = False
+) -> str:
+    """Say which of loss, gradient and update differ first, and what that tells.
+
+    Args:
+        was: How the step came out the first time; samples and rate are equal.
+        now: How it comes out now.
+        is_first: Whether it is the first step after the checkpoint.
+        inside_step: Whether the checkpoint holds partial gradients of this very step.
+        is_rounded: Whether the environment moves the last bits, so that other weights tell nothing.
+    """
+    others = was.other_losses(now)
+    if others:
+        name = "loss" if "loss" in others else others[0]
+        a, b = was.losses[name], now.losses[name]
+        found = f"another loss with the same samples and learning rate: {name} {_figure(b)}, was "
+        return f"{found}{_figure(a)}{_percent(a, b)}; {_why_loss(was, now, is_first=is_first, is_rounded=is_rounded)}"
+    if relative_difference(was.gradient, now.gradient):
+        why = "the backward pass, the loss scaler"
+        why += " or the partial gradients" if is_first and inside_step else ""
+        return (
+            f"the same loss but another gradient: norm {_figure(now.gradient)}, was "
+            f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed"
+        )
+    traces = was.other_traces(now)
+    return _of_trace(traces[0], was, now) if traces else of_update(was, now)
+
+
+def _of_trace(name: str, was: Line, now: Line) -> str:
+    """Say what else is not what it was where loss and gradient are the same."""
+    a, b = was.traces[name], now.traces[name]
+    if name == MODES:
+        return f"the same loss and gradient, but {_modes(was, now)}"
+    what, why = _TRACES[name]
+    return (
+        f"the same loss and gradient, but other {what}: a sample of them has the norm {_figure(b)}, "
+        f"was {_figure(a)}{_percent(a, b)}; {why} is not what it was"
+    )
+
+
+def _modes(was: Line, now: Line) -> str:
+    return (
+        f"{now.traces[MODES]} of the modules looked at (the model, dropouts, batch norms) are in "
+        f"evaluation mode, had been {was.traces[MODES]}"
+    )
+
+
+def of_update(was: Line, now: Line) -> str:
+    """Say that only what was done with the gradient differs."""
+    if was.update[0] != now.update[0]:
+        did, had = ("left out" if each.update[0] else "made" for each in (now, was))
+        return f"the same loss and gradient, but the update was {did} and had been {had}"
+    return (
+        f"the same loss and gradient, but {now.update[1]} updates were made by then, "
+        f"had been {was.update[1]}: a counter changed"
+    )
+
+
+UPDATE = "the update after them (optimizer state, weight decay)"
+"""Stands in a sentence where the steps before left other weights."""
+
+
+def _why_loss(was: Line, now: Line, *, is_first: bool, is_rounded: bool) -> str:
+    """Say what can bring about another loss: modes and weights first, where the journal tells them."""
+    traces = was.other_traces(now)
+    if MODES in traces:
+        return _modes(was, now)
+    if is_first:
+        if WEIGHTS in traces:
+            return "the weights are others: something changed them after the restore"
+        return "weights, model, content of the samples or dropout are not what they were"
+    if is_rounded or WEIGHTS not in was.traces.keys() & now.traces.keys():
+        return (
+            f"the steps before came out equal: {UPDATE}, the content of these samples or dropout is "
+            "not what it was"
+        )
+    if WEIGHTS in traces:
+        return (
+            f"the weights are others, while the losses before came out equal: {UPDATE}, or what else "
+            "writes to them, is not what it was"
+        )
+    return (
+        "the weights are what they were, as far as they are sampled: the model's code, the loss "
+        "function, the content of these samples or dropout is not"
+    )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 12 else f"{text[:8]}…"
+
+
+def _percent(was: Any, now: Any) -> str:
+    share = relative_difference(was, now)
+    if share == float("inf"):
+        return ""
+    sign = "+" if now > was else "-"
+    return f" ({sign}{100 * share:.3g} %)"

@@ -1,0 +1,1 @@
+"""A run: opened, stepped, saved, closed, and resumed as what it was."""

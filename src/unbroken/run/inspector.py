@@ -1,0 +1,264 @@
+"""What a run says of itself: the evidence in each checkpoint, and what the checks compare it with.
+
+Looking changes nothing: no gradient, no mode, no generator, no counter.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from unbroken.checkpoint.birth import SCHEMES
+from unbroken.checkpoint.commit import Snapshot
+from unbroken.checkpoint.layout import Layout
+from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.optimizer_options_unchanged import options_asked_for
+from unbroken.errors import SaveFailed
+from unbroken.journal.logs import logs_of
+from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.schedule import Schedule
+from unbroken.order.step_batches import StepBatches
+from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
+from unbroken.run.probe import Probe
+from unbroken.state.digest import combined_digest
+from unbroken.state.frozen import frozen_digests, reached
+from unbroken.state.modules import ModulePart, across_samples
+from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.randomness import derived_seed
+from unbroken.state.training_state import OWN_PARTS, TrainingState
+from unbroken.watch.foreseen_rates import ForeseenRates
+
+GATHERED = 1
+"""Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
+
+RATES_TO_COME = 32
+SAMPLES_TO_COME = 64
+
+_log = logging.getLogger("unbroken")
+
+
+@dataclass(slots=True, kw_only=True)
+class Observer:
+    """Looks at one run.
+
+    Every argument is the run's own object; nothing is copied until it is looked at.
+    """
+
+    state: TrainingState
+    order: StepBatches
+    facts: Mapping[str, Any]
+    """What the run is trained with."""
+    schedules: Mapping[str, Any]
+    """By part name."""
+    asked: Mapping[str, Any] | None = None
+    """Facts as they were asked for at this start, where some saved ones were kept instead."""
+    frozen: Mapping[str, slice | None] = field(default_factory=dict)
+    """Leaves, or ranges of their rows, that nothing may move."""
+    probe: Probe | None = None
+    """A small batch whose losses are measured."""
+    frozen_at_birth: dict[str, str] = field(default_factory=dict)
+    """Digests of what is frozen, from the start of the run."""
+    options_at_birth: dict[str, Any] = field(default_factory=dict)
+    """Options of the optimisers as the code asked for them then, or when others were taken."""
+
+    def note_birth(self, options: Observation, saved: Observation | None = None) -> None:
+        """Note what is frozen as it is now, before a step is trained, and the options asked for.
+
+        Args:
+            options: Where the optimisers have the options of the run's start.
+            saved: What knows digests from the run's start; only what is frozen beside them is new.
+        """
+        known = saved.evidence.get("frozen_at_birth", {}) if saved else {}
+        self.frozen_at_birth = {**frozen_digests(self.state.parts, self.frozen), **known}
+        self.options_at_birth = options_asked_for(options)
+
+    def evidence(self, layout: Layout) -> dict[str, Any]:
+        """Return what is written into a checkpoint of the run in a directory, beside the state."""
+        return {
+            "logs": logs_of(layout),
+            "gathered": GATHERED,
+            "kinds": self.kinds(),
+            "without_state": self._without_state(),
+            "frozen_at_birth": dict(self.frozen_at_birth),
+            "options_at_birth": dict(self.options_at_birth),
+            **self._ahead(),
+            **self._probed(),
+        }
+
+    def snapshot(
+        self, layout: Layout, run_id: str, start: int, metrics: Mapping[str, float]
+    ) -> Snapshot:
+        """Return the run's state as it is now, for a checkpoint; the tensors are the live ones.
+
+        Raises:
+            SaveFailed: It is a state from which no start could go on exactly.
+        """
+        if self.state.has_uncounted:
+            raise SaveFailed(
+                "save() was called after backward(), before the end of its micro-batch.",
+                "The gradients have this micro-batch in them, the position does not: the next start "
+                "would use its samples twice. Nothing was saved.",
+                "Call save() before backward(), or after the step.",
+            )
+        return Snapshot(
+            run_id=run_id,
+            start=start,
+            position=self.state.position,
+            parts=self.state.capture(),
+            facts=self.facts,
+            evidence=self.evidence(layout),
+            metrics=metrics,
+            only_updated=self.state.only_updated(),
+        )
+
+    def kinds(self) -> dict[str, str]:
+        """Return of what kind each part is."""
+        found = {name: self._kind(name, part) for name, part in self.state.parts.items()}
+        return found | dict.fromkeys(OWN_PARTS, "run")
+
+    def _kind(self, name: str, part: Any) -> str:
+        if isinstance(part, ModulePart):
+            return "model"
+        if isinstance(part, OptimizerPart):
+            return "optimizer"
+        if name in self.schedules:
+            return "schedule"
+        return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
+
+    def structure(self) -> Observation:
+        """Return the objects as the code built them, before anything is restored into them."""
+        values, tensors = flat(self.state.capture())
+        return Observation(
+            position=self.state.position.state_dict(),
+            facts=self.facts if self.asked is None else self.asked,
+            kinds=self.kinds(),
+            values=values,
+            leaves={path: leaf_of(each) for path, each in tensors.items()},
+            evidence={"across_samples": across_samples(self.state.parts)},
+        )
+
+    def content(self) -> Observation:
+        """Return the state as it stands, and what of it can be changed before the first step."""
+        evidence = {"reached": reached(self.state.parts, self.frozen), **self._ahead()}
+        values, tensors = flat(self.state.capture())
+        return self._as_it_stands(values, digested(tensors), evidence)
+
+    def _as_it_stands(
+        self, values: Mapping[str, Any], seen: Mapping[str, Leaf], evidence: Mapping[str, Any]
+    ) -> Observation:
+        return Observation(
+            position=self.state.position.state_dict(),
+            facts=self.facts,
+            kinds=self.kinds(),
+            values=values,
+            leaves=seen,
+            evidence=evidence,
+        )
+
+    def digest(self) -> str:
+        """Return one digest over all tensors of the state as they stand."""
+        return combined_digest(flat(self.state.capture())[1].items())
+
+    def live(self) -> Observation:
+        """Return the state as it stands, and all that a resume compares beside it."""
+        values, tensors = flat(self.state.capture())
+        seen, nonfinite = digested_and_nonfinite(tensors)
+        evidence = {
+            "frozen": frozen_digests(self.state.parts, self.frozen),
+            "reached": reached(self.state.parts, self.frozen),
+            "nonfinite": nonfinite,
+            **self._ahead(),
+            **self._probed(),
+        }
+        return self._as_it_stands(values, seen, evidence)
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rate that each group holds, by the group's name."""
+        return {name: float(group["lr"]) for name, group in self._groups()}
+
+    def foreseen_rates(self, count: int) -> ForeseenRates:
+        """Return the rates of the next `count` updates, as the schedules give them now."""
+        by_updates = [each for each in self.schedules.values() if isinstance(each, Schedule)]
+        driven = [id(group) for each in by_updates for group in each.optimizer.param_groups]
+        return ForeseenRates(
+            updates=self.state.position.updates,
+            by_group={}
+            if self._waits_for_scores()
+            else self._of_schedules(partial(next_rates, count=count)),
+            journalled=next(
+                (name for name, group in self._groups()[:1] if id(group) in driven), ""
+            ),
+            held=next(iter(self.rates().values()), math.nan),
+        )
+
+    def _waits_for_scores(self) -> bool:
+        """Say whether a rate depends on scores to come as well, so that no schedule foresees it."""
+        targets = [getattr(part, "target", None) for part in self.state.parts.values()]
+        return any(isinstance(each, ReduceLROnPlateau) for each in targets)
+
+    def _ahead(self) -> dict[str, Any]:
+        """Return what is to come: rates, samples, the seed of the next micro-batch."""
+        here = self.state.position
+        return {
+            "rates": self.rates(),
+            "scheduled": self._of_schedules(scheduled_rates),
+            "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
+            "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
+            "step_samples": len(self.order.at(here)),
+            "schemes": dict(SCHEMES),
+            "seed_here": derived_seed(self.order.seed, here.step, here.samples),
+        }
+
+    def _probed(self) -> dict[str, Any]:
+        if self.probe is None:
+            return {}
+        batch = {"probe_batch": self.probe.digest()}
+        try:
+            return {"probe": self.probe.measure(), **batch}
+        except Exception as error:  # noqa: BLE001  # whatever the model raises, the state is whole
+            _log.warning("The probe could not be measured: %s", error)
+            return {"probe_failed": f"{type(error).__name__}: {str(error)[:200]}", **batch}
+
+    def _groups(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (f"{name}.{group.get('name', i)}", group)
+            for name, part in self._optimizers()
+            for i, group in enumerate(part.optimizer.param_groups)
+        ]
+
+    def _optimizers(self) -> list[tuple[str, OptimizerPart]]:
+        parts = self.state.parts.items()
+        return [(name, part) for name, part in parts if isinstance(part, OptimizerPart)]
+
+    def _of_schedules(self, rates: Callable[[Any], list[Any]]) -> dict[str, Any]:
+        """Return what is computed for each group that has a schedule, by the group's name."""
+        names = {id(group): name for name, group in self._groups()}
+        found: dict[str, Any] = {}
+        for schedule in self.schedules.values():
+            series = rates(schedule)
+            groups = schedule.optimizer.param_groups if series else []
+            for group, each in zip(groups, series, strict=True):
+                name = names.get(id(group), "an optimiser that is not the run's")
+                found[name] = _as_held(group["lr"], each)
+        return found
+
+    def _without_state(self) -> list[str]:
+        return [
+            name
+            for _, part in self._optimizers()
+            for name, parameter in part.parameters.items()
+            if not part.optimizer.state.get(parameter)
+        ]
+
+
+def _as_held(rate: Any, given: Any) -> Any:
+    """Return rates as the group holds them: a tensor keeps fewer digits than a schedule gives."""
+    is_rounded = isinstance(rate, torch.Tensor)
+    return torch.tensor(given, dtype=rate.dtype).tolist() if is_rounded else given

@@ -1,0 +1,220 @@
+"""One start of a run: take the directory, restore, decide, open the record. In this order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.saver import Saver
+from unbroken.checkpoint.start_file import Begun, keep_begun
+from unbroken.checks.check import Outcome
+from unbroken.checks.logs_continue import JOURNAL, LogsContinue
+from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
+from unbroken.errors import ResumeRefused, SaveFailed
+from unbroken.journal.change import arithmetic_facts
+from unbroken.journal.logs import logs_of
+from unbroken.journal.past import Past, changes_training, read_past
+from unbroken.journal.record import Record, note_in_history
+from unbroken.run import resume as resuming
+from unbroken.run.monitor import precision_of
+from unbroken.watch.first_updates import FirstUpdates
+from unbroken.watch.watch import WATCHED_STEPS
+
+if TYPE_CHECKING:
+    from unbroken.run.run import Run
+
+
+def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resuming.ResumeReport:
+    """Continue or begin a run in its directory; whatever fails, the directory is given back.
+
+    Raises:
+        ResumeRefused: Something critical differs. No checkpoint, no line of the journal and not
+            `latest` was changed.
+        StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
+        DirectoryInUse: Another process writes to the run. Nothing was changed.
+    """
+    lock = WriterLock(target.layout)
+    lock.take()
+    try:
+        target = resuming.look_again(target)
+        if run.observer.probe is not None and target.run_id is not None:
+            run.observer.probe.take_kept(target.layout)
+        if target.checkpoint is None:
+            restored = resuming.begin_again(target, run.observer, policy)
+        else:
+            restored = resuming.restore(target.checkpoint, run.observer, policy)
+            run.metrics = dict(target.checkpoint.manifest.metrics)
+        run.restored = restored.live
+        run.facts["order"] = run.order.facts()
+        lock.require_ours()
+        begun = target.begun()
+        run.run_id, moved = resuming.enter(target, run.order.seed)
+        now = _keep_beginning(run, target)
+        past = _past(run, target, restored.report)
+        slow = resuming.slow_save(target.layout, run.grace_seconds)
+        told = _told(restored) | ({} if now is None else {"began_with": now.digest})
+        if _is_other_journal(restored.report):
+            told["journal_from"] = logs_of(target.layout)["journal_bytes"]
+        record = _open(run, target, lock, told)
+        if target.run_id is not None:
+            is_same = begun is not None and now is not None and begun.digest == now.digest
+            _begin_proof(run, target, restored, past, record, is_same_beginning=is_same)
+    except BaseException as error:
+        try:
+            if isinstance(error, ResumeRefused) and error.report is not None:
+                note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
+        finally:
+            lock.release()
+        raise
+    return resuming.ResumeReport(
+        outcome=target.outcome,
+        position=run.position,
+        checkpoint=target.checkpoint.path if target.checkpoint else None,
+        steps_to_repeat=len(past.beyond),
+        changed=restored.changed,
+        notes=(*target.notes, *_cannot_compare(target, begun), *moved, *slow),
+        checks=restored.report,
+        decision=restored.decision,
+    )
+
+
+def _cannot_compare(target: resuming.Target, begun: Begun | None) -> list[str]:
+    """Say so where a run begins again and nothing tells what it was begun with."""
+    if target.outcome != "began again" or begun is not None or not target.has_trained:
+        return []
+    name = target.layout.start_file.name
+    return [f"{name} is not there: what the run was begun with could not be compared"]
+
+
+def _keep_beginning(run: Run, target: resuming.Target) -> Begun | None:
+    """Keep the probe, and what a run begins with; return the latter where it begins."""
+    begun = None
+    try:
+        if run.observer.probe is not None:
+            run.observer.probe.keep(run.layout)
+        if target.checkpoint is None:
+            begun = Begun(facts=run.facts, digest=run.observer.digest())
+            keep_begun(run.layout, run.run_id, begun)
+    except OSError as error:
+        raise SaveFailed(
+            f"What the run begins with could not be kept in {run.layout.root}: {error}.",
+            "Nothing was trained yet; without it no resume could compare what the model computes.",
+            "Free space on the disk, or check its permissions, and start again.",
+        ) from error
+    return begun
+
+
+def _past(run: Run, target: resuming.Target, report: resuming.Report) -> Past:
+    if target.run_id is None or _is_other_journal(report):
+        return Past()
+    saved = target.checkpoint
+    facts = arithmetic_facts(run.facts)
+    return read_past(
+        target.layout,
+        run.position.step,
+        saved_by=saved.manifest.start if saved else 0,
+        facts=facts,
+        saved_facts=arithmetic_facts(saved.facts()) if saved else facts,
+    )
+
+
+def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, Any]) -> Record:
+    """Open saver, journal and history; from here on this process writes to the run."""
+    record = Record(run.layout, run.due.max_lost_minutes)
+    saver = Saver(
+        run.layout,
+        run.run_id,
+        keep=run.keep,
+        keep_every=run.keep_every,
+        best_by=run.best_by,
+        before_commit=record.sync,
+        after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
+        require_ours=lock.require_ours,
+    )
+    saver.store.sweep()
+    if target.checkpoint is not None:
+        saver.resumed_from(target.checkpoint)
+    record.begin(
+        resumed_from=target.checkpoint.path.name if target.checkpoint else None,
+        step=run.position.step,
+        samples=run.position.samples,
+        computed_with=arithmetic_facts(run.facts),
+        **told,
+    )
+    if run.overlap:
+        saver.overlap(run.optimizers)
+    lock.before_handing_over = saver.hand_over
+    run.hold(saver, record, lock)
+    return record
+
+
+def _is_other_journal(report: resuming.Report) -> bool:
+    return any(
+        each.id == LogsContinue.id
+        and each.outcome is Outcome.DIFFERS
+        and each.numbers.startswith(JOURNAL)
+        for each in report.findings
+    )
+
+
+def _begin_proof(
+    run: Run,
+    target: resuming.Target,
+    restored: resuming.Restored,
+    past: Past,
+    record: Record,
+    *,
+    is_same_beginning: bool,
+) -> None:
+    """Give the proof what the steps to come are compared with."""
+    taken = [each.id for each in restored.decision.taken]
+    why = ""
+    if target.checkpoint is None and not is_same_beginning:
+        why = "the run began again without a checkpoint, from whatever it was built with"
+    elif _is_other_journal(restored.report):
+        why = "the journal is not the one that was there at the save"
+    elif changes_training(taken):
+        why = f"new values act: {', '.join(changes_training(taken))}"
+    run.proof.begin(
+        past,
+        run.position,
+        record.note,
+        checkpoint=target.checkpoint.path.name if target.checkpoint else "",
+        precision=precision_of(run.facts, run.state.trained.values()),
+        why_unproved=why,
+        rates=run.observer.foreseen_rates(WATCHED_STEPS),
+        has_probe=not any(
+            each.id == ProbeLossReproduced.id and each.outcome is Outcome.CANNOT_COMPARE
+            for each in restored.report.findings
+        ),
+    )
+    frozen = run.observer.frozen
+    run.proof.first_updates = FirstUpdates(run.state.trained, frozen, run.optimizers)
+
+
+def _told(restored: resuming.Restored) -> dict[str, Any]:
+    if not restored.report.findings:
+        return {}
+    return {"checks": _findings(restored.report, restored.decision)}
+
+
+def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str, Any]:
+    """Return what the history keeps of a report: what did not agree, and what acts."""
+    return {
+        "seconds": round(report.seconds, 3),
+        "state_bytes": report.state_bytes,
+        "agree": sum(each.outcome == "agrees" for each in report.findings),
+        "findings": [
+            {
+                "id": each.id,
+                "outcome": each.outcome,
+                "severity": each.severity,
+                "found": each.numbers,
+            }
+            for each in report.findings
+            if each.outcome != "agrees"
+        ],
+        "taken": [each.id for each in decision.taken],
+        "kept": [each.id for each in decision.kept],
+        "refused": [each.id for each in decision.open],
+    }

@@ -1,0 +1,311 @@
+"""Resume: compare a saved run with the live one, restore it, look again, decide.
+
+The only place that knows both the disk and the checks.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier, run_id_of
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.second_reading import quarantine
+from unbroken.checks.catalogue import CONTENT, every_check, require_known
+from unbroken.checks.check import Check, Stage
+from unbroken.checks.decision import Decision, decide
+from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
+from unbroken.checks.report import Finding, Report, examine
+from unbroken.checks.taken import as_taken
+from unbroken.errors import ResumeRefused
+from unbroken.journal.journal import read_lines
+from unbroken.journal.logs import logs_of
+from unbroken.run.inspector import Observer
+from unbroken.run.saved_observation import observe_saved
+from unbroken.run.source import Outcome, Target, look, look_again
+from unbroken.state.facts import FactDifference, differences
+from unbroken.state.position import Position
+
+REST = OtherFactsUnchanged.id
+
+__all__ = [
+    "Decision",
+    "Policy",
+    "Report",
+    "ResumeReport",
+    "Target",
+    "begin_again",
+    "enter",
+    "finish_moving",
+    "look",
+    "look_again",
+    "restore",
+    "run_id_of",
+    "slow_save",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How differences are met."""
+
+    accept: Collection[str] = ()
+    """Ids of checks whose difference is accepted beforehand."""
+    confirm: Callable[[Report, Decision], bool] | None = None
+    """Asks a person whether to go on with the saved values; None where nobody is there."""
+    may_change: Collection[str] = ()
+    """Dotted names of facts that are free to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeReport:
+    """What `Run.resume` did."""
+
+    outcome: Outcome
+    position: Position
+    checkpoint: Path | None
+    steps_to_repeat: int
+    """Steps that the journal knows beyond the checkpoint."""
+    changed: tuple[FactDifference, ...]
+    """Facts that changed and may."""
+    notes: tuple[str, ...]
+    checks: Report = field(default_factory=lambda: Report(findings=(), seconds=0.0))
+    """What every check found; empty where a run began."""
+    decision: Decision = field(default_factory=lambda: decide(Report(findings=(), seconds=0.0)))
+    """What acts where something differs."""
+
+
+def enter(target: Target, seed: int) -> tuple[str, list[str]]:
+    """Make the directory the run's: move what stood there, write `run.json` where a run begins.
+
+    Returns:
+        The run's id, and what a person should know.
+    """
+    if target.run_id is not None:
+        return target.run_id, _quarantined(target)
+    notes = []
+    if target.replaces_run is not None:
+        place = move_to_earlier(target.layout, target.replaces_run)
+        notes.append(
+            f"the run that stood here was moved to {place}; "
+            f"to go back to it: --resume {shlex.quote(str(place))}"
+        )
+    else:
+        finish_moving(target.layout)
+    return begin_run(target.layout, seed), notes
+
+
+def _quarantined(target: Target) -> list[str]:
+    notes = []
+    for each in target.damaged:
+        try:
+            place = quarantine(target.layout, each.path, each.why)
+        except OSError as error:
+            notes.append(f"{each.path} is damaged and could not be moved away: {error}")
+        else:
+            notes.append(f"{each.path.name} is damaged and was moved to {place}, with the reason")
+    return notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore came to."""
+
+    report: Report
+    decision: Decision
+    changed: tuple[FactDifference, ...]
+    live: Observation | None = None
+    """The live objects right after it; None where nothing was restored."""
+
+
+def require_untouched(restored: Observation, observer: Observer) -> None:
+    """Compare the live objects before the first step with what they were after the restore.
+
+    Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
+    a validation may have noted its score.
+
+    Raises:
+        ResumeRefused: Something changed what was restored; the objects refuse to train.
+    """
+    began = time.monotonic()
+    kinds = {name: kind for name, kind in observer.kinds().items() if kind != "other"}
+    now = replace(observer.content(), kinds=kinds)
+    findings = examine([kind() for kind in CONTENT], replace(restored, kinds=kinds), now)
+    decision = decide(_report(findings, began))
+    if decision.goes_on:
+        return
+    observer.state.is_whole = False
+    raise _refusal(
+        _report(findings, began),
+        decision,
+        "Between Run.resume() and the first step it changed:",
+        "What was restored and checked is no longer what would be trained: another load, an "
+        "initialisation, a cast, or a rate set by hand acted after it.",
+        "Do it before Run.resume(), or leave it out; a new value is taken with accept=[...].",
+    )
+
+
+def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -> Restored:
+    """Compare, restore into the live objects, compare again, decide.
+
+    1. Facts and structure are compared before anything is touched.
+    2. Where nothing forbids it, the state is put into the live objects.
+    3. They are looked at again, to the last bit.
+
+    Without a checkpoint a run begins, and there is nothing to do.
+
+    Raises:
+        ResumeRefused: Something critical differs and was neither accepted nor confirmed. Its
+            `report` holds every finding. After step 1 nothing was changed; after step 2 the live
+            objects refuse to train.
+        SettingsInvalid: An id that was accepted names no check.
+    """
+    checks = every_check(policy.may_change)
+    require_known(policy.accept)
+    built = observer.structure()
+    if checkpoint is None:
+        observer.note_birth(built)
+        nothing = Report(findings=(), seconds=0.0)
+        return Restored(report=nothing, decision=decide(nothing), changed=())
+    began = time.monotonic()
+    saved = observe_saved(checkpoint, observer.kinds())
+    findings = examine(_of(checks, Stage.BEFORE), saved, built)
+    decision = _decided(findings, began, policy, observer)
+    if decision.open and not (decision.can_be_confirmed and policy.confirm):
+        raise _not_the_run(_report(findings, began), decision)
+    _put_in(checkpoint, observer, saved.facts, decision)
+    is_taken = "optimizer-options-unchanged" in {each.id for each in decision.taken}
+    observer.note_birth(built if is_taken else saved, saved)
+    live = observer.live()
+    logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
+    live = replace(live, evidence={**live.evidence, "logs": logs})
+    expected = as_taken(saved, built, live, {each.id for each in decision.taken})
+    findings += examine(_of(checks, Stage.AFTER), expected, live)
+    decision = _decided(findings, began, policy, observer)
+    size = sum(each.size for each in checkpoint.manifest.files.values())
+    report = replace(_report(findings, began), state_bytes=size)
+    if decision.open and not _confirmed(report, decision, policy):
+        observer.state.is_whole = False
+        raise _not_the_run(report, decision)
+    changed = differences(saved.facts, observer.facts)
+    free = [each for each in changed if is_below(each.name, policy.may_change)]
+    return Restored(report=report, decision=decision, changed=tuple(free), live=live)
+
+
+def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
+    """Compare what a run without a checkpoint is begun with now and was begun with; decide.
+
+    Nothing is restored. A new run, one that trained no step, and one whose beginning nothing tells
+    of, have nothing to compare.
+
+    Raises:
+        ResumeRefused: Something critical differs and was neither accepted nor confirmed.
+    """
+    begun = target.begun()
+    if begun is None:
+        return restore(None, observer, policy)
+    began = time.monotonic()
+    require_known(policy.accept)
+    checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
+    saved = Observation(facts=begun.facts)
+    built = observer.structure()
+    now = Observation(facts=built.facts, evidence=built.evidence)
+    findings = examine(checks, saved, now)
+    decision = _decided(findings, began, policy, observer)
+    report = _report(findings, began)
+    if decision.open and not _confirmed(report, decision, policy):
+        raise _not_the_run(report, decision)
+    observer.note_birth(built)
+    changed = differences(begun.facts, observer.facts)
+    free = [each for each in changed if is_below(each.name, policy.may_change)]
+    return Restored(report=report, decision=decision, changed=tuple(free))
+
+
+def _of(checks: Collection[Check], stage: Stage) -> list[Check]:
+    return [each for each in checks if each.stage is stage]
+
+
+def _report(findings: list[Finding], began: float) -> Report:
+    return Report(findings=tuple(findings), seconds=time.monotonic() - began)
+
+
+def _decided(findings: list[Finding], began: float, policy: Policy, observer: Observer) -> Decision:
+    decision = decide(_report(findings, began), policy.accept)
+    if observer.asked is not None or not decision.can_be_confirmed:
+        return decision
+    # The objects were built from what was asked for: there is no saved value that could act.
+    return decision.without_confirmation()
+
+
+def _confirmed(report: Report, decision: Decision, policy: Policy) -> bool:
+    confirm = policy.confirm if decision.can_be_confirmed else None
+    return confirm is not None and confirm(report, decision)
+
+
+def _put_in(
+    checkpoint: Checkpoint, observer: Observer, facts: Mapping[str, Any], decision: Decision
+) -> None:
+    """Put the saved state into the live objects, but for what a new value was taken of."""
+    state = observer.state
+    saved = checkpoint.parts(state.streamed)
+    taken = {each.id for each in decision.taken}
+    # Not kept otherwise: the old moments are freed before the saved ones are read.
+    live = state.capture() if taken else {}
+    kinds = observer.kinds()
+    for name in saved:
+        if kinds[name] == "schedule" and "schedule-unchanged" in taken:
+            saved[name] = {**live[name], "updates": checkpoint.position.updates}
+        if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
+            groups = zip(saved[name]["groups"], live[name]["groups"], strict=True)
+            saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
+    state.restore(saved, checkpoint.position)
+    observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
+
+
+def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: group[key] for key in ("lr", "initial_lr") if key in group}
+
+
+def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:
+    first = decision.open[0]
+    return _refusal(
+        report, decision, "This is not the run that was saved:", first.why, first.remedy
+    )
+
+
+def _refusal(
+    report: Report, decision: Decision, heading: str, why: str, remedy: str
+) -> ResumeRefused:
+    lines = [
+        line
+        for each in decision.open
+        for line in (each.headline or f"{each.title}: no", *(each.details or (each.numbers,)))[:12]
+    ]
+    listed = "\n".join(f"  {each}" for each in lines)
+    error = ResumeRefused(f"{heading}\n{listed}", why, remedy)
+    error.report, error.decision = report, decision
+    return error
+
+
+def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
+    """Warn where the run's last save took longer than there is between a stop and the kill."""
+    taken = [
+        seconds
+        for line in read_lines(layout.history)
+        if line.get("event") == "saved" and isinstance(seconds := line.get("seconds"), float)
+    ]
+    if not taken or taken[-1] <= grace_seconds:
+        return []
+    return [
+        (
+            f"WARNING: the last save took {taken[-1]:.1f} s, but only {grace_seconds:g} s are "
+            "granted between a stop request and the kill: a stop may come too late to be saved. "
+            "Grant more (--grace-seconds, and the same where the job is started)."
+        )
+    ]

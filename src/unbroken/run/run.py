@@ -1,0 +1,349 @@
+"""The public object: a directory, the parts of a training run, and its steps.
+
+The order of events in `steps`:
+
+1. A step batch is given out; before each of its micro-batches the randomness is set.
+2. `step.update` completes the step, and a line goes to the journal.
+3. The loop's own body runs on (validation, logging).
+4. A checkpoint is saved if one is due.
+5. A stop request is honoured: saved, then up to two steps more, so that the next start has
+   something to repeat and to be proved by.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbroken.checkpoint.commit import Snapshot
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.saver import Saver
+from unbroken.checks.observation import Observation
+from unbroken.errors import SaveFailed
+from unbroken.journal.record import Record
+from unbroken.loop.due import SaveDue
+from unbroken.loop.stop import Farewell, StopRequest
+from unbroken.order.step_batches import StepBatches
+from unbroken.run import resume as resuming
+from unbroken.run.inspector import Observer
+from unbroken.run.monitor import OnDiverged, Proof
+from unbroken.run.open import start
+from unbroken.run.probe import Probe
+from unbroken.run.step import Step, StepResult
+from unbroken.state.facts import environment, settled
+from unbroken.state.parts import named
+from unbroken.state.position import Position
+from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
+from unbroken.state.training_state import TrainingState
+
+
+class Run:
+    """A training run that can be stopped at any moment and continued exactly.
+
+    Args:
+        directory: Where everything of the run lies.
+        order: The step batches; its seed is the run's.
+        model: A module, or a dict of modules by part name.
+        optimizer: An optimiser, or a dict of them.
+        scheduler: Something with `step()` and `state_dict()`, or a dict; stepped with each update.
+        scaler: A gradient scaler; None for none.
+        facts: What the run is made of; paths are compared by content.
+        may_change: Names of facts whose change is only noted at a resume.
+        save_every: Save after every so many steps; 0 for never by steps.
+        save_minutes: Save when so many minutes have passed; 0 for never by time.
+        keep: How many of the newest checkpoints stay.
+        keep_every: Those at multiples of so many steps stay as well; 0 for none.
+        best_by: The metric (lower is better) whose best checkpoint stays as well; None for none.
+        max_lost_minutes: Minutes of work that may be at risk while saving fails.
+        grace_seconds: Time from a stop request until the process must be gone.
+        stop_file: A file whose existence asks for a stop.
+        asked: Facts as they were asked for, where saved ones act.
+        frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
+        probe: A small batch whose losses are compared at every resume; None for none.
+        on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
+        overlap: Copy what only optimisers change beside the next forward pass; see docs/checkpoints.md.
+        parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
+
+    Raises:
+        NotEncodable: A part can't be saved, or two have the same name.
+        SettingsInvalid: A file among the facts can't be read.
+    """
+
+    _record: Record | None = None
+    _outer: GeneratorStates | None = None
+    _farewell: Farewell | None = None
+    _saver: Saver | None = None
+    _lock: WriterLock | None = None
+    _step_seconds = 0.0
+    restored: Observation | None = None
+    """The state right after a restore, until the first step."""
+
+    def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
+        self,
+        directory: Path | str,
+        *,
+        order: StepBatches,
+        model: Any,
+        optimizer: Any,
+        scheduler: Any = None,
+        scaler: torch.amp.GradScaler | None = None,
+        facts: Mapping[str, Any] | None = None,
+        may_change: Sequence[str] = (),
+        save_every: int = 1000,
+        save_minutes: float = 0.0,
+        keep: int = 3,
+        keep_every: int = 0,
+        best_by: str | None = "val_loss",
+        max_lost_minutes: float = 60.0,
+        grace_seconds: float = 60.0,
+        stop_file: Path | None = None,
+        asked: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, slice | None] | None = None,
+        probe: Probe | None = None,
+        on_diverged: OnDiverged = "stop",
+        overlap: bool = False,
+        **parts: Any,
+    ) -> None:
+        self.layout = Layout(Path(directory))
+        self.order = order
+        self.scaler = scaler
+        own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+        self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
+        self.schedulers = list(named(scheduler=scheduler).values())
+        self.state = TrainingState(named(own=own, parts=parts), self.optimizers)
+        self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
+        self.may_change = set(may_change)
+        self.observer = Observer(
+            state=self.state,
+            order=order,
+            facts=self.facts,
+            schedules=named(scheduler=scheduler),
+            asked=None if asked is None else {**self.facts, **settled(asked)},
+            frozen=frozen or {},
+            probe=probe,
+        )
+        self.overlap = overlap
+        self.keep = keep
+        self.keep_every = keep_every
+        self.best_by = best_by
+        self.grace_seconds = grace_seconds
+        self.due = SaveDue(
+            every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes
+        )
+        self.stop = StopRequest(stop_file)
+        self.metrics: dict[str, float] = {}
+        """Scores measured since the last step, written into the next checkpoint's manifest."""
+        self.proof = Proof(order.seed, on_diverged)
+        self.run_id = ""
+
+    @property
+    def position(self) -> Position:
+        """Where the run stands."""
+        return self.state.position
+
+    def resume(
+        self,
+        how: str | resuming.Target = "auto",
+        *,
+        accept: Collection[str] = (),
+        confirm: Callable[[resuming.Report, resuming.Decision], bool] | None = None,
+    ) -> resuming.ResumeReport:
+        """Continue the run that stands in the directory, or begin one.
+
+        Args:
+            how: `auto`, `latest`, the path of a checkpoint of this run, the empty text for a new
+                run, or a target that `unbroken.run.resume.look` found.
+            accept: Ids of checks whose difference is meant.
+            confirm: Asks a person, where a critical difference has a saved value that can act.
+
+        Raises:
+            ResumeRefused: Something critical differs; its `report` says what. Nothing was changed.
+            NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
+            DirectoryInUse: Another process writes to the run. Nothing was changed.
+        """
+        target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
+        self.layout = target.layout
+        policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
+        return start(self, target, policy)
+
+    def hold(self, saver: Saver, record: Record, lock: WriterLock) -> None:
+        """Write through these from here on."""
+        self._saver, self._record, self._lock = saver, record, lock
+
+    def note(self, event: str, **details: Any) -> None:
+        """Write a line into the run's history."""
+        assert self._record is not None
+        self._record.note(event, **details)
+
+    def steps(self, until: int) -> Iterator[Step]:
+        """Yield the steps from the run's position on, until `until` steps are completed.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved. Code after the loop runs only when
+                `until` was reached.
+        """
+        self._require_ready()
+        with self.stop.listening():
+            self._honour_stop()
+            while self.position.step < until:
+                began = time.monotonic()
+                step = self.begin_step()
+                try:
+                    yield step
+                finally:
+                    self._put_generators_back()
+                if self.position.step < step.number:
+                    raise RuntimeError(f"step {step.number} was left without update()")
+                self._step_seconds = time.monotonic() - began
+                if self._farewell is None:
+                    self.save_in_background()
+                else:
+                    self._farewell.steps_left -= 1
+                self._honour_stop()
+            if self._farewell is not None:
+                raise self._farewell.stopped()
+            if self.position.step == until:
+                self.due.until_saved(self.save, lambda _: self._honour_stop())
+
+    def _require_ready(self) -> None:
+        if self._record is None:
+            raise RuntimeError("resume() comes before the first step")
+        if not self.state.is_whole:
+            raise RuntimeError("a restore failed half-way: these objects can't train")
+
+    def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
+        """Begin the next step; other samples than the run's are a `StateMismatch`."""
+        self._require_ready()
+        restored, self.restored = self.restored, None
+        if restored is not None:
+            resuming.require_untouched(restored, self.observer)
+        step = Step(self)
+        if sample_ids is not None:
+            step.require_samples(sample_ids)
+        self._outer = GeneratorStates.capture()
+        return step
+
+    def seed_micro_batch(self) -> None:
+        """Set the global generators from the position."""
+        here = self.position
+        seed_everything(derived_seed(self.order.seed, here.step, here.samples))
+
+    def micro_batch_done(self, samples: int) -> None:
+        """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
+        self.proof.micro_batch(self.state.count(samples), samples)
+        is_last = self.position.samples >= len(self.order.at(self.position))
+        self.state.traces.take() if is_last else self._honour_stop()
+
+    def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
+        """Count a completed step and write its line into the journal.
+
+        Args:
+            losses: `loss` and whatever else is to be journalled, by name.
+            applied: Other fields of `StepResult`, where they are known.
+
+        Raises:
+            Diverged: The step was repeated and came out otherwise; nothing newer is saved.
+        """
+        assert self._record is not None
+        step, before = Step(self), self.position
+        if "traces" not in applied:
+            applied["traces"] = self.state.traces.told()
+        result = StepResult(step=step.number, losses=losses, **applied)
+        updates = before.updates + (not result.skipped)
+        self.state.position = replace(self.order.after(before), updates=updates)
+        self.state.sums.clear()
+        self.state.has_uncounted = False
+        self.metrics = {}
+        self._put_generators_back()
+        line = result.line(self.position, before.epoch, step.ids)
+        try:
+            self.proof.step(line, result.rates)
+        finally:
+            self._record.step(line)
+        return result
+
+    def _put_generators_back(self) -> None:
+        if self._outer is not None:
+            self._outer.put_back()
+            self._outer = None
+
+    def save(self, *, wait: bool = True) -> Path:
+        """Save a checkpoint of the present state; return its directory.
+
+        Args:
+            wait: Until it is on the disk and verified. Otherwise it is written while training goes
+                on, and an error surfaces at the end of the next step.
+
+        Raises:
+            SaveFailed: The disk refused; the last checkpoint is untouched.
+        """
+        assert self._saver is not None
+        if wait:
+            with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
+                self._saver.finish()
+        if not self._saver.holds(self.position, self.metrics):
+            self._saver.save(self.snapshot())
+            self.due.begun()
+        if wait:
+            self._saver.finish()
+            self.due.saved()
+        return self._saver.place(self.position)
+
+    def save_in_background(self, *, at_once: bool = False) -> None:
+        """Look at the save before, and hand over the next if it is due or wanted `at_once`.
+
+        Raises:
+            SaveFailed: More work than `max_lost_minutes` is at risk.
+        """
+        assert self._saver is not None
+        try:
+            if self._saver.look() is not None:
+                self.due.saved()
+            self._saver.prepare(self.state.capture)
+            if at_once or self.due.is_due(self.position.step):
+                self.save(wait=False)
+        except SaveFailed as error:
+            self.due.failed(error)
+
+    def snapshot(self) -> Snapshot:
+        """Return the run's state as it is now; the tensors are the live ones."""
+        assert self._record is not None
+        start = self._record.start
+        return self.observer.snapshot(self.layout, self.run_id, start, self.metrics)
+
+    def _honour_stop(self) -> None:
+        if not self.stop.is_made:
+            return
+        if self._farewell is None:
+            in_time = partial(self.stop.require_time_left, self.grace_seconds)
+            self.due.until_saved(self.save, in_time)
+            place = self.save()
+            self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
+            inside = self.position.samples > 0
+            self._farewell = Farewell(self.stop, self.grace_seconds, place.name, inside_step=inside)
+        if self._farewell.is_over(self._step_seconds):
+            raise self._farewell.stopped()
+
+    def close(self) -> None:
+        """Wait for the save that is being written, close the journal, give the directory back.
+
+        Raises:
+            SaveFailed: That save went wrong.
+        """
+        with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
+            if self._lock is not None:
+                ending.callback(self._lock.release)
+            if self._record is not None:
+                ending.callback(self._record.close)
+            if self._saver is not None:
+                ending.callback(self._saver.close)
+            ending.callback(self.proof.close)
+            self._record = None

@@ -1,0 +1,57 @@
+"""A checkpoint as the checks see it: the same observation that is made of the live run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checks.observation import Leaf, Observation
+from unbroken.run.flat_state import flat
+from unbroken.state.stored import in_memory, is_tensor
+
+
+def observe_saved(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> Observation:
+    """Return a run as a checkpoint holds it.
+
+    Args:
+        checkpoint: Verified.
+        live_kinds: Of the live parts; an older checkpoint doesn't say of what kind its parts are.
+    """
+    evidence = checkpoint.evidence()
+    parts = checkpoint.stored_parts()
+    values, _ = flat(parts)
+    kinds = {name: live_kinds.get(name, "other") for name in parts}
+    return Observation(
+        position=checkpoint.position.state_dict(),
+        facts=checkpoint.facts(),
+        kinds=evidence.get("kinds", kinds),
+        values=values,
+        leaves={
+            path: Leaf(each.dtype, tuple(each.shape), each.digest)
+            for path, each in checkpoint.manifest.leaves.items()
+        },
+        evidence={**evidence, "optimizer_steps": _optimizer_steps(parts)},
+        is_ours="gathered" in evidence,
+    )
+
+
+def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the smallest and largest step counter of each optimiser that keeps some."""
+    found = {}
+    for name, part in parts.items():
+        if isinstance(part, Mapping) and set(part) == {"class", "state", "groups"}:
+            counters = [
+                float(in_memory(each["step"]))
+                for each in part["state"].values()
+                if isinstance(each, Mapping) and _is_counter(each.get("step"))
+            ]
+            if counters:
+                found[name] = [min(counters), max(counters)]
+    return found
+
+
+def _is_counter(value: Any) -> bool:
+    if is_tensor(value):
+        return bool(value.shape.numel() == 1)
+    return isinstance(value, int | float)

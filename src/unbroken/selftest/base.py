@@ -1,0 +1,143 @@
+"""The trainings that faults are done to: each trained once, saved, and killed some steps later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.system import System
+from unbroken.run.step import Step
+from unbroken.selftest.training import Plan, Training, build, sample_of, train
+
+SAVED_AT = 10
+"""Steps completed at the newest checkpoint; another one lies half as far."""
+KILLED_AT = 16
+"""Steps completed when the process died: those beyond the checkpoint are repeated."""
+STEPS_AFTER = 20
+"""Steps that are trained after the resume."""
+
+
+def own() -> Plan:
+    """AdamW in two groups and a schedule of ours."""
+    return Plan()
+
+
+def of_torch() -> Plan:
+    """SGD with momentum, PyTorch's chained schedules, a loss scaler."""
+    return Plan(
+        learning_rate=0.05,
+        build_optimizer=lambda plan, model: torch.optim.SGD(
+            [each for each in model.parameters() if each.requires_grad],
+            lr=plan.learning_rate,
+            momentum=0.9,
+            weight_decay=0.01,
+        ),
+        build_schedule=chained_schedules,
+        build_scaler=partial(scaler_of, 256.0),
+    )
+
+
+def scaler_of(scale: float, plan: Plan) -> torch.amp.GradScaler:
+    """Return a loss scaler that grows often."""
+    return torch.amp.GradScaler(plan.kind_of_device, init_scale=scale, growth_interval=4)
+
+
+def chained_schedules(plan: Plan, optimizer: Any) -> Any:
+    """Return warm-up and cosine made of two schedules of PyTorch's."""
+    of_torch = torch.optim.lr_scheduler
+    warmup = of_torch.LinearLR(optimizer, 0.2, total_iters=plan.warmup)
+    cosine = of_torch.CosineAnnealingLR(optimizer, plan.total - plan.warmup)
+    return of_torch.SequentialLR(optimizer, [warmup, cosine], [plan.warmup])
+
+
+def loose() -> Plan:
+    """As `own`, but the order that nobody looks after is drawn from the global generator."""
+    return Plan(bare_order=GlobalShuffle())
+
+
+class GlobalShuffle:
+    """The order of a shuffling loader: each epoch's permutation is drawn when the epoch begins."""
+
+    def __init__(self) -> None:
+        self._generator: torch.Generator | None = None
+        self._epochs: dict[int, list[int]] = {}
+
+    def __call__(self, training: Training, step: Step) -> list[int]:
+        """Return the samples of a step; the epoch that was begun goes on as it was saved."""
+        here, order = training.run.position, training.run.order
+        if self._generator is None:
+            self._generator = torch.Generator()
+            self._generator.manual_seed(int(torch.randint(2**31, ())))
+        if here.epoch == SAVED_AT // order.steps_per_epoch:
+            return list(step.indices)
+        if here.epoch not in self._epochs:
+            drawn = torch.randperm(len(order.ids), generator=self._generator)
+            self._epochs[here.epoch] = drawn.tolist()
+        start = here.batch * order.effective_batch
+        return self._epochs[here.epoch][start : start + len(step.indices)]
+
+
+def inside() -> Plan:
+    """As `own`, saved in the middle of a step, with its partial gradients."""
+    return Plan()
+
+
+SETTINGS: dict[str, Callable[[], Plan]] = {
+    "own": own,
+    "torch": of_torch,
+    "loose": loose,
+    "inside": inside,
+}
+"""By name, the programs whose runs are resumed."""
+
+
+def make_base(setting: str, directory: Path, device: str = "cpu") -> None:
+    """Train a setting, save, go on, and die: what a resume then finds."""
+    first = SETTINGS[setting]()
+    first.device, first.save_every = device, SAVED_AT // 2
+    training = build(first, directory)
+    training.run.resume()
+    train(training, SAVED_AT)
+    training.run.save()
+    training.run.close()
+    second = SETTINGS[setting]()
+    second.device = device
+    training = build(second, directory)
+    if setting == "inside":
+        second.sample = partial(_save_inside, training)
+    training.run.resume()
+    train(training, KILLED_AT)
+    training.run.close()
+
+
+def _save_inside(training: Training, plan: Plan, index: int) -> torch.Tensor:
+    """Save between two micro-batches: before the forward pass, which moves running statistics."""
+    here = training.run.position
+    if here.step == SAVED_AT and here.samples:
+        training.run.save()
+    return sample_of(plan, index)
+
+
+class WithoutSyncs(System):
+    """A disk that is never asked to make anything durable: nothing here must outlive a power cut."""
+
+    def sync(self, descriptor: int) -> None:
+        """Do nothing."""
+
+    def sync_directory(self, path: Path) -> None:
+        """Do nothing."""
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a run's directory."""
+    disk.make_new_directory(target)
+    for each in source.iterdir():
+        if each.is_dir():
+            copy_tree(each, target / each.name)
+        else:
+            disk.write_new_file(target / each.name, [each.read_bytes()])

@@ -1,0 +1,227 @@
+"""The tiny training that faults are done to: its plan is the user's code, which a fault rewrites."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unbroken.loop.schedule import Schedule, warmup_cosine
+from unbroken.order.step_batches import StepBatches
+from unbroken.run.probe import Probe
+from unbroken.run.run import Run
+from unbroken.run.step import Step, StepResult
+from unbroken.selftest.model import NEW_VOICES, OLD_VOICES, Model
+
+LENGTH = 9
+"""Tokens of a sample; each but the last predicts the next."""
+
+Hook = Callable[["Training"], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What the user's program decides: numbers, the code that builds, the code of the loop."""
+
+    samples: int = 44
+    vocabulary: int = 29
+    width: int = 16
+    dropout: float = 0.1
+    effective_batch: int = 8
+    micro: int = 4
+    seed: int = 7
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.1
+    warmup: int = 6
+    total: int = 60
+    clip: float = 1.0
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    device: str = "cpu"
+    pieces: Sequence[int] = tuple(range(29))
+    """The tokenizer: which id each piece of text has."""
+    save_every: int = 0
+    build_model: Callable[[Plan], Any] = field(default_factory=lambda: model_of)
+    build_optimizer: Callable[[Plan, Any], Any] = field(default_factory=lambda: optimizer_of)
+    build_schedule: Callable[[Plan, Any], Any] = field(default_factory=lambda: schedule_of)
+    build_scaler: Callable[[Plan], Any] = field(default=lambda _: None)
+    sample: Callable[[Plan, int], torch.Tensor] = field(default_factory=lambda: sample_of)
+    names: Callable[[Plan], list[str]] = field(
+        default=lambda plan: [f"sample-{i}" for i in range(plan.samples)]
+    )
+    loss: Callable[[Training, torch.Tensor, torch.Tensor], torch.Tensor] = field(
+        default=lambda _, logits, targets: cross_entropy(logits, targets)
+    )
+    own_order: Callable[[Training, Step], Sequence[int]] | None = None
+    """A loop that takes samples in an order of its own, and says which."""
+    bare_order: Callable[[Training, Step], Sequence[int]] | None = None
+    """The order of a loop that nobody looks after, where it is not a function of the position."""
+    after_build: list[Hook] = field(default_factory=list)
+    after_resume: list[Hook] = field(default_factory=list)
+    before_step: list[Hook] = field(default_factory=list)
+    before_update: list[Hook] = field(default_factory=list)
+    after_step: list[Hook] = field(default_factory=list)
+
+    @property
+    def kind_of_device(self) -> str:
+        """`cpu` or `cuda`, without a number."""
+        return self.device.partition(":")[0]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a careful user declares."""
+        tokens = b"".join(bytes(self.sample(self, i).tolist()) for i in range(self.samples))
+        return {
+            "settings": {
+                "learning_rate": self.learning_rate,
+                "weight_decay": self.weight_decay,
+                "warmup": self.warmup,
+                "total": self.total,
+                "clip": self.clip,
+            },
+            "model": {"width": self.width, "dropout": self.dropout},
+            "vocabulary": self.vocabulary,
+            "tokenizer": hashlib.blake2b(bytes(self.pieces), digest_size=8).hexdigest(),
+            "data": {"train": hashlib.blake2b(tokens, digest_size=8).hexdigest()},
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Training:
+    """What is alive in one training."""
+
+    plan: Plan
+    run: Run
+    model: Any
+    optimizer: Any
+    schedule: Any
+    scaler: Any
+    ema: Any
+    is_bare: bool = False
+    """Whether it goes on with nobody looking."""
+    results: list[StepResult] = field(default_factory=list)
+
+
+def build(plan: Plan, directory: Path) -> Training:
+    """Build everything anew, as a program does at each start; nothing is restored yet."""
+    torch.manual_seed(0)
+    model = plan.build_model(plan)
+    optimizer = plan.build_optimizer(plan, model)
+    schedule = plan.build_schedule(plan, optimizer)
+    scaler = plan.build_scaler(plan)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))  # type: ignore[no-untyped-call]  # torch's own
+    order = StepBatches(plan.names(plan), None, plan.effective_batch, plan.seed)
+    run = Run(
+        directory,
+        order=order,
+        model=model,
+        optimizer=optimizer,
+        scheduler=schedule,
+        scaler=scaler,
+        facts=plan.facts(),
+        frozen={"model.old_voices": None},
+        probe=probe_of(plan, model),
+        save_every=plan.save_every,
+        ema=ema,
+    )
+    training = Training(
+        plan=plan,
+        run=run,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        scaler=scaler,
+        ema=ema,
+    )
+    for hook in plan.after_build:
+        hook(training)
+    return training
+
+
+def train(training: Training, until: int) -> None:
+    """Train until `until` steps are completed; the loop of the user's program.
+
+    It is left at the begin of the step after, so that nothing is saved at the end.
+    """
+    plan = training.plan
+    for step in training.run.steps(until + 1):
+        if step.number > until:
+            break
+        for hook in plan.before_step:
+            hook(training)
+        takes = plan.own_order or (plan.bare_order if training.is_bare else None)
+        own = step.indices if takes is None else takes(training, step)
+        if not training.is_bare:
+            step.require_samples([training.run.order.ids[i] for i in own])
+        for micro in step.micro_batches(plan.micro):
+            start = micro.position.samples
+            chosen = own[start : start + len(micro.indices)]
+            logits, targets = forward(plan, training.model, chosen)
+            step.backward(plan.loss(training, logits, targets) / len(step.indices))
+        for hook in plan.before_update:
+            hook(training)
+        training.results.append(step.update(clip_norm=plan.clip, on_nonfinite=plan.on_nonfinite))
+        training.ema.update_parameters(training.model)
+        for hook in plan.after_step:
+            hook(training)
+
+
+def forward(plan: Plan, model: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits and the targets of some samples."""
+    tokens = torch.stack([plan.sample(plan, i) for i in indices]).to(plan.device)
+    voices = torch.tensor([i % (OLD_VOICES + NEW_VOICES) for i in indices], device=plan.device)
+    return model(tokens[:, :-1], voices), tokens[:, 1:]
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the loss of a micro-batch: over its tokens by the mean, over its samples by the sum."""
+    total = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="sum")
+    return total / targets.shape[1]
+
+
+def model_of(plan: Plan) -> Model:
+    """Return the plan's model, fresh."""
+    return Model(plan.vocabulary, plan.width, plan.dropout).to(plan.device)
+
+
+def optimizer_of(plan: Plan, model: nn.Module) -> torch.optim.Optimizer:
+    """Return AdamW over two groups: what decays, and what doesn't."""
+    named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
+    decaying = [each for _, each in named if each.dim() > 1]
+    other = [each for _, each in named if each.dim() < 2]
+    groups = [
+        {"params": decaying, "weight_decay": plan.weight_decay},
+        {"params": other, "weight_decay": 0.0, "lr": 0.5 * plan.learning_rate},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate)
+
+
+def schedule_of(plan: Plan, optimizer: torch.optim.Optimizer) -> Schedule:
+    """Return warm-up and cosine as a function of the updates."""
+    numbers = {"warmup": plan.warmup, "total": plan.total}
+    return Schedule(optimizer, warmup_cosine(plan.warmup, plan.total), numbers)
+
+
+def sample_of(plan: Plan, index: int) -> torch.Tensor:
+    """Return the tokens of a sample: a noisy walk through the pieces of text."""
+    own = torch.Generator().manual_seed(index)
+    steps = torch.randint(1, 4, (LENGTH,), generator=own).cumsum(0) + index
+    return torch.tensor([plan.pieces[int(i)] for i in steps % len(plan.pieces)])
+
+
+def probe_of(plan: Plan, model: Any) -> Probe:
+    """Return a probe of four samples."""
+    logits_of = range(4)
+
+    def losses(batch: Any) -> dict[str, torch.Tensor]:
+        voices = torch.tensor(list(logits_of), device=plan.device)
+        tokens = batch["tokens"].to(plan.device)
+        return {"loss": cross_entropy(model(tokens[:, :-1], voices), tokens[:, 1:])}
+
+    tokens = torch.stack([sample_of(plan, i) for i in logits_of])
+    return Probe({"tokens": tokens}, losses, [model])

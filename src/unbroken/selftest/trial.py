@@ -1,0 +1,287 @@
+"""One fault, done for real: what it does unseen, and how a resume meets it.
+
+How it was met is read off the run alone; which fault it was is not known there.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+
+from unbroken.checks.root_cause import likely_cause
+from unbroken.errors import Diverged, ResumeRefused, UnbrokenError
+from unbroken.replay.cause import UPDATE
+from unbroken.run.resume import ResumeReport
+from unbroken.selftest.bare import resume_bare
+from unbroken.selftest.base import (
+    SAVED_AT,
+    SETTINGS,
+    STEPS_AFTER,
+    copy_tree,
+    make_base,
+)
+from unbroken.selftest.fault import Fault, Scene
+from unbroken.selftest.training import Plan, Training, build, train
+
+UNTIL = SAVED_AT + STEPS_AFTER
+
+
+class Met(StrEnum):
+    """How a fault can be met."""
+
+    IMPOSSIBLE = "impossible by design"
+    """It was done, and the run came out the same to the last bit."""
+    FELL_BACK = "fell back"
+    """The damaged checkpoint was put aside; an earlier one went on exactly."""
+    CHECK = "check"
+    """The checks forbade the resume."""
+    REFUSED = "refused"
+    """An error said what is wrong, before or without the checks."""
+    REPLAY = "replay"
+    """A repeated step came out otherwise."""
+    WATCH = "watch"
+    """The trend after the resume was reported."""
+    WARNED = "warned"
+    """The report names it, and the run went on."""
+    MISSED = "MISSED"
+    """Nobody said anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """How a resume met whatever was wrong with it."""
+
+    how: Met
+    by: str = ""
+    """The id of the check that leads, the kind of error, or `replay: ` and what differed."""
+    says: str = ""
+    """The sentence a person reads first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a fault does to the next 20 steps if nobody sees it, beside the resume without it."""
+
+    loss: float = 0.0
+    """Largest relative difference of the loss of a step."""
+    weights: float = 0.0
+    """Norm of the difference of all weights by their norm, after the last step; of what both have."""
+    ends_by: str = ""
+    """The error that plain PyTorch ends by, where it does."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether everything came out the same to the last bit; then it is no fault."""
+        return not (self.loss or self.weights or self.ends_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one fault."""
+
+    fault: Fault
+    effect: Effect
+    meeting: Meeting
+
+    @property
+    def is_met(self) -> bool:
+        """Whether somebody or something met it."""
+        return self.meeting.how is not Met.MISSED
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the cause was named rightly; what can't happen needs no name."""
+        if self.meeting.how is Met.IMPOSSIBLE:
+            return True
+        return any(self.meeting.by.startswith(each) for each in self.fault.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a training came out."""
+
+    losses: list[float]
+    weights: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, training: Training) -> _End:
+        weights = training.model.state_dict()
+        weights |= {f"ema.{k}": each for k, each in training.ema.state_dict().items()}
+        return cls(
+            [each.losses["loss"] for each in training.results],
+            {name: each.detach().clone().double() for name, each in weights.items()},
+        )
+
+    def is_same(self, other: _End) -> bool:
+        return all(map(torch.equal, self.weights.values(), other.weights.values())) and (
+            self.losses[-STEPS_AFTER:] == other.losses[-STEPS_AFTER:]
+        )
+
+
+class Trials:
+    """Tries faults, each on a copy of the same killed run.
+
+    Args:
+        root: A folder of its own to work in.
+        device: What to train on.
+    """
+
+    def __init__(self, root: Path, device: str = "cpu") -> None:
+        self._root = root
+        self._device = device
+        self._clean: dict[str, _End] = {}
+        self._bare_clean: dict[str, _End] = {}
+        self._count = 0
+
+    def try_fault(self, fault: Fault) -> Result:
+        """Do a fault twice, unseen and to a run of ours; return what became of it."""
+        self._require_base(fault.setting)
+        effect = self._unseen(fault)
+        return Result(fault=fault, effect=effect, meeting=self.meet(fault))
+
+    def resume_clean(self, setting: str) -> Meeting:
+        """Resume a run without any fault; whatever says something is a false alarm."""
+        self._require_base(setting)
+        return self._resume(self._scene(setting), self._clean[setting])
+
+    def _require_base(self, setting: str) -> None:
+        """Train a setting and resume it without a fault, with nobody looking and with the checks."""
+        if setting in self._clean:
+            return
+        make_base(setting, self._root / setting, self._device)
+        self._bare_clean[setting] = self._bare(self._scene(setting))
+        scene = self._scene(setting)
+        training = build(scene.plan, scene.directory)
+        training.run.resume()
+        train(training, UNTIL)
+        training.run.close()
+        self._clean[setting] = _End.of(training)
+        if scene.plan.bare_order is None:
+            assert self._clean[setting].is_same(self._bare_clean[setting])
+
+    def _scene(self, setting: str) -> Scene:
+        self._count += 1
+        directory = self._root / f"trial-{self._count}"
+        copy_tree(self._root / setting, directory)
+        plan: Plan = SETTINGS[setting]()
+        plan.device = self._device
+        return Scene(plan=plan, directory=directory)
+
+    def _bare(self, scene: Scene) -> _End:
+        scratch = self._root / f"bare-{self._count}"
+        training = resume_bare(scene.plan, scene.checkpoint, scratch)
+        try:
+            train(training, UNTIL)
+        finally:
+            training.run.close()
+        return _End.of(training)
+
+    def _unseen(self, fault: Fault) -> Effect:
+        scene = self._scene(fault.setting)
+        scene.plan.on_nonfinite = "skip"
+        with scene.patches:
+            fault.inject(scene)
+            try:
+                end = self._bare(scene)
+            except Exception as error:  # noqa: BLE001  # whatever a program may end by
+                return Effect(ends_by=type(error).__name__)
+        return _effect(self._bare_clean[fault.setting], end)
+
+    def meet(self, fault: Fault) -> Meeting:
+        """Do a fault to a run of ours; return how it was met."""
+        self._require_base(fault.setting)
+        scene = self._scene(fault.setting)
+        with scene.patches:
+            fault.inject(scene)
+            return self._resume(scene, self._clean[fault.setting])
+
+    def _resume(self, scene: Scene, clean: _End) -> Meeting:
+        training: Training | None = None
+        try:
+            training = build(scene.plan, scene.directory)
+            report = training.run.resume()
+            training.run.proof.listen(_nowhere)
+            for hook in scene.plan.after_resume:
+                hook(training)
+            train(training, UNTIL)
+        except UnbrokenError as error:
+            return _of_error(error)
+        except Exception as error:  # noqa: BLE001  # whatever a program may end by
+            return Meeting(how=Met.REFUSED, by=type(error).__name__, says=str(error))
+        finally:
+            if training is not None:
+                with suppress(UnbrokenError, OSError):
+                    training.run.close()
+        return _of_end(training, report, _End.of(training).is_same(clean))
+
+
+def _effect(clean: _End, end: _End) -> Effect:
+    pairs = zip(clean.losses, end.losses, strict=False)
+    loss = max((_relative(a, b) for a, b in pairs), default=0.0)
+    squares = [0.0, 0.0]
+    for name, weight in clean.weights.items():
+        other = end.weights.get(name)
+        if other is None:
+            continue
+        both = tuple(map(slice, map(min, weight.shape, other.shape)))
+        squares[0] += float((other[both] - weight[both]).square().sum())
+        squares[1] += float(weight[both].square().sum())
+    return Effect(loss=loss, weights=math.sqrt(squares[0] / squares[1]))
+
+
+def _relative(was: float, now: float) -> float:
+    return abs(now - was) / abs(was) if math.isfinite(now) else math.inf
+
+
+def _of_error(error: UnbrokenError) -> Meeting:
+    if isinstance(error, Diverged):
+        return Meeting(how=Met.REPLAY, by=f"replay: {_differed(error.what)}", says=error.what)
+    if isinstance(error, ResumeRefused) and error.report is not None:
+        cause = likely_cause(error.report)
+        assert cause is not None  # a refusal has an open finding
+        says = cause.lead.headline or cause.because
+        return Meeting(how=Met.CHECK, by=cause.lead.id, says=says)
+    return Meeting(how=Met.REFUSED, by=type(error).__name__, says=error.what)
+
+
+DIFFERED = {
+    "other samples": "samples",
+    "another learning rate": "rate",
+    "another loss": "loss",
+    "the same loss but another gradient": "gradient",
+    "the same loss and gradient": "update",
+}
+"""How the replay's sentences begin, and what they say differed first."""
+
+
+def _differed(sentence: str) -> str:
+    if UPDATE in sentence:
+        return "update"
+    return next((word for start, word in DIFFERED.items() if f": {start}" in sentence), sentence)
+
+
+def _of_end(training: Training, report: ResumeReport, is_same: bool) -> Meeting:
+    proof = training.run.proof
+    if report.position.step != SAVED_AT:
+        how = Met.FELL_BACK if is_same else Met.WARNED
+        return Meeting(how=how, by="fell back", says="; ".join(report.notes))
+    for each in report.checks.warnings:
+        return Meeting(how=Met.WARNED, by=each.id, says=each.headline or each.numbers)
+    for remark in proof.remarks:
+        if remark.is_alarm:
+            return Meeting(how=Met.WATCH, by=f"watch: {remark.kind}", says=remark.sentence)
+    if is_same:
+        return Meeting(how=Met.IMPOSSIBLE)
+    for change in proof.verdict.changes if proof.verdict else ():
+        return Meeting(how=Met.WARNED, by=f"replay: {change.name}", says=str(proof.verdict))
+    return Meeting(how=Met.MISSED)
+
+
+def _nowhere(line: str) -> None:
+    """Leave a line unsaid: it stands in the history."""
+    del line

@@ -1,0 +1,1 @@
+"""The first thousand steps after a resume, against what was before."""

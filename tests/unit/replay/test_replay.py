@@ -1,0 +1,260 @@
+"""The verdict of a replay follows from lines alone: exact, equivalent, diverged or unproved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from unbroken.journal.change import CUT, Change, Kind, changes
+from unbroken.replay.bounds import bound_for
+from unbroken.replay.replay import Outcome, Reference, Replay, Verdict
+
+THREADS = Change("environment.threads", 2, 1)
+LAST = 12
+
+
+def line(step: int, **other: Any) -> dict[str, Any]:
+    plain = {
+        "step": step,
+        "updates": step,
+        "epoch": 0,
+        "samples": 8,
+        "sample_digest": f"digest of {step}",
+        "loss": 2.0 + 1 / step,
+        "lr": 1e-4 * step,
+        "grad_norm": 1.0 + step / 10,
+        CUT: 4,
+    }
+    return plain | other
+
+
+def replay(*changed: Change, last: int = LAST, **options: Any) -> Replay:
+    references = {n: Reference(line(n), changed) for n in range(6, last + 1)}
+    return Replay(references, 5, **options)
+
+
+def fed(
+    found: Replay, other: dict[int, dict[str, Any]], last: int = LAST, *, drew: bool = False
+) -> Verdict:
+    """Feed steps, some of which came out otherwise; return the last verdict."""
+    for step in range(6, last + 1):
+        found.take(line(step, **other.get(step, {})), drew=drew)
+    assert found.verdict is not None
+    return found.verdict
+
+
+def test_equal_steps_are_exact() -> None:
+    """Every bit of every step was as the first time, and the sentence counts them."""
+    found = replay()
+    assert [None] * 6 == [found.take(line(step)) for step in range(6, 12)]
+    verdict = found.take(line(12))
+    assert "EXACT (7/7 steps: data, loss, gradient, update)" == str(verdict)
+    assert found.is_over
+
+
+def test_equal_steps_are_exact_on_other_threads_too() -> None:
+    """An environment that changed nothing takes nothing from the verdict."""
+    assert Outcome.EXACT is fed(replay(THREADS), {}).outcome
+
+
+def test_nothing_journalled_is_unproved_at_once() -> None:
+    """Where there is nothing to repeat, nothing is claimed."""
+    found = Replay({}, 5)
+    assert "UNPROVED (nothing journalled beyond the checkpoint)" == str(found.verdict)
+    assert found.take(line(6)) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"sample_digest": "of others", "lr": 1.0, "loss": 9.0}, "other samples"),
+        ({"samples": 7}, "number of samples 7, was 8"),
+        (
+            {"lr": 1e-4 * 8 * 1.01, "loss": 9.0},
+            "another learning rate: 0.000808, was 0.0008 (+1 %)",
+        ),
+        (
+            {"loss": math.nextafter(2.125, 3), "grad_norm": 9.0},
+            "another loss with the same samples",
+        ),
+        ({"loss": math.nan}, "another loss"),
+        ({"grad_norm": math.nextafter(1.8, 3)}, "the same loss but another gradient"),
+        ({"skipped": True, "updates": 7}, "the update was left out and had been made"),
+        ({"updates": 9}, "9 updates were made by then, had been 8"),
+    ],
+)
+def test_one_bit_is_diverged_and_the_first_group_that_differs_is_the_cause(
+    other: dict[str, Any], words: str
+) -> None:
+    """With an equal environment nothing excuses a difference; inputs are named before outputs."""
+    verdict = fed(replay(), {8: other})
+    assert str(verdict).startswith("DIVERGED at step 8: ")
+    assert words in verdict.reason
+    assert 3 == verdict.repeated
+
+
+TRACES = {"weight_sketch": 1.5, "buffer_sketch": 2.5, "average_sketch": 3.5, "modules_in_eval": 0}
+
+
+def traced(step: int, **other: Any) -> str:
+    """Return what is said of a run that journals traces, where one step comes out otherwise."""
+    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    found = Replay({n: Reference(each) for n, each in lines.items()}, 5)
+    for n, each in lines.items():
+        found.take(each | (other if n == step else {}))
+    return str(found.verdict)
+
+
+@pytest.mark.parametrize(
+    ("step", "other", "words"),
+    [
+        (8, {"loss": 9.0}, "the weights are what they were, as far as they are sampled"),
+        (6, {"loss": 9.0}, "weights, model, content of the samples or dropout are not"),
+        (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights are others, while the losses before"),
+        (6, {"loss": 9.0, "weight_sketch": 1.6}, "something changed them after the restore"),
+        (8, {"loss": 9.0, "modules_in_eval": 3}, "3 of the modules looked at"),
+        (8, {"weight_sketch": 1.6}, "the same loss and gradient, but other weights"),
+        (8, {"buffer_sketch": 2.6}, "the same loss and gradient, but other buffers"),
+        (8, {"average_sketch": 3.6}, "the same loss and gradient, but other averages"),
+        (8, {"modules_in_eval": 1}, "the same loss and gradient, but 1 of the modules"),
+        (8, {"grad_norm": 9.0, "average_sketch": 3.6}, "the same loss but another gradient"),
+    ],
+)
+def test_traces_tell_weights_from_data(step: int, other: dict[str, Any], words: str) -> None:
+    """Another loss with the same weights is not blamed on the update before it, nor the reverse."""
+    found = traced(step, **other)
+    assert found.startswith(f"DIVERGED at step {step}: ")
+    assert words in found
+
+
+def test_a_journal_without_traces_is_compared_without_them() -> None:
+    """One that an older version wrote tells less, and is not taken for another training."""
+    found = replay()
+    for n in range(6, LAST + 1):
+        found.take(line(n, **TRACES))
+    assert "EXACT (7/7 steps: data, loss, gradient, update)" == str(found.verdict)
+
+
+def test_rounding_moves_traces_too() -> None:
+    """Where the environment changed, the loss decides: statistics differ with the cut, for one."""
+    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    found = Replay({n: Reference(each, (THREADS,)) for n, each in lines.items()}, 5)
+    for each in lines.values():
+        found.take(each | {"buffer_sketch": 2.75, "weight_sketch": 1.5 + 1e-7})
+    assert found.verdict is not None
+    assert Outcome.EQUIVALENT is found.verdict.outcome
+
+
+def test_the_step_is_shown_with_thousands() -> None:
+    """The number is readable."""
+    found = Replay({3512: Reference(line(3512))}, 3511)
+    assert "DIVERGED at step 3,512: another loss" in str(found.take(line(3512, loss=9.0)))
+
+
+def test_a_later_loss_points_to_the_update_before_it() -> None:
+    """The first repeated loss tells of weights, a later one of what happened since."""
+    first, later = (fed(replay(), {n: {"loss": 9.0}}).reason for n in (6, 8))
+    assert "weights" in first
+    assert "optimizer state" in later
+
+
+def test_partial_gradients_are_named_where_there_were_some() -> None:
+    """Only the first step after a checkpoint inside a step can have lost them."""
+    verdict = fed(replay(inside_step=True), {6: {"grad_norm": 9.0}})
+    assert "partial gradients" in verdict.reason
+    assert "partial gradients" not in fed(replay(), {6: {"grad_norm": 9.0}}).reason
+
+
+def test_rounding_with_a_named_change_is_equivalent() -> None:
+    """Five steps decide within the bound; later ones are shown."""
+    found = replay(THREADS)
+    near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
+    far = {n: {"loss": (2 + 1 / n) * 1.001} for n in (11, 12)}
+    assert found.take(line(6, **near[6])) is None
+    assert Outcome.EQUIVALENT is fed(replay(THREADS), near, 10).outcome
+    text = str(fed(replay(THREADS), near | far))
+    assert text.startswith("EQUIVALENT (7/7 steps: data and learning rate equal; loss 1.0e-07")
+    assert "later up to loss 1.0e-03" in text
+    assert text.endswith("; environment.threads is 1, was 2)")
+
+
+@pytest.mark.parametrize(
+    "other", [{"lr": 1e-4 * 6 * 1.01}, {"loss": 2.0}, {"grad_norm": 1.61}, {"skipped": True}]
+)
+def test_a_change_excuses_no_more_than_rounding(other: dict[str, Any]) -> None:
+    """One per cent is never equivalent, whatever of the environment changed."""
+    for changed in (THREADS, Change("environment.processor", "a", "b")):
+        assert Outcome.DIVERGED is fed(replay(changed), {6: other}).outcome
+
+
+@pytest.mark.parametrize("other", [{"lr": 0.5}, {"sample_digest": "x"}])
+def test_inputs_stay_exact_after_the_deciding_steps(other: dict[str, Any]) -> None:
+    """However late, other data or another rate is another training."""
+    near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
+    assert Outcome.DIVERGED is fed(replay(THREADS), near | {12: other}).outcome
+
+
+def test_after_another_skip_the_rates_are_no_longer_compared() -> None:
+    """An overflow on the edge may fall to the other side late in a replay; the rate follows it."""
+    near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
+    skip = {11: {"skipped": True, "updates": 10}, 12: {"updates": 11, "lr": 1e-4 * 11}}
+    assert Outcome.EQUIVALENT is fed(replay(THREADS), near | skip).outcome
+
+
+def test_what_was_never_measured_is_unproved() -> None:
+    """Without a bound nothing is called equivalent, and the change is named."""
+    verdict = fed(
+        replay(Change("environment.devices", ["NVIDIA L4"], ["A100"])), {6: {"loss": 2.2}}
+    )
+    assert Outcome.UNPROVED is verdict.outcome
+    assert "NVIDIA L4 -> A100" in verdict.reason
+
+
+@pytest.mark.parametrize(("drew", "outcome"), [(True, Outcome.UNPROVED), (False, Outcome.DIVERGED)])
+def test_another_cut_excuses_other_masks_only(
+    drew: bool, outcome: Outcome
+) -> None:  # a parameter of the test
+    """Where random numbers were drawn a loss can't be compared; where none were, it can."""
+    verdict = fed(replay(), {6: {"loss": 2.2, CUT: 2}}, drew=drew)
+    assert outcome is verdict.outcome
+    assert "micro-batches of 2, were 4" in verdict.reason
+
+
+def test_what_was_accepted_takes_the_journal_its_force() -> None:
+    """A difference is told, but it is no fault; equal steps are exact all the same."""
+    why = "accepted: settings-unchanged"
+    assert why in fed(replay(why_unproved=why), {6: {"lr": 1.0}}).reason
+    assert Outcome.UNPROVED is fed(replay(why_unproved=why), {6: {"lr": 1.0}}).outcome
+    assert Outcome.EXACT is fed(replay(why_unproved=why), {}).outcome
+
+
+def test_training_that_ends_early_concludes_from_what_it_repeated() -> None:
+    """A stop in the midst of the replay leaves a verdict on the steps it made."""
+    found = replay()
+    found.take(line(6))
+    assert "EXACT (1/7 steps: data, loss, gradient, update)" == str(found.finish())
+
+
+def test_what_is_not_finite_is_equal_to_how_it_was_written() -> None:
+    """The journal keeps it as text; the live value is a number."""
+    found = Replay({6: Reference(line(6, loss="nan", grad_norm="inf"))}, 5)
+    verdict = found.take(line(6, loss=math.nan, grad_norm=math.inf))
+    assert verdict is not None
+    assert Outcome.EXACT is verdict.outcome
+
+
+def test_only_facts_that_move_bits_are_changes() -> None:
+    """The number of workers isn't one, nor is how the work is cut: the journal tells that."""
+    was = {"environment": {"threads": 2}, "execution": {"workers": 1, "batch": 8}}
+    now = {"environment": {"threads": 1}, "execution": {"workers": 2, "batch": 4}}
+    assert ["environment.threads is 1, was 2"] == [str(each) for each in changes(was, now)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_bound_reaches_what_one_per_cent_of_a_leaf_does(precision: str) -> None:
+    """The smallest planted effect that the benchmark saw lies above all changes together."""
+    bound = bound_for(precision, {Kind.THREADS, Kind.KERNELS, Kind.CUT})
+    assert bound is not None
+    assert bound.gradient < 1.7e-3
