@@ -27,8 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unbroken.journal.past import Past
-from unbroken.replay.replay import Reference
+from unbroken.journal.past import Past, Reference
 from unbroken.run.monitor import Proof, nowhere
 from unbroken.state.position import Position
 

@@ -23,8 +23,8 @@ from unbroken.doctor.sessions import (
 )
 from unbroken.errors import UnbrokenError
 from unbroken.journal.change import Change, changes
-from unbroken.journal.past import Lines, changes_training
-from unbroken.replay.replay import Outcome, Reference, Replay, Verdict
+from unbroken.journal.past import Lines, Reference, changes_training
+from unbroken.replay.replay import Outcome, Replay, Verdict
 from unbroken.watch.foreseen_rates import ForeseenRates
 from unbroken.watch.watch import Remark, Watch
 

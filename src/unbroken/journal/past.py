@@ -11,7 +11,6 @@ from typing import Any
 from unbroken.checkpoint.layout import Layout
 from unbroken.journal.change import CUT, Change, changes
 from unbroken.journal.journal import read_lines
-from unbroken.replay.replay import Reference
 
 REMEMBERED_STEPS = 1000
 """Steps before the resume that tell the trend."""
@@ -27,6 +26,16 @@ NO_OTHER_TRAINING = frozenset(
     }
 )
 """Checks whose difference leaves the training what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a step came out the first time."""
+
+    line: Mapping[str, Any]
+    """Its line in the journal."""
+    changes: tuple[Change, ...] = ()
+    """What of the environment differs between then and now."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from unbroken.journal.change import CUT, MASKS_MAY_DIFFER, Change
 from unbroken.journal.line import Line, relative_difference
+from unbroken.journal.past import Reference
 from unbroken.replay import cause
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 
@@ -50,16 +51,6 @@ class Verdict:
         if self.outcome is Outcome.DIVERGED:
             return f"DIVERGED at step {self.step:,}: {self.reason}"
         return f"{self.outcome} ({self.reason})"
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """How a step came out the first time."""
-
-    line: Mapping[str, Any]
-    """Its line in the journal."""
-    changes: tuple[Change, ...] = ()
-    """What of the environment differs between then and now."""
 
 
 @dataclass(slots=True)

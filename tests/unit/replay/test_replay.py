@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from unbroken.journal.change import CUT, Change, Kind, changes
+from unbroken.journal.past import Reference
 from unbroken.replay.bounds import bound_for
-from unbroken.replay.replay import Outcome, Reference, Replay, Verdict
+from unbroken.replay.replay import Outcome, Replay, Verdict
 
 THREADS = Change("environment.threads", 2, 1)
 LAST = 12
