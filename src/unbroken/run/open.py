@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unbroken.checkpoint.lock import WriterLock
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
     from unbroken.run.run import Run
 
 
-def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resuming.ResumeReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a run writes through once it was opened, and what its resume came to."""
+
+    report: resuming.ResumeReport
+    saver: Saver
+    record: Record
+    lock: WriterLock
+
+
+def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> Opened:
     """Continue or begin a run in its directory; whatever fails, the directory is given back.
 
     Raises:
@@ -55,7 +66,7 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         told = _told(restored) | ({} if now is None else {"began_with": now.digest})
         if _is_other_journal(restored.report):
             told["journal_from"] = logs_of(target.layout)["journal_bytes"]
-        record = _open(run, target, lock, told)
+        saver, record = _open(run, target, lock, told)
         if target.run_id is not None:
             is_same = begun is not None and now is not None and begun.digest == now.digest
             _begin_proof(run, target, restored, past, record, is_same_beginning=is_same)
@@ -66,7 +77,7 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         finally:
             lock.release()
         raise
-    return resuming.ResumeReport(
+    report = resuming.ResumeReport(
         outcome=target.outcome,
         position=run.position,
         checkpoint=target.checkpoint.path if target.checkpoint else None,
@@ -76,6 +87,7 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> resumin
         checks=restored.report,
         decision=restored.decision,
     )
+    return Opened(report=report, saver=saver, record=record, lock=lock)
 
 
 def _cannot_compare(target: resuming.Target, begun: Begun | None) -> list[str]:
@@ -118,7 +130,9 @@ def _past(run: Run, target: resuming.Target, report: resuming.Report) -> Past:
     )
 
 
-def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, Any]) -> Record:
+def _open(
+    run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, Any]
+) -> tuple[Saver, Record]:
     """Open saver, journal and history; from here on this process writes to the run."""
     record = Record(run.layout, run.due.max_lost_minutes)
     saver = Saver(
@@ -144,8 +158,7 @@ def _open(run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, A
     if run.overlap:
         saver.overlap(run.optimizers)
     lock.before_handing_over = saver.hand_over
-    run.hold(saver, record, lock)
-    return record
+    return saver, record
 
 
 def _is_other_journal(report: resuming.Report) -> bool:

@@ -172,11 +172,9 @@ class Run:
         target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
         self.layout = target.layout
         policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
-        return start(self, target, policy)
-
-    def hold(self, saver: Saver, record: Record, lock: WriterLock) -> None:
-        """Write through these from here on."""
-        self._saver, self._record, self._lock = saver, record, lock
+        opened = start(self, target, policy)
+        self._saver, self._record, self._lock = opened.saver, opened.record, opened.lock
+        return opened.report
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""

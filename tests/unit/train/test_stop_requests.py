@@ -55,8 +55,8 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
 ) -> None:
     """The next start finds everything."""
     from unbroken.checkpoint import birth
+    from unbroken.journal.record import Record
     from unbroken.run import resume
-    from unbroken.run.run import Run
 
     trainer.stop(tmp_path, at=6)
 
@@ -70,7 +70,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
     owner, name, how = {
         "restore": (resume, "restore", "auto"),
         "move": (birth, "finish_moving", ""),
-        "open": (Run, "hold", "auto"),
+        "open": (Record, "begin", "auto"),
     }[moment]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, then_ask(getattr(owner, name)))
