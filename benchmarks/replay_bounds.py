@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from unbroken.journal.past import Past, Reference
-from unbroken.run.monitor import Proof, nowhere
+from unbroken.run.monitor import ResumeMonitor, nowhere
 from unbroken.state.position import Position
 
 SAFETY = {"fp32": 10, "bf16": 3, "fp16": 3}
@@ -224,18 +224,18 @@ def print_cost(steps: int = 1000) -> None:
 
     for name, known in (("repeated and watched", steps), ("watched", 0)):
         said: list[str] = []
-        proof = Proof(0)
-        proof.listen(said.append)
+        monitor = ResumeMonitor(0)
+        monitor.listen(said.append)
         past = Past(
             before=[line(n) for n in range(1000)],
             beyond={n: Reference(line(n)) for n in range(1000, 1000 + known)},
         )
-        proof.begin(past, Position(step=999), nowhere, checkpoint="")
+        monitor.begin(past, Position(step=999), nowhere, checkpoint="")
         taken = []
         for n in range(1000, 1000 + steps):
             each = line(n)
             began = time.thread_time()
-            proof.step(each)
+            monitor.step(each)
             taken.append(time.thread_time() - began)
         taken.sort()
         print(f"{name:22} {1e3 * sum(taken) / steps:.3f} ms a step on average, "

@@ -105,7 +105,7 @@ def _loss(model: Any, tokens: torch.Tensor) -> torch.Tensor:
 def run_of(state: BenchmarkState, directory: Path) -> unbroken.Run:
     """Return a run of the state, with a probe."""
     run = state.run(directory)
-    run.observer.probe = probe_of(state)
+    run.inspector.probe = probe_of(state)
     return run
 
 
@@ -126,9 +126,9 @@ def measure_resume(state: BenchmarkState, directory: Path) -> Times:
     run.close()
     if report.checks.critical or report.checks.warnings:
         raise RuntimeError(f"a healthy resume found {report.checks.critical[:1]}")
-    assert run.observer.probe is not None
+    assert run.inspector.probe is not None
     began = time.perf_counter()
-    run.observer.probe.measure()
+    run.inspector.probe.measure()
     probe = time.perf_counter() - began
     return Times(whole=whole, checks=report.checks.seconds, reading=reading.seconds, probe=probe)
 

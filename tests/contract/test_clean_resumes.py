@@ -46,7 +46,7 @@ def run_start(chosen: Configuration, start: Start, root: Path) -> tuple[Training
         if report.checkpoint is not None:
             saved = Checkpoint.at(report.checkpoint).facts()
             training.saved_with = (saved["environment"]["threads"], saved["execution"]["batch"])
-        training.run.proof.listen(training.said.append)
+        training.run.monitor.listen(training.said.append)
         train(training, start)
     except Stopped:
         pass
@@ -59,7 +59,7 @@ def alarms(
     chosen: Configuration, start: Start, training: Training, report: ResumeReport
 ) -> list[str]:
     """Return whatever was said that is not so."""
-    proof = training.run.proof
+    monitor = training.run.monitor
     said = [f"{each.id}: {each.numbers}" for each in report.checks.critical]
     said += [
         f"{each.id}: {each.outcome}, {each.numbers}"
@@ -67,8 +67,8 @@ def alarms(
         if not is_true(chosen, start, training, each.id)
     ]
     # How fast a step is depends on what else the machine does.
-    said += [each.sentence for each in proof.remarks if each.is_alarm and each.kind != "speed"]
-    verdict = proof.verdict
+    said += [each.sentence for each in monitor.remarks if each.is_alarm and each.kind != "speed"]
+    verdict = monitor.verdict
     if verdict is None:
         return said
     may_be = {"EXACT"}

@@ -10,7 +10,7 @@ import pytest
 
 from unbroken.checks.catalogue import KINDS, every_check
 from unbroken.checks.check import Check, Outcome, Stage
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 CHECKS = every_check()
 BY_ID = [pytest.param(each, id=each.id) for each in CHECKS]
@@ -29,8 +29,8 @@ def test_its_examples_come_out_as_it_says(check: Check) -> None:
 
 @pytest.mark.parametrize("check", BY_ID)
 def test_it_has_something_to_say_about_nothing(check: Check) -> None:
-    """Two empty observations crash no check; nothing of ours missing is ever taken for a difference."""
-    assert Outcome.DIFFERS is not check.compare(Observation(), Observation()).outcome
+    """Two empty summaries crash no check; nothing of ours missing is ever taken for a difference."""
+    assert Outcome.DIFFERS is not check.compare(StateSummary(), StateSummary()).outcome
 
 
 @pytest.mark.parametrize("check", BY_ID)

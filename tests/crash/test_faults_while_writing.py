@@ -35,7 +35,7 @@ def training(tmp_path: Path) -> Iterator[Training]:
 
 def newest_step(training: Training) -> int:
     """Return the step that a resume would come back with, from a whole checkpoint."""
-    target = resuming.look(training.run.layout.root, "auto")
+    target = resuming.find_source(training.run.layout.root, "auto")
     assert target.checkpoint is not None
     assert () == target.notes
     target.checkpoint.parts()

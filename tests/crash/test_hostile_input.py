@@ -187,7 +187,7 @@ def test_no_absurd_run_file_is_read(run: Path, content: bytes) -> None:
     """What isn't the file of a run is said to be none."""
     Layout(run).run_file.write_bytes(content)
     with pytest.raises(UnbrokenError):
-        resuming.look(run, "auto")
+        resuming.find_source(run, "auto")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from unbroken import Run, StepBatches
 from unbroken.checkpoint import saver as saving
 from unbroken.checkpoint.saver import Saver
 from unbroken.errors import SaveFailed
-from unbroken.run.resume import look
+from unbroken.run.resume import find_source
 from unbroken.state.codec import encode
 
 
@@ -60,7 +60,7 @@ def held_back(run: Run) -> Iterator[None]:
 
 def saved(run: Run) -> dict[str, torch.Tensor]:
     """Return all tensors of the newest checkpoint, by leaf path."""
-    target = look(run.layout.root, "auto")
+    target = find_source(run.layout.root, "auto")
     assert target.checkpoint is not None
     tensors: dict[str, torch.Tensor] = {}
     for name, part in target.checkpoint.parts().items():
@@ -121,7 +121,7 @@ def test_an_update_waits_for_the_copies(training: toy.Training) -> None:
 
 def test_an_update_that_is_let_through_is_found(training: toy.Training) -> None:
     """Without the fence nothing becomes visible; the next save copies before training goes on."""
-    run, before = training.run, look(training.run.layout.root, "auto").checkpoint
+    run, before = training.run, find_source(training.run.layout.root, "auto").checkpoint
     saver = saver_of(run)
     for each in saver._fences:
         each.remove()
@@ -131,7 +131,7 @@ def test_an_update_that_is_let_through_is_found(training: toy.Training) -> None:
     with pytest.raises(SaveFailed, match="while it was copied"):
         saver.finish()
     one_step(training)
-    after = look(run.layout.root, "auto").checkpoint
+    after = find_source(run.layout.root, "auto").checkpoint
     assert before is not None
     assert after is not None
     assert before.path == after.path

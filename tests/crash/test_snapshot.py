@@ -101,7 +101,7 @@ def test_a_snapshot_that_is_of_no_instant_is_found(
     mutation(monkeypatch, training)
     with pytest.raises(SaveFailed, match="live"):
         training.run.save()
-    assert resuming.look(training.run.layout.root, "auto").checkpoint is None
+    assert resuming.find_source(training.run.layout.root, "auto").checkpoint is None
 
 
 def test_the_first_save_finds_its_memory_ready(
@@ -141,7 +141,7 @@ def test_the_next_step_does_not_reach_the_snapshot(
     place = saver.finish()
     training.run.close()
     assert place is not None
-    target = resuming.look(training.run.layout.root, "auto")
+    target = resuming.find_source(training.run.layout.root, "auto")
     assert target.checkpoint is not None
     found = dict(_tensors(target.checkpoint.part("model")))
     assert len(expected) == len(found)
@@ -221,7 +221,7 @@ def test_an_error_in_the_background_refuses_the_next_save(training: Training) ->
     with pytest.raises(SaveFailed):
         training.run.save(wait=False)
     training.run.save()
-    assert 3 == resuming.look(training.run.layout.root, "auto").checkpoint.position.step  # type: ignore[union-attr]
+    assert 3 == resuming.find_source(training.run.layout.root, "auto").checkpoint.position.step  # type: ignore[union-attr]
     training.run.close()
 
 
@@ -299,6 +299,6 @@ def test_a_save_between_backward_and_the_count_is_refused(tmp_path: Path) -> Non
     step.update()
     training.run.save()
     training.run.close()
-    target = resuming.look(tmp_path / "run", "auto")
+    target = resuming.find_source(tmp_path / "run", "auto")
     assert target.checkpoint is not None
     assert (1, 0) == (target.checkpoint.position.step, target.checkpoint.position.samples)

@@ -74,8 +74,8 @@ def repeated(
         pass
     finally:
         training.run.close()
-    assert training.run.proof.verdict is not None
-    return training.run.proof.verdict
+    assert training.run.monitor.verdict is not None
+    return training.run.monitor.verdict
 
 
 # --- what is planted ------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def other_content(training: toy.Training) -> None:
 
 def as_if_on_other_threads(training: toy.Training) -> None:
     """Have every journalled step computed with another number of threads, by its record."""
-    replay = training.run.proof._replay
+    replay = training.run.monitor._replay
     assert replay is not None
     change = Change("environment.threads", 2, 1)
     for step, each in replay._references.items():
@@ -173,7 +173,7 @@ def test_a_new_run_has_nothing_to_prove(tmp_path: Path) -> None:
     training = toy.build(tmp_path)
     toy.train(training, 2)
     training.run.close()
-    assert training.run.proof.verdict is None
+    assert training.run.monitor.verdict is None
     assert [] == events(tmp_path, "replay")
 
 
@@ -282,7 +282,7 @@ def test_a_start_tells_what_it_computed_with(broken_off: Path) -> None:
     training.run.close()
     torch.set_num_threads(1)
     training = toy.build(broken_off, save_every=0)
-    replay = training.run.proof._replay
+    replay = training.run.monitor._replay
     assert replay is not None
     named = {step: [str(c) for c in each.changes] for step, each in replay._references.items()}
     training.run.close()
@@ -315,7 +315,7 @@ def test_lines_can_be_heard_instead_of_logged(
     heard: list[str] = []
     with caplog.at_level(logging.INFO, "unbroken"):
         training = toy.build(broken_off, save_every=0)
-        training.run.proof.listen(heard.append)
+        training.run.monitor.listen(heard.append)
         toy.train(training, ENDED)
         training.run.close()
     assert ["[Replay] EXACT (8/8 steps: data, loss, gradient, update)"] == heard
@@ -332,6 +332,6 @@ def test_a_variable_that_chooses_other_kernels_is_named(
     assert "environment.kernels is 'MKL_CBWR=COMPATIBLE', was absent" == found.numbers
     toy.train(training, ENDED)
     training.run.close()
-    verdict = training.run.proof.verdict
+    verdict = training.run.monitor.verdict
     assert verdict is not None
     assert verdict.outcome in (Outcome.EXACT, Outcome.EQUIVALENT)  # whichever kernels there are

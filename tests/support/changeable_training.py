@@ -36,7 +36,7 @@ class Training:
             optimizer=self.optimizer,
             scheduler=schedule,
             facts=given.get("facts", asked),
-            asked=asked if "facts" in given else None,
+            requested_facts=asked if "facts" in given else None,
             save_every=0,
         )
 

@@ -116,7 +116,7 @@ def require_refused(run: Path) -> None:
             with pytest.raises(UnbrokenError) as caught:
                 read_all(checkpoint_of(run))
             with contextlib.suppress(UnbrokenError):
-                resuming.look(run, "auto")
+                resuming.find_source(run, "auto")
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

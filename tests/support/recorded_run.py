@@ -237,7 +237,7 @@ class Reader:
 
     def _found(self) -> str:
         layout = Layout(self.directory / RUN)
-        target = resuming.look(layout.root, "auto")
+        target = resuming.find_source(layout.root, "auto")
         passed = [each for each in target.notes if each.startswith("passed over")]
         if passed:
             return f"a damaged checkpoint is visible: {passed}"

@@ -14,8 +14,7 @@ import torch
 from support.rewritten_checkpoint import Change, rewrite
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.run import inspector as observer
-from unbroken.run import run
+from unbroken.run import inspector, run
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import Plan
@@ -149,6 +148,6 @@ def _another_permutation(scene: Scene) -> None:
 
 @AREA.fault("another-scheme", "a new version derives seeds otherwise", "random-streams-continue")
 def _another_scheme(scene: Scene) -> None:
-    derive = observer.derived_seed
-    for owner in (observer, run):
+    derive = inspector.derived_seed
+    for owner in (inspector, run):
         scene.replace(owner, "derived_seed", lambda *keys: derive(*keys) ^ 1)

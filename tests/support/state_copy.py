@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from unbroken.checks.observation import Observation
 from unbroken.checks.state import compare_state
+from unbroken.checks.state_summary import StateSummary
 from unbroken.run.flat_state import digested, flat
 from unbroken.state.codec import decode, encode
 from unbroken.state.digest import tensor_digest
@@ -29,13 +29,13 @@ def written_and_read(captured: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     return saved, digests
 
 
-def seen(captured: dict[str, Any]) -> Observation:
+def seen(captured: dict[str, Any]) -> StateSummary:
     """Return a captured state as a resume looks at it."""
     values, tensors = flat(captured)
-    return Observation(values=values, leaves=digested(tensors))
+    return StateSummary(values=values, leaves=digested(tensors))
 
 
-def changed_leaves(saved: Observation, captured: dict[str, Any]) -> tuple[str, ...]:
+def changed_leaves(saved: StateSummary, captured: dict[str, Any]) -> tuple[str, ...]:
     """Return the leaves that the checks of a resume find changed, with how they differ."""
     return compare_state(saved, seen(captured), list(captured)).details
 

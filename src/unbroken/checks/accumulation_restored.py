@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Leaf, Observation, is_below
 from unbroken.checks.state import compare_state
+from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
 class AccumulationRestored(Check):
@@ -29,12 +29,12 @@ class AccumulationRestored(Check):
     remedy: ClassVar[str] = "Don't call zero_grad() between Run.resume() and the first step."
     AGREES: ClassVar = (
         (
-            Observation(
+            StateSummary(
                 kinds={"gradients": "run"},
                 position={"samples": 2},
                 leaves={"gradients.w": Leaf("float32", (2,), "aa")},
             ),
-            Observation(
+            StateSummary(
                 kinds={"gradients": "run"},
                 position={"samples": 2},
                 leaves={"gradients.w": Leaf("float32", (2,), "aa")},
@@ -43,20 +43,20 @@ class AccumulationRestored(Check):
     )
     DIFFERS: ClassVar = (
         (
-            Observation(
+            StateSummary(
                 kinds={"gradients": "run"},
                 position={"samples": 2},
                 leaves={"gradients.w": Leaf("float32", (2,), "aa")},
             ),
-            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
+            StateSummary(kinds={"gradients": "run"}, position={"samples": 2}),
         ),
         (
-            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
-            Observation(kinds={"gradients": "run"}, position={"samples": 2}),
+            StateSummary(kinds={"gradients": "run"}, position={"samples": 2}),
+            StateSummary(kinds={"gradients": "run"}, position={"samples": 2}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare position, gradients and sums."""
         done = saved.position.get("samples", 0)
         if done != live.position.get("samples", 0):

@@ -23,7 +23,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class BatchGeometryUnchanged(Check):
@@ -47,25 +47,25 @@ class BatchGeometryUnchanged(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(facts={"order": {"effective_batch": 32}}),
-            Observation(facts={"order": {"effective_batch": 32}}),
+            StateSummary(facts={"order": {"effective_batch": 32}}),
+            StateSummary(facts={"order": {"effective_batch": 32}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"order": {"effective_batch": 8}}),
-            Observation(facts={"order": {"effective_batch": 64}}),
+            StateSummary(facts={"order": {"effective_batch": 8}}),
+            StateSummary(facts={"order": {"effective_batch": 64}}),
         ),
         (
-            Observation(facts={"order": {"effective_batch": 8}, "execution": {"batch": 4}}),
-            Observation(
+            StateSummary(facts={"order": {"effective_batch": 8}, "execution": {"batch": 4}}),
+            StateSummary(
                 facts={"order": {"effective_batch": 8}, "execution": {"batch": 2}},
                 evidence={"across_samples": ["model.norm"]},
             ),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the effective batches, and tell of another cut."""
         before, now = saved.fact("order.effective_batch"), live.fact("order.effective_batch")
         if before is None:

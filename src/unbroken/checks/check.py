@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class Outcome(StrEnum):
@@ -117,11 +117,11 @@ class Check(ABC):
     """Checks whose acceptance brings this difference about: accepted with them."""
     covers: ClassVar[tuple[str, ...]] = ()
     """Dotted names of the facts it answers for."""
-    AGREES: ClassVar[tuple[tuple[Observation, Observation], ...]]
+    AGREES: ClassVar[tuple[tuple[StateSummary, StateSummary], ...]]
     """Pairs (saved, live) that agree."""
-    DIFFERS: ClassVar[tuple[tuple[Observation, Observation], ...]]
+    DIFFERS: ClassVar[tuple[tuple[StateSummary, StateSummary], ...]]
     """Pairs that differ."""
 
     @abstractmethod
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare; nothing is changed, computed at length, read or printed."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class CountersAgree(Check):
@@ -33,31 +33,31 @@ class CountersAgree(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(
+            StateSummary(
                 position={"step": 5, "updates": 4},
                 kinds={"s": "schedule"},
                 values={"s.updates": 4},
                 evidence={"optimizer_steps": {"o": [4, 4]}},
             ),
-            Observation(),
+            StateSummary(),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(position={"step": 5, "updates": 6}),
-            Observation(),
+            StateSummary(position={"step": 5, "updates": 6}),
+            StateSummary(),
         ),
         (
-            Observation(
+            StateSummary(
                 position={"step": 5, "updates": 4},
                 kinds={"s": "schedule"},
                 values={"s.updates": 5},
             ),
-            Observation(),
+            StateSummary(),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
         """Compare all counters of the saved run."""
         step, updates = (saved.position.get(key, 0) for key in ("step", "updates"))
         details = []

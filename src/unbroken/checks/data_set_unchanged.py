@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from unbroken.checks.check import OnAccept, Outcome, Severity, Stage, Verdict
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 OTHER_SAMPLES: Final = "The position counts samples of the saved data set: with another one some are used twice, some never."
 OTHER_CONTENT: Final = (
@@ -49,18 +49,18 @@ class DataSetUnchanged(FactsCheck):
     )
     AGREES: ClassVar = (
         (
-            Observation(facts={"data": {"train": "ab12"}}),
-            Observation(facts={"data": {"train": "ab12"}}),
+            StateSummary(facts={"data": {"train": "ab12"}}),
+            StateSummary(facts={"data": {"train": "ab12"}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"data": {"train": "ab12"}}),
-            Observation(facts={"data": {"train": "ff00"}}),
+            StateSummary(facts={"data": {"train": "ab12"}}),
+            StateSummary(facts={"data": {"train": "ff00"}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every fact; other content of the same samples is told apart from other samples."""
         verdict = super().compare(saved, live)
         is_told = set(ORDER[:2]) <= saved.facts_below(ORDER).keys()

@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 from unbroken.checks.check import OnAccept, Outcome, Severity, Stage, Verdict
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 ORDER: Final = "The order of additions changes, and with it the last bits of every step."
 # Significant bits, the hidden one among them: IEEE 754 binary32 and binary16, bfloat16, TF32.
@@ -56,18 +56,18 @@ class ExecutionUnchanged(FactsCheck):
     )
     AGREES: ClassVar = (
         (
-            Observation(facts={"environment": {"threads": 2}}),
-            Observation(facts={"environment": {"threads": 2}}),
+            StateSummary(facts={"environment": {"threads": 2}}),
+            StateSummary(facts={"environment": {"threads": 2}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"environment": {"threads": 2}}),
-            Observation(facts={"environment": {"threads": 1}}),
+            StateSummary(facts={"environment": {"threads": 2}}),
+            StateSummary(facts={"environment": {"threads": 1}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every fact; what rounds every step otherwise is told apart from last bits."""
         verdict = super().compare(saved, live)
         if verdict.outcome is not Outcome.DIFFERS:
@@ -77,7 +77,7 @@ class ExecutionUnchanged(FactsCheck):
         return replace(verdict, why=" ".join(told), headline=_headline(saved, live))
 
 
-def _headline(saved: Observation, live: Observation) -> str:
+def _headline(saved: StateSummary, live: StateSummary) -> str:
     """Return what another computing precision means; empty where it is the same, or not known."""
     name = "execution.precision"
     before, now = (each.facts_below([name]).get(name) for each in (saved, live))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from unbroken.checks.check import Check, Verdict, agrees, cannot_compare, differs
-from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import differences
 
 
@@ -22,7 +22,7 @@ class FactsCheck(Check):
     def __init__(self, free: Collection[str] = ()) -> None:
         self.free = free
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every fact below `covers`."""
         before, now = (
             {name: each for name, each in facts.items() if not is_below(name, self.free)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
 """As users of the earlier trainer know it."""
@@ -31,16 +31,16 @@ class FrozenRowsOutOfReach(Check):
         "Keep frozen rows in a buffer or in a parameter that no optimiser holds."
     )
     AGREES: ClassVar = (
-        (Observation(), Observation(evidence={"frozen": {"m.base": "aa"}, "reached": []})),
+        (StateSummary(), StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": []})),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(),
-            Observation(evidence={"frozen": {"m.base": "aa"}, "reached": ["m.base: a gradient"]}),
+            StateSummary(),
+            StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": ["m.base: a gradient"]}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
         """Look at what reaches the frozen tensors of the live run."""
         reached = live.evidence.get("reached", [])
         if reached:

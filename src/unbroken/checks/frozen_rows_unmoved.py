@@ -21,7 +21,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
 
@@ -42,18 +42,18 @@ class FrozenRowsUnmoved(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(evidence={"frozen_at_birth": {"m.base": "aa"}}),
-            Observation(evidence={"frozen": {"m.base": "aa"}}),
+            StateSummary(evidence={"frozen_at_birth": {"m.base": "aa"}}),
+            StateSummary(evidence={"frozen": {"m.base": "aa"}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(evidence={"frozen_at_birth": {"m.base": "aa"}}),
-            Observation(evidence={"frozen": {"m.base": "bb"}}),
+            StateSummary(evidence={"frozen_at_birth": {"m.base": "aa"}}),
+            StateSummary(evidence={"frozen": {"m.base": "bb"}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the digests by name."""
         born, now = saved.evidence.get("frozen_at_birth"), live.evidence.get("frozen", {})
         if not born and not now:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class GpusUnchanged(FactsCheck):
@@ -33,13 +33,13 @@ class GpusUnchanged(FactsCheck):
     covers: ClassVar[tuple[str, ...]] = ("environment.devices",)
     AGREES: ClassVar = (
         (
-            Observation(facts={"environment": {"devices": ["NVIDIA L4"]}}),
-            Observation(facts={"environment": {"devices": ["NVIDIA L4"]}}),
+            StateSummary(facts={"environment": {"devices": ["NVIDIA L4"]}}),
+            StateSummary(facts={"environment": {"devices": ["NVIDIA L4"]}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"environment": {"devices": ["NVIDIA L4"]}}),
-            Observation(facts={"environment": {"devices": ["NVIDIA A100"]}}),
+            StateSummary(facts={"environment": {"devices": ["NVIDIA L4"]}}),
+            StateSummary(facts={"environment": {"devices": ["NVIDIA A100"]}}),
         ),
     )

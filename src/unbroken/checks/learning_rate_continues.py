@@ -22,7 +22,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class LearningRateContinues(Check):
@@ -48,18 +48,18 @@ class LearningRateContinues(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
-            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+            StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+            StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
-            Observation(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),
+            StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
+            StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the rates now and the rates to come."""
         if "rates" not in saved.evidence:
             return cannot_compare("the checkpoint recorded no rates", severity=None)

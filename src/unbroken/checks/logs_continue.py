@@ -22,7 +22,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 JOURNAL = "journal.jsonl"
 """How the finding begins where it is the journal that isn't what it was."""
@@ -30,8 +30,8 @@ JOURNAL = "journal.jsonl"
 _NOTED: dict[str, Any] = {"journal_bytes": 900, "line": "ab", "step": 9, "curves": {"a": 70}}
 
 
-def _with(**logs: Any) -> Observation:
-    return Observation(evidence={"logs": {**_NOTED, **logs}})
+def _with(**logs: Any) -> StateSummary:
+    return StateSummary(evidence={"logs": {**_NOTED, **logs}})
 
 
 class LogsContinue(Check):
@@ -63,7 +63,7 @@ class LogsContinue(Check):
         (_with(), _with(curves={"a": 60})),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the journal, then the files with curves."""
         noted, found = (each.evidence.get("logs") for each in (saved, live))
         if not isinstance(noted, Mapping) or not isinstance(found, Mapping):

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class ModelConfigurationUnchanged(FactsCheck):
@@ -33,8 +33,8 @@ class ModelConfigurationUnchanged(FactsCheck):
     remedy: ClassVar[str] = "Give the run's config.yaml."
     covers: ClassVar[tuple[str, ...]] = ("model", "frozen_rows")
     AGREES: ClassVar = (
-        (Observation(facts={"model": {"heads": 8}}), Observation(facts={"model": {"heads": 8}})),
+        (StateSummary(facts={"model": {"heads": 8}}), StateSummary(facts={"model": {"heads": 8}})),
     )
     DIFFERS: ClassVar = (
-        (Observation(facts={"model": {"heads": 8}}), Observation(facts={"model": {"heads": 4}})),
+        (StateSummary(facts={"model": {"heads": 8}}), StateSummary(facts={"model": {"heads": 4}})),
     )

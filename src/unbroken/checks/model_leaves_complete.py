@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Leaf, Observation, is_below
+from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
 class ModelLeavesComplete(Check):
@@ -30,18 +30,18 @@ class ModelLeavesComplete(Check):
     remedy: ClassVar[str] = "Build the model as it was, or begin a new run from its weights."
     AGREES: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("bfloat16", (2, 3))}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("bfloat16", (2, 3))}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the structure of all models."""
         parts = live.of_kind("model")
         before, now = (
@@ -59,7 +59,7 @@ class ModelLeavesComplete(Check):
         return agrees(f"{len(now)} tensors")
 
 
-def _cast(saved: Observation, live: Observation, parts: list[str]) -> str:
+def _cast(saved: StateSummary, live: StateSummary, parts: list[str]) -> str:
     """Return the headline where only dtypes differ: the same model was built in another one."""
     before, now = (
         {path: leaf for path, leaf in each.leaves.items() if is_below(path, parts)}

@@ -20,7 +20,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class NextSamplesIdentical(Check):
@@ -36,30 +36,30 @@ class NextSamplesIdentical(Check):
     remedy: ClassVar[str] = "Give the run's manifests and seed."
     AGREES: ClassVar = (
         (
-            Observation(evidence={"next_samples": ["a", "b"]}),
-            Observation(evidence={"next_samples": ["a", "b"]}),
+            StateSummary(evidence={"next_samples": ["a", "b"]}),
+            StateSummary(evidence={"next_samples": ["a", "b"]}),
         ),
         (
-            Observation(evidence={"next_samples": ["c", "d", "e"], "next_samples_after": 2}),
-            Observation(evidence={"next_samples": ["a", "b", "c"]}),
+            StateSummary(evidence={"next_samples": ["c", "d", "e"], "next_samples_after": 2}),
+            StateSummary(evidence={"next_samples": ["a", "b", "c"]}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(evidence={"next_samples": ["a", "b"]}),
-            Observation(evidence={"next_samples": ["b", "c"]}),
+            StateSummary(evidence={"next_samples": ["a", "b"]}),
+            StateSummary(evidence={"next_samples": ["b", "c"]}),
         ),
         (
-            Observation(
+            StateSummary(
                 facts={"order": {"effective_batch": 1}}, evidence={"next_samples": ["a", "b"]}
             ),
-            Observation(
+            StateSummary(
                 facts={"order": {"effective_batch": 2}}, evidence={"next_samples": ["b", "a"]}
             ),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the ids in order."""
         before, now = (each.evidence.get("next_samples") for each in (saved, live))
         if before is None or now is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.state_summary import StateSummary, is_below
 
 
 class OptimizerAlignmentByName(Check):
@@ -33,18 +33,18 @@ class OptimizerAlignmentByName(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.v"}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.v"}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare classes and names, then shapes."""
         parts = live.of_kind("optimizer")
         before, now = (
@@ -67,7 +67,7 @@ def _aligns(path: str, parts: list[str]) -> bool:
     return is_below(path, parts) and (path.endswith(".class") or ".params" in path)
 
 
-def _misfits(saved: Observation, live: Observation, parts: list[str]) -> list[str]:
+def _misfits(saved: StateSummary, live: StateSummary, parts: list[str]) -> list[str]:
     """Return the moments whose shape is not their parameter's; counters have none."""
     found = []
     for path, leaf in saved.leaves.items():

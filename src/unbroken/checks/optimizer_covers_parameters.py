@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.state_summary import Leaf, StateSummary
 
 
 class OptimizerCoversParameters(Check):
@@ -34,28 +34,28 @@ class OptimizerCoversParameters(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(
+            StateSummary(
                 kinds={"o": "optimizer"},
                 position={"updates": 3},
                 values={"o.groups.0.params.0": "m.w"},
                 leaves={"o.state.m.w.exp_avg": Leaf("float32", (2,))},
             ),
-            Observation(),
+            StateSummary(),
         ),
-        (Observation(kinds={"o": "optimizer"}, position={"updates": 0}), Observation()),
+        (StateSummary(kinds={"o": "optimizer"}, position={"updates": 0}), StateSummary()),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(
+            StateSummary(
                 kinds={"o": "optimizer"},
                 position={"updates": 3},
                 values={"o.groups.0.params.0": "m.w"},
             ),
-            Observation(),
+            StateSummary(),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
         """Look for parameters without state in the saved run."""
         if not saved.position.get("updates"):
             return agrees("no state yet: no update was made")
@@ -75,7 +75,7 @@ class OptimizerCoversParameters(Check):
         return agrees(f"{expected} parameters")
 
 
-def _with_state(saved: Observation, part: str) -> set[str]:
+def _with_state(saved: StateSummary, part: str) -> set[str]:
     root = f"{part}.state."
     paths = [each for each in (*saved.leaves, *saved.values) if each.startswith(root)]
     return {each.removeprefix(root).rpartition(".")[0] for each in paths}

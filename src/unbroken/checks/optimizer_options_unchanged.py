@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class OptimizerOptionsUnchanged(Check):
@@ -34,26 +34,26 @@ class OptimizerOptionsUnchanged(Check):
     remedy: ClassVar[str] = "Nothing need be done to keep the saved ones."
     AGREES: ClassVar = (
         (
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
         ),
         (
-            Observation(
+            StateSummary(
                 kinds={"o": "optimizer"},
                 values={"o.groups.0.momentum": 0.87},
                 evidence={"options_at_birth": {"o.groups.0.momentum": 0.95}},
             ),
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.momentum": 0.95}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.momentum": 0.95}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
-            Observation(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.1}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.1}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the options that both sides have."""
         before, now = options_asked_for(saved), options_asked_for(live)
         both = sorted(before.keys() & now.keys())
@@ -67,7 +67,7 @@ class OptimizerOptionsUnchanged(Check):
         return agrees(f"{len(both)} options")
 
 
-def options_asked_for(seen: Observation) -> dict[str, Any]:
+def options_asked_for(seen: StateSummary) -> dict[str, Any]:
     """Return by path the options that the code asked for, as far as that is known."""
     born: dict[str, Any] | None = seen.evidence.get("options_at_birth")
     if born is not None:

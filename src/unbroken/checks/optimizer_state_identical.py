@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
-from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.state import compare_state
+from unbroken.checks.state_summary import Leaf, StateSummary
 
 
 class OptimizerStateIdentical(Check):
@@ -33,22 +33,22 @@ class OptimizerStateIdentical(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
-            Observation(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"p": "optimizer"}, values={"p.n": 3}),
-            Observation(kinds={"p": "optimizer"}, values={"p.n": 4}),
+            StateSummary(kinds={"p": "optimizer"}, values={"p.n": 3}),
+            StateSummary(kinds={"p": "optimizer"}, values={"p.n": 4}),
         ),
         (
-            Observation(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-8}),
-            Observation(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-6}),
+            StateSummary(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-8}),
+            StateSummary(kinds={"p": "optimizer"}, values={"p.groups.0.eps": 1e-6}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every leaf, but for the rates that are compared with those to come."""
         skip = _rates(saved) & _rates(live)
         found = compare_state(saved, live, live.of_kind("optimizer"), skip)
@@ -66,7 +66,7 @@ def _options(paths: Iterable[str]) -> set[str]:
     return {each for name in names for each in name} if all(names) else set()
 
 
-def _rates(observed: Observation) -> set[str]:
+def _rates(observed: StateSummary) -> set[str]:
     """Return the paths of the groups' rates, where `learning-rate-continues` answers for them."""
     if "rates" not in observed.evidence:
         return set()

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class OrderUnchanged(FactsCheck):
@@ -31,8 +31,8 @@ class OrderUnchanged(FactsCheck):
     remedy: ClassVar[str] = "Leave out --seed, or give the run's."
     covers: ClassVar[tuple[str, ...]] = ("order.seed",)
     AGREES: ClassVar = (
-        (Observation(facts={"order": {"seed": 7}}), Observation(facts={"order": {"seed": 7}})),
+        (StateSummary(facts={"order": {"seed": 7}}), StateSummary(facts={"order": {"seed": 7}})),
     )
     DIFFERS: ClassVar = (
-        (Observation(facts={"order": {"seed": 7}}), Observation(facts={"order": {"seed": 8}})),
+        (StateSummary(facts={"order": {"seed": 7}}), StateSummary(facts={"order": {"seed": 8}})),
     )

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict
 from unbroken.checks.facts import compare_facts
-from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.state_summary import StateSummary, is_below
 
 
 class OtherFactsUnchanged(Check):
@@ -31,16 +31,16 @@ class OtherFactsUnchanged(Check):
     why: ClassVar[str] = "A fact is declared because it decides the training."
     cause: ClassVar[str] = "The run is started with other settings or files than before."
     remedy: ClassVar[str] = "Give the run's, or take the new with --accept other-facts-unchanged."
-    AGREES: ClassVar = ((Observation(facts={"mixup": 0.1}), Observation(facts={"mixup": 0.1})),)
+    AGREES: ClassVar = ((StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.1})),)
     DIFFERS: ClassVar = (
-        (Observation(facts={"mixup": 0.1}), Observation(facts={"mixup": 0.2})),
-        (Observation(facts={"mixup": 0.1}), Observation()),
+        (StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.2})),
+        (StateSummary(facts={"mixup": 0.1}), StateSummary()),
     )
 
     def __init__(self, answered_for: tuple[str, ...] = ()) -> None:
         self.answered_for = answered_for
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare what is left."""
         before, now = (
             {name: value for name, value in each.all_facts() if self._is_mine(name)}

@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
-from unbroken.checks.observation import Leaf, Observation, is_below
 from unbroken.checks.state import compare_state, modes, untrained_models
+from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
-def _with_average(digest: str) -> Observation:
+def _with_average(digest: str) -> StateSummary:
     """Return a run with a model that an optimiser trains, and an average of it."""
-    return Observation(
+    return StateSummary(
         kinds={"m": "model", "ema": "model", "o": "optimizer"},
         values={"o.groups.0.params.0": "m.w"},
         leaves={"m.w": Leaf("float32", (2,), "mm"), "ema.w": Leaf("float32", (2,), digest)},
@@ -45,19 +45,19 @@ class OtherStateIdentical(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
-            Observation(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"p": "schedule"}, values={"p.n": 3}),
-            Observation(kinds={"p": "schedule"}, values={"p.n": 4}),
+            StateSummary(kinds={"p": "schedule"}, values={"p.n": 3}),
+            StateSummary(kinds={"p": "schedule"}, values={"p.n": 4}),
         ),
         (_with_average("aa"), _with_average("bb")),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every leaf; averages and teachers are named where they alone differ."""
         seconds = untrained_models(live)
         parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class PartsComplete(Check):
@@ -30,16 +30,16 @@ class PartsComplete(Check):
     )
     remedy: ClassVar[str] = "Declare the parts of the run, or begin a new run from its weights."
     AGREES: ClassVar = (
-        (Observation(kinds={"model": "model"}), Observation(kinds={"model": "model"})),
+        (StateSummary(kinds={"model": "model"}), StateSummary(kinds={"model": "model"})),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"model": "model", "ema": "model"}),
-            Observation(kinds={"model": "model"}),
+            StateSummary(kinds={"model": "model", "ema": "model"}),
+            StateSummary(kinds={"model": "model"}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the names both ways."""
         missing = sorted(live.kinds.keys() - saved.kinds.keys())
         surplus = sorted(saved.kinds.keys() - live.kinds.keys())

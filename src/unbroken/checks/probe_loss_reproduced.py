@@ -22,7 +22,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 ELSEWHERE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
 """Largest relative difference where another machine or build computes, by precision: sums are
@@ -47,28 +47,28 @@ class ProbeLossReproduced(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(evidence={"probe": {"text_loss": 2.0}}),
-            Observation(evidence={"probe": {"text_loss": 2.0}}),
+            StateSummary(evidence={"probe": {"text_loss": 2.0}}),
+            StateSummary(evidence={"probe": {"text_loss": 2.0}}),
         ),
         (
-            Observation(evidence={"probe": {"loss": 2.0}}, facts={"environment": {"threads": 1}}),
-            Observation(
+            StateSummary(evidence={"probe": {"loss": 2.0}}, facts={"environment": {"threads": 1}}),
+            StateSummary(
                 evidence={"probe": {"loss": 2.000001}}, facts={"environment": {"threads": 2}}
             ),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(evidence={"probe": {"text_loss": 2.0}}),
-            Observation(evidence={"probe": {"text_loss": 2.000001}}),
+            StateSummary(evidence={"probe": {"text_loss": 2.0}}),
+            StateSummary(evidence={"probe": {"text_loss": 2.000001}}),
         ),
         (
-            Observation(evidence={"probe": {"text_loss": 2.1234, "mel_loss": 1.8765}}),
-            Observation(evidence={"probe": {"text_loss": 6.2456, "mel_loss": 4.3123}}),
+            StateSummary(evidence={"probe": {"text_loss": 2.1234, "mel_loss": 1.8765}}),
+            StateSummary(evidence={"probe": {"text_loss": 6.2456, "mel_loss": 4.3123}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare loss by loss."""
         before, now = (each.evidence.get("probe") for each in (saved, live))
         if failed := live.evidence.get("probe_failed"):
@@ -102,7 +102,7 @@ class ProbeLossReproduced(Check):
         return agrees(f"{len(shares)} losses, largest difference {most:.1e}")
 
 
-def _bound(saved: Observation, live: Observation) -> float:
+def _bound(saved: StateSummary, live: StateSummary) -> float:
     same = saved.fact("environment") == live.fact("environment")
     same &= saved.fact("execution.precision") == live.fact("execution.precision")
     if same:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class PytorchVersionUnchanged(FactsCheck):
@@ -32,13 +32,13 @@ class PytorchVersionUnchanged(FactsCheck):
     covers: ClassVar[tuple[str, ...]] = ("environment.torch", "environment.cuda")
     AGREES: ClassVar = (
         (
-            Observation(facts={"environment": {"torch": "2.13.0"}}),
-            Observation(facts={"environment": {"torch": "2.13.0"}}),
+            StateSummary(facts={"environment": {"torch": "2.13.0"}}),
+            StateSummary(facts={"environment": {"torch": "2.13.0"}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"environment": {"torch": "2.13.0"}}),
-            Observation(facts={"environment": {"torch": "2.12.1"}}),
+            StateSummary(facts={"environment": {"torch": "2.13.0"}}),
+            StateSummary(facts={"environment": {"torch": "2.12.1"}}),
         ),
     )

@@ -21,7 +21,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class RandomStreamsContinue(Check):
@@ -38,18 +38,18 @@ class RandomStreamsContinue(Check):
     remedy: ClassVar[str] = "Go on with the version that began the run."
     AGREES: ClassVar = (
         (
-            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
-            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+            StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+            StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
-            Observation(evidence={"schemes": {"seed": 1}, "seed_here": 8}),
+            StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
+            StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 8}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the schemes and the seed of the next micro-batch."""
         keys = ("schemes", "seed_here")
         before, now = ([each.evidence.get(key) for key in keys] for each in (saved, live))

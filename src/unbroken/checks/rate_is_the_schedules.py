@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class RateIsTheSchedules(Check):
@@ -33,22 +33,22 @@ class RateIsTheSchedules(Check):
         "Build the schedule over the optimiser that steps, and set no rate by hand."
     )
     AGREES: ClassVar = (
-        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-3}})),
-        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {}})),
+        (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-3}})),
+        (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {}})),
         (
-            Observation(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
-            Observation(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
+            StateSummary(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
+            StateSummary(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
         ),
     )
     DIFFERS: ClassVar = (
-        (Observation(), Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
+        (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
         (
-            Observation(evidence={"scheduled": {"another": 1e-3}}),
-            Observation(evidence={"rates": {"o": 1e-3}, "scheduled": {"another": 1e-3}}),
+            StateSummary(evidence={"scheduled": {"another": 1e-3}}),
+            StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {"another": 1e-3}}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the two rates of every group that has a schedule."""
         rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
         before, gave = (saved.evidence.get(key, {}) for key in ("rates", "scheduled"))

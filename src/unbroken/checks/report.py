@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 LEAST_BYTES: Final = 100_000_000
 """A smaller state takes as long as the checks do in any case."""
@@ -87,12 +87,12 @@ class Report:
         raise KeyError(id_)
 
 
-def examine(checks: Iterable[Check], saved: Observation, live: Observation) -> list[Finding]:
+def examine(checks: Iterable[Check], saved: StateSummary, live: StateSummary) -> list[Finding]:
     """Make every check; one that crashes is a finding, never the end of the resume."""
     return [_finding(each, saved, live) for each in checks]
 
 
-def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
+def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
     try:
         verdict = check.compare(saved, live)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a check is a finding
@@ -115,7 +115,7 @@ def _finding(check: Check, saved: Observation, live: Observation) -> Finding:
     )
 
 
-def _severity(check: Check, verdict: Verdict, saved: Observation) -> Severity:
+def _severity(check: Check, verdict: Verdict, saved: StateSummary) -> Severity:
     if verdict.outcome is Outcome.CANNOT_COMPARE and not saved.is_ours:
         return Severity.WARNING  # written before evidence was gathered: nothing has been lost
     repaired = saved.evidence.get("repaired", {})

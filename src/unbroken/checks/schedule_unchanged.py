@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.state_summary import StateSummary, is_below
 
 COUNTERS = frozenset(
     {
@@ -44,18 +44,18 @@ class ScheduleUnchanged(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
-            Observation(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 0}),
+            StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
+            StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 0}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"s": "schedule"}, values={"s.total": 100}),
-            Observation(kinds={"s": "schedule"}, values={"s.total": 200}),
+            StateSummary(kinds={"s": "schedule"}, values={"s.total": 100}),
+            StateSummary(kinds={"s": "schedule"}, values={"s.total": 200}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the numbers of every schedule that keeps them apart from its counters."""
         parts = live.of_kind("schedule")
         now = {path: each for path, each in live.values.items() if is_below(path, parts)}

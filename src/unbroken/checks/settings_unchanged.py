@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class SettingsUnchanged(FactsCheck):
@@ -39,13 +39,13 @@ class SettingsUnchanged(FactsCheck):
     covers: ClassVar[tuple[str, ...]] = ("settings",)
     AGREES: ClassVar = (
         (
-            Observation(facts={"settings": {"learning_rate": 2e-05}}),
-            Observation(facts={"settings": {"learning_rate": 2e-05}}),
+            StateSummary(facts={"settings": {"learning_rate": 2e-05}}),
+            StateSummary(facts={"settings": {"learning_rate": 2e-05}}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(facts={"settings": {"learning_rate": 2e-05}}),
-            Observation(facts={"settings": {"learning_rate": 0.00077}}),
+            StateSummary(facts={"settings": {"learning_rate": 2e-05}}),
+            StateSummary(facts={"settings": {"learning_rate": 0.00077}}),
         ),
     )

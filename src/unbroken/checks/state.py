@@ -6,12 +6,12 @@ from collections.abc import Collection
 from typing import Any
 
 from unbroken.checks.check import Verdict, agrees, differs
-from unbroken.checks.observation import Observation, is_below
+from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import ABSENT
 
 
 def compare_state(
-    saved: Observation, live: Observation, parts: Collection[str], skip: Collection[str] = ()
+    saved: StateSummary, live: StateSummary, parts: Collection[str], skip: Collection[str] = ()
 ) -> Verdict:
     """Compare the tensors and values of parts by path.
 
@@ -34,7 +34,7 @@ def compare_state(
     return agrees(f"{len(before)} leaves identical")
 
 
-def trained_models(observed: Observation) -> list[str]:
+def trained_models(observed: StateSummary) -> list[str]:
     """Return the models of which an optimiser updates something; all where none says what it updates."""
     updated = {
         str(name)
@@ -46,19 +46,19 @@ def trained_models(observed: Observation) -> list[str]:
     return found or models
 
 
-def untrained_models(observed: Observation) -> list[str]:
+def untrained_models(observed: StateSummary) -> list[str]:
     """Return the models that only follow or teach: moving averages, teachers."""
     trained = trained_models(observed)
     return [each for each in observed.of_kind("model") if each not in trained]
 
 
-def modes(live: Observation) -> set[str]:
+def modes(live: StateSummary) -> set[str]:
     """Return the paths of the training modes: how a module stands, not what it holds."""
     roots = tuple(f"{part}.training" for part in live.of_kind("model"))
     return {path for path in live.values if path.startswith(roots)}
 
 
-def _below(observed: Observation, parts: Collection[str], skip: Collection[str]) -> dict[str, Any]:
+def _below(observed: StateSummary, parts: Collection[str], skip: Collection[str]) -> dict[str, Any]:
     every: dict[str, Any] = {**observed.values, **observed.leaves}
     return {
         path: each for path, each in every.items() if is_below(path, parts) and path not in skip

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from unbroken.checks.observation import Observation, is_below
 from unbroken.checks.schedule_unchanged import moves
+from unbroken.checks.state_summary import StateSummary, is_below
 
 
 def as_taken(
-    saved: Observation, built: Observation, live: Observation, taken: Collection[str]
-) -> Observation:
+    saved: StateSummary, built: StateSummary, live: StateSummary, taken: Collection[str]
+) -> StateSummary:
     """Return the saved run with the new values in the place of those that were given up.
 
     Args:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class TiesUnchanged(Check):
@@ -28,18 +28,18 @@ class TiesUnchanged(Check):
     remedy: ClassVar[str] = "Tie the tensors as they were, before the run is built."
     AGREES: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
-            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+            StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+            StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
-            Observation(kinds={"m": "model"}),
+            StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
+            StateSummary(kinds={"m": "model"}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the aliases."""
         roots = tuple(f"{part}.aliases." for part in live.of_kind("model"))
         before, now = (

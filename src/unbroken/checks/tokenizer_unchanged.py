@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from unbroken.checks.check import OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class TokenizerUnchanged(FactsCheck):
@@ -31,8 +31,8 @@ class TokenizerUnchanged(FactsCheck):
     )
     covers: ClassVar[tuple[str, ...]] = ("tokenizer",)
     AGREES: ClassVar = (
-        (Observation(facts={"tokenizer": "6f1a"}), Observation(facts={"tokenizer": "6f1a"})),
+        (StateSummary(facts={"tokenizer": "6f1a"}), StateSummary(facts={"tokenizer": "6f1a"})),
     )
     DIFFERS: ClassVar = (
-        (Observation(facts={"tokenizer": "6f1a"}), Observation(facts={"tokenizer": "90cc"})),
+        (StateSummary(facts={"tokenizer": "6f1a"}), StateSummary(facts={"tokenizer": "90cc"})),
     )

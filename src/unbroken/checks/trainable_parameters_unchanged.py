@@ -21,7 +21,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class TrainableParametersUnchanged(Check):
@@ -40,18 +40,18 @@ class TrainableParametersUnchanged(Check):
     remedy: ClassVar[str] = "Freeze the same parameters as the run did."
     AGREES: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
-            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": False}),
-            Observation(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": False}),
+            StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the flags of the parameters that both have."""
         roots = tuple(f"{part}.requires_grad" for part in live.of_kind("model"))
         now = {path: flag for path, flag in live.values.items() if path.startswith(roots)}

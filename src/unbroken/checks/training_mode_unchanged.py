@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class TrainingModeUnchanged(Check):
@@ -33,18 +33,18 @@ class TrainingModeUnchanged(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.training": True}),
-            Observation(kinds={"m": "model"}, values={"m.training": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.training": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.training": True}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, values={"m.training": True}),
-            Observation(kinds={"m": "model"}, values={"m.training": False}),
+            StateSummary(kinds={"m": "model"}, values={"m.training": True}),
+            StateSummary(kinds={"m": "model"}, values={"m.training": False}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the flags by submodule."""
         roots = tuple(f"{part}.training" for part in live.of_kind("model"))
         before, now = (

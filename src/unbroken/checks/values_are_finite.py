@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class ValuesAreFinite(Check):
@@ -27,10 +27,10 @@ class ValuesAreFinite(Check):
     remedy: ClassVar[str] = (
         "Go back to the checkpoint before (--resume PATH), with a lower rate or gradient clipping."
     )
-    AGREES: ClassVar = ((Observation(), Observation(evidence={"nonfinite": []})),)
-    DIFFERS: ClassVar = ((Observation(), Observation(evidence={"nonfinite": ["m.w"]})),)
+    AGREES: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": []})),)
+    DIFFERS: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": ["m.w"]})),)
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
         """Look at what was found in the live tensors."""
         bad = live.evidence.get("nonfinite", [])
         if bad:

@@ -22,7 +22,7 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 
 
 class VocabularySizeUnchanged(Check):
@@ -38,14 +38,14 @@ class VocabularySizeUnchanged(Check):
     remedy: ClassVar[str] = "Give the run's tokenizer, or begin a new run with --init-from."
     covers: ClassVar[tuple[str, ...]] = ("vocabulary",)
     AGREES: ClassVar = (
-        (Observation(facts={"vocabulary": 24_000}), Observation(facts={"vocabulary": 24_000})),
-        (Observation(), Observation()),
+        (StateSummary(facts={"vocabulary": 24_000}), StateSummary(facts={"vocabulary": 24_000})),
+        (StateSummary(), StateSummary()),
     )
     DIFFERS: ClassVar = (
-        (Observation(facts={"vocabulary": 12_000}), Observation(facts={"vocabulary": 24_000})),
+        (StateSummary(facts={"vocabulary": 12_000}), StateSummary(facts={"vocabulary": 24_000})),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare the two sizes."""
         before, now = saved.fact("vocabulary"), live.fact("vocabulary")
         if before is None and now is None:

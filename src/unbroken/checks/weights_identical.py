@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unbroken.checks.check import Check, OnAccept, Severity, Verdict
-from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.state import compare_state, modes, trained_models
+from unbroken.checks.state_summary import Leaf, StateSummary
 
 
 class WeightsIdentical(Check):
@@ -37,17 +37,17 @@ class WeightsIdentical(Check):
     )
     AGREES: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
         ),
     )
     DIFFERS: ClassVar = (
         (
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
-            Observation(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "bb")}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
+            StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "bb")}),
         ),
     )
 
-    def compare(self, saved: Observation, live: Observation) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
         """Compare every tensor of every model that is trained."""
         return compare_state(saved, live, trained_models(live), modes(live))

@@ -13,10 +13,10 @@ from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.check import Outcome
 from unbroken.checks.counters_agree import CountersAgree
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 from unbroken.doctor.diagnosis import CheckpointState
 from unbroken.errors import CheckpointCorrupt, UnbrokenError
-from unbroken.run.saved_observation import observe_saved
+from unbroken.run.saved_summary import summary_of
 
 NONE_WHOLE = (
     "no checkpoint of this run is whole, and there is none to go back to: bring one back out of "
@@ -50,13 +50,13 @@ def _state(path: Path, run_id: str | None) -> CheckpointState:
     state = CheckpointState(name=path.name, step=_place(path.name)[0])
     try:
         checkpoint = Checkpoint.at(path)
-        saved = observe_saved(checkpoint, {})
+        saved = summary_of(checkpoint, {})
     except CheckpointCorrupt as error:
         return replace(state, problem=error.what, is_whole=False)
     except (UnbrokenError, KeyError, TypeError, ValueError) as error:
         return replace(state, problem=str(error).partition("\n")[0], is_whole=False)
     state = replace(state, is_the_runs=run_id in (None, checkpoint.manifest.run_id))
-    verdict = CountersAgree().compare(saved, Observation())
+    verdict = CountersAgree().compare(saved, StateSummary())
     if verdict.outcome is not Outcome.DIFFERS:
         return state
     remedy = f"unbroken repair {shlex.quote(str(path))} schedule"

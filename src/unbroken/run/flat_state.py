@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xxhash
 
-from unbroken.checks.observation import Leaf
+from unbroken.checks.state_summary import Leaf
 from unbroken.state.codec import encode
 from unbroken.state.digest import host_bytes, tensor_digests
 from unbroken.state.dtypes import dtype_name

@@ -18,8 +18,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
+from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SaveFailed
 from unbroken.journal.logs import logs_of
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
@@ -45,7 +45,7 @@ _log = logging.getLogger("unbroken")
 
 
 @dataclass(slots=True, kw_only=True)
-class Observer:
+class StateInspector:
     """Looks at one run.
 
     Every argument is the run's own object; nothing is copied until it is looked at.
@@ -57,7 +57,7 @@ class Observer:
     """What the run is trained with."""
     schedules: Mapping[str, Any]
     """By part name."""
-    asked: Mapping[str, Any] | None = None
+    requested_facts: Mapping[str, Any] | None = None
     """Facts as they were asked for at this start, where some saved ones were kept instead."""
     frozen: Mapping[str, slice | None] = field(default_factory=dict)
     """Leaves, or ranges of their rows, that nothing may move."""
@@ -68,7 +68,7 @@ class Observer:
     options_at_birth: dict[str, Any] = field(default_factory=dict)
     """Options of the optimisers as the code asked for them then, or when others were taken."""
 
-    def note_birth(self, options: Observation, saved: Observation | None = None) -> None:
+    def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
         """Note what is frozen as it is now, before a step is trained, and the options asked for.
 
         Args:
@@ -132,19 +132,19 @@ class Observer:
             return "schedule"
         return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 
-    def structure(self) -> Observation:
+    def structure(self) -> StateSummary:
         """Return the objects as the code built them, before anything is restored into them."""
         values, tensors = flat(self.state.capture())
-        return Observation(
+        return StateSummary(
             position=self.state.position.state_dict(),
-            facts=self.facts if self.asked is None else self.asked,
+            facts=self.facts if self.requested_facts is None else self.requested_facts,
             kinds=self.kinds(),
             values=values,
             leaves={path: leaf_of(each) for path, each in tensors.items()},
             evidence={"across_samples": across_samples(self.state.parts)},
         )
 
-    def content(self) -> Observation:
+    def content(self) -> StateSummary:
         """Return the state as it stands, and what of it can be changed before the first step."""
         evidence = {"reached": reached(self.state.parts, self.frozen), **self._ahead()}
         values, tensors = flat(self.state.capture())
@@ -152,8 +152,8 @@ class Observer:
 
     def _as_it_stands(
         self, values: Mapping[str, Any], seen: Mapping[str, Leaf], evidence: Mapping[str, Any]
-    ) -> Observation:
-        return Observation(
+    ) -> StateSummary:
+        return StateSummary(
             position=self.state.position.state_dict(),
             facts=self.facts,
             kinds=self.kinds(),
@@ -166,7 +166,7 @@ class Observer:
         """Return one digest over all tensors of the state as they stand."""
         return combined_digest(flat(self.state.capture())[1].items())
 
-    def live(self) -> Observation:
+    def live(self) -> StateSummary:
         """Return the state as it stands, and all that a resume compares beside it."""
         values, tensors = flat(self.state.capture())
         seen, nonfinite = digested_and_nonfinite(tensors)

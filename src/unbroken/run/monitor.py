@@ -1,4 +1,4 @@
-"""The proof of a resume while it trains: replay and watch, fed by the run at the end of each step."""
+"""The monitor of a resume while it trains: replay and watch, fed by the run at the end of each step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("unbroken")
 _PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-class Proof:
+class ResumeMonitor:
     """What the repeated steps prove, and what the watch saw; empty for a run that just began.
 
     Args:

@@ -35,7 +35,7 @@ class Opened:
     lock: WriterLock
 
 
-def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> Opened:
+def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.Policy) -> Opened:
     """Continue or begin a run in its directory; whatever fails, the directory is given back.
 
     Raises:
@@ -44,68 +44,68 @@ def start(run: Run, target: resuming.Target, policy: resuming.Policy) -> Opened:
         StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
         DirectoryInUse: Another process writes to the run. Nothing was changed.
     """
-    lock = WriterLock(target.layout)
+    lock = WriterLock(source.layout)
     lock.take()
     try:
-        target = resuming.look_again(target)
-        if run.observer.probe is not None and target.run_id is not None:
-            run.observer.probe.take_kept(target.layout)
-        if target.checkpoint is None:
-            restored = resuming.begin_again(target, run.observer, policy)
+        source = resuming.confirm_source(source)
+        if run.inspector.probe is not None and source.run_id is not None:
+            run.inspector.probe.take_kept(source.layout)
+        if source.checkpoint is None:
+            restored = resuming.begin_again(source, run.inspector, policy)
         else:
-            restored = resuming.restore(target.checkpoint, run.observer, policy)
-            run.metrics = dict(target.checkpoint.manifest.metrics)
+            restored = resuming.restore(source.checkpoint, run.inspector, policy)
+            run.metrics = dict(source.checkpoint.manifest.metrics)
         run.restored = restored.live
         run.facts["order"] = run.order.facts()
         lock.require_ours()
-        begun = target.begun()
-        run.run_id, moved = resuming.enter(target, run.order.seed)
-        now = _keep_beginning(run, target)
-        past = _past(run, target, restored.report)
-        slow = resuming.slow_save(target.layout, run.grace_seconds)
+        begun = source.begun()
+        run.run_id, moved = resuming.enter(source, run.order.seed)
+        now = _keep_beginning(run, source)
+        past = _past(run, source, restored.report)
+        slow = resuming.slow_save(source.layout, run.grace_seconds)
         told = _told(restored) | ({} if now is None else {"began_with": now.digest})
         if _is_other_journal(restored.report):
-            told["journal_from"] = logs_of(target.layout)["journal_bytes"]
-        saver, record = _open(run, target, lock, told)
-        if target.run_id is not None:
+            told["journal_from"] = logs_of(source.layout)["journal_bytes"]
+        saver, record = _open(run, source, lock, told)
+        if source.run_id is not None:
             is_same = begun is not None and now is not None and begun.digest == now.digest
-            _begin_proof(run, target, restored, past, record, is_same_beginning=is_same)
+            _begin_monitor(run, source, restored, past, record, is_same_beginning=is_same)
     except BaseException as error:
         try:
             if isinstance(error, ResumeRefused) and error.report is not None:
-                note_in_history(target.layout, "refused", **_findings(error.report, error.decision))
+                note_in_history(source.layout, "refused", **_findings(error.report, error.decision))
         finally:
             lock.release()
         raise
     report = resuming.ResumeReport(
-        outcome=target.outcome,
+        outcome=source.outcome,
         position=run.position,
-        checkpoint=target.checkpoint.path if target.checkpoint else None,
+        checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*target.notes, *_cannot_compare(target, begun), *moved, *slow),
+        notes=(*source.notes, *_cannot_compare(source, begun), *moved, *slow),
         checks=restored.report,
         decision=restored.decision,
     )
     return Opened(report=report, saver=saver, record=record, lock=lock)
 
 
-def _cannot_compare(target: resuming.Target, begun: Begun | None) -> list[str]:
+def _cannot_compare(source: resuming.ResumeSource, begun: Begun | None) -> list[str]:
     """Say so where a run begins again and nothing tells what it was begun with."""
-    if target.outcome != "began again" or begun is not None or not target.has_trained:
+    if source.outcome != "began again" or begun is not None or not source.has_trained:
         return []
-    name = target.layout.start_file.name
+    name = source.layout.start_file.name
     return [f"{name} is not there: what the run was begun with could not be compared"]
 
 
-def _keep_beginning(run: Run, target: resuming.Target) -> Begun | None:
+def _keep_beginning(run: Run, source: resuming.ResumeSource) -> Begun | None:
     """Keep the probe, and what a run begins with; return the latter where it begins."""
     begun = None
     try:
-        if run.observer.probe is not None:
-            run.observer.probe.keep(run.layout)
-        if target.checkpoint is None:
-            begun = Begun(facts=run.facts, digest=run.observer.digest())
+        if run.inspector.probe is not None:
+            run.inspector.probe.keep(run.layout)
+        if source.checkpoint is None:
+            begun = Begun(facts=run.facts, digest=run.inspector.digest())
             keep_begun(run.layout, run.run_id, begun)
     except OSError as error:
         raise SaveFailed(
@@ -116,13 +116,13 @@ def _keep_beginning(run: Run, target: resuming.Target) -> Begun | None:
     return begun
 
 
-def _past(run: Run, target: resuming.Target, report: resuming.Report) -> Past:
-    if target.run_id is None or _is_other_journal(report):
+def _past(run: Run, source: resuming.ResumeSource, report: resuming.Report) -> Past:
+    if source.run_id is None or _is_other_journal(report):
         return Past()
-    saved = target.checkpoint
+    saved = source.checkpoint
     facts = arithmetic_facts(run.facts)
     return read_past(
-        target.layout,
+        source.layout,
         run.position.step,
         saved_by=saved.manifest.start if saved else 0,
         facts=facts,
@@ -131,7 +131,7 @@ def _past(run: Run, target: resuming.Target, report: resuming.Report) -> Past:
 
 
 def _open(
-    run: Run, target: resuming.Target, lock: WriterLock, told: dict[str, Any]
+    run: Run, source: resuming.ResumeSource, lock: WriterLock, told: dict[str, Any]
 ) -> tuple[Saver, Record]:
     """Open saver, journal and history; from here on this process writes to the run."""
     record = Record(run.layout, run.due.max_lost_minutes)
@@ -146,10 +146,10 @@ def _open(
         require_ours=lock.require_ours,
     )
     saver.store.sweep()
-    if target.checkpoint is not None:
-        saver.resumed_from(target.checkpoint)
+    if source.checkpoint is not None:
+        saver.resumed_from(source.checkpoint)
     record.begin(
-        resumed_from=target.checkpoint.path.name if target.checkpoint else None,
+        resumed_from=source.checkpoint.path.name if source.checkpoint else None,
         step=run.position.step,
         samples=run.position.samples,
         computed_with=arithmetic_facts(run.facts),
@@ -170,39 +170,39 @@ def _is_other_journal(report: resuming.Report) -> bool:
     )
 
 
-def _begin_proof(
+def _begin_monitor(
     run: Run,
-    target: resuming.Target,
+    source: resuming.ResumeSource,
     restored: resuming.Restored,
     past: Past,
     record: Record,
     *,
     is_same_beginning: bool,
 ) -> None:
-    """Give the proof what the steps to come are compared with."""
+    """Give the monitor what the steps to come are compared with."""
     taken = [each.id for each in restored.decision.taken]
     why = ""
-    if target.checkpoint is None and not is_same_beginning:
+    if source.checkpoint is None and not is_same_beginning:
         why = "the run began again without a checkpoint, from whatever it was built with"
     elif _is_other_journal(restored.report):
         why = "the journal is not the one that was there at the save"
     elif changes_training(taken):
         why = f"new values act: {', '.join(changes_training(taken))}"
-    run.proof.begin(
+    run.monitor.begin(
         past,
         run.position,
         record.note,
-        checkpoint=target.checkpoint.path.name if target.checkpoint else "",
+        checkpoint=source.checkpoint.path.name if source.checkpoint else "",
         precision=precision_of(run.facts, run.state.trained.values()),
         why_unproved=why,
-        rates=run.observer.foreseen_rates(WATCHED_STEPS),
+        rates=run.inspector.foreseen_rates(WATCHED_STEPS),
         has_probe=not any(
             each.id == ProbeLossReproduced.id and each.outcome is Outcome.CANNOT_COMPARE
             for each in restored.report.findings
         ),
     )
-    frozen = run.observer.frozen
-    run.proof.first_updates = FirstUpdates(run.state.trained, frozen, run.optimizers)
+    frozen = run.inspector.frozen
+    run.monitor.first_updates = FirstUpdates(run.state.trained, frozen, run.optimizers)
 
 
 def _told(restored: resuming.Restored) -> dict[str, Any]:

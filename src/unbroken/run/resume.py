@@ -19,16 +19,16 @@ from unbroken.checkpoint.second_reading import quarantine
 from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
-from unbroken.checks.observation import Observation, is_below
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
+from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused
 from unbroken.journal.journal import read_lines
 from unbroken.journal.logs import logs_of
-from unbroken.run.inspector import Observer
-from unbroken.run.saved_observation import observe_saved
-from unbroken.run.source import Outcome, Target, look, look_again
+from unbroken.run.inspector import StateInspector
+from unbroken.run.saved_summary import summary_of
+from unbroken.run.source import Outcome, ResumeSource, confirm_source, find_source
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 
@@ -39,12 +39,12 @@ __all__ = [
     "Policy",
     "Report",
     "ResumeReport",
-    "Target",
+    "ResumeSource",
     "begin_again",
+    "confirm_source",
     "enter",
+    "find_source",
     "finish_moving",
-    "look",
-    "look_again",
     "restore",
     "run_id_of",
     "slow_save",
@@ -81,31 +81,31 @@ class ResumeReport:
     """What acts where something differs."""
 
 
-def enter(target: Target, seed: int) -> tuple[str, list[str]]:
+def enter(source: ResumeSource, seed: int) -> tuple[str, list[str]]:
     """Make the directory the run's: move what stood there, write `run.json` where a run begins.
 
     Returns:
         The run's id, and what a person should know.
     """
-    if target.run_id is not None:
-        return target.run_id, _quarantined(target)
+    if source.run_id is not None:
+        return source.run_id, _quarantined(source)
     notes = []
-    if target.replaces_run is not None:
-        place = move_to_earlier(target.layout, target.replaces_run)
+    if source.replaces_run is not None:
+        place = move_to_earlier(source.layout, source.replaces_run)
         notes.append(
             f"the run that stood here was moved to {place}; "
             f"to go back to it: --resume {shlex.quote(str(place))}"
         )
     else:
-        finish_moving(target.layout)
-    return begin_run(target.layout, seed), notes
+        finish_moving(source.layout)
+    return begin_run(source.layout, seed), notes
 
 
-def _quarantined(target: Target) -> list[str]:
+def _quarantined(source: ResumeSource) -> list[str]:
     notes = []
-    for each in target.damaged:
+    for each in source.damaged:
         try:
-            place = quarantine(target.layout, each.path, each.why)
+            place = quarantine(source.layout, each.path, each.why)
         except OSError as error:
             notes.append(f"{each.path} is damaged and could not be moved away: {error}")
         else:
@@ -120,11 +120,11 @@ class Restored:
     report: Report
     decision: Decision
     changed: tuple[FactDifference, ...]
-    live: Observation | None = None
+    live: StateSummary | None = None
     """The live objects right after it; None where nothing was restored."""
 
 
-def require_untouched(restored: Observation, observer: Observer) -> None:
+def require_untouched(restored: StateSummary, inspector: StateInspector) -> None:
     """Compare the live objects before the first step with what they were after the restore.
 
     Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
@@ -134,13 +134,13 @@ def require_untouched(restored: Observation, observer: Observer) -> None:
         ResumeRefused: Something changed what was restored; the objects refuse to train.
     """
     began = time.monotonic()
-    kinds = {name: kind for name, kind in observer.kinds().items() if kind != "other"}
-    now = replace(observer.content(), kinds=kinds)
+    kinds = {name: kind for name, kind in inspector.kinds().items() if kind != "other"}
+    now = replace(inspector.content(), kinds=kinds)
     findings = examine([kind() for kind in CONTENT], replace(restored, kinds=kinds), now)
     decision = decide(_report(findings, began))
     if decision.goes_on:
         return
-    observer.state.is_whole = False
+    inspector.state.is_whole = False
     raise _refusal(
         _report(findings, began),
         decision,
@@ -151,7 +151,7 @@ def require_untouched(restored: Observation, observer: Observer) -> None:
     )
 
 
-def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -> Restored:
+def restore(checkpoint: Checkpoint | None, inspector: StateInspector, policy: Policy) -> Restored:
     """Compare, restore into the live objects, compare again, decide.
 
     1. Facts and structure are compared before anything is touched.
@@ -168,37 +168,37 @@ def restore(checkpoint: Checkpoint | None, observer: Observer, policy: Policy) -
     """
     checks = every_check(policy.may_change)
     require_known(policy.accept)
-    built = observer.structure()
+    built = inspector.structure()
     if checkpoint is None:
-        observer.note_birth(built)
+        inspector.note_birth(built)
         nothing = Report(findings=(), seconds=0.0)
         return Restored(report=nothing, decision=decide(nothing), changed=())
     began = time.monotonic()
-    saved = observe_saved(checkpoint, observer.kinds())
+    saved = summary_of(checkpoint, inspector.kinds())
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
-    decision = _decided(findings, began, policy, observer)
+    decision = _decided(findings, began, policy, inspector)
     if decision.open and not (decision.can_be_confirmed and policy.confirm):
         raise _not_the_run(_report(findings, began), decision)
-    _put_in(checkpoint, observer, saved.facts, decision)
+    _put_in(checkpoint, inspector, saved.facts, decision)
     is_taken = "optimizer-options-unchanged" in {each.id for each in decision.taken}
-    observer.note_birth(built if is_taken else saved, saved)
-    live = observer.live()
+    inspector.note_birth(built if is_taken else saved, saved)
+    live = inspector.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
     live = replace(live, evidence={**live.evidence, "logs": logs})
     expected = as_taken(saved, built, live, {each.id for each in decision.taken})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
-    decision = _decided(findings, began, policy, observer)
+    decision = _decided(findings, began, policy, inspector)
     size = sum(each.size for each in checkpoint.manifest.files.values())
     report = replace(_report(findings, began), state_bytes=size)
     if decision.open and not _confirmed(report, decision, policy):
-        observer.state.is_whole = False
+        inspector.state.is_whole = False
         raise _not_the_run(report, decision)
-    changed = differences(saved.facts, observer.facts)
+    changed = differences(saved.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live)
 
 
-def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
+def begin_again(source: ResumeSource, inspector: StateInspector, policy: Policy) -> Restored:
     """Compare what a run without a checkpoint is begun with now and was begun with; decide.
 
     Nothing is restored. A new run, one that trained no step, and one whose beginning nothing tells
@@ -207,22 +207,22 @@ def begin_again(target: Target, observer: Observer, policy: Policy) -> Restored:
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
     """
-    begun = target.begun()
+    begun = source.begun()
     if begun is None:
-        return restore(None, observer, policy)
+        return restore(None, inspector, policy)
     began = time.monotonic()
     require_known(policy.accept)
     checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
-    saved = Observation(facts=begun.facts)
-    built = observer.structure()
-    now = Observation(facts=built.facts, evidence=built.evidence)
+    saved = StateSummary(facts=begun.facts)
+    built = inspector.structure()
+    now = StateSummary(facts=built.facts, evidence=built.evidence)
     findings = examine(checks, saved, now)
-    decision = _decided(findings, began, policy, observer)
+    decision = _decided(findings, began, policy, inspector)
     report = _report(findings, began)
     if decision.open and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
-    observer.note_birth(built)
-    changed = differences(begun.facts, observer.facts)
+    inspector.note_birth(built)
+    changed = differences(begun.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))
 
@@ -235,9 +235,11 @@ def _report(findings: list[Finding], began: float) -> Report:
     return Report(findings=tuple(findings), seconds=time.monotonic() - began)
 
 
-def _decided(findings: list[Finding], began: float, policy: Policy, observer: Observer) -> Decision:
+def _decided(
+    findings: list[Finding], began: float, policy: Policy, inspector: StateInspector
+) -> Decision:
     decision = decide(_report(findings, began), policy.accept)
-    if observer.asked is not None or not decision.can_be_confirmed:
+    if inspector.requested_facts is not None or not decision.can_be_confirmed:
         return decision
     # The objects were built from what was asked for: there is no saved value that could act.
     return decision.without_confirmation()
@@ -249,15 +251,15 @@ def _confirmed(report: Report, decision: Decision, policy: Policy) -> bool:
 
 
 def _put_in(
-    checkpoint: Checkpoint, observer: Observer, facts: Mapping[str, Any], decision: Decision
+    checkpoint: Checkpoint, inspector: StateInspector, facts: Mapping[str, Any], decision: Decision
 ) -> None:
     """Put the saved state into the live objects, but for what a new value was taken of."""
-    state = observer.state
+    state = inspector.state
     saved = checkpoint.parts(state.streamed)
     taken = {each.id for each in decision.taken}
     # Not kept otherwise: the old moments are freed before the saved ones are read.
     live = state.capture() if taken else {}
-    kinds = observer.kinds()
+    kinds = inspector.kinds()
     for name in saved:
         if kinds[name] == "schedule" and "schedule-unchanged" in taken:
             saved[name] = {**live[name], "updates": checkpoint.position.updates}
@@ -265,7 +267,7 @@ def _put_in(
             groups = zip(saved[name]["groups"], live[name]["groups"], strict=True)
             saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
     state.restore(saved, checkpoint.position)
-    observer.order.go_on_as(facts.get("order", {}), checkpoint.position)
+    inspector.order.go_on_as(facts.get("order", {}), checkpoint.position)
 
 
 def _rates(group: Mapping[str, Any]) -> dict[str, Any]:

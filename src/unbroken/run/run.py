@@ -26,16 +26,16 @@ from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.checks.observation import Observation
+from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SaveFailed
 from unbroken.journal.record import Record
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import Farewell, StopRequest
 from unbroken.order.step_batches import StepBatches
 from unbroken.run import resume as resuming
-from unbroken.run.inspector import Observer
-from unbroken.run.monitor import OnDiverged, Proof
-from unbroken.run.open import start
+from unbroken.run.inspector import StateInspector
+from unbroken.run.monitor import OnDiverged, ResumeMonitor
+from unbroken.run.open import open_run
 from unbroken.run.probe import Probe
 from unbroken.run.step import Step, StepResult
 from unbroken.state.facts import environment, settled
@@ -65,7 +65,7 @@ class Run:
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
-        asked: Facts as they were asked for, where saved ones act.
+        requested_facts: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
         probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
@@ -83,7 +83,7 @@ class Run:
     _saver: Saver | None = None
     _lock: WriterLock | None = None
     _step_seconds = 0.0
-    restored: Observation | None = None
+    restored: StateSummary | None = None
     """The state right after a restore, until the first step."""
 
     def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
@@ -105,7 +105,7 @@ class Run:
         max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
-        asked: Mapping[str, Any] | None = None,
+        requested_facts: Mapping[str, Any] | None = None,
         frozen: Mapping[str, slice | None] | None = None,
         probe: Probe | None = None,
         on_diverged: OnDiverged = "stop",
@@ -121,12 +121,14 @@ class Run:
         self.state = TrainingState(named(own=own, parts=parts), self.optimizers)
         self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
         self.may_change = set(may_change)
-        self.observer = Observer(
+        self.inspector = StateInspector(
             state=self.state,
             order=order,
             facts=self.facts,
             schedules=named(scheduler=scheduler),
-            asked=None if asked is None else {**self.facts, **settled(asked)},
+            requested_facts=None
+            if requested_facts is None
+            else {**self.facts, **settled(requested_facts)},
             frozen=frozen or {},
             probe=probe,
         )
@@ -141,7 +143,7 @@ class Run:
         self.stop = StopRequest(stop_file)
         self.metrics: dict[str, float] = {}
         """Scores measured since the last step, written into the next checkpoint's manifest."""
-        self.proof = Proof(order.seed, on_diverged)
+        self.monitor = ResumeMonitor(order.seed, on_diverged)
         self.run_id = ""
 
     @property
@@ -151,7 +153,7 @@ class Run:
 
     def resume(
         self,
-        how: str | resuming.Target = "auto",
+        how: str | resuming.ResumeSource = "auto",
         *,
         accept: Collection[str] = (),
         confirm: Callable[[resuming.Report, resuming.Decision], bool] | None = None,
@@ -160,7 +162,7 @@ class Run:
 
         Args:
             how: `auto`, `latest`, the path of a checkpoint of this run, the empty text for a new
-                run, or a target that `unbroken.run.resume.look` found.
+                run, or a source that `unbroken.run.resume.find_source` found.
             accept: Ids of checks whose difference is meant.
             confirm: Asks a person, where a critical difference has a saved value that can act.
 
@@ -169,10 +171,10 @@ class Run:
             NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
             DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
-        target = resuming.look(self.layout.root, how) if isinstance(how, str) else how
-        self.layout = target.layout
+        source = resuming.find_source(self.layout.root, how) if isinstance(how, str) else how
+        self.layout = source.layout
         policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
-        opened = start(self, target, policy)
+        opened = open_run(self, source, policy)
         self._saver, self._record, self._lock = opened.saver, opened.record, opened.lock
         return opened.report
 
@@ -222,7 +224,7 @@ class Run:
         self._require_ready()
         restored, self.restored = self.restored, None
         if restored is not None:
-            resuming.require_untouched(restored, self.observer)
+            resuming.require_untouched(restored, self.inspector)
         step = Step(self)
         if sample_ids is not None:
             step.require_samples(sample_ids)
@@ -236,7 +238,7 @@ class Run:
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
-        self.proof.micro_batch(self.state.count(samples), samples)
+        self.monitor.micro_batch(self.state.count(samples), samples)
         is_last = self.position.samples >= len(self.order.at(self.position))
         self.state.traces.take() if is_last else self._honour_stop()
 
@@ -263,7 +265,7 @@ class Run:
         self._put_generators_back()
         line = result.line(self.position, before.epoch, step.ids)
         try:
-            self.proof.step(line, result.rates)
+            self.monitor.step(line, result.rates)
         finally:
             self._record.step(line)
         return result
@@ -314,8 +316,8 @@ class Run:
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
         assert self._record is not None
-        start = self._record.start
-        return self.observer.snapshot(self.layout, self.run_id, start, self.metrics)
+        open_run = self._record.start
+        return self.inspector.snapshot(self.layout, self.run_id, open_run, self.metrics)
 
     def _honour_stop(self) -> None:
         if not self.stop.is_made:
@@ -343,5 +345,5 @@ class Run:
                 ending.callback(self._record.close)
             if self._saver is not None:
                 ending.callback(self._saver.close)
-            ending.callback(self.proof.close)
+            ending.callback(self.monitor.close)
             self._record = None

@@ -21,7 +21,7 @@ Outcome = Literal["began", "resumed", "began again"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ResumeSource:
     """What a start continues from."""
 
     layout: Layout
@@ -34,8 +34,8 @@ class Target:
     notes: tuple[str, ...] = ()
     damaged: tuple[PassedOver, ...] = ()
     """Checkpoints that are damaged on the device; the start moves them to `quarantine/`."""
-    asked: tuple[Path, str] | None = None
-    """What `look` was asked; None where a checkpoint was named and nothing was searched."""
+    searched: tuple[Path, str] | None = None
+    """What `find_source` was asked for; None where a checkpoint was named and nothing was searched."""
     seen: tuple[object, ...] = ()
     """What was there then, to find out whether it changed."""
 
@@ -69,7 +69,7 @@ class Target:
         return "began again" if self.run_id else "began"
 
 
-def look(directory: Path, how: str) -> Target:
+def find_source(directory: Path, how: str) -> ResumeSource:
     """Find what to continue from; nothing is changed.
 
     Args:
@@ -83,12 +83,12 @@ def look(directory: Path, how: str) -> Target:
     layout = Layout(directory)
     if how == "":
         seen = _seen(layout)
-        return Target(
+        return ResumeSource(
             layout=layout,
             run_id=None,
             checkpoint=None,
             replaces_run=run_id_of(layout),
-            asked=(directory, how),
+            searched=(directory, how),
             seen=seen,
         )
     if how in ("auto", "latest"):
@@ -96,15 +96,15 @@ def look(directory: Path, how: str) -> Target:
     return _explicit(Path(how))
 
 
-def look_again(target: Target) -> Target:
-    """Return the target of a fresh look if anything changed since; a writer may just have gone.
+def confirm_source(source: ResumeSource) -> ResumeSource:
+    """Return the source that is found now if anything changed since; a writer may just have gone.
 
     Raises:
         NoUsableCheckpoint: What was asked for isn't there any more.
     """
-    if target.asked is None or _seen(target.layout) == target.seen:
-        return target
-    return look(*target.asked)
+    if source.searched is None or _seen(source.layout) == source.seen:
+        return source
+    return find_source(*source.searched)
 
 
 def _seen(layout: Layout) -> tuple[object, ...]:
@@ -118,8 +118,8 @@ def _seen(layout: Layout) -> tuple[object, ...]:
     return tuple(found)
 
 
-def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) -> Target:
-    asked = (layout.root, "latest" if must_exist else "auto")
+def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) -> ResumeSource:
+    searched = (layout.root, "latest" if must_exist else "auto")
     seen = _seen(layout)
     run_id = run_id_of(layout)
     if run_id is None:
@@ -129,7 +129,9 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
                 "There is nothing to continue.",
                 "Check --output-dir, or use --resume auto, which begins a run where none is.",
             )
-        return Target(layout=layout, run_id=None, checkpoint=None, asked=asked, seen=seen)
+        return ResumeSource(
+            layout=layout, run_id=None, checkpoint=None, searched=searched, seen=seen
+        )
     found = Store(layout, run_id).newest_whole()
     if found.checkpoint is None:
         if must_exist:
@@ -139,13 +141,13 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
                 "Use --resume auto, which begins the run again at step 0.",
             )
         notes += ("the run never committed a checkpoint: it begins again at step 0",)
-    return Target(
+    return ResumeSource(
         layout=layout,
         run_id=run_id,
         checkpoint=found.checkpoint,
         notes=(*notes, *_cost(found), *_missing(layout, found.checkpoint)),
         damaged=tuple(each for each in found.passed_over if each.is_damaged),
-        asked=asked,
+        searched=searched,
         seen=seen,
     )
 
@@ -190,7 +192,7 @@ def _cost_of(chosen: Checkpoint, step: int, saved: float | None) -> str:
     return f"{counted(steps, 'step')}{spent}; they are trained again"
 
 
-def _explicit(path: Path) -> Target:
+def _explicit(path: Path) -> ResumeSource:
     if path.name in ("latest", "latest.pth") and run_id_of(Layout(path.parent)) is not None:
         note = f"{path} is understood as the latest checkpoint of the run in {path.parent}"
         return _newest(Layout(path.parent), must_exist=True, notes=(note,))
@@ -208,7 +210,7 @@ def _explicit(path: Path) -> Target:
                 "A run is continued in its own directory, beside its journal.",
                 "Put the checkpoint back under its run's checkpoints/, or name the run's directory.",
             )
-        return Target(layout=layout, run_id=run_id, checkpoint=checkpoint)
+        return ResumeSource(layout=layout, run_id=run_id, checkpoint=checkpoint)
     raise NoUsableCheckpoint(
         f"{path} is neither a checkpoint nor the directory of a run.",
         "An explicit path is never replaced by something else.",

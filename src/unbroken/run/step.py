@@ -101,7 +101,7 @@ class Step:
         The global generators are set from the position before each. A stop request is honoured
         between two micro-batches: the run saves, partial gradients and all.
         """
-        self.run.proof.cut_into(min(size, len(self.indices)))
+        self.run.monitor.cut_into(min(size, len(self.indices)))
         while self.run.position.samples < len(self.indices):
             start = self.run.position.samples
             self.run.seed_micro_batch()
@@ -145,12 +145,12 @@ class Step:
         for optimizer in run.optimizers:
             if run.scaler is not None:
                 run.scaler.unscale_(optimizer)
-        run.proof.before_update(self.number)
+        run.monitor.before_update(self.number)
         norm = clip_gradients(run.state.trained.values(), clip_norm)
         losses, grad_norm, entries = _to_host(run.state.sums.values, norm, run.state.traces.entries)
         traces = run.state.traces.told(entries)
         rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
-        rates = run.observer.rates() if run.proof.is_watching else {}
+        rates = run.inspector.rates() if run.monitor.is_watching else {}
         bad = [name for name, each in losses.items() if not math.isfinite(each)]
         scaler_skips = run.scaler is not None and run.scaler.is_enabled()
         if not math.isfinite(grad_norm) and not scaler_skips:
@@ -159,7 +159,7 @@ class Step:
             raise self._went_bad(bad, losses, grad_norm)
         skipped = bool(bad) or not self._apply()
         if not skipped:
-            run.proof.after_update(self.number)
+            run.monitor.after_update(self.number)
         if bad and scaler_skips:
             run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
         for optimizer in run.optimizers:

@@ -205,7 +205,7 @@ class Trials:
         try:
             training = build(scene.plan, scene.directory)
             report = training.run.resume()
-            training.run.proof.listen(_nowhere)
+            training.run.monitor.listen(_nowhere)
             for hook in scene.plan.after_resume:
                 hook(training)
             train(training, UNTIL)
@@ -266,19 +266,19 @@ def _differed(sentence: str) -> str:
 
 
 def _of_end(training: Training, report: ResumeReport, is_same: bool) -> Meeting:
-    proof = training.run.proof
+    monitor = training.run.monitor
     if report.position.step != SAVED_AT:
         how = Met.FELL_BACK if is_same else Met.WARNED
         return Meeting(how=how, by="fell back", says="; ".join(report.notes))
     for each in report.checks.warnings:
         return Meeting(how=Met.WARNED, by=each.id, says=each.headline or each.numbers)
-    for remark in proof.remarks:
+    for remark in monitor.remarks:
         if remark.is_alarm:
             return Meeting(how=Met.WATCH, by=f"watch: {remark.kind}", says=remark.sentence)
     if is_same:
         return Meeting(how=Met.IMPOSSIBLE)
-    for change in proof.verdict.changes if proof.verdict else ():
-        return Meeting(how=Met.WARNED, by=f"replay: {change.name}", says=str(proof.verdict))
+    for change in monitor.verdict.changes if monitor.verdict else ():
+        return Meeting(how=Met.WARNED, by=f"replay: {change.name}", says=str(monitor.verdict))
     return Meeting(how=Met.MISSED)
 
 

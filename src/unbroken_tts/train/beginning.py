@@ -13,7 +13,7 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import write_tensors
 from unbroken.errors import DataInvalid, NoUsableCheckpoint, SaveFailed, SettingsInvalid
-from unbroken.run.resume import Target, finish_moving, look, run_id_of
+from unbroken.run.resume import ResumeSource, find_source, finish_moving, run_id_of
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
@@ -22,7 +22,7 @@ from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.load import Loaded, carried_file, load_weights
 
 
-def find_target(settings: TrainSettings) -> Target:
+def find_run(settings: TrainSettings) -> ResumeSource:
     """Find what to continue from; nothing is changed.
 
     Raises:
@@ -42,10 +42,10 @@ def find_target(settings: TrainSettings) -> Target:
         return _explicit(Path(how))
     if run_id_of(Layout(output)) is None and how:
         _refuse_earlier_trainer(output, how)
-    return look(output, how)
+    return find_source(output, how)
 
 
-def _explicit(path: Path) -> Target:
+def _explicit(path: Path) -> ResumeSource:
     if path.parent.name == Layout(path).earlier.name:
         # The move of this run may have been interrupted between two renames.
         finish_moving(Layout(path.parent.parent))
@@ -56,7 +56,7 @@ def _explicit(path: Path) -> Target:
             "Such a file holds no data position that could be continued exactly.",
             f"Begin a new run from its weights: --init-from {path} (without --resume).",
         )
-    return look(path, str(path))
+    return find_source(path, str(path))
 
 
 def _refuse_earlier_trainer(output: Path, how: str) -> None:

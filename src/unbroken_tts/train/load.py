@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.tensor_file import read_tensors
 from unbroken.errors import DataInvalid, StateMismatch
-from unbroken.run.resume import look
+from unbroken.run.resume import find_source
 from unbroken.state.modules import ModulePart
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
@@ -44,8 +44,8 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
         NoUsableCheckpoint: There is none.
         DataInvalid: The run keeps no moving average, or its encoders are missing.
     """
-    target = look(path, str(path))
-    checkpoint = target.checkpoint
+    source = find_source(path, str(path))
+    checkpoint = source.checkpoint
     assert checkpoint is not None
     facts = checkpoint.facts()
     config = GptConfig.from_mapping(facts["model"], origin=str(checkpoint.path))
@@ -57,7 +57,7 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
     model.eval()
     return Loaded(
         model=model,
-        carried=carried_of(target.layout),
+        carried=carried_of(source.layout),
         facts=facts,
         checkpoint=checkpoint.path,
         step=checkpoint.position.step,

@@ -98,10 +98,10 @@ def _train(session: Session, console: Console) -> int:
     run = session.run
     _announce(session.report, session, console)
     if run.position.step >= session.until:
-        run.proof.nothing_to_train()
+        run.monitor.nothing_to_train()
         done = counted(run.position.step, "step")
         console.line(f"Nothing to train: the run is complete ({done} done, {session.until} wanted)")
-    run.proof.listen(console.line)
+    run.monitor.listen(console.line)
     logbook = Logbook(
         console,
         run.layout.logs,

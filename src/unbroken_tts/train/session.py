@@ -15,7 +15,7 @@ from unbroken.checkpoint.lock import require_free
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.probe import Probe
-from unbroken.run.resume import ResumeReport, Target
+from unbroken.run.resume import ResumeReport, ResumeSource
 from unbroken.run.run import Run
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
@@ -23,7 +23,7 @@ from unbroken_tts.hardware import BatchPlan
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.beginning import (
     Beginning,
-    find_target,
+    find_run,
     keep_carried,
     new_model,
     require_writable,
@@ -70,22 +70,22 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     Raises:
         UnbrokenError: Something doesn't fit; nothing of a run that stands was changed.
     """
-    target = find_target(settings)
-    require_writable(target.layout.root)
-    require_free(target.layout)
-    saved = target.facts()
+    source = find_run(settings)
+    require_writable(source.layout.root)
+    require_free(source.layout)
+    saved = source.facts()
     asked, settings = settings, kept_settings(settings, saved)
     execution = plan_execution(settings, console, saved)
     for each in what_does_not_act(asked, settings, execution.precision.precision):
         console.line(f"NOTE: {each}")
     inputs = read_inputs(
-        settings, console, target.layout.root, saved, is_resumed=target.checkpoint is not None
+        settings, console, source.layout.root, saved, is_resumed=source.checkpoint is not None
     )
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     beginning = (
         saved_model(settings, saved)
-        if saved is not None and target.checkpoint is not None
+        if saved is not None and source.checkpoint is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
     built = build(settings, beginning.model, execution.hardware, execution.precision, until)
@@ -94,9 +94,9 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)
-    run = _run(settings, target, order, built, best, facts, asked, probe)
-    dialogue = ResumeDialogue(settings, console, _commands(target), target.layout.root)
-    report = _resume(run, target, best, beginning, dialogue)
+    run = _run(settings, source, order, built, best, facts, asked, probe)
+    dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
+    report = _resume(run, source, best, beginning, dialogue)
     return Session(
         settings=settings,
         inputs=inputs,
@@ -115,11 +115,11 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
 
 
 def _resume(
-    run: Run, target: Target, best: Best, beginning: Beginning, dialogue: ResumeDialogue
+    run: Run, source: ResumeSource, best: Best, beginning: Beginning, dialogue: ResumeDialogue
 ) -> ResumeReport:
-    step = target.checkpoint.position.step if target.checkpoint else 0
+    step = source.checkpoint.position.step if source.checkpoint else 0
     try:
-        report = run.resume(target, accept=dialogue.settings.accept, confirm=dialogue.confirm)
+        report = run.resume(source, accept=dialogue.settings.accept, confirm=dialogue.confirm)
     except ResumeRefused as error:
         if error.report is not None:
             dialogue.show(error.report, error.decision)
@@ -137,8 +137,8 @@ def _resume(
     return report
 
 
-def _commands(target: Target) -> Commands:
-    place = target.checkpoint.path if target.checkpoint else None
+def _commands(source: ResumeSource) -> Commands:
+    place = source.checkpoint.path if source.checkpoint else None
     return lambda report: commands_for(report, typed_words(sys.argv), place)
 
 
@@ -193,7 +193,7 @@ def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[
 
 def _run(
     settings: TrainSettings,
-    target: Target,
+    source: ResumeSource,
     order: StepBatches,
     built: Built,
     best: Best,
@@ -203,7 +203,7 @@ def _run(
 ) -> Run:
     extra: dict[str, Any] = {} if built.ema is None else {"ema": built.ema}
     return Run(
-        target.layout.root,
+        source.layout.root,
         order=order,
         model=built.model,
         optimizer=built.optimizer,
@@ -221,7 +221,7 @@ def _run(
         stop_file=settings.stop_file,
         on_diverged=settings.on_diverged,
         overlap=True,  # nothing but the optimiser changes parameters here
-        asked=facts | {"settings": compared(asked)},
+        requested_facts=facts | {"settings": compared(asked)},
         frozen=frozen_tensors(built.model),
         probe=probe,
         best=best,

@@ -128,7 +128,7 @@ def test_looking_moves_nothing(tmp_path: Path) -> None:
     """Whoever only looks leaves the damaged one where it is."""
     layout = trained(tmp_path)
     flip(layout.checkpoints / "step-00000006" / "model.safetensors")
-    target = resuming.look(tmp_path, "auto")
+    target = resuming.find_source(tmp_path, "auto")
     assert target.checkpoint is not None
     assert "step-00000004" == target.checkpoint.path.name
     assert 3 == len(names(layout.checkpoints))
@@ -260,11 +260,11 @@ def test_an_explicit_path_is_never_replaced(tmp_path: Path, how: str) -> None:
 def test_a_writer_that_just_went_leaves_its_last_checkpoint(tmp_path: Path) -> None:
     """What was saved between the look and the lock is continued from, not set aside."""
     trained(tmp_path, 2)
-    target = resuming.look(tmp_path, "auto")
+    target = resuming.find_source(tmp_path, "auto")
     trained(tmp_path, 6)
     training = build(tmp_path)
     training.run.close()
-    stale = resuming.look_again(target)
+    stale = resuming.confirm_source(target)
     assert stale.checkpoint is not None
     assert 6 == stale.checkpoint.position.step
     assert not Layout(tmp_path).superseded.exists()

@@ -16,7 +16,7 @@ from support.toy_training import Training, build, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.errors import SaveFailed
 from unbroken.journal.journal import read_lines
-from unbroken.run.resume import look
+from unbroken.run.resume import find_source
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def fill(place: Path, training: Training) -> None:
 
 
 def newest(directory: Path) -> int:
-    found = look(directory, "auto").checkpoint
+    found = find_source(directory, "auto").checkpoint
     return found.position.step if found else -1
 
 
@@ -95,7 +95,7 @@ def test_training_goes_on_and_catches_up(
     whole = build(tmp_path / "whole", save_every=2, keep=1)
     train(whole, 100)
     whole.run.close()
-    ends = [look(each, "auto").checkpoint for each in (directory, tmp_path / "whole")]
+    ends = [find_source(each, "auto").checkpoint for each in (directory, tmp_path / "whole")]
     assert ends[0]
     assert ends[1]
     assert ends[0].manifest.leaves == ends[1].manifest.leaves

@@ -6,11 +6,11 @@ import pytest
 
 from unbroken.checks.catalogue import every_check, require_known
 from unbroken.checks.decision import decide
-from unbroken.checks.observation import Observation
 from unbroken.checks.report import Report, examine
+from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SettingsInvalid
 
-SAME = Observation(
+SAME = StateSummary(
     facts={"order": {"effective_batch": 8, "seed": 1}, "settings": {"lr": 1.0}, "vocabulary": 5},
     kinds={"s": "schedule"},
     values={"s.total": 100},
@@ -18,7 +18,7 @@ SAME = Observation(
 )
 
 
-def report(live: Observation) -> Report:
+def report(live: StateSummary) -> Report:
     found = examine(every_check(), SAME, live)
     return Report(findings=tuple(each for each in found if each.id in ASKED), seconds=0.0)
 
@@ -34,11 +34,11 @@ ASKED = {
 }
 
 
-def other(**changes: object) -> Observation:
+def other(**changes: object) -> StateSummary:
     fields = {
         name: getattr(SAME, name) for name in ("facts", "kinds", "values", "evidence", "position")
     }
-    return Observation(**{**fields, **changes})  # type: ignore[arg-type]
+    return StateSummary(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def ids(findings: tuple[object, ...]) -> list[str]:

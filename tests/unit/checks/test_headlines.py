@@ -10,13 +10,13 @@ from unbroken.checks.data_set_unchanged import OTHER_CONTENT, OTHER_SAMPLES, Dat
 from unbroken.checks.execution_unchanged import ORDER, ROUNDING, ExecutionUnchanged
 from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
-from unbroken.checks.observation import Leaf, Observation
 from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
 from unbroken.checks.other_state_identical import OtherStateIdentical
 from unbroken.checks.report import examine
+from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.checks.weights_identical import WeightsIdentical
 
-SAVED = Observation(
+SAVED = StateSummary(
     kinds={"m": "model", "ema": "model", "o": "optimizer"},
     values={"o.groups.0.params.0": "m.w", "o.groups.0.eps": 1e-8, "o.groups.0.betas.0": 0.9},
     leaves={
@@ -27,12 +27,12 @@ SAVED = Observation(
 )
 
 
-def with_leaf(path: str) -> Observation:
+def with_leaf(path: str) -> StateSummary:
     """Return the run with other content in one tensor."""
     return replace(SAVED, leaves={**SAVED.leaves, path: Leaf("float32", (2,), "bb")})
 
 
-def with_value(path: str, value: object) -> Observation:
+def with_value(path: str, value: object) -> StateSummary:
     """Return the run with another value."""
     return replace(SAVED, values={**SAVED.values, path: value})
 
@@ -73,8 +73,8 @@ def test_a_cast_model_is_not_called_another_model() -> None:
 
 def test_a_lost_schedule_is_no_mismatch_of_zero_per_cent() -> None:
     """A group whose schedule drives another optimiser now is told so."""
-    saved = Observation(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"o.0": [1e-3, 1e-4]}})
-    live = Observation(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"another": [1e-3, 1e-4]}})
+    saved = StateSummary(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"o.0": [1e-3, 1e-4]}})
+    live = StateSummary(evidence={"rates": {"o.0": 1e-3}, "next_rates": {"another": [1e-3, 1e-4]}})
     found = LearningRateContinues().compare(saved, live)
     assert "o.0: update +1: no schedule drives it any more" == found.numbers
     assert "" == found.headline
@@ -93,10 +93,10 @@ def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why
     """What rounds every step otherwise is told apart from another order of additions."""
     before = {"threads": 2, "precision": "fp32", "matmul_precision": "highest"}
 
-    def seen(facts: dict[str, object]) -> Observation:
+    def seen(facts: dict[str, object]) -> StateSummary:
         execution = {"precision": facts["precision"]}
         environment = {name: facts[name] for name in ("threads", "matmul_precision")}
-        return Observation(facts={"environment": environment, "execution": execution})
+        return StateSummary(facts={"environment": environment, "execution": execution})
 
     (found,) = examine([ExecutionUnchanged()], seen(before), seen(before | now))
     assert why == found.why
@@ -112,9 +112,9 @@ def test_other_content_is_not_called_other_samples(
 ) -> None:
     """Used twice or never are only samples of another set; where nothing tells, that is feared."""
 
-    def seen(data: str, ids: str | None) -> Observation:
+    def seen(data: str, ids: str | None) -> StateSummary:
         order = {} if ids is None else {"order": {"samples": 9, "ids": ids, "lengths": None}}
-        return Observation(facts={"data": {"train": data, "dropped": []}} | order)
+        return StateSummary(facts={"data": {"train": data, "dropped": []}} | order)
 
     (found,) = examine([DataSetUnchanged()], seen("11", ids), seen("22", now))
     assert why == found.why

@@ -160,7 +160,7 @@ def test_falling_back_repeats_the_steps_since(
     assert 3 == training.run.position.step
     train(training, UNTIL)
     training.run.close()
-    assert "EXACT" in str(training.run.proof.verdict)
+    assert "EXACT" in str(training.run.monitor.verdict)
     assert same(state(uninterrupted), state(training))
 
 
@@ -265,7 +265,7 @@ def test_a_fault_at_any_call_loses_nothing(
         faulty = FaultyDisk(lambda _, seen, at=at, error=error: error if seen >= at else None)
         with using(faulty):
             call("repair", layout.root, what)
-        target = resuming.look(layout.root, "auto")
+        target = resuming.find_source(layout.root, "auto")
         assert target.checkpoint is not None
         target.checkpoint.verify()
         kept = [

@@ -13,8 +13,8 @@ import pytest
 from support.findings import CHECKS, agreeing, finding, report, uncompared, whole_report
 from unbroken.checks.check import Severity
 from unbroken.checks.decision import decide
-from unbroken.checks.observation import Observation
 from unbroken.checks.report import Report, examine
+from unbroken.checks.state_summary import StateSummary
 from unbroken.report.terminal import BANNER, render, sentence, summary
 
 BATCH = finding(
@@ -193,7 +193,7 @@ def test_many_details_are_cut_and_counted() -> None:
 def test_another_cut_of_an_equal_effective_batch_is_a_note() -> None:
     """It agrees: a NOTE with both sizes, no warning, ALL CHECKS PASSED."""
     saved, live = (
-        Observation(facts={"order": {"effective_batch": 32}, "execution": {"batch": batch}})
+        StateSummary(facts={"order": {"effective_batch": 32}, "execution": {"batch": batch}})
         for batch in (8, 4)
     )
     rows = lines(report(*examine([CHECKS["batch-geometry-unchanged"]], saved, live)))

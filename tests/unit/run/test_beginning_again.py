@@ -57,8 +57,8 @@ def test_the_same_run_begins_again_and_is_proved(killed: Path) -> None:
     assert [] == [each.id for each in report.checks.findings if "agrees" != each.outcome]
     assert [] == [each for each in report.notes if "could not be compared" in each]
     without_a_save(training, 5)
-    assert training.run.proof.verdict is not None
-    assert Outcome.EXACT is training.run.proof.verdict.outcome
+    assert training.run.monitor.verdict is not None
+    assert Outcome.EXACT is training.run.monitor.verdict.outcome
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_what_differs_is_refused_until_it_is_accepted(
     report = training.run.resume(accept=[id_])
     assert [id_] == [each.id for each in report.decision.taken]
     without_a_save(training, 6)
-    verdict = training.run.proof.verdict
+    verdict = training.run.monitor.verdict
     assert verdict is not None
     assert proof is verdict.outcome
     again = Training(killed, **other)
     assert not again.run.resume().decision.taken
     without_a_save(again, 6)
-    assert again.run.proof.verdict is not None
-    assert Outcome.EXACT is again.run.proof.verdict.outcome
+    assert again.run.monitor.verdict is not None
+    assert Outcome.EXACT is again.run.monitor.verdict.outcome
 
 
 def test_another_effective_batch_is_met(killed: Path) -> None:
@@ -105,15 +105,15 @@ def test_other_weights_are_no_proof(killed: Path) -> None:
     training.model[0].weight.data.mul_(2)
     training.run.resume()
     without_a_save(training, 3)
-    verdict = training.run.proof.verdict
+    verdict = training.run.monitor.verdict
     assert verdict is not None
     assert Outcome.UNPROVED is verdict.outcome
     again = Training(killed)
     again.model[0].weight.data.mul_(2)
     assert 3 == again.run.resume().steps_to_repeat  # not the five of the other weights
     without_a_save(again, 5)
-    assert again.run.proof.verdict is not None
-    assert Outcome.EXACT is again.run.proof.verdict.outcome
+    assert again.run.monitor.verdict is not None
+    assert Outcome.EXACT is again.run.monitor.verdict.outcome
 
 
 def missing(layout: Layout) -> None:

@@ -26,7 +26,7 @@ def probed(directory: Path, *, breaks: bool = False) -> Training:
             raise MemoryError("none left")
         return {"loss": 1e-3 * training.model(batch["x"]).square().mean()}
 
-    training.run.observer.probe = unbroken.Probe({"x": torch.ones(2, 2)}, losses, [training.model])
+    training.run.inspector.probe = unbroken.Probe({"x": torch.ones(2, 2)}, losses, [training.model])
     return training
 
 
@@ -67,7 +67,7 @@ def test_a_probe_lost_since_the_save_is_critical_until_it_is_known(tmp_path: Pat
 def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     """What a first step moves has moved, though no checkpoint was taken before it."""
     training = Training(tmp_path)
-    training.run.observer.frozen = {"model.0.weight": slice(0, 1)}
+    training.run.inspector.frozen = {"model.0.weight": slice(0, 1)}
     training.run.resume()
     with torch.no_grad():
         training.model[0].weight[0] += 1
@@ -75,7 +75,7 @@ def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     training.train(2)
     training.run.close()
     again = Training(tmp_path)
-    again.run.observer.frozen = {"model.0.weight": slice(0, 1)}
+    again.run.inspector.frozen = {"model.0.weight": slice(0, 1)}
     with pytest.raises(unbroken.ResumeRefused, match="Frozen rows moved"):
         again.run.resume()
 
@@ -87,7 +87,7 @@ def test_freezing_more_on_the_way_is_noted_from_there_on(tmp_path: Path) -> None
     training.train(2)
     training.run.close()
     frozen = Training(tmp_path, decay=0.0)
-    frozen.run.observer.frozen = {"model.0.weight": slice(0, 0)}
+    frozen.run.inspector.frozen = {"model.0.weight": slice(0, 0)}
     report = frozen.run.resume(accept=["optimizer-options-unchanged"])
     (found,) = [each for each in report.checks.findings if each.id == "frozen-rows-unmoved"]
     assert "frozen from this start on" in found.numbers
@@ -155,7 +155,7 @@ def test_a_rate_that_falls_just_at_the_resume_is_the_schedule_s(tmp_path: Path) 
     steps = partial(lr_scheduler.MultiStepLR, milestones=[6], gamma=0.1)
     Cycled(tmp_path, schedule=steps).train(6)
     resumed = Cycled(tmp_path, schedule=steps).train(9)
-    assert [] == [each.sentence for each in resumed.run.proof.remarks]
+    assert [] == [each.sentence for each in resumed.run.monitor.remarks]
 
 
 def test_a_schedule_that_leaves_what_was_written_down_is_told(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_schedule_that_leaves_what_was_written_down_is_told(tmp_path: Path) ->
     resumed.run.schedulers[0].lr_lambdas = [lambda n: 0.8**n]
     stepping.close()
     resumed.train(9)
-    assert ["learning rate"] == [each.kind for each in resumed.run.proof.remarks]
+    assert ["learning rate"] == [each.kind for each in resumed.run.monitor.remarks]
 
 
 def test_another_cut_under_batch_normalisation_is_told(tmp_path: Path) -> None:

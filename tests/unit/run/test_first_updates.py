@@ -71,4 +71,4 @@ def test_a_mask_that_is_put_back_is_no_trouble(tmp_path: Path) -> None:
     _, first = train(tmp_path, 3, is_masked=True)
     run, table = train(tmp_path, 9, is_masked=True)
     assert torch.equal(first.weight[:2], table.weight[:2])
-    assert [] == [each for each in run.proof.remarks if each.is_alarm]
+    assert [] == [each for each in run.monitor.remarks if each.is_alarm]

@@ -110,10 +110,10 @@ def test_logs_that_went_on_agree(layout: Layout) -> None:
 def test_a_checkpoint_that_notes_nothing_cannot_be_compared() -> None:
     """An earlier version wrote it: counted, and nothing more."""
     from unbroken.checks.logs_continue import LogsContinue
-    from unbroken.checks.observation import Observation
+    from unbroken.checks.state_summary import StateSummary
 
-    live = Observation(evidence={"logs": {}})
-    assert Outcome.CANNOT_COMPARE is LogsContinue().compare(Observation(), live).outcome
+    live = StateSummary(evidence={"logs": {}})
+    assert Outcome.CANNOT_COMPARE is LogsContinue().compare(StateSummary(), live).outcome
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ class Training:
             step.update()
 
     def alarms(self) -> list[Remark]:
-        return [each for each in self.run.proof.remarks if each.is_alarm]
+        return [each for each in self.run.monitor.remarks if each.is_alarm]
 
 
 @pytest.fixture(params=[ours, torchs])

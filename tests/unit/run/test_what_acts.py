@@ -19,7 +19,7 @@ from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.journal import read_lines
-from unbroken.run.resume import look
+from unbroken.run.resume import find_source
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_another_effective_batch_acts_and_is_recorded(saved: Path) -> None:
     training.train(4)
     assert 8 == list(read_lines(training.run.layout.journal))[-1]["samples"]
     training.run.close()
-    checkpoint = look(saved, "auto").checkpoint
+    checkpoint = find_source(saved, "auto").checkpoint
     assert checkpoint is not None
     assert [[0, 3, 4]] == checkpoint.facts()["order"]["earlier"]
 
@@ -101,7 +101,7 @@ def test_another_fact_acts_when_accepted(saved: Path) -> None:
     training.run.resume(accept=["other-facts-unchanged"])
     training.train(4)
     training.run.close()
-    checkpoint = look(saved, "auto").checkpoint
+    checkpoint = find_source(saved, "auto").checkpoint
     assert checkpoint is not None
     assert 2 == checkpoint.facts()["mix"]
 
@@ -125,7 +125,7 @@ def test_a_person_lets_the_saved_value_act(saved: Path) -> None:
     def resumed(confirm: Callable[[Report, Decision], bool]) -> Training:
         # A trainer builds with the saved values and says what was asked for.
         training = Training(saved, facts=facts)
-        training.run.observer.asked = training.run.facts | {"settings": {"rate": 0.7}}
+        training.run.inspector.requested_facts = training.run.facts | {"settings": {"rate": 0.7}}
         training.run.resume(confirm=confirm)
         return training
 
@@ -171,8 +171,8 @@ def test_looking_changes_nothing(saved: Path, caplog: pytest.LogCaptureFixture) 
     training.model[1].eval()
     training.model[0].weight.grad = torch.ones_like(training.model[0].weight)
     generator = torch.get_rng_state()
-    first = training.run.observer.live()
-    second = training.run.observer.live()
+    first = training.run.inspector.live()
+    second = training.run.inspector.live()
     assert (first.leaves, first.values, first.evidence) == (
         second.leaves,
         second.values,

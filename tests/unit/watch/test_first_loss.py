@@ -154,7 +154,7 @@ def test_it_goes_on_where_that_was_asked_for(saved: Callable[[int], Path]) -> No
     training = Training(saved(40), content=-9.0, on_diverged="continue")
     heard: list[str] = []
     training.run.resume()
-    training.run.proof.listen(heard.append)
+    training.run.monitor.listen(heard.append)
     training.train(45)
     training.run.close()
     assert 1 == sum(each.startswith("CRITICAL: Large loss variance (") for each in heard)
@@ -166,7 +166,7 @@ def test_a_healthy_resume_without_a_probe_goes_on(saved: Callable[[int], Path]) 
     training.run.resume()
     training.train(70)
     training.run.close()
-    assert not [each for each in training.run.proof.remarks if each.is_alarm]
+    assert not [each for each in training.run.monitor.remarks if each.is_alarm]
 
 
 def test_a_run_without_a_journal_has_nothing_to_compare(saved: Callable[[int], Path]) -> None:
@@ -177,7 +177,7 @@ def test_a_run_without_a_journal_has_nothing_to_compare(saved: Callable[[int], P
     training.run.resume()
     training.train(45)
     assert 45 == training.run.position.step
-    assert not [each for each in training.run.proof.remarks if each.kind == "loss spike"]
+    assert not [each for each in training.run.monitor.remarks if each.kind == "loss spike"]
     training.run.close()
 
 
@@ -191,4 +191,4 @@ def test_where_a_probe_has_told_the_losses_are_the_watchs_business(tmp_path: Pat
     training.run.resume()
     training.train(60)
     training.run.close()
-    assert "loss spike" in {each.kind for each in training.run.proof.remarks}
+    assert "loss spike" in {each.kind for each in training.run.monitor.remarks}

@@ -24,10 +24,10 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class StateSummary:
     """A run at one instant, read-only: nothing in it can change what was observed.
 
-    A literal of a few fields is a whole observation, so a check is tested without a run.
+    A literal of a few fields is a whole summary, so a check is tested without a run.
     """
 
     position: Mapping[str, int] = field(default_factory=dict)

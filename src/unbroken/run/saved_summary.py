@@ -1,4 +1,4 @@
-"""A checkpoint as the checks see it: the same observation that is made of the live run."""
+"""A checkpoint as the checks see it: the same summary that is made of the live run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checks.observation import Leaf, Observation
+from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.run.flat_state import flat
 from unbroken.state.stored import in_memory, is_tensor
 
 
-def observe_saved(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> Observation:
+def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSummary:
     """Return a run as a checkpoint holds it.
 
     Args:
@@ -22,7 +22,7 @@ def observe_saved(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> Obse
     parts = checkpoint.stored_parts()
     values, _ = flat(parts)
     kinds = {name: live_kinds.get(name, "other") for name in parts}
-    return Observation(
+    return StateSummary(
         position=checkpoint.position.state_dict(),
         facts=checkpoint.facts(),
         kinds=evidence.get("kinds", kinds),
