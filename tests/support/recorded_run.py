@@ -238,7 +238,7 @@ class Reader:
     def _found(self) -> str:
         layout = Layout(self.directory / RUN)
         target = resuming.find_source(layout.root, "auto")
-        passed = [each for each in target.notes if each.startswith("passed over")]
+        passed = [each for each in target.notes if each.startswith("skipped")]
         if passed:
             return f"a damaged checkpoint is visible: {passed}"
         if target.checkpoint is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.commit import Snapshot, commit, freeze
+from unbroken.checkpoint.commit import Snapshot, commit, copy_to_host
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
@@ -37,6 +37,6 @@ def rewrite(checkpoint: Path, change: Change, *, updates: int = 0) -> None:
         evidence=evidence,
         metrics=dict(old.manifest.metrics),
     )
-    frozen = freeze(new, HostCopy())
+    copied = copy_to_host(new, HostCopy())
     shutil.rmtree(checkpoint)
-    commit(Layout(checkpoint.parent.parent), frozen)
+    commit(Layout(checkpoint.parent.parent), copied)

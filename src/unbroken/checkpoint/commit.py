@@ -29,7 +29,7 @@ from unbroken.checkpoint.document import require_readable
 from unbroken.checkpoint.file_image import FileImage, HostCopy
 from unbroken.checkpoint.formats import (
     FORMAT,
-    HeadedFile,
+    FileWithHeader,
     LeafEntry,
     Manifest,
     Manifest2,
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class HostSnapshot:
     """A snapshot that training on can't change: its tensors copied, the rest written as text."""
 
     run_id: str
@@ -109,9 +109,9 @@ def tensor_files(
     return state, files
 
 
-def freeze(
+def copy_to_host(
     snapshot: Snapshot, host: HostCopy, *, prove: bool = False, overlap: bool = False
-) -> Frozen:
+) -> HostSnapshot:
     """Take a snapshot into host memory; it is complete when this returns, but for `late`.
 
     Args:
@@ -130,7 +130,7 @@ def freeze(
         EVIDENCE: encode(dict(snapshot.evidence), "evidence", {}),
     }
     images, late = host.capture(files, snapshot.only_updated if overlap else ())
-    return Frozen(
+    return HostSnapshot(
         run_id=snapshot.run_id,
         start=snapshot.start,
         position=snapshot.position,
@@ -149,16 +149,16 @@ def freeze(
 
 def commit(
     layout: Layout,
-    frozen: Frozen,
+    copied: HostSnapshot,
     require_ours: Callable[[], None] = lambda: None,
     *,
     keeps_replaced: bool = False,
 ) -> Path:
-    """Write a frozen snapshot as a checkpoint and make it durable and visible.
+    """Write a snapshot in host memory as a checkpoint and make it durable and visible.
 
     Args:
         layout: The run's directory.
-        frozen: What to write.
+        copied: What to write.
         require_ours: Called first, and again just before the rename; raises where another process owns the run.
         keeps_replaced: Whether a checkpoint of the same position is kept, in `superseded/`.
 
@@ -169,22 +169,22 @@ def commit(
         SaveFailed: The disk refused, or it could not be read again; whatever was visible before is
             untouched.
     """
-    target = layout.checkpoints / checkpoint_name(frozen.position)
+    target = layout.checkpoints / checkpoint_name(copied.position)
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
-    require_readable(frozen.documents)
+    require_readable(copied.documents)
     try:
         require_ours()  # a directory that was moved away is not made anew in its old place
         disk.make_directory(layout.checkpoints)
-        _require_space(layout, frozen.size)
+        _require_space(layout, copied.size)
         disk.remove_tree(aside)
         disk.make_new_directory(aside)
-        manifest = _write_files(aside, frozen).to_bytes()
+        manifest = _write_files(aside, copied).to_bytes()
         require_readable({MANIFEST: manifest})
         disk.write_new_file(aside / MANIFEST, [manifest])
         _read_back(aside / MANIFEST, whole_file(manifest))
         disk.sync_directory(aside)
         require_ours()
-        replaced = _make_way(layout, target, frozen.run_id)
+        replaced = _make_way(layout, target, copied.run_id)
         disk.rename(aside, target)
         if keeps_replaced and replaced.exists():
             set_aside(layout, replaced, target.name)
@@ -260,13 +260,13 @@ def set_aside(layout: Layout, checkpoint: Path, name: str = "") -> Path:
     return place
 
 
-def _write_files(aside: Path, frozen: Frozen) -> Manifest:
+def _write_files(aside: Path, copied: HostSnapshot) -> Manifest:
     written: dict[str, list[Segment]] = {}
     from_device = True
-    for name, image in frozen.images.items():
+    for name, image in copied.images.items():
         written[name] = _write_image(aside / name, image)
         from_device &= _read_back(aside / name, written[name])
-    for name, text in frozen.documents.items():
+    for name, text in copied.documents.items():
         disk.write_new_file(aside / name, [text])
         written[name] = whole_file(text)
         from_device &= _read_back(aside / name, written[name])
@@ -279,19 +279,19 @@ def _write_files(aside: Path, frozen: Frozen) -> Manifest:
             shape=shape,
             digest=placed[leaf].digest,
         )
-        for leaf, (file, dtype, shape) in frozen.leaves.items()
+        for leaf, (file, dtype, shape) in copied.leaves.items()
     }
-    _require_captured(frozen.live, leaves)
+    _require_captured(copied.live, leaves)
     return Manifest2(
         format=FORMAT,
-        run_id=frozen.run_id,
-        start=frozen.start,
+        run_id=copied.run_id,
+        start=copied.start,
         created=time.time(),
-        position=frozen.position.state_dict(),
-        metrics=frozen.metrics,
+        position=copied.position.state_dict(),
+        metrics=copied.metrics,
         verified_from="device" if from_device else "cache",
         files={
-            name: HeadedFile(size=each[-1].end, head=each[0].size, digest=each[0].digest)
+            name: FileWithHeader(size=each[-1].end, head=each[0].size, digest=each[0].digest)
             for name, each in written.items()
         },
         leaves=leaves,

@@ -47,7 +47,7 @@ class FileEntry(_Strict):
     """XXH3-128: in format 1 of the whole file, in format 2 of its head."""
 
 
-class HeadedFile(FileEntry):
+class FileWithHeader(FileEntry):
     """One file in format 2."""
 
     head: Count
@@ -120,7 +120,7 @@ class Manifest2(Manifest):
     """Format 2: a file is its head and its tensors, each digested on its own."""
 
     format: Literal[2]
-    files: Mapping[str, HeadedFile]
+    files: Mapping[str, FileWithHeader]
     leaves: Mapping[str, PlacedLeaf]
 
     @cached_property

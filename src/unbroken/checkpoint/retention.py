@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CheckpointInfo:
     """What retention needs to know of one checkpoint."""
 
     name: str
@@ -37,7 +37,7 @@ class Policy(Protocol):
         """Why it keeps what it keeps, in a few words."""
         ...
 
-    def keeps(self, checkpoints: Sequence[Kept]) -> set[str]:
+    def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
         """Return the names it keeps, of checkpoints listed from oldest to newest."""
         ...
 
@@ -53,7 +53,7 @@ class Last:
         """Say it in words."""
         return f"among the last {self.count}"
 
-    def keeps(self, checkpoints: Sequence[Kept]) -> set[str]:
+    def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
         """Return the names of the last `count`."""
         return {each.name for each in checkpoints[max(0, len(checkpoints) - self.count) :]}
 
@@ -69,7 +69,7 @@ class Every:
         """Say it in words."""
         return f"at a multiple of {self.steps} steps"
 
-    def keeps(self, checkpoints: Sequence[Kept]) -> set[str]:
+    def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
         """Return the names of those whose completed steps are a multiple."""
         return {
             each.name
@@ -89,7 +89,7 @@ class Best:
         """Say it in words."""
         return f"among the best {self.count}"
 
-    def keeps(self, checkpoints: Sequence[Kept]) -> set[str]:
+    def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
         """Return the names of the `count` best; one without a number is none of them."""
         scored = [
             (each.metric, at, each.name)
@@ -112,7 +112,7 @@ class Younger:
         """Say it in words."""
         return f"younger than {self.seconds / 3600:g} hours"
 
-    def keeps(self, checkpoints: Sequence[Kept]) -> set[str]:
+    def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
         """Return the names of those that are younger."""
         return {each.name for each in checkpoints if self.now - each.created < self.seconds}
 
@@ -127,7 +127,9 @@ class Plan:
     """Name -> the reasons."""
 
 
-def plan(checkpoints: Sequence[Kept], policies: Sequence[Policy], verified: str | None) -> Plan:
+def plan(
+    checkpoints: Sequence[CheckpointInfo], policies: Sequence[Policy], verified: str | None
+) -> Plan:
     """Return what is to be deleted.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from unbroken.checkpoint.commit import Frozen, Snapshot, freeze, tensor_files
+from unbroken.checkpoint.commit import HostSnapshot, Snapshot, copy_to_host, tensor_files
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
@@ -80,7 +80,7 @@ class Saver:
         """Note that this checkpoint holds the present state; newer ones are set aside."""
         self.newest = checkpoint.path
         self._held = (checkpoint.position, dict(checkpoint.manifest.metrics))
-        if self.store.give_up_after(checkpoint.position):
+        if self.store.set_aside_newer(checkpoint.position):
             name_latest(self.store.layout, checkpoint_name(checkpoint.position))
 
     def holds(self, position: Position, metrics: Mapping[str, float]) -> bool:
@@ -124,7 +124,7 @@ class Saver:
         began = time.monotonic()
         wait(self._allocating)
         try:
-            frozen = freeze(
+            copied = copy_to_host(
                 snapshot, self._host, prove=not self._is_proved, overlap=self._can_overlap()
             )
         except (MemoryError, OSError) as error:
@@ -133,9 +133,9 @@ class Saver:
                 "The work since the last checkpoint is at risk; the last one is untouched.",
                 "Free memory on this machine: fewer worker processes, or fewer other programs.",
             ) from error
-        self._held = (frozen.position, frozen.metrics)
-        self._late = frozen.late
-        self._pending = self._thread.submit(self._write, frozen)
+        self._held = (copied.position, copied.metrics)
+        self._late = copied.late
+        self._pending = self._thread.submit(self._write, copied)
         self.held_seconds = time.monotonic() - began
 
     def _can_overlap(self) -> bool:
@@ -148,11 +148,11 @@ class Saver:
         if late is not None:
             self.held_seconds += late.fence()
 
-    def _write(self, frozen: Frozen) -> Path:
+    def _write(self, copied: HostSnapshot) -> Path:
         began = time.monotonic()
-        self._copy_late(frozen.late)
+        self._copy_late(copied.late)
         self.before_commit()
-        place = self.store.save(frozen)
+        place = self.store.save(copied)
         self.write_seconds = time.monotonic() - began
         self.after_commit(place)
         self.store.clean(self.policies, self.best_by, verified=place.name)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import Frozen, commit, replaced_name, set_aside
+from unbroken.checkpoint.commit import HostSnapshot, commit, replaced_name, set_aside
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
 from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.retention import Kept, Plan, Policy, plan
+from unbroken.checkpoint.retention import CheckpointInfo, Plan, Policy, plan
 from unbroken.checkpoint.second_reading import read_again
 from unbroken.errors import (
     CheckpointCorrupt,
@@ -39,7 +39,7 @@ _log = logging.getLogger("unbroken")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOver:
+class SkippedCheckpoint:
     """What is called a checkpoint but can't be continued from."""
 
     path: Path
@@ -55,10 +55,10 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest whole checkpoint, and what newer ones were passed over."""
+    """The newest whole checkpoint, and the newer ones that were skipped."""
 
     checkpoint: Checkpoint | None
-    passed_over: tuple[PassedOver, ...]
+    skipped: tuple[SkippedCheckpoint, ...]
 
 
 class Store:
@@ -78,23 +78,23 @@ class Store:
         self.run_id = run_id
         self.require_ours = require_ours
 
-    def listed(self) -> tuple[list[Checkpoint], list[PassedOver]]:
+    def listed(self) -> tuple[list[Checkpoint], list[SkippedCheckpoint]]:
         """Return this run's checkpoints, oldest first, and what could not be read as one."""
         found, others = [], []
         for path in self._directories():
             try:
                 checkpoint = Checkpoint.at(path)
             except CheckpointCorrupt as error:
-                others.append(self._passed_over(path, error))
+                others.append(self._skipped(path, error))
                 continue
             if checkpoint.manifest.run_id == self.run_id:
                 found.append(checkpoint)
         return sorted(found, key=_age), others
 
-    def _passed_over(self, path: Path, error: CheckpointCorrupt) -> PassedOver:
+    def _skipped(self, path: Path, error: CheckpointCorrupt) -> SkippedCheckpoint:
         # A damaged manifest still says in clear text whose it was, and so does a later version's.
         ours = isinstance(error, CheckpointUnreadable) or self._is_named_in(path / MANIFEST)
-        return PassedOver(path=path, why=error.what, is_ours=ours, step=_step_of(path))
+        return SkippedCheckpoint(path=path, why=error.what, is_ours=ours, step=_step_of(path))
 
     def _is_named_in(self, manifest: Path) -> bool:
         try:
@@ -124,11 +124,11 @@ class Store:
             NoUsableCheckpoint: There are checkpoints, or there were, but none is whole.
         """
         listed, others = self.listed()
-        candidates: list[tuple[tuple[int, int], Checkpoint | PassedOver]] = [
+        candidates: list[tuple[tuple[int, int], Checkpoint | SkippedCheckpoint]] = [
             *((_place(each.position), each) for each in listed),
             *(((each.step, 0), each) for each in others),
         ]
-        over: list[PassedOver] = []
+        over: list[SkippedCheckpoint] = []
         for _, each in sorted(candidates, key=lambda pair: pair[0], reverse=True):
             checkpoint, why = self._proved(each)
             if checkpoint is not None:
@@ -139,15 +139,17 @@ class Store:
             raise self._nothing_whole(over)
         return Found(None, tuple(over))
 
-    def _proved(self, each: Checkpoint | PassedOver) -> tuple[Checkpoint | None, PassedOver | None]:
+    def _proved(
+        self, each: Checkpoint | SkippedCheckpoint
+    ) -> tuple[Checkpoint | None, SkippedCheckpoint | None]:
         """Verify a checkpoint, twice where it fails: once more past the system's cache."""
-        if isinstance(each, PassedOver):
+        if isinstance(each, SkippedCheckpoint):
             over = each
         else:
             try:
                 each.verify()
             except CheckpointCorrupt as error:
-                over = PassedOver(
+                over = SkippedCheckpoint(
                     path=each.path,
                     why=error.what,
                     step=each.position.step,
@@ -172,7 +174,7 @@ class Store:
             return any(SAVED in line for line in history)
         return False
 
-    def _nothing_whole(self, over: Iterable[PassedOver]) -> NoUsableCheckpoint:
+    def _nothing_whole(self, over: Iterable[SkippedCheckpoint]) -> NoUsableCheckpoint:
         why = " ".join(each.why for each in over)
         return NoUsableCheckpoint(
             f"No checkpoint under {self.layout.checkpoints} is whole: {why}"
@@ -184,9 +186,9 @@ class Store:
             "(the old one is moved to earlier/), with --init-from if there is a weights file.",
         )
 
-    def save(self, frozen: Frozen) -> Path:
-        """Commit a frozen snapshot."""
-        return commit(self.layout, frozen, self.require_ours)
+    def save(self, copied: HostSnapshot) -> Path:
+        """Commit a snapshot in host memory."""
+        return commit(self.layout, copied, self.require_ours)
 
     def plan(self, policies: Sequence[Policy], metric: str | None, verified: str | None) -> Plan:
         """Say what retention would delete.
@@ -202,7 +204,7 @@ class Store:
         pinned = read_pins(self.layout)
         listed, _ = self.listed()
         kept = [
-            Kept(
+            CheckpointInfo(
                 name=each.path.name,
                 step=each.position.step,
                 is_inside=each.position.samples > 0,
@@ -237,7 +239,7 @@ class Store:
                 disk.remove_tree(doomed)
         return deleted
 
-    def give_up_after(self, position: Position) -> list[Path]:
+    def set_aside_newer(self, position: Position) -> list[Path]:
         """Set aside the checkpoints that are newer than a position that was asked for."""
         listed, _ = self.listed()
         newer = [each for each in listed if _place(each.position) > _place(position)]
@@ -263,8 +265,8 @@ def _replaced(name: str) -> str | None:
     return shown if CHECKPOINT_NAME.fullmatch(shown) and name == replaced_name(shown) else None
 
 
-def _with(over: PassedOver, why: str, *, is_damaged: bool) -> PassedOver:
-    return PassedOver(
+def _with(over: SkippedCheckpoint, why: str, *, is_damaged: bool) -> SkippedCheckpoint:
+    return SkippedCheckpoint(
         path=over.path, why=why, is_damaged=is_damaged, step=over.step, created=over.created
     )
 

@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         NoUsableCheckpoint: There is no run, or none of its checkpoints is whole.
         DirectoryInUse: A training writes to the run.
     """
-    from unbroken.checkpoint.birth import run_id_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.layout import Layout  # noqa: PLC0415 -- likewise
     from unbroken.checkpoint.lock import WriterLock  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.run_directory import run_id_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
 
     policies = _policies(arguments)

@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_at(path: Path) -> tuple[Layout, Store]:
-    from unbroken.checkpoint.birth import run_id_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.run_directory import run_id_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
     from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
 

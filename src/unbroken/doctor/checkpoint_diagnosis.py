@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.checkpoint.birth import run_id_of
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.checks.check import Outcome
 from unbroken.checks.counters_agree import CountersAgree
 from unbroken.checks.state_summary import StateSummary
@@ -80,5 +80,5 @@ def _advised(layout: Layout, states: Sequence[CheckpointState], i: int) -> Check
         return replace(state, advice=NONE_WHOLE)
     damaged = [each.name for each in states[i + 1 :] if not each.is_whole]
     if damaged:
-        return replace(state, advice=f"what is said of {damaged[-1]} passes over this one too")
+        return replace(state, advice=f"what is said of {damaged[-1]} skips this one too")
     return replace(state, remedy=f"unbroken repair {shlex.quote(str(layout.root))} previous")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.checkpoint.birth import run_id_of
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.doctor.checkpoint_diagnosis import checkpoint_states
 from unbroken.doctor.curve_diagnosis import diagnose_curves
 from unbroken.doctor.diagnosis import Diagnosis

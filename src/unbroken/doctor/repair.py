@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.commit import Snapshot, commit, freeze, set_aside
+from unbroken.checkpoint.commit import Snapshot, commit, copy_to_host, set_aside
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
@@ -174,7 +174,7 @@ def fallen_back(store: Store, named: Path | None = None) -> Repair:
     last = given or max(places, key=lambda path: places[path], default=None)
     aside = [] if last is None else [path for path in places if places[path] >= places[last]]
     for each in reversed(listed):
-        if each.path in aside or not _is_whole(each):
+        if each.path in aside or not _is_verified(each):
             continue
         between = [p for p in places if p not in aside and places[p] > places[each.path]]
         return Repair(
@@ -227,7 +227,7 @@ def _write(layout: Layout, repair: Repair, require_ours: Callable[[], None]) -> 
     """Write the mended state through the commit of every save, its tensors held to the old ones."""
     assert repair.parts is not None
     old = Checkpoint.at(repair.source)
-    frozen = freeze(
+    copied = copy_to_host(
         Snapshot(
             run_id=old.manifest.run_id,
             start=old.manifest.start,
@@ -239,8 +239,8 @@ def _write(layout: Layout, repair: Repair, require_ours: Callable[[], None]) -> 
         ),
         HostCopy(),
     )
-    known = {leaf: old.manifest.leaves[leaf].digest for leaf in frozen.leaves}
-    return commit(layout, replace(frozen, live=known), require_ours, keeps_replaced=True)
+    known = {leaf: old.manifest.leaves[leaf].digest for leaf in copied.leaves}
+    return commit(layout, replace(copied, live=known), require_ours, keeps_replaced=True)
 
 
 def _note(what: str, checkpoint: Checkpoint, without: list[str] | None = None) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _require_updates(checkpoint: Checkpoint, parts: Mapping[str, Any]) -> None:
             )
 
 
-def _is_whole(checkpoint: Checkpoint) -> bool:
+def _is_verified(checkpoint: Checkpoint) -> bool:
     try:
         checkpoint.verify()
     except CheckpointCorrupt:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from unbroken.checkpoint.birth import SCHEMES
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.run_directory import SCHEMES
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SaveFailed

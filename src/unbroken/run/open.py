@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unbroken.checkpoint.initial_facts import InitialFacts, write_initial_facts
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.checkpoint.start_file import Begun, keep_begun
 from unbroken.checks.check import Outcome
 from unbroken.checks.logs_continue import JOURNAL, LogsContinue
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
@@ -58,7 +58,7 @@ def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.Policy) -
         run.restored = restored.live
         run.facts["order"] = run.order.facts()
         lock.require_ours()
-        begun = source.begun()
+        initial = source.initial_facts()
         run.run_id, moved = resuming.enter(source, run.order.seed)
         now = _keep_beginning(run, source)
         past = _past(run, source, restored.report)
@@ -68,7 +68,7 @@ def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.Policy) -
             told["journal_from"] = logs_of(source.layout)["journal_bytes"]
         saver, record = _open(run, source, lock, told)
         if source.run_id is not None:
-            is_same = begun is not None and now is not None and begun.digest == now.digest
+            is_same = initial is not None and now is not None and initial.digest == now.digest
             _begin_monitor(run, source, restored, past, record, is_same_beginning=is_same)
     except BaseException as error:
         try:
@@ -83,37 +83,37 @@ def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.Policy) -
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *_cannot_compare(source, begun), *moved, *slow),
+        notes=(*source.notes, *_cannot_compare(source, initial), *moved, *slow),
         checks=restored.report,
         decision=restored.decision,
     )
     return Opened(report=report, saver=saver, record=record, lock=lock)
 
 
-def _cannot_compare(source: resuming.ResumeSource, begun: Begun | None) -> list[str]:
+def _cannot_compare(source: resuming.ResumeSource, initial: InitialFacts | None) -> list[str]:
     """Say so where a run begins again and nothing tells what it was begun with."""
-    if source.outcome != "began again" or begun is not None or not source.has_trained:
+    if source.outcome != "began again" or initial is not None or not source.has_trained:
         return []
     name = source.layout.start_file.name
     return [f"{name} is not there: what the run was begun with could not be compared"]
 
 
-def _keep_beginning(run: Run, source: resuming.ResumeSource) -> Begun | None:
+def _keep_beginning(run: Run, source: resuming.ResumeSource) -> InitialFacts | None:
     """Keep the probe, and what a run begins with; return the latter where it begins."""
-    begun = None
+    initial = None
     try:
         if run.inspector.probe is not None:
             run.inspector.probe.keep(run.layout)
         if source.checkpoint is None:
-            begun = Begun(facts=run.facts, digest=run.inspector.digest())
-            keep_begun(run.layout, run.run_id, begun)
+            initial = InitialFacts(facts=run.facts, digest=run.inspector.digest())
+            write_initial_facts(run.layout, run.run_id, initial)
     except OSError as error:
         raise SaveFailed(
             f"What the run begins with could not be kept in {run.layout.root}: {error}.",
             "Nothing was trained yet; without it no resume could compare what the model computes.",
             "Free space on the disk, or check its permissions, and start again.",
         ) from error
-    return begun
+    return initial
 
 
 def _past(run: Run, source: resuming.ResumeSource, report: resuming.Report) -> Past:

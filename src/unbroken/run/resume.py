@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.birth import begin_run, finish_moving, move_to_earlier, run_id_of
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.run_directory import begin_run, finish_moving, move_to_earlier, run_id_of
 from unbroken.checkpoint.second_reading import quarantine
 from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
@@ -140,7 +140,7 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     decision = decide(_report(findings, began))
     if decision.goes_on:
         return
-    inspector.state.is_whole = False
+    inspector.state.is_usable = False
     raise _refusal(
         _report(findings, began),
         decision,
@@ -191,7 +191,7 @@ def restore(checkpoint: Checkpoint | None, inspector: StateInspector, policy: Po
     size = sum(each.size for each in checkpoint.manifest.files.values())
     report = replace(_report(findings, began), state_bytes=size)
     if decision.open and not _confirmed(report, decision, policy):
-        inspector.state.is_whole = False
+        inspector.state.is_usable = False
         raise _not_the_run(report, decision)
     changed = differences(saved.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
@@ -207,13 +207,13 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: Policy)
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
     """
-    begun = source.begun()
-    if begun is None:
+    initial = source.initial_facts()
+    if initial is None:
         return restore(None, inspector, policy)
     began = time.monotonic()
     require_known(policy.accept)
     checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
-    saved = StateSummary(facts=begun.facts)
+    saved = StateSummary(facts=initial.facts)
     built = inspector.structure()
     now = StateSummary(facts=built.facts, evidence=built.evidence)
     findings = examine(checks, saved, now)
@@ -222,7 +222,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: Policy)
     if decision.open and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
     inspector.note_birth(built)
-    changed = differences(begun.facts, inspector.facts)
+    changed = differences(initial.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))
 

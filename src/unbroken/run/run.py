@@ -216,7 +216,7 @@ class Run:
     def _require_ready(self) -> None:
         if self._record is None:
             raise RuntimeError("resume() comes before the first step")
-        if not self.state.is_whole:
+        if not self.state.is_usable:
             raise RuntimeError("a restore failed half-way: these objects can't train")
 
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:

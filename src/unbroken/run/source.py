@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unbroken.checkpoint.birth import run_id_of
+from unbroken.checkpoint.initial_facts import InitialFacts, read_initial_facts
 from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.start_file import Begun, read_begun
-from unbroken.checkpoint.store import Found, PassedOver, Store
+from unbroken.checkpoint.run_directory import run_id_of
+from unbroken.checkpoint.store import Found, SkippedCheckpoint, Store
 from unbroken.counts import counted
 from unbroken.errors import NoUsableCheckpoint
 from unbroken.journal.journal import read_lines
@@ -32,14 +32,14 @@ class ResumeSource:
     replaces_run: str | None = None
     """A run that stands in the directory and is moved to `earlier/` when the new one begins."""
     notes: tuple[str, ...] = ()
-    damaged: tuple[PassedOver, ...] = ()
+    damaged: tuple[SkippedCheckpoint, ...] = ()
     """Checkpoints that are damaged on the device; the start moves them to `quarantine/`."""
     searched: tuple[Path, str] | None = None
     """What `find_source` was asked for; None where a checkpoint was named and nothing was searched."""
     seen: tuple[object, ...] = ()
     """What was there then, to find out whether it changed."""
 
-    def begun(self) -> Begun | None:
+    def initial_facts(self) -> InitialFacts | None:
         """Return what a run that begins again was begun with.
 
         None where it doesn't: it is resumed from a checkpoint, is new, or trained no step yet; then
@@ -47,7 +47,7 @@ class ResumeSource:
         """
         if self.checkpoint is not None or self.run_id is None or not self.has_trained:
             return None
-        return read_begun(self.layout, self.run_id)
+        return read_initial_facts(self.layout, self.run_id)
 
     @property
     def has_trained(self) -> bool:
@@ -58,8 +58,8 @@ class ResumeSource:
         """Return what the run is made of: of its checkpoint, or else of its beginning."""
         if self.checkpoint is not None:
             return self.checkpoint.facts()
-        begun = self.begun()
-        return None if begun is None else dict(begun.facts)
+        initial_facts = self.initial_facts()
+        return None if initial_facts is None else dict(initial_facts.facts)
 
     @property
     def outcome(self) -> Outcome:
@@ -146,16 +146,16 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
         run_id=run_id,
         checkpoint=found.checkpoint,
         notes=(*notes, *_cost(found), *_missing(layout, found.checkpoint)),
-        damaged=tuple(each for each in found.passed_over if each.is_damaged),
+        damaged=tuple(each for each in found.skipped if each.is_damaged),
         searched=searched,
         seen=seen,
     )
 
 
 def _cost(found: Found) -> list[str]:
-    """Say what was passed over, and what is lost by that."""
-    notes = [f"passed over: {each.why}" for each in found.passed_over]
-    lost = [each for each in found.passed_over if each.is_ours]
+    """Say what was skipped, and what is lost by that."""
+    notes = [f"skipped: {each.why}" for each in found.skipped]
+    lost = [each for each in found.skipped if each.is_ours]
     chosen = found.checkpoint
     if chosen is None or not lost:
         return notes

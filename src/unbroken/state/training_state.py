@@ -66,7 +66,7 @@ class TrainingState:
         self.traces = Traces(self.parts, self.trained)
         self.has_uncounted = False
         """Whether gradients are in of a micro-batch that the position does not count yet."""
-        self.is_whole = True
+        self.is_usable = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
         self.require_encodable()
 
@@ -121,14 +121,14 @@ class TrainingState:
         own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
         own = own or gradient_differences(self.trained, saved["gradients"][TENSORS])
         require_same_structure(self.parts, parts, own)
-        self.is_whole = False
+        self.is_usable = False
         restore_parts(self.parts, parts)
         put_gradients(self.trained, saved["gradients"][TENSORS])
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
         self.has_uncounted = False
-        self.is_whole = True
+        self.is_usable = True
 
 
 def _trained(

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import Frozen
+from unbroken.checkpoint.commit import HostSnapshot
 from unbroken.checkpoint.store import Store
 from unbroken.run.run import Run
 
@@ -88,10 +88,10 @@ def _inside_step(step: int, samples: int) -> None:
 def _during_save(step: int, call: int) -> None:
     left = 0
 
-    def around_save(save: Callable[..., Any], store: Store, frozen: Frozen) -> Any:
+    def around_save(save: Callable[..., Any], store: Store, copied: HostSnapshot) -> Any:
         nonlocal left
-        left = call if frozen.position.step == step else 0
-        place = save(store, frozen)
+        left = call if copied.position.step == step else 0
+        place = save(store, copied)
         if left:
             die()  # the save has fewer calls: this is its last moment
         return place

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import xxhash
 
-from unbroken.checkpoint.formats import FORMAT, HeadedFile, Manifest, Manifest2, PlacedLeaf
+from unbroken.checkpoint.formats import FORMAT, FileWithHeader, Manifest, Manifest2, PlacedLeaf
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, checkpoint_name
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
@@ -29,8 +29,8 @@ def manifest(**changes: Any) -> Manifest:
         "position": Position(step=3, updates=3).state_dict(),
         "metrics": {"val_loss": 0.1},
         "files": {
-            "model.safetensors": HeadedFile(size=16, head=16, digest=DIGEST),
-            "state.json": HeadedFile(size=3, head=3, digest=DIGEST),
+            "model.safetensors": FileWithHeader(size=16, head=16, digest=DIGEST),
+            "state.json": FileWithHeader(size=3, head=3, digest=DIGEST),
         },
         "leaves": {
             "model.w": PlacedLeaf(

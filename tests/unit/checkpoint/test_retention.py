@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.toy_training import build, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.pins import read_pins, write_pins
-from unbroken.checkpoint.retention import Best, Every, Kept, Last, Policy, Younger, plan
+from unbroken.checkpoint.retention import Best, CheckpointInfo, Every, Last, Policy, Younger, plan
 from unbroken.errors import DataInvalid
 
 METRICS = st.one_of(st.none(), st.floats(allow_nan=True))
@@ -29,10 +29,10 @@ POLICIES = st.lists(
 
 
 @st.composite
-def checkpoints(draw: st.DrawFn) -> list[Kept]:
+def checkpoints(draw: st.DrawFn) -> list[CheckpointInfo]:
     steps = sorted(draw(st.sets(st.integers(0, 60), max_size=12)))
     return [
-        Kept(
+        CheckpointInfo(
             name=f"step-{step:08d}",
             step=step,
             is_inside=draw(st.booleans()),
@@ -45,7 +45,7 @@ def checkpoints(draw: st.DrawFn) -> list[Kept]:
 
 
 @given(checkpoints(), POLICIES)
-def test_what_counts_is_never_deleted(found: list[Kept], policies: list[Policy]) -> None:
+def test_what_counts_is_never_deleted(found: list[CheckpointInfo], policies: list[Policy]) -> None:
     """The newest verified, the best and the pinned are in no plan, whatever the rules are."""
     names = [each.name for each in found]
     verified = names[-1] if names else None
@@ -60,7 +60,7 @@ def test_what_counts_is_never_deleted(found: list[Kept], policies: list[Policy])
 
 @given(checkpoints(), POLICIES, st.data())
 def test_nothing_goes_that_is_not_older_than_a_verified_one(
-    found: list[Kept], policies: list[Policy], data: st.DataObject
+    found: list[CheckpointInfo], policies: list[Policy], data: st.DataObject
 ) -> None:
     """Only what is older than the newest verified one is deleted, and nothing where none is."""
     names = [each.name for each in found]
@@ -72,7 +72,9 @@ def test_nothing_goes_that_is_not_older_than_a_verified_one(
 
 
 @given(checkpoints(), POLICIES, POLICIES)
-def test_rules_are_joined(found: list[Kept], some: list[Policy], more: list[Policy]) -> None:
+def test_rules_are_joined(
+    found: list[CheckpointInfo], some: list[Policy], more: list[Policy]
+) -> None:
     """A further rule only ever keeps more, and what a rule names stays with its reason."""
     verified = found[-1].name if found else None
     both = plan(found, [*some, *more], verified)
@@ -86,7 +88,9 @@ def test_rules_are_joined(found: list[Kept], some: list[Policy], more: list[Poli
 def test_the_rules_name_what_they_say() -> None:
     """Each rule on one small list."""
     found = [
-        Kept(name=f"c{step}", step=step, created=step * 60.0, metric=metric, is_inside=step == 10)
+        CheckpointInfo(
+            name=f"c{step}", step=step, created=step * 60.0, metric=metric, is_inside=step == 10
+        )
         for step, metric in [(5, 0.3), (8, None), (10, 0.1), (20, math.nan), (30, 0.1)]
     ]
     assert {"c20", "c30"} == Last(2).keeps(found)

@@ -166,7 +166,7 @@ def test_four_errors_name_the_leaf_and_change_nothing(
     with pytest.raises(StateMismatch, match=message):
         hand_over(state_of(old), state)
     assert same(before, written_and_read(state.capture()))
-    assert state.is_whole
+    assert state.is_usable
 
 
 def test_a_later_part_that_does_not_fit_leaves_the_earlier_ones_alone() -> None:

@@ -199,7 +199,7 @@ def test_another_optimiser_is_refused_and_nothing_changed(
     with pytest.raises(StateMismatch, match=message):
         hand_over(first.state, second.state)
     assert same(before, written_and_read(second.state.capture()))
-    assert second.state.is_whole
+    assert second.state.is_usable
 
 
 def test_state_of_another_shape_is_refused() -> None:

@@ -122,7 +122,7 @@ def test_a_part_that_raises_leaves_the_state_dead() -> None:
     state = TrainingState({"part": Failing(x=1)}, [])
     with pytest.raises(ValueError, match="no"):
         hand_over(TrainingState({"part": Box(x=1)}, []), state)
-    assert not state.is_whole
+    assert not state.is_usable
 
 
 def test_gradients_of_no_parameter_are_refused_before_anything_changes() -> None:
@@ -139,7 +139,7 @@ def test_gradients_of_no_parameter_are_refused_before_anything_changes() -> None
     assert "gradients.model.weight: shape (3,), parameter (1, 2)" in caught.value.what
     assert "gradients.model.other: shape (1,), no parameter" in caught.value.what
     assert torch.equal(before, model.weight)
-    assert state.is_whole
+    assert state.is_usable
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_another_schedule_of_ours_is_refused_before_anything_changes() -> None:
     with pytest.raises(StateMismatch, match=r"specification is .*40.*, was .*20"):
         hand_over(old.state, new.state)
     assert same(before, written_and_read(new.state.capture()))
-    assert new.state.is_whole
+    assert new.state.is_usable
 
 
 def test_a_scheduler_of_another_kind_is_refused() -> None:

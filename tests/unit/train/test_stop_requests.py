@@ -54,7 +54,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
     trainer: TinyTrainer, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The next start finds everything."""
-    from unbroken.checkpoint import birth
+    from unbroken.checkpoint import run_directory
     from unbroken.journal.record import Record
     from unbroken.run import resume
 
@@ -69,7 +69,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
 
     owner, name, how = {
         "restore": (resume, "restore", "auto"),
-        "move": (birth, "finish_moving", ""),
+        "move": (run_directory, "finish_moving", ""),
         "open": (Record, "begin", "auto"),
     }[moment]
     with monkeypatch.context() as patch:

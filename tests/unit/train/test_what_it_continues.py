@@ -15,7 +15,7 @@ from support.tiny_trainer import (
     newest,
     require_equal,
 )
-from unbroken.checkpoint import birth, disk
+from unbroken.checkpoint import disk, run_directory
 from unbroken.checkpoint.layout import Layout
 from unbroken.run.resume import run_id_of
 
@@ -196,7 +196,7 @@ def test_a_move_cut_off_after_the_clock_was_set_back_finds_its_place(
     (foreign / "run.json").write_text("{}", encoding="utf-8")
     before = contents(copied / "checkpoints")
     with monkeypatch.context() as patch:
-        patch.setattr(birth, "finish_moving", interrupted)
+        patch.setattr(run_directory, "finish_moving", interrupted)
         assert trainer.start(copied, resume="").code == 130
     ended = trainer.start(copied, "--max-steps", 1)
     assert ended.code == 0, ended.err
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     spoil(newest(copied).path)
     ended = trainer.start(copied)
     assert ended.code == 0, ended.err
-    assert any("passed over" in line for line in ended.lines("NOTE: "))
+    assert any("skipped: " in line for line in ended.lines("NOTE: "))
     assert "step 22" not in ended.lines("Resumed run")[0]
     require_equal(whole, copied)
 

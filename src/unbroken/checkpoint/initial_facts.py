@@ -14,7 +14,7 @@ from unbroken.state.codec import decode, encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class InitialFacts:
     """What a run was begun with."""
 
     facts: Mapping[str, Any]
@@ -23,18 +23,18 @@ class Begun:
     """Over every tensor of its state before the first step."""
 
 
-def keep_begun(layout: Layout, run_id: str, begun: Begun) -> None:
+def write_initial_facts(layout: Layout, run_id: str, initial: InitialFacts) -> None:
     """Write down what a run begins with, or begins again with.
 
     Raises:
         OSError: The disk refused.
     """
-    facts = encode(dict(begun.facts), "facts", {})
-    content = {"run_id": run_id, "facts": facts, "digest": begun.digest}
+    facts = encode(dict(initial.facts), "facts", {})
+    content = {"run_id": run_id, "facts": facts, "digest": initial.digest}
     disk.replace_file(layout.start_file, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read_begun(layout: Layout, run_id: str) -> Begun | None:
+def read_initial_facts(layout: Layout, run_id: str) -> InitialFacts | None:
     """Return what a run was begun with.
 
     None where an earlier version began it, the file is damaged, or it is another run's.
@@ -43,6 +43,6 @@ def read_begun(layout: Layout, run_id: str) -> Begun | None:
         content = json.loads(layout.start_file.read_bytes())
         if content["run_id"] != run_id:
             return None
-        return Begun(facts=dict(decode(content["facts"], {})), digest=str(content["digest"]))
+        return InitialFacts(facts=dict(decode(content["facts"], {})), digest=str(content["digest"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, CheckpointCorrupt):
         return None

@@ -1,4 +1,4 @@
-"""The birth of a run in a directory: its identity, and the way of an earlier run out of it."""
+"""The directory of a run: its identity, and how an earlier run leaves it."""
 
 from __future__ import annotations
 
