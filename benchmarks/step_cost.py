@@ -23,7 +23,7 @@ from torch import nn
 
 import unbroken
 from unbroken.journal.record import Record
-from unbroken.state.traces import Traces
+from unbroken.state.fingerprint import StepFingerprint
 
 WIDTH, LAYERS, BATCH = 512, 12, 64
 
@@ -65,7 +65,11 @@ def measure(steps: int, directory: Path) -> tuple[list[float], list[dict[str, fl
     )
     run.resume("")
     taken: dict[str, float] = {}
-    for owner, name in ((Record, "step"), (Traces, "take"), (Traces, "told")):
+    for owner, name in (
+        (Record, "step"),
+        (StepFingerprint, "record"),
+        (StepFingerprint, "summary"),
+    ):
         timed(owner, name, taken)
     whole, added = [], []
     for _ in range(steps):
@@ -90,9 +94,9 @@ def main() -> None:
         whole, added = measure(steps, Path(place) / "run")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}")
     for name in added[0]:
-        print(f"{name:<14} {1e3 * median(each[name] for each in added):.3f} ms a step")
+        print(f"{name:<23} {1e3 * median(each[name] for each in added):.3f} ms a step")
     sums = sorted(sum(each.values()) for each in added)
-    print(f"{'all of it':<14} {1e3 * median(sums):.3f} ms a step "
+    print(f"{'all of it':<23} {1e3 * median(sums):.3f} ms a step "
           f"({100 * median(sums) / median(whole):.2f} % of a step of {1e3 * median(whole):.0f} ms), "
           f"{1e3 * sums[int(0.95 * len(sums))]:.3f} ms in 95 of 100")  # fmt: skip
 

@@ -152,7 +152,7 @@ def test_a_healthy_resume_is_exact(broken_off: Path) -> None:
     assert [str(verdict)] == [each["sentence"] for each in events(broken_off, "replay")]
 
 
-def test_the_farewell_steps_of_a_stop_are_repeated(tmp_path: Path) -> None:
+def test_the_steps_after_a_stop_are_repeated(tmp_path: Path) -> None:
     """A run stopped on request has trained on, so its resume is proved as well."""
     training = toy.build(tmp_path, save_every=0)
 

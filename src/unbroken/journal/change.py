@@ -10,7 +10,7 @@ from typing import Any
 
 from unbroken.state.facts import ABSENT, differences
 
-CUT = "micro_batch"
+MICRO_BATCH_SIZE = "micro_batch"
 """Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
 
 
@@ -66,7 +66,7 @@ class Change:
     @property
     def kind(self) -> Kind:
         """What it can do to a step."""
-        return Kind.CUT if self.name == CUT else _KINDS.get(self.name, Kind.OTHER)
+        return Kind.CUT if self.name == MICRO_BATCH_SIZE else _KINDS.get(self.name, Kind.OTHER)
 
     def __str__(self) -> str:
         """Say what it is and what it was."""

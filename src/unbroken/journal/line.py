@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from unbroken.state.traces import NAMES as TRACES
+from unbroken.state.fingerprint import NAMES as FINGERPRINT
 
 _INPUTS = ("epoch", "samples", "sample_digest")
 _APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch")
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *TRACES}
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT}
 
 
 class Line:
@@ -37,13 +37,15 @@ class Line:
         self.cut: int | None = line.get("micro_batch")
         """Samples of its micro-batches; None in a journal that doesn't tell."""
 
-        self.traces: dict[str, Any] = {name: told[name] for name in TRACES if name in told}
+        self.fingerprint: dict[str, Any] = {
+            name: told[name] for name in FINGERPRINT if name in told
+        }
         """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
 
-    def other_traces(self, other: Line) -> list[str]:
-        """Return the names of the traces that differ, of those that both tell."""
-        both = [name for name in self.traces if name in other.traces]
-        return [name for name in both if not _same(self.traces[name], other.traces[name])]
+    def differing_fingerprints(self, other: Line) -> list[str]:
+        """Return the names in the fingerprint that differ, of those that both tell."""
+        both = [name for name in self.fingerprint if name in other.fingerprint]
+        return [name for name in both if not _same(self.fingerprint[name], other.fingerprint[name])]
 
     def other_losses(self, other: Line) -> list[str]:
         """Return the names of the losses that differ, of those that both tell."""
@@ -68,7 +70,7 @@ class Line:
             or self.other_losses(other)
             or not _same(self.gradient, other.gradient)
             or self.update != other.update
-            or self.other_traces(other)
+            or self.differing_fingerprints(other)
         )
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.journal.change import CUT, Change, changes
+from unbroken.journal.change import MICRO_BATCH_SIZE, Change, changes
 from unbroken.journal.journal import read_lines
 
 REMEMBERED_STEPS = 1000
@@ -154,7 +154,7 @@ class _Cuts:
 
     def take(self, line: Mapping[str, Any]) -> None:
         """Take in a line of a step up to the checkpoint."""
-        told = (line.get("start", 0), line.get(CUT))
+        told = (line.get("start", 0), line.get(MICRO_BATCH_SIZE))
         self._by_step.setdefault(int(line["step"]), []).append(told)
 
     def changes_since(self, wrote: int) -> tuple[Change, ...]:
@@ -165,7 +165,9 @@ class _Cuts:
                 for told in self._by_step.values()
                 if wrote < self._saved_by
             ]
-            found = [Change(CUT, a, b) for a, b in pairs if a != b and None not in (a, b)]
+            found = [
+                Change(MICRO_BATCH_SIZE, a, b) for a, b in pairs if a != b and None not in (a, b)
+            ]
             self._known[wrote] = tuple(found[-1:])
         return self._known[wrote]
 

@@ -22,7 +22,7 @@ SIGNALS = tuple(
 )
 """Signals that ask for a stop; which of them exist depends on the system."""
 
-FAREWELL_STEPS = 2
+GRACEFUL_STEPS = 2
 """Steps trained on after the save of a stop, while grace remains."""
 
 LAST_TRY = 0.75
@@ -116,7 +116,7 @@ class StopRequest:
         self.ask(signal.Signals(number).name, code)
 
 
-class Farewell:
+class GracefulStop:
     """What is left to do between the save of a stop and the end of the process.
 
     Up to two steps are trained on while grace remains, so that the next start has something to
@@ -135,7 +135,7 @@ class Farewell:
         self.request = request
         self.grace_seconds = grace_seconds
         self.saved = saved
-        self.steps_left = FAREWELL_STEPS + inside_step
+        self.steps_left = GRACEFUL_STEPS + inside_step
 
     def is_over(self, step_seconds: float) -> bool:
         """Say whether to end now; half of the grace is kept, a step may take longer than the last."""

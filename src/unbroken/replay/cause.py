@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from unbroken.journal.line import Line, relative_difference
-from unbroken.state.traces import AVERAGES, BUFFERS, MODES, WEIGHTS
+from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, WEIGHTS
 
-_TRACES: Final[dict[str, tuple[str, str]]] = {
+_OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
     WEIGHTS: (
         "weights",
         "the update after the step before (optimizer state, weight decay) or what else writes to them",
@@ -15,7 +15,7 @@ _TRACES: Final[dict[str, tuple[str, str]]] = {
     BUFFERS: ("buffers", "what moves them (running statistics, their momentum)"),
     AVERAGES: ("averages", "what updates the models that no optimizer trains"),
 }
-"""What each trace is of, and what moves it."""
+"""What each number of a fingerprint is of, and what moves it."""
 
 
 def of_data(was: Line, now: Line) -> str:
@@ -62,16 +62,16 @@ def of_outputs(
             f"the same loss but another gradient: norm {_figure(now.gradient)}, was "
             f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed"
         )
-    traces = was.other_traces(now)
-    return _of_trace(traces[0], was, now) if traces else of_update(was, now)
+    fingerprint = was.differing_fingerprints(now)
+    return _of_fingerprint(fingerprint[0], was, now) if fingerprint else of_update(was, now)
 
 
-def _of_trace(name: str, was: Line, now: Line) -> str:
+def _of_fingerprint(name: str, was: Line, now: Line) -> str:
     """Say what else is not what it was where loss and gradient are the same."""
-    a, b = was.traces[name], now.traces[name]
+    a, b = was.fingerprint[name], now.fingerprint[name]
     if name == MODES:
         return f"the same loss and gradient, but {_modes(was, now)}"
-    what, why = _TRACES[name]
+    what, why = _OF_FINGERPRINT[name]
     return (
         f"the same loss and gradient, but other {what}: a sample of them has the norm {_figure(b)}, "
         f"was {_figure(a)}{_percent(a, b)}; {why} is not what it was"
@@ -80,8 +80,8 @@ def _of_trace(name: str, was: Line, now: Line) -> str:
 
 def _modes(was: Line, now: Line) -> str:
     return (
-        f"{now.traces[MODES]} of the modules looked at (the model, dropouts, batch norms) are in "
-        f"evaluation mode, had been {was.traces[MODES]}"
+        f"{now.fingerprint[MODES]} of the modules looked at (the model, dropouts, batch norms) are in "
+        f"evaluation mode, had been {was.fingerprint[MODES]}"
     )
 
 
@@ -102,19 +102,19 @@ UPDATE = "the update after them (optimizer state, weight decay)"
 
 def _why_loss(was: Line, now: Line, *, is_first: bool, is_rounded: bool) -> str:
     """Say what can bring about another loss: modes and weights first, where the journal tells them."""
-    traces = was.other_traces(now)
-    if MODES in traces:
+    fingerprint = was.differing_fingerprints(now)
+    if MODES in fingerprint:
         return _modes(was, now)
     if is_first:
-        if WEIGHTS in traces:
+        if WEIGHTS in fingerprint:
             return "the weights are others: something changed them after the restore"
         return "weights, model, content of the samples or dropout are not what they were"
-    if is_rounded or WEIGHTS not in was.traces.keys() & now.traces.keys():
+    if is_rounded or WEIGHTS not in was.fingerprint.keys() & now.fingerprint.keys():
         return (
             f"the steps before came out equal: {UPDATE}, the content of these samples or dropout is "
             "not what it was"
         )
-    if WEIGHTS in traces:
+    if WEIGHTS in fingerprint:
         return (
             f"the weights are others, while the losses before came out equal: {UPDATE}, or what else "
             "writes to them, is not what it was"

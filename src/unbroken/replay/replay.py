@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from unbroken.journal.change import CUT, MASKS_MAY_DIFFER, Change
+from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, Change
 from unbroken.journal.line import Line, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
@@ -155,7 +155,7 @@ class Replay:
     def _compare(self, was: Line, now: Line, changed: tuple[Change, ...], *, drew: bool) -> None:
         cuts = (was.cut, now.cut)
         if was.cut != now.cut and None not in cuts:
-            changed = (*changed, Change(CUT, was.cut, now.cut))
+            changed = (*changed, Change(MICRO_BATCH_SIZE, was.cut, now.cut))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
             found = self._found(was, now, is_tolerant=bool(changed) or not self._is_exact)

@@ -13,7 +13,7 @@ from unbroken.checks.frozen_rows_out_of_reach import MASKING_FAILED
 from unbroken.checks.frozen_rows_unmoved import FROZEN_MOVED
 from unbroken.counts import counted
 from unbroken.errors import Diverged
-from unbroken.journal.change import CUT
+from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.journal.past import Past
 from unbroken.replay.replay import Outcome, Replay, Verdict
 from unbroken.state.position import Position
@@ -148,7 +148,7 @@ class ResumeMonitor:
             Diverged: It proves that this is another training than the one that was saved.
         """
         if self._largest:
-            line[CUT] = self._largest
+            line[MICRO_BATCH_SIZE] = self._largest
         drew, self._largest, self._drew = self._drew, 0, False
         if self._watch is None or self._replay is None:
             return

@@ -30,7 +30,7 @@ from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SaveFailed
 from unbroken.journal.record import Record
 from unbroken.loop.due import SaveDue
-from unbroken.loop.stop import Farewell, StopRequest
+from unbroken.loop.stop import GracefulStop, StopRequest
 from unbroken.order.step_batches import StepBatches
 from unbroken.run import resume as resuming
 from unbroken.run.inspector import StateInspector
@@ -79,7 +79,7 @@ class Run:
 
     _record: Record | None = None
     _outer: GeneratorStates | None = None
-    _farewell: Farewell | None = None
+    _ending: GracefulStop | None = None
     _saver: Saver | None = None
     _lock: WriterLock | None = None
     _step_seconds = 0.0
@@ -203,13 +203,13 @@ class Run:
                 if self.position.step < step.number:
                     raise RuntimeError(f"step {step.number} was left without update()")
                 self._step_seconds = time.monotonic() - began
-                if self._farewell is None:
+                if self._ending is None:
                     self.save_in_background()
                 else:
-                    self._farewell.steps_left -= 1
+                    self._ending.steps_left -= 1
                 self._honour_stop()
-            if self._farewell is not None:
-                raise self._farewell.stopped()
+            if self._ending is not None:
+                raise self._ending.stopped()
             if self.position.step == until:
                 self.due.until_saved(self.save, lambda _: self._honour_stop())
 
@@ -240,7 +240,7 @@ class Run:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
         self.monitor.micro_batch(self.state.count(samples), samples)
         is_last = self.position.samples >= len(self.order.at(self.position))
-        self.state.traces.take() if is_last else self._honour_stop()
+        self.state.fingerprint.record() if is_last else self._honour_stop()
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal.
@@ -254,8 +254,8 @@ class Run:
         """
         assert self._record is not None
         step, before = Step(self), self.position
-        if "traces" not in applied:
-            applied["traces"] = self.state.traces.told()
+        if "fingerprint" not in applied:
+            applied["fingerprint"] = self.state.fingerprint.summary()
         result = StepResult(step=step.number, losses=losses, **applied)
         updates = before.updates + (not result.skipped)
         self.state.position = replace(self.order.after(before), updates=updates)
@@ -322,15 +322,16 @@ class Run:
     def _honour_stop(self) -> None:
         if not self.stop.is_made:
             return
-        if self._farewell is None:
+        if self._ending is None:
             in_time = partial(self.stop.require_time_left, self.grace_seconds)
             self.due.until_saved(self.save, in_time)
             place = self.save()
             self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
-            inside = self.position.samples > 0
-            self._farewell = Farewell(self.stop, self.grace_seconds, place.name, inside_step=inside)
-        if self._farewell.is_over(self._step_seconds):
-            raise self._farewell.stopped()
+            self._ending = GracefulStop(
+                self.stop, self.grace_seconds, place.name, inside_step=self.position.samples > 0
+            )
+        if self._ending.is_over(self._step_seconds):
+            raise self._ending.stopped()
 
     def close(self) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.

@@ -33,8 +33,8 @@ class StepResult:
     """Learning rates of all groups, by name, as they were applied; only while a resume is watched."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
-    traces: Mapping[str, float] = field(default_factory=dict)
-    """What tells whether weights, buffers, averages and modes were what they were; see `state/traces`."""
+    fingerprint: Mapping[str, float] = field(default_factory=dict)
+    """What tells whether weights, buffers, averages and modes were what they were; see `state/fingerprint`."""
 
     def line(self, position: Position, epoch: int, ids: Sequence[str]) -> dict[str, Any]:
         """Return the step's line in the journal.
@@ -53,7 +53,7 @@ class StepResult:
             **self.losses,
             "lr": self.rate,
             "grad_norm": self.grad_norm,
-            **self.traces,
+            **self.fingerprint,
         }
         return line | ({"skipped": True} if self.skipped else {})
 
@@ -147,8 +147,10 @@ class Step:
                 run.scaler.unscale_(optimizer)
         run.monitor.before_update(self.number)
         norm = clip_gradients(run.state.trained.values(), clip_norm)
-        losses, grad_norm, entries = _to_host(run.state.sums.values, norm, run.state.traces.entries)
-        traces = run.state.traces.told(entries)
+        losses, grad_norm, entries = _to_host(
+            run.state.sums.values, norm, run.state.fingerprint.entries
+        )
+        fingerprint = run.state.fingerprint.summary(entries)
         rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
         rates = run.inspector.rates() if run.monitor.is_watching else {}
         bad = [name for name, each in losses.items() if not math.isfinite(each)]
@@ -165,7 +167,12 @@ class Step:
         for optimizer in run.optimizers:
             optimizer.zero_grad(set_to_none=True)
         return run.end_step(
-            losses, grad_norm=grad_norm, rate=rate, rates=rates, skipped=skipped, traces=traces
+            losses,
+            grad_norm=grad_norm,
+            rate=rate,
+            rates=rates,
+            skipped=skipped,
+            fingerprint=fingerprint,
         )
 
     def _apply(self) -> bool:

@@ -23,6 +23,7 @@ from unbroken.state.accumulation import (
     put_gradients,
 )
 from unbroken.state.codec import encode
+from unbroken.state.fingerprint import StepFingerprint
 from unbroken.state.modules import TENSORS, ModulePart
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
@@ -32,7 +33,6 @@ from unbroken.state.parts import (
     restore_parts,
 )
 from unbroken.state.position import Position
-from unbroken.state.traces import Traces
 
 OWN_PARTS = ("sums", "gradients")
 
@@ -63,7 +63,7 @@ class TrainingState:
         """Parameters that an optimiser updates, by leaf path."""
         self.position = Position()
         self.sums = PartialSums()
-        self.traces = Traces(self.parts, self.trained)
+        self.fingerprint = StepFingerprint(self.parts, self.trained)
         self.has_uncounted = False
         """Whether gradients are in of a micro-batch that the position does not count yet."""
         self.is_usable = True

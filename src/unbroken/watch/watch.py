@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from unbroken.state.traces import MODES
+from unbroken.state.fingerprint import MODES
 from unbroken.watch.curve import Curve, Shift, mark, share
 from unbroken.watch.foreseen_rates import ForeseenRates
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unbroken.loop.stop import SIGNALS, Farewell, StopRequest
+from unbroken.loop.stop import SIGNALS, GracefulStop, StopRequest
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -130,7 +130,7 @@ def test_a_stop_file_has_to_go_before_the_next_start(tmp_path: Path) -> None:
     request = StopRequest(file)
     file.touch()
     assert request.is_made
-    farewell = Farewell(request, 30.0, "step-00000001", inside_step=False)
-    assert f"Remove the file {file}. Start" in farewell.stopped().remedy
+    ending = GracefulStop(request, 30.0, "step-00000001", inside_step=False)
+    assert f"Remove the file {file}. Start" in ending.stopped().remedy
     file.unlink()
-    assert farewell.stopped().remedy.startswith("Start the same command again")
+    assert ending.stopped().remedy.startswith("Start the same command again")

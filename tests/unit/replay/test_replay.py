@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from unbroken.journal.change import CUT, Change, Kind, changes
+from unbroken.journal.change import MICRO_BATCH_SIZE, Change, Kind, changes
 from unbroken.journal.past import Reference
 from unbroken.replay.bounds import bound_for
 from unbroken.replay.replay import Outcome, Replay, Verdict
@@ -26,7 +26,7 @@ def line(step: int, **other: Any) -> dict[str, Any]:
         "loss": 2.0 + 1 / step,
         "lr": 1e-4 * step,
         "grad_norm": 1.0 + step / 10,
-        CUT: 4,
+        MICRO_BATCH_SIZE: 4,
     }
     return plain | other
 
@@ -96,12 +96,17 @@ def test_one_bit_is_diverged_and_the_first_group_that_differs_is_the_cause(
     assert 3 == verdict.repeated
 
 
-TRACES = {"weight_sketch": 1.5, "buffer_sketch": 2.5, "average_sketch": 3.5, "modules_in_eval": 0}
+FINGERPRINT = {
+    "weight_sketch": 1.5,
+    "buffer_sketch": 2.5,
+    "average_sketch": 3.5,
+    "modules_in_eval": 0,
+}
 
 
 def traced(step: int, **other: Any) -> str:
-    """Return what is said of a run that journals traces, where one step comes out otherwise."""
-    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    """Return what is said of a run that journals fingerprints, where one step comes out otherwise."""
+    lines = {n: line(n, **FINGERPRINT) for n in range(6, LAST + 1)}
     found = Replay({n: Reference(each) for n, each in lines.items()}, 5)
     for n, each in lines.items():
         found.take(each | (other if n == step else {}))
@@ -123,7 +128,9 @@ def traced(step: int, **other: Any) -> str:
         (8, {"grad_norm": 9.0, "average_sketch": 3.6}, "the same loss but another gradient"),
     ],
 )
-def test_traces_tell_weights_from_data(step: int, other: dict[str, Any], words: str) -> None:
+def test_a_fingerprint_tells_weights_from_data(
+    step: int, other: dict[str, Any], words: str
+) -> None:
     """Another loss with the same weights is not blamed on the update before it, nor the reverse."""
     found = traced(step, **other)
     assert found.startswith(f"DIVERGED at step {step}: ")
@@ -134,13 +141,13 @@ def test_a_journal_without_traces_is_compared_without_them() -> None:
     """One that an older version wrote tells less, and is not taken for another training."""
     found = replay()
     for n in range(6, LAST + 1):
-        found.take(line(n, **TRACES))
+        found.take(line(n, **FINGERPRINT))
     assert "EXACT (7/7 steps: data, loss, gradient, update)" == str(found.verdict)
 
 
 def test_rounding_moves_traces_too() -> None:
     """Where the environment changed, the loss decides: statistics differ with the cut, for one."""
-    lines = {n: line(n, **TRACES) for n in range(6, LAST + 1)}
+    lines = {n: line(n, **FINGERPRINT) for n in range(6, LAST + 1)}
     found = Replay({n: Reference(each, (THREADS,)) for n, each in lines.items()}, 5)
     for each in lines.values():
         found.take(each | {"buffer_sketch": 2.75, "weight_sketch": 1.5 + 1e-7})
@@ -218,7 +225,7 @@ def test_another_cut_excuses_other_masks_only(
     drew: bool, outcome: Outcome
 ) -> None:  # a parameter of the test
     """Where random numbers were drawn a loss can't be compared; where none were, it can."""
-    verdict = fed(replay(), {6: {"loss": 2.2, CUT: 2}}, drew=drew)
+    verdict = fed(replay(), {6: {"loss": 2.2, MICRO_BATCH_SIZE: 2}}, drew=drew)
     assert outcome is verdict.outcome
     assert "micro-batches of 2, were 4" in verdict.reason
 

@@ -142,7 +142,7 @@ def test_a_stop_file_stops(trainer: TinyTrainer, whole: Path, tmp_path: Path) ->
     require_equal(whole, tmp_path / "run")
 
 
-def test_the_grace_ends_the_farewell(trainer: TinyTrainer, tmp_path: Path) -> None:
+def test_the_grace_ends_the_steps_after_a_stop(trainer: TinyTrainer, tmp_path: Path) -> None:
     """Without grace nothing is trained after the save."""
     trainer.stop(tmp_path, "--grace-seconds", 0, at=6)
     assert max(journal(tmp_path)) == newest(tmp_path).position.step == 6

@@ -1,4 +1,4 @@
-"""Traces tell within a step's line whether weights, statistics, averages and modes are what they were."""
+"""A fingerprint tells within a step's line whether weights, statistics, averages and modes are what they were."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, NAMES, WEIGHTS, StepFingerprint
 from unbroken.state.modules import ModulePart
-from unbroken.state.traces import AVERAGES, BUFFERS, MODES, NAMES, WEIGHTS, Traces
 
 
 class Small(nn.Module):
@@ -23,23 +23,23 @@ class Small(nn.Module):
         self.register_buffer("scratch", torch.zeros(2), persistent=False)
 
 
-def small() -> tuple[Small, AveragedModel, Traces]:
+def small() -> tuple[Small, AveragedModel, StepFingerprint]:
     torch.manual_seed(1)
     model = Small()
     average = AveragedModel(model)  # type: ignore[no-untyped-call]  # torch's own
     parts = {"model": ModulePart("model", model), "ema": ModulePart("ema", average)}
-    return model, average, Traces(parts, dict(model.named_parameters()))
+    return model, average, StepFingerprint(parts, dict(model.named_parameters()))
 
 
-def told(traces: Traces) -> dict[str, float]:
-    traces.take()
-    return traces.told()
+def told(fingerprint: StepFingerprint) -> dict[str, float]:
+    fingerprint.record()
+    return fingerprint.summary()
 
 
 def test_each_kind_has_a_number() -> None:
     """Weights, buffers, averages and modes, under the names of the journal."""
-    _, _, traces = small()
-    found = told(traces)
+    _, _, fingerprint = small()
+    found = told(fingerprint)
     assert set(NAMES) == set(found)
     assert 0 == found[MODES]
     assert all(math.isfinite(each) for each in found.values())
@@ -47,21 +47,21 @@ def test_each_kind_has_a_number() -> None:
 
 def test_the_same_is_told_of_the_same() -> None:
     """Looking changes nothing, and what was brought to the host beforehand tells the same."""
-    _, _, traces = small()
-    first = told(traces)
-    traces.take()
-    assert traces.entries is not None
-    assert first == traces.told(traces.entries.tolist())
+    _, _, fingerprint = small()
+    first = told(fingerprint)
+    fingerprint.record()
+    assert fingerprint.entries is not None
+    assert first == fingerprint.summary(fingerprint.entries.tolist())
 
 
 def test_what_is_changed_changes_its_own_number() -> None:
     """An update, moved statistics, an average and a mode show each in one number alone."""
-    model, average, traces = small()
-    before = told(traces)
+    model, average, fingerprint = small()
+    before = told(fingerprint)
 
     def changed() -> list[str]:
         nonlocal before
-        now = told(traces)
+        now = told(fingerprint)
         names = [name for name in NAMES if now[name] != before[name]]
         before = now
         return names
@@ -81,21 +81,21 @@ def test_what_is_changed_changes_its_own_number() -> None:
 
 def test_a_tensor_that_is_put_in_its_place_is_looked_at() -> None:
     """A module may replace what it keeps, and a tensor its memory."""
-    model, _, traces = small()
-    first = told(traces)
+    model, _, fingerprint = small()
+    first = told(fingerprint)
     model.norm.running_var = torch.full((5,), 7.0)
     model.layer.weight.data = torch.ones(5, 3)
-    now = told(traces)
+    now = told(fingerprint)
     assert first[BUFFERS] != now[BUFFERS]
     assert first[WEIGHTS] != now[WEIGHTS]
 
 
 def test_nothing_is_told_of_nothing() -> None:
     """Without models, or after the step was told, there are no numbers."""
-    assert {} == told(Traces({}, {}))
-    _, _, traces = small()
-    assert told(traces)
-    assert {} == traces.told()
+    assert {} == told(StepFingerprint({}, {}))
+    _, _, fingerprint = small()
+    assert told(fingerprint)
+    assert {} == fingerprint.summary()
 
 
 def test_what_can_not_be_looked_at_is_left_out() -> None:
@@ -104,13 +104,13 @@ def test_what_can_not_be_looked_at_is_left_out() -> None:
     model.weight = nn.Parameter(torch.ones(4, 4).t()[:, :2])
     model.register_buffer("count", torch.tensor(3))
     model.register_buffer("none", torch.zeros(0))
-    traces = Traces({"m": ModulePart("m", model)}, {"m.weight": model.weight})
-    assert {MODES: 0} == told(traces)
+    fingerprint = StepFingerprint({"m": ModulePart("m", model)}, {"m.weight": model.weight})
+    assert {MODES: 0} == told(fingerprint)
 
 
 def test_what_is_not_finite_is_told() -> None:
     """A weight that became infinite makes an infinite number, not an error."""
-    model, _, traces = small()
+    model, _, fingerprint = small()
     with torch.no_grad():
         model.layer.weight.fill_(math.inf)
-    assert math.inf == told(traces)[WEIGHTS]
+    assert math.inf == told(fingerprint)[WEIGHTS]

@@ -1,4 +1,4 @@
-"""Traces: numbers that tell in microseconds whether weights, statistics and averages are what they were.
+"""The fingerprint of a step: numbers that show whether weights, statistics and averages are what they were.
 
 Looking at all of a model after each step would cost more than many steps. A few entries of a few
 tensors are looked at instead: an update, a decay or an average that goes another way moves them all.
@@ -72,8 +72,8 @@ class _Place:
         return self.entries
 
 
-class Traces:
-    """Takes the traces of each step, after its last backward pass and before its update.
+class StepFingerprint:
+    """Records the fingerprint of each step, after its last backward pass and before its update.
 
     Args:
         parts: By name; models among them are looked at.
@@ -88,9 +88,9 @@ class Traces:
         self._lengths: dict[str, int] = {}
         self._in_eval: int | None = None
         self.entries: torch.Tensor | None = None
-        """Those of this step, 1-dim, where the tensors are; None where none were taken."""
+        """Those of this step, 1-dim, where the tensors are; None where none were recorded."""
 
-    def take(self) -> None:
+    def record(self) -> None:
         """Note what this step leaves."""
         if not self._places:
             self._find()
@@ -107,8 +107,8 @@ class Traces:
         if self._modules:
             self._in_eval = sum(not each.training for each in self._modules)
 
-    def told(self, entries: Sequence[float] | None = None) -> dict[str, float]:
-        """Return the step's traces by name, and forget them.
+    def summary(self, entries: Sequence[float] | None = None) -> dict[str, float]:
+        """Return the step's fingerprint by name, and forget it.
 
         Args:
             entries: As they were brought to the host; None where that is still to be done.
@@ -126,7 +126,7 @@ class Traces:
         return found
 
     def clear(self) -> None:
-        """Forget what was taken."""
+        """Forget what was recorded."""
         self.entries, self._in_eval = None, None
         self._lengths = {}
 
