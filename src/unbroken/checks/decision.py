@@ -13,11 +13,11 @@ from unbroken.checks.report import Finding, Report
 class Decision:
     """What a report comes to under what was accepted beforehand."""
 
-    taken: tuple[Finding, ...]
+    use_new: tuple[Finding, ...]
     """Accepted by id: the new value acts from the next step on."""
-    kept: tuple[Finding, ...]
+    use_saved: tuple[Finding, ...]
     """The saved value acts: accepted as such, or what going on in spite of the finding means."""
-    open: tuple[Finding, ...]
+    blocking: tuple[Finding, ...]
     """Critical and not accepted."""
     is_confirmable: bool = True
     """False where the live objects hold no saved values that could act."""
@@ -25,12 +25,12 @@ class Decision:
     @property
     def goes_on(self) -> bool:
         """Whether nothing stands in the way."""
-        return not self.open
+        return not self.blocking
 
     @property
     def can_be_confirmed(self) -> bool:
-        """Whether a person may let it go on: every open finding has a saved value that acts then."""
-        return self.is_confirmable and all(each.keeps_saved for each in self.open)
+        """Whether a person may let it go on: every blocking finding has a saved value that acts then."""
+        return self.is_confirmable and all(each.keeps_saved for each in self.blocking)
 
     def without_confirmation(self) -> Decision:
         """Return the same decision where nobody may let it go on."""
@@ -44,9 +44,9 @@ def decide(report: Report, accepted: Collection[str] = ()) -> Decision:
         report: The findings.
         accepted: Ids a person accepted beforehand.
     """
-    taken: list[Finding] = []
-    kept: list[Finding] = []
-    still_open: list[Finding] = []
+    use_new: list[Finding] = []
+    use_saved: list[Finding] = []
+    blocking: list[Finding] = []
     acts: set[str] = set()
     """Ids whose new value acts; what follows from one of them acts with it."""
     for each in report.findings:
@@ -58,15 +58,15 @@ def decide(report: Report, accepted: Collection[str] = ()) -> Decision:
             is_accepted or (is_known and not each.keeps_saved)
         ):
             acts.add(each.id)
-            taken.append(each)
+            use_new.append(each)
         elif each.on_accept is OnAccept.KEEP_SAVED and is_accepted:
-            kept.append(each)
+            use_saved.append(each)
         elif each.is_critical:
-            still_open.append(each)
+            blocking.append(each)
         elif is_known and each.keeps_saved:
-            kept.append(each)
+            use_saved.append(each)
     return Decision(
-        taken=tuple(taken),
-        kept=tuple(kept),
-        open=tuple(still_open),
+        use_new=tuple(use_new),
+        use_saved=tuple(use_saved),
+        blocking=tuple(blocking),
     )

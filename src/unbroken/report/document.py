@@ -24,7 +24,7 @@ def document(report: Report, decision: Decision) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "goes_on": decision.goes_on,
-        "can_be_confirmed": bool(decision.open) and decision.can_be_confirmed,
+        "can_be_confirmed": bool(decision.blocking) and decision.can_be_confirmed,
         "seconds": report.seconds,
         "state_bytes": report.state_bytes,
         "counts": {str(each): report.count(each) for each in Outcome},
@@ -36,9 +36,9 @@ def document(report: Report, decision: Decision) -> dict[str, Any]:
             }
             for each in causes(report)
         ],
-        "open": [each.id for each in decision.open],
-        "new_value_acts": [each.id for each in decision.taken],
-        "saved_value_acts": [each.id for each in decision.kept],
+        "open": [each.id for each in decision.blocking],
+        "new_value_acts": [each.id for each in decision.use_new],
+        "saved_value_acts": [each.id for each in decision.use_saved],
         "findings": [_finding(each) for each in report.findings],
     }
 

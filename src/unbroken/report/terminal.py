@@ -83,15 +83,15 @@ def sentence(finding: Finding) -> str:
 
 def what_acts(finding: Finding, decision: Decision) -> str:
     """Say which value acts from the next step on; empty where there is nothing to choose."""
-    if finding in decision.taken:
+    if finding in decision.use_new:
         return "The new value acts from the next step on; this is recorded in the run's history."
-    if finding in decision.kept:
+    if finding in decision.use_saved:
         return "The saved value is kept; the new one doesn't act."
     return ""
 
 
 def _forbids(cause: Cause, decision: Decision) -> bool:
-    return any(each in decision.open for each in (cause.lead, *cause.follows))
+    return any(each in decision.blocking for each in (cause.lead, *cause.follows))
 
 
 def _block(
@@ -120,7 +120,7 @@ def _block(
 
 def _alarm(finding: Finding, decision: Decision) -> str:
     """Return the line that users look for: `CRITICAL: LR mismatch detected!`, without numbers."""
-    if finding not in decision.open:
+    if finding not in decision.blocking:
         return _remark(finding)
     said, _, numbers = sentence(finding).partition(" (")
     if finding.headline:
@@ -138,7 +138,7 @@ def _way_on(finding: Finding, decision: Decision, commands: Mapping[str, str]) -
         rows.append(commands[finding.id])
     elif finding.on_accept is not OnAccept.NEVER:
         rows.append(f'run.resume(..., accept=["{finding.id}"])')
-    if finding in decision.open and decision.can_be_confirmed:
+    if finding in decision.blocking and decision.can_be_confirmed:
         rows.append("Going on without it keeps the saved value.")
     return rows
 
@@ -218,8 +218,8 @@ def _help(directory: Path | None) -> str:
 
 
 def _verdict(report: Report, decision: Decision, directory: Path | None) -> list[str]:
-    if decision.open:
-        said = [f"  - {sentence(each)}" for each in decision.open]
+    if decision.blocking:
+        said = [f"  - {sentence(each)}" for each in decision.blocking]
         if decision.can_be_confirmed:
             said.append("Going on keeps the saved values.")
         return [_help(directory), f"{TAG} ❌ VALIDATION FAILED", *said]

@@ -180,7 +180,7 @@ def _begin_monitor(
     is_same_beginning: bool,
 ) -> None:
     """Give the monitor what the steps to come are compared with."""
-    taken = [each.id for each in restored.decision.taken]
+    taken = [each.id for each in restored.decision.use_new]
     why = ""
     if source.checkpoint is None and not is_same_beginning:
         why = "the run began again without a checkpoint, from whatever it was built with"
@@ -227,7 +227,7 @@ def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str,
             for each in report.findings
             if each.outcome != "agrees"
         ],
-        "taken": [each.id for each in decision.taken],
-        "kept": [each.id for each in decision.kept],
-        "refused": [each.id for each in decision.open],
+        "taken": [each.id for each in decision.use_new],
+        "kept": [each.id for each in decision.use_saved],
+        "refused": [each.id for each in decision.blocking],
     }

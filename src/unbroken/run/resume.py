@@ -19,10 +19,10 @@ from unbroken.checkpoint.second_reading import quarantine
 from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
+from unbroken.checks.expected_state import expected_state
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.state_summary import StateSummary, is_below
-from unbroken.checks.taken import as_taken
 from unbroken.errors import ResumeRefused
 from unbroken.journal.journal import read_lines
 from unbroken.journal.logs import logs_of
@@ -177,20 +177,20 @@ def restore(checkpoint: Checkpoint | None, inspector: StateInspector, policy: Po
     saved = summary_of(checkpoint, inspector.kinds())
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, inspector)
-    if decision.open and not (decision.can_be_confirmed and policy.confirm):
+    if decision.blocking and not (decision.can_be_confirmed and policy.confirm):
         raise _not_the_run(_report(findings, began), decision)
     _put_in(checkpoint, inspector, saved.facts, decision)
-    is_taken = "optimizer-options-unchanged" in {each.id for each in decision.taken}
+    is_taken = "optimizer-options-unchanged" in {each.id for each in decision.use_new}
     inspector.note_birth(built if is_taken else saved, saved)
     live = inspector.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
     live = replace(live, evidence={**live.evidence, "logs": logs})
-    expected = as_taken(saved, built, live, {each.id for each in decision.taken})
+    expected = expected_state(saved, built, live, {each.id for each in decision.use_new})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)
     size = sum(each.size for each in checkpoint.manifest.files.values())
     report = replace(_report(findings, began), state_bytes=size)
-    if decision.open and not _confirmed(report, decision, policy):
+    if decision.blocking and not _confirmed(report, decision, policy):
         inspector.state.is_usable = False
         raise _not_the_run(report, decision)
     changed = differences(saved.facts, inspector.facts)
@@ -219,7 +219,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: Policy)
     findings = examine(checks, saved, now)
     decision = _decided(findings, began, policy, inspector)
     report = _report(findings, began)
-    if decision.open and not _confirmed(report, decision, policy):
+    if decision.blocking and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
     inspector.note_birth(built)
     changed = differences(initial.facts, inspector.facts)
@@ -256,7 +256,7 @@ def _put_in(
     """Put the saved state into the live objects, but for what a new value was taken of."""
     state = inspector.state
     saved = checkpoint.parts(state.streamed)
-    taken = {each.id for each in decision.taken}
+    taken = {each.id for each in decision.use_new}
     # Not kept otherwise: the old moments are freed before the saved ones are read.
     live = state.capture() if taken else {}
     kinds = inspector.kinds()
@@ -275,7 +275,7 @@ def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:
-    first = decision.open[0]
+    first = decision.blocking[0]
     return _refusal(
         report, decision, "This is not the run that was saved:", first.why, first.remedy
     )
@@ -286,7 +286,7 @@ def _refusal(
 ) -> ResumeRefused:
     lines = [
         line
-        for each in decision.open
+        for each in decision.blocking
         for line in (each.headline or f"{each.title}: no", *(each.details or (each.numbers,)))[:12]
     ]
     listed = "\n".join(f"  {each}" for each in lines)

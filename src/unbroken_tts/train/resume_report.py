@@ -52,7 +52,7 @@ class ResumeDialogue:
         if not report.findings or any(_is_same(report, each) for each in self._shown):
             return
         self._shown.append(report)
-        commands = self._commands(report) if self._commands and decision.open else None
+        commands = self._commands(report) if self._commands and decision.blocking else None
         for line in render(report, decision, commands=commands, directory=self._directory):
             self._line(line)
 
@@ -77,7 +77,7 @@ class ResumeDialogue:
         except OSError as error:
             self._line(f"NOTE: the report is not kept in {logs}: {error}")
             return None
-        if decision.open:
+        if decision.blocking:
             self._line(f"This report, in full: {place}")
         return place
 

@@ -49,7 +49,7 @@ def test_agreement_goes_on() -> None:
     """Nothing differs: nothing is taken, kept or open."""
     decision = decide(report(SAME))
     assert decision.goes_on
-    assert ((), (), ()) == (decision.taken, decision.kept, decision.open)
+    assert ((), (), ()) == (decision.use_new, decision.use_saved, decision.blocking)
 
 
 def test_a_setting_is_open_until_it_is_accepted_with_what_follows_from_it() -> None:
@@ -61,11 +61,11 @@ def test_a_setting_is_open_until_it_is_accepted_with_what_follows_from_it() -> N
     )
     refused = decide(report(live))
     expected = ["settings-unchanged", "schedule-unchanged", "learning-rate-continues"]
-    assert expected == ids(refused.open)
+    assert expected == ids(refused.blocking)
     assert not refused.can_be_confirmed
     accepted = decide(report(live), {"settings-unchanged"})
     assert accepted.goes_on
-    assert expected == ids(accepted.taken)
+    assert expected == ids(accepted.use_new)
 
 
 def test_a_setting_alone_can_be_confirmed_and_keeps_the_saved_value() -> None:
@@ -79,7 +79,7 @@ def test_what_is_never_acceptable_stays_open() -> None:
     """Accepting another vocabulary by id changes nothing."""
     live = other(facts={**SAME.facts, "vocabulary": 6})
     decision = decide(report(live), {"vocabulary-size-unchanged"})
-    assert ["vocabulary-size-unchanged"] == ids(decision.open)
+    assert ["vocabulary-size-unchanged"] == ids(decision.blocking)
     assert not decision.can_be_confirmed
 
 
@@ -91,7 +91,7 @@ def test_another_effective_batch_goes_on_with_the_new_one() -> None:
     )
     decision = decide(report(live))
     assert decision.goes_on
-    assert ["batch-geometry-unchanged", "next-samples-identical"] == ids(decision.taken)
+    assert ["batch-geometry-unchanged", "next-samples-identical"] == ids(decision.use_new)
 
 
 def test_a_slip_in_an_accepted_id_is_told() -> None:

@@ -81,13 +81,13 @@ def test_what_differs_is_refused_until_it_is_accepted(
     assert before == contents(killed)
     training = Training(killed, **other)
     report = training.run.resume(accept=[id_])
-    assert [id_] == [each.id for each in report.decision.taken]
+    assert [id_] == [each.id for each in report.decision.use_new]
     without_a_save(training, 6)
     verdict = training.run.monitor.verdict
     assert verdict is not None
     assert proof is verdict.outcome
     again = Training(killed, **other)
-    assert not again.run.resume().decision.taken
+    assert not again.run.resume().decision.use_new
     without_a_save(again, 6)
     assert again.run.monitor.verdict is not None
     assert Outcome.EXACT is again.run.monitor.verdict.outcome

@@ -44,7 +44,7 @@ def test_a_new_setting_acts_from_the_next_step_on_when_accepted(saved: Path) -> 
     training = Training(saved, rate=0.2)
     report = training.run.resume(accept=["settings-unchanged"])
     assert {"settings-unchanged", "schedule-unchanged", "learning-rate-continues"} <= {
-        each.id for each in report.decision.taken
+        each.id for each in report.decision.use_new
     }
     assert rate_at(3, rate=0.2) == training.train(4).rate
     training.run.close()
@@ -53,7 +53,7 @@ def test_a_new_setting_acts_from_the_next_step_on_when_accepted(saved: Path) -> 
     started = [each for each in events if each["event"] == "start"]
     assert "settings-unchanged" in started[-1]["checks"]["taken"]
     again = Training(saved, rate=0.2)
-    assert not again.run.resume().decision.taken
+    assert not again.run.resume().decision.use_new
 
 
 def test_another_schedule_acts_when_accepted(saved: Path) -> None:
@@ -69,7 +69,7 @@ def test_another_weight_decay_does_not_act_until_it_is_accepted(saved: Path) -> 
     """It is a warning: the checkpoint's options act, and the report says so."""
     training = Training(saved, decay=0.9)
     report = training.run.resume()
-    assert ["optimizer-options-unchanged"] == [each.id for each in report.decision.kept]
+    assert ["optimizer-options-unchanged"] == [each.id for each in report.decision.use_saved]
     assert 0.5 == training.optimizer.param_groups[0]["weight_decay"]
     training.run.close()
     training = Training(saved, decay=0.9)
@@ -82,7 +82,7 @@ def test_another_effective_batch_acts_and_is_recorded(saved: Path) -> None:
     """No id is needed; the samples to come follow from it."""
     training = Training(saved, batch=8)
     report = training.run.resume()
-    taken = {each.id for each in report.decision.taken}
+    taken = {each.id for each in report.decision.use_new}
     assert "batch-geometry-unchanged" in taken
     assert taken <= {"batch-geometry-unchanged", "next-samples-identical"}
     training.train(4)
@@ -132,7 +132,7 @@ def test_a_person_lets_the_saved_value_act(saved: Path) -> None:
     seen: list[str] = []
 
     def refuse(_report: Report, decision: Decision) -> bool:
-        seen.extend(each.id for each in decision.open)
+        seen.extend(each.id for each in decision.blocking)
         return False
 
     with pytest.raises(unbroken.ResumeRefused):

@@ -10,7 +10,7 @@ from unbroken.checks.schedule_unchanged import moves
 from unbroken.checks.state_summary import StateSummary, is_below
 
 
-def as_taken(
+def expected_state(
     saved: StateSummary, built: StateSummary, live: StateSummary, taken: Collection[str]
 ) -> StateSummary:
     """Return the saved run with the new values in the place of those that were given up.
