@@ -14,9 +14,9 @@ from unbroken.checks.catalogue import CONTENT, every_check
 from unbroken.run import resume
 from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import FAULTS
-from unbroken.selftest.trial import Meeting, Met, Trials
+from unbroken.selftest.trial import Detection, DetectionKind, Trials
 
-NOTHING_SAID = (Met.IMPOSSIBLE, "")
+NOTHING_SAID = (DetectionKind.IMPOSSIBLE, "")
 """It changes no bit here, and without the check nobody would be told."""
 
 
@@ -84,9 +84,9 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
     torch.set_num_threads(threads)
 
 
-def meet(trials: Trials, fault: str) -> Meeting:
+def detect(trials: Trials, fault: str) -> Detection:
     """Do a fault to a run of ours; return how it was met."""
-    return trials.meet(next(each for each in (*AREA.faults, *FAULTS) if each.id == fault))
+    return trials.detect(next(each for each in (*AREA.faults, *FAULTS) if each.id == fault))
 
 
 def take_out(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +104,9 @@ def test_without_the_check_a_fault_is_missed_or_misnamed(
 ) -> None:
     """With it, it is what meets the fault; without it, it is as bad as the table says."""
     fault, without = NEEDED[check]
-    assert check == meet(trials, fault).by
+    assert check == detect(trials, fault).by
     take_out(check, monkeypatch)
-    found = meet(trials, fault)
+    found = detect(trials, fault)
     assert without == (found.how, found.by)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from unbroken.selftest.catalogue import AREAS, FAULTS, KNOWN_MISNAMED, KNOWN_MISSED
-from unbroken.selftest.runner import UNREAD, Row, Score, is_passed, run_selftest
-from unbroken.selftest.trial import Met
+from unbroken.selftest.runner import BLIND, Row, Score, is_passed, run_selftest
+from unbroken.selftest.trial import DetectionKind
 
 ORIGINAL = [
     "manifest-order",
@@ -30,13 +30,13 @@ def all_rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 @pytest.fixture(scope="module")
 def rows(all_rows: list[Row]) -> list[Row]:
     """Of those written by somebody who knew the checks."""
-    return [each for each in all_rows if each.area != UNREAD]
+    return [each for each in all_rows if each.area != BLIND]
 
 
 @pytest.fixture(scope="module")
-def unread(all_rows: list[Row]) -> list[Row]:
+def blind(all_rows: list[Row]) -> list[Row]:
     """Of those written by somebody who had not read the checks."""
-    return [each for each in all_rows if each.area == UNREAD]
+    return [each for each in all_rows if each.area == BLIND]
 
 
 def test_each_fault_is_met(rows: list[Row]) -> None:
@@ -55,23 +55,23 @@ def test_the_cause_is_named_rightly(rows: list[Row]) -> None:
     assert Score.of(rows).is_passed
 
 
-def test_of_the_unread_faults_exactly_the_known_are_missed(
-    all_rows: list[Row], unread: list[Row]
+def test_of_the_blind_faults_exactly_the_known_are_missed(
+    all_rows: list[Row], blind: list[Row]
 ) -> None:
     """A fault more is a regression, one less an improvement: either shows here."""
-    assert sorted(KNOWN_MISSED) == sorted(each.id for each in unread if not each.is_met)
+    assert sorted(KNOWN_MISSED) == sorted(each.id for each in blind if not each.is_met)
     assert is_passed(all_rows)
 
 
-def test_of_the_unread_faults_exactly_the_known_are_misnamed(unread: list[Row]) -> None:
+def test_of_the_blind_faults_exactly_the_known_are_misnamed(blind: list[Row]) -> None:
     """Those met by something else than their author had expected."""
-    found = {each.id: each.by for each in unread if each.is_met and not each.is_named}
+    found = {each.id: each.by for each in blind if each.is_met and not each.is_named}
     assert sorted(KNOWN_MISNAMED) == sorted(found), found
 
 
 def test_a_fifth_is_written_unread() -> None:
     """Of all faults, by somebody who had not read the checks."""
-    assert 0.2 <= sum(each.area == UNREAD for each in FAULTS) / len(FAULTS)
+    assert 0.2 <= sum(each.area == BLIND for each in FAULTS) / len(FAULTS)
 
 
 def test_there_are_enough_faults_of_enough_kinds() -> None:
@@ -89,4 +89,4 @@ def test_the_original_bugs_come_first() -> None:
 
 def test_what_was_missed_says_so() -> None:
     """The word for a fault that nobody saw can't be overlooked."""
-    assert "MISSED" == Met.MISSED
+    assert "MISSED" == DetectionKind.MISSED

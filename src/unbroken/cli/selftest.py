@@ -23,10 +23,10 @@ Train a tiny model, save, kill it, do a fault, resume, train 20 more steps: for 
 catalogue, one at a time. Each is done twice: to a resume that compares nothing, which measures what
 the fault would have done (the largest difference of a step's loss, and the norm of the difference of
 all weights by their norm, after 20 steps); and to a resume of ours, to see how it is met. The nine
-bugs of the earlier trainer come first; the area `unread`, written by somebody who had not read the
+bugs of the earlier trainer come first; the area `blind`, written by somebody who had not read the
 checks, comes last and is counted apart. Takes about a minute on two cores.
 Exit code 0 where every fault is met and at least 95 % of the causes are named rightly; of the area
-`unread`, where none is missed but those that are known to be.
+`blind`, where none is missed but those that are known to be.
 
   unbroken selftest
   unbroken selftest --only rate --json"""
@@ -70,14 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
             rows.append(row)
             if not arguments.json:
                 print(_line(row), flush=True)
-    score, unread = Score.of(rows), Score.unread(rows)
+    score, blind = Score.of(rows), Score.blind(rows)
     seconds = time.monotonic() - began
     if arguments.json:
         faults = [{k: _number(v) for k, v in asdict(row).items()} for row in rows]
-        scores = {"score": asdict(score), "unread": asdict(unread)}
+        scores = {"score": asdict(score), "unread": asdict(blind)}
         print(json.dumps({"faults": faults, **scores, "seconds": seconds}))
     else:
-        print(_summary(score, unread, seconds))
+        print(_summary(score, blind, seconds))
     return 0 if is_passed(rows) else FAILED
 
 
@@ -115,7 +115,7 @@ def _number(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _summary(score: Score, unread: Score, seconds: float) -> str:
+def _summary(score: Score, blind: Score, seconds: float) -> str:
     named = 100 * score.named / max(1, score.faults)
     lines = [
         (
@@ -124,11 +124,11 @@ def _summary(score: Score, unread: Score, seconds: float) -> str:
             f"{seconds:.0f} s"
         )
     ]
-    if unread.faults:
-        share = 100 * unread.named / unread.faults
+    if blind.faults:
+        share = 100 * blind.named / blind.faults
         lines.append(
-            f"written unread: {unread.faults} faults of {unread.mechanisms} mechanisms: "
-            f"{unread.met} met; cause named rightly: {share:.1f} %"
+            f"written blind: {blind.faults} faults of {blind.mechanisms} mechanisms: "
+            f"{blind.met} met; cause named rightly: {share:.1f} %"
         )
     if score.no_fault:
         lines.append(f"no faults, for nothing changes: {', '.join(score.no_fault)}")

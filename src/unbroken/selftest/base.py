@@ -57,7 +57,7 @@ def chained_schedules(plan: Plan, optimizer: Any) -> Any:
 
 def loose() -> Plan:
     """As `own`, but the order that nobody looks after is drawn from the global generator."""
-    return Plan(bare_order=GlobalShuffle())
+    return Plan(unchecked_order=GlobalShuffle())
 
 
 class GlobalShuffle:

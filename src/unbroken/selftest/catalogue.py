@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from unbroken.selftest import (
+    blind,
+    blind_data,
+    blind_loop,
     data,
     files,
     loop,
@@ -13,9 +16,6 @@ from unbroken.selftest import (
     precision,
     randomness,
     rate,
-    unread,
-    unread_data,
-    unread_loop,
     weights,
 )
 from unbroken.selftest.fault import Fault
@@ -30,15 +30,15 @@ AREAS: Final = (
     randomness.AREA,
     files.AREA,
     loop.AREA,
-    unread.AREA,
-    unread_loop.AREA,
-    unread_data.AREA,
+    blind.AREA,
+    blind_loop.AREA,
+    blind_data.AREA,
 )
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(each for area in AREAS for each in area.faults)
 
 KNOWN_MISSED: Final[frozenset[str]] = frozenset()
-"""Unread faults that nothing meets. In their first run there were eight: they change averages or running
+"""Faults written blind that nothing meets. In their first run there were eight: they change averages or running
 statistics, or they begin after the last repeated step."""
 
 KNOWN_MISNAMED: Final = frozenset(
@@ -47,4 +47,4 @@ KNOWN_MISNAMED: Final = frozenset(
         "stale-parameter-in-the-optimizer",
     }
 )
-"""Unread faults that are met, but not by what their author had expected."""
+"""Faults written blind that are met, but not by what their author had expected."""

@@ -21,7 +21,7 @@ from unbroken.selftest.trial import Result, Trials
 
 FEW = 8
 """So many faults are tried in this process: another one takes seconds to start."""
-UNREAD = "unread"
+BLIND = "blind"
 """The area of the faults written by somebody who had not read the checks."""
 NAMED_AT_LEAST = 0.95
 """Share of the faults whose cause must be named rightly."""
@@ -41,7 +41,7 @@ class Row:
     weights: float
     ends_by: str
     how: str
-    """See `unbroken.selftest.trial.Met`."""
+    """See `unbroken.selftest.trial.DetectionKind`."""
     by: str
     says: str
     is_fault: bool
@@ -100,7 +100,7 @@ def _try(id_: str) -> Row:
 
 def _row(trials: Trials, id_: str) -> Row:
     result: Result = trials.try_fault(next(each for each in FAULTS if each.id == id_))
-    fault, effect, meeting = result.fault, result.effect, result.meeting
+    fault, effect, detection = result.fault, result.effect, result.detection
     return Row(
         id=fault.id,
         sentence=fault.sentence,
@@ -110,9 +110,9 @@ def _row(trials: Trials, id_: str) -> Row:
         loss=effect.loss,
         weights=effect.weights,
         ends_by=effect.ends_by,
-        how=meeting.how,
-        by=meeting.by,
-        says=meeting.says,
+        how=detection.how,
+        by=detection.by,
+        says=detection.says,
         is_fault=not effect.is_none,
         is_met=result.is_met,
         is_named=result.is_named,
@@ -143,9 +143,9 @@ class Score:
         )
 
     @classmethod
-    def unread(cls, rows: Sequence[Row]) -> Score:
+    def blind(cls, rows: Sequence[Row]) -> Score:
         """Count those alone that were written by somebody who had not read the checks."""
-        return cls.of([each for each in rows if each.area == UNREAD])
+        return cls.of([each for each in rows if each.area == BLIND])
 
     @property
     def is_passed(self) -> bool:
@@ -156,8 +156,8 @@ class Score:
 
 def is_passed(rows: Sequence[Row]) -> bool:
     """Whether the faults written by readers of the checks pass, and of the others no more are missed."""
-    read = [each for each in rows if each.area != UNREAD]
-    unread = [each for each in rows if each.area == UNREAD]
-    missed = {each.id for each in unread if not each.is_met}
-    is_known = missed <= KNOWN_MISSED and not Score.of(unread).no_fault
+    read = [each for each in rows if each.area != BLIND]
+    blind = [each for each in rows if each.area == BLIND]
+    missed = {each.id for each in blind if not each.is_met}
+    is_known = missed <= KNOWN_MISSED and not Score.of(blind).no_fault
     return is_known and (not read or Score.of(read).is_passed)

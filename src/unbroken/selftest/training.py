@@ -60,7 +60,7 @@ class Plan:
     )
     own_order: Callable[[Training, Step], Sequence[int]] | None = None
     """A loop that takes samples in an order of its own, and says which."""
-    bare_order: Callable[[Training, Step], Sequence[int]] | None = None
+    unchecked_order: Callable[[Training, Step], Sequence[int]] | None = None
     """The order of a loop that nobody looks after, where it is not a function of the position."""
     after_build: list[Hook] = field(default_factory=list)
     after_resume: list[Hook] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Training:
     schedule: Any
     scaler: Any
     ema: Any
-    is_bare: bool = False
+    is_unchecked: bool = False
     """Whether it goes on with nobody looking."""
     results: list[StepResult] = field(default_factory=list)
 
@@ -154,9 +154,9 @@ def train(training: Training, until: int) -> None:
             break
         for hook in plan.before_step:
             hook(training)
-        takes = plan.own_order or (plan.bare_order if training.is_bare else None)
+        takes = plan.own_order or (plan.unchecked_order if training.is_unchecked else None)
         own = step.indices if takes is None else takes(training, step)
-        if not training.is_bare:
+        if not training.is_unchecked:
             step.require_samples([training.run.order.ids[i] for i in own])
         for micro in step.micro_batches(plan.micro):
             start = micro.position.samples

@@ -17,7 +17,6 @@ from unbroken.checks.root_cause import likely_cause
 from unbroken.errors import Diverged, ResumeRefused, UnbrokenError
 from unbroken.replay.cause import UPDATE
 from unbroken.run.resume import ResumeReport
-from unbroken.selftest.bare import resume_bare
 from unbroken.selftest.base import (
     SAVED_AT,
     SETTINGS,
@@ -27,11 +26,12 @@ from unbroken.selftest.base import (
 )
 from unbroken.selftest.fault import Fault, Scene
 from unbroken.selftest.training import Plan, Training, build, train
+from unbroken.selftest.unchecked_resume import resume_unchecked
 
 UNTIL = SAVED_AT + STEPS_AFTER
 
 
-class Met(StrEnum):
+class DetectionKind(StrEnum):
     """How a fault can be met."""
 
     IMPOSSIBLE = "impossible by design"
@@ -53,10 +53,10 @@ class Met(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
+class Detection:
     """How a resume met whatever was wrong with it."""
 
-    how: Met
+    how: DetectionKind
     by: str = ""
     """The id of the check that leads, the kind of error, or `replay: ` and what differed."""
     says: str = ""
@@ -86,19 +86,19 @@ class Result:
 
     fault: Fault
     effect: Effect
-    meeting: Meeting
+    detection: Detection
 
     @property
     def is_met(self) -> bool:
         """Whether somebody or something met it."""
-        return self.meeting.how is not Met.MISSED
+        return self.detection.how is not DetectionKind.MISSED
 
     @property
     def is_named(self) -> bool:
         """Whether the cause was named rightly; what can't happen needs no name."""
-        if self.meeting.how is Met.IMPOSSIBLE:
+        if self.detection.how is DetectionKind.IMPOSSIBLE:
             return True
-        return any(self.meeting.by.startswith(each) for each in self.fault.cause)
+        return any(self.detection.by.startswith(each) for each in self.fault.cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +135,16 @@ class Trials:
         self._root = root
         self._device = device
         self._clean: dict[str, _End] = {}
-        self._bare_clean: dict[str, _End] = {}
+        self._unchecked_clean: dict[str, _End] = {}
         self._count = 0
 
     def try_fault(self, fault: Fault) -> Result:
         """Do a fault twice, unseen and to a run of ours; return what became of it."""
         self._require_base(fault.setting)
         effect = self._unseen(fault)
-        return Result(fault=fault, effect=effect, meeting=self.meet(fault))
+        return Result(fault=fault, effect=effect, detection=self.detect(fault))
 
-    def resume_clean(self, setting: str) -> Meeting:
+    def resume_clean(self, setting: str) -> Detection:
         """Resume a run without any fault; whatever says something is a false alarm."""
         self._require_base(setting)
         return self._resume(self._scene(setting), self._clean[setting])
@@ -154,15 +154,15 @@ class Trials:
         if setting in self._clean:
             return
         make_base(setting, self._root / setting, self._device)
-        self._bare_clean[setting] = self._bare(self._scene(setting))
+        self._unchecked_clean[setting] = self._unchecked(self._scene(setting))
         scene = self._scene(setting)
         training = build(scene.plan, scene.directory)
         training.run.resume()
         train(training, UNTIL)
         training.run.close()
         self._clean[setting] = _End.of(training)
-        if scene.plan.bare_order is None:
-            assert self._clean[setting].is_same(self._bare_clean[setting])
+        if scene.plan.unchecked_order is None:
+            assert self._clean[setting].is_same(self._unchecked_clean[setting])
 
     def _scene(self, setting: str) -> Scene:
         self._count += 1
@@ -172,9 +172,9 @@ class Trials:
         plan.device = self._device
         return Scene(plan=plan, directory=directory)
 
-    def _bare(self, scene: Scene) -> _End:
-        scratch = self._root / f"bare-{self._count}"
-        training = resume_bare(scene.plan, scene.checkpoint, scratch)
+    def _unchecked(self, scene: Scene) -> _End:
+        scratch = self._root / f"unchecked-{self._count}"
+        training = resume_unchecked(scene.plan, scene.checkpoint, scratch)
         try:
             train(training, UNTIL)
         finally:
@@ -187,12 +187,12 @@ class Trials:
         with scene.patches:
             fault.inject(scene)
             try:
-                end = self._bare(scene)
+                end = self._unchecked(scene)
             except Exception as error:  # noqa: BLE001  # whatever a program may end by
                 return Effect(ends_by=type(error).__name__)
-        return _effect(self._bare_clean[fault.setting], end)
+        return _effect(self._unchecked_clean[fault.setting], end)
 
-    def meet(self, fault: Fault) -> Meeting:
+    def detect(self, fault: Fault) -> Detection:
         """Do a fault to a run of ours; return how it was met."""
         self._require_base(fault.setting)
         scene = self._scene(fault.setting)
@@ -200,7 +200,7 @@ class Trials:
             fault.inject(scene)
             return self._resume(scene, self._clean[fault.setting])
 
-    def _resume(self, scene: Scene, clean: _End) -> Meeting:
+    def _resume(self, scene: Scene, clean: _End) -> Detection:
         training: Training | None = None
         try:
             training = build(scene.plan, scene.directory)
@@ -212,7 +212,7 @@ class Trials:
         except UnbrokenError as error:
             return _of_error(error)
         except Exception as error:  # noqa: BLE001  # whatever a program may end by
-            return Meeting(how=Met.REFUSED, by=type(error).__name__, says=str(error))
+            return Detection(how=DetectionKind.REFUSED, by=type(error).__name__, says=str(error))
         finally:
             if training is not None:
                 with suppress(UnbrokenError, OSError):
@@ -238,15 +238,17 @@ def _relative(was: float, now: float) -> float:
     return abs(now - was) / abs(was) if math.isfinite(now) else math.inf
 
 
-def _of_error(error: UnbrokenError) -> Meeting:
+def _of_error(error: UnbrokenError) -> Detection:
     if isinstance(error, Diverged):
-        return Meeting(how=Met.REPLAY, by=f"replay: {_differed(error.what)}", says=error.what)
+        return Detection(
+            how=DetectionKind.REPLAY, by=f"replay: {_differed(error.what)}", says=error.what
+        )
     if isinstance(error, ResumeRefused) and error.report is not None:
         cause = likely_cause(error.report)
         assert cause is not None  # a refusal has an open finding
         says = cause.lead.headline or cause.because
-        return Meeting(how=Met.CHECK, by=cause.lead.id, says=says)
-    return Meeting(how=Met.REFUSED, by=type(error).__name__, says=error.what)
+        return Detection(how=DetectionKind.CHECK, by=cause.lead.id, says=says)
+    return Detection(how=DetectionKind.REFUSED, by=type(error).__name__, says=error.what)
 
 
 DIFFERED = {
@@ -265,21 +267,25 @@ def _differed(sentence: str) -> str:
     return next((word for start, word in DIFFERED.items() if f": {start}" in sentence), sentence)
 
 
-def _of_end(training: Training, report: ResumeReport, is_same: bool) -> Meeting:
+def _of_end(training: Training, report: ResumeReport, is_same: bool) -> Detection:
     monitor = training.run.monitor
     if report.position.step != SAVED_AT:
-        how = Met.FELL_BACK if is_same else Met.WARNED
-        return Meeting(how=how, by="fell back", says="; ".join(report.notes))
+        how = DetectionKind.FELL_BACK if is_same else DetectionKind.WARNED
+        return Detection(how=how, by="fell back", says="; ".join(report.notes))
     for each in report.checks.warnings:
-        return Meeting(how=Met.WARNED, by=each.id, says=each.headline or each.numbers)
+        return Detection(how=DetectionKind.WARNED, by=each.id, says=each.headline or each.numbers)
     for remark in monitor.remarks:
         if remark.is_alarm:
-            return Meeting(how=Met.WATCH, by=f"watch: {remark.kind}", says=remark.sentence)
+            return Detection(
+                how=DetectionKind.WATCH, by=f"watch: {remark.kind}", says=remark.sentence
+            )
     if is_same:
-        return Meeting(how=Met.IMPOSSIBLE)
+        return Detection(how=DetectionKind.IMPOSSIBLE)
     for change in monitor.verdict.changes if monitor.verdict else ():
-        return Meeting(how=Met.WARNED, by=f"replay: {change.name}", says=str(monitor.verdict))
-    return Meeting(how=Met.MISSED)
+        return Detection(
+            how=DetectionKind.WARNED, by=f"replay: {change.name}", says=str(monitor.verdict)
+        )
+    return Detection(how=DetectionKind.MISSED)
 
 
 def _nowhere(line: str) -> None:

@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional
 
 from unbroken.run.step import Step
+from unbroken.selftest.blind import resumed
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import Plan, Training, cross_entropy
-from unbroken.selftest.unread import resumed
 
-AREA = Area("unread")
+AREA = Area("blind")
 
 
 @AREA.fault("curriculum-restarts", "a curriculum counts from the resume: the first tokens only",

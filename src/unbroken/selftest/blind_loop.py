@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from unbroken.selftest.blind import resumed
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import Training, cross_entropy
-from unbroken.selftest.unread import resumed
 
-AREA = Area("unread")
+AREA = Area("blind")
 SMALL = "replay: loss", "replay: update"
 
 

@@ -27,7 +27,7 @@ GENERATOR_SEED = 99
 """Stands for the state of the global generator, which such loops save and put back."""
 
 
-def resume_bare(plan: Plan, checkpoint: Path, scratch: Path) -> Training:
+def resume_unchecked(plan: Plan, checkpoint: Path, scratch: Path) -> Training:
     """Build the program's objects and put the checkpoint in, comparing nothing.
 
     Args:
@@ -36,7 +36,7 @@ def resume_bare(plan: Plan, checkpoint: Path, scratch: Path) -> Training:
         scratch: Where the run would write; a run begins there, so that nothing is compared.
     """
     training = build(plan, scratch)
-    training.is_bare = True
+    training.is_unchecked = True
     run = training.run
     run.resume("")
     state = json.loads((checkpoint / STATE).read_bytes())

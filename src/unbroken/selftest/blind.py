@@ -17,7 +17,7 @@ from unbroken.checkpoint import disk
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import Plan, Training, model_of
 
-AREA = Area("unread")
+AREA = Area("blind")
 
 
 def built(scene: Scene, change: Callable[[Any], Any]) -> None:
