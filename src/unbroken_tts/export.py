@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     from unbroken_tts.model.gpt import VoiceGpt
 
 
-def merge(model: VoiceGpt, carried: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Join the trained model, its frozen rows and the carried encoders.
+def merge(
+    model: VoiceGpt, untrained_encoders: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Join the trained model, its frozen rows and the untrained encoders.
 
     Args:
         model: The trained part.
-        carried: The untrained encoders, by name.
+        untrained_encoders: By name.
 
     Returns:
-        Name -> contiguous float32 CPU tensor, in the order of the file. Carried tensors that are
+        Name -> contiguous float32 CPU tensor, in the order of the file. Untrained tensors that are
         so already are passed on as they are, not copied.
 
     Raises:
         SettingsInvalid: The encoders are not those of the model's configuration.
     """
-    tensors = {**carried, **model.table()}
+    tensors = {**untrained_encoders, **model.table()}
     shapes = gpt_file_shapes(model.config, model.vocabulary)
     faults = [
         f"{name}: {list(tensors[name].shape) if name in tensors else 'missing'} for {list(shape)}"

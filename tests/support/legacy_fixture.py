@@ -12,9 +12,9 @@ import torch
 
 from support.tiny_model import assemble
 from unbroken_tts.model.base import BaseWeights
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def recorded_base(name: str = "weights_base") -> BaseWeights:
     return BaseWeights(
         origin=name,
         trained=recorded_weights(name),
-        carried=fresh_carried(legacy_config(), seed=5),
+        untrained_encoders=fresh_untrained_encoders(legacy_config(), seed=5),
         vocabulary=VOCABULARY,
     )
 

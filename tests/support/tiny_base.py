@@ -10,9 +10,9 @@ import torch
 from support.pairs import write_pairs, write_tokenizer
 from support.tiny_trainer import TinyTrainer
 from unbroken_tts.export import merge, write_gpt_pth
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 PIECES = 40
 """Pieces of the base tokenizer, which `write_tiny_trainer` writes."""
@@ -47,7 +47,7 @@ def write_tiny_base(trainer: TinyTrainer, root: Path) -> TinyBase:
     with torch.no_grad():
         # A head's bias begins at zero, where neither decay nor a mean would show.
         model.text_head.extension_bias.normal_(generator=torch.Generator().manual_seed(1))
-    write_gpt_pth(root / "gpt.pth", merge(model, fresh_carried(config, 17)))
+    write_gpt_pth(root / "gpt.pth", merge(model, fresh_untrained_encoders(config, 17)))
     write_tokenizer(root / "extended.model", EXTENDED)
     write_pairs(root / "data", 44, split="train", vocabulary=EXTENDED)
     write_pairs(root / "data", 12, split="val", seed=1, vocabulary=EXTENDED)

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.export import merge, write_gpt_pth  # noqa: PLC0415 -- likewise
 
     weights = open_weights(arguments.source, arguments.config, averaged=arguments.ema)
-    tensors = merge(weights.model, weights.carried)
+    tensors = merge(weights.model, weights.untrained_encoders)
     with writing(target):
         write_gpt_pth(target, tensors)
     size = target.stat().st_size / 1e6

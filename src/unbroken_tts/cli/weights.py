@@ -23,7 +23,7 @@ class Weights:
 
     model: VoiceGpt
     """The trained part, filled, on the CPU."""
-    carried: Mapping[str, torch.Tensor]
+    untrained_encoders: Mapping[str, torch.Tensor]
     """The untrained encoders by name."""
 
 
@@ -45,7 +45,7 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
         from unbroken_tts.train.load import load_weights  # noqa: PLC0415 -- only for a run
 
         loaded = load_weights(path, averaged=averaged)
-        return Weights(model=loaded.model, carried=loaded.carried)
+        return Weights(model=loaded.model, untrained_encoders=loaded.untrained_encoders)
     if averaged:
         raise SettingsInvalid(
             f"--ema was given, but {path} is a file of weights.",
@@ -57,4 +57,4 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
     check_base(base, gpt_config, base.vocabulary)
     model = VoiceGpt(gpt_config, base.vocabulary)
     load_base(model, base)
-    return Weights(model=model, carried=base.carried)
+    return Weights(model=model, untrained_encoders=base.untrained_encoders)

@@ -16,7 +16,7 @@ class Kill:
     """One death of training B."""
 
     moment: str
-    """As `unbroken_tts.demo.doomed` understands it."""
+    """As `unbroken_tts.demo.killable_trainer` understands it."""
     step: int
     """Steps completed when it dies: as planned, and afterwards as it was."""
 

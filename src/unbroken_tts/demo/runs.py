@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.journal.journal import read_lines
-from unbroken_tts.demo.doomed import KILL
+from unbroken_tts.demo.killable_trainer import KILL
 from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.material import Material
 from unbroken_tts.demo.scale import ACCUMULATION, MICRO_BATCH, Scale
@@ -122,7 +122,7 @@ def _weights_alone(
     """Give C what a naive restart keeps of B's newest checkpoint: the weights, and nothing else."""
     weights = output / "C-weights.pth"
     loaded = load_weights(b.output)
-    write_gpt_pth(weights, merge(loaded.model, loaded.carried))
+    write_gpt_pth(weights, merge(loaded.model, loaded.untrained_encoders))
     return _Naive(naive_training(output / "C", material, scale, base, weights), loaded.step)
 
 

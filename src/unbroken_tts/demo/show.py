@@ -109,7 +109,7 @@ def _base(material: Material, scale: Scale, stages: Stages) -> Path:
     with watching({"Base, on English": (training.output, scale.base_steps)}, stages):
         training.finish("--num-workers", "none")
     loaded = load_weights(training.output)
-    write_gpt_pth(place, merge(loaded.model, loaded.carried))
+    write_gpt_pth(place, merge(loaded.model, loaded.untrained_encoders))
     shutil.rmtree(training.output)
     return place
 

@@ -38,9 +38,9 @@ class Training:
 
         Args:
             more: Further flags.
-            moment: When it is killed, see `unbroken_tts.demo.doomed`.
+            moment: When it is killed, see `unbroken_tts.demo.killable_trainer`.
         """
-        module = "unbroken_tts.demo.doomed"
+        module = "unbroken_tts.demo.killable_trainer"
         command = [sys.executable, "-m", module, moment, "--", *self.flags, *more]
         search_path = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.output.parent.mkdir(parents=True, exist_ok=True)

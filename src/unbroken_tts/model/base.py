@@ -9,7 +9,7 @@ import torch
 
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken_tts.model.archive import read_archive
-from unbroken_tts.model.gpt_file import TEXT_TENSORS, carried_shapes, is_trained, trained_shapes
+from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class BaseWeights:
     """The file, for messages."""
     trained: dict[str, torch.Tensor]
     """Name -> float32 tensor of what is trained."""
-    carried: dict[str, torch.Tensor]
+    untrained_encoders: dict[str, torch.Tensor]
     """Name -> tensor of the untrained encoders, mapped from the file, never copied."""
     vocabulary: int
     """Pieces of the tokenizer it was made with: rows of the text tables less the spare one."""
@@ -80,7 +80,7 @@ def base_weights(state: Any, *, origin: str) -> BaseWeights:
     return BaseWeights(
         origin=origin,
         trained={name: value.float() for name, value in tensors.items() if is_trained(name)},
-        carried={name: value for name, value in tensors.items() if not is_trained(name)},
+        untrained_encoders={name: value for name, value in tensors.items() if not is_trained(name)},
         vocabulary=rows[TEXT_TENSORS[0]] - 1,
     )
 
@@ -122,8 +122,8 @@ def check_base(base: BaseWeights, config: GptConfig, vocabulary: int) -> None:
             "The rows of the missing tokens would be lost, and ids would mean other pieces.",
             "Use the tokenizer of the base, or one extended from it.",
         )
-    expected = trained_shapes(config, base.vocabulary) | carried_shapes(config)
-    faults = _differences(expected, {**base.trained, **base.carried})
+    expected = trained_shapes(config, base.vocabulary) | untrained_shapes(config)
+    faults = _differences(expected, {**base.trained, **base.untrained_encoders})
     if faults:
         raise SettingsInvalid(
             f"The base {base.origin} does not fit the configuration: {'; '.join(faults)}.",

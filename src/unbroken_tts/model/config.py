@@ -93,9 +93,9 @@ class GptConfig(BaseModel):
     speed_rows: bool = True
     """Whether two rows of a speed table stand between the conditioning and the text."""
     condition_module: ConditionModule
-    """The speaker conditioning encoder (carried, not trained)."""
+    """The speaker conditioning encoder (not trained)."""
     emo_condition_module: ConditionModule
-    """The emotion conditioning encoder (carried, not trained)."""
+    """The emotion conditioning encoder (not trained)."""
 
     @model_validator(mode="after")
     def _numbers_fit_together(self) -> Self:

@@ -41,7 +41,7 @@ _TRAINED_PREFIXES = (
 
 
 def is_trained(name: str) -> bool:
-    """Say whether a tensor of this name is trained, or carried through unchanged."""
+    """Say whether a tensor of this name is trained, or passed through unchanged."""
     return name.startswith(_TRAINED_PREFIXES)
 
 
@@ -58,7 +58,7 @@ def gpt_file_shapes(config: GptConfig, vocabulary: int) -> dict[str, Shape]:
     return shapes
 
 
-def carried_shapes(config: GptConfig) -> dict[str, Shape]:
+def untrained_shapes(config: GptConfig) -> dict[str, Shape]:
     """Return name -> shape of the untrained tensors, in the order of the file."""
     shapes = gpt_file_shapes(config, vocabulary=1)
     return {name: shape for name, shape in shapes.items() if not is_trained(name)}

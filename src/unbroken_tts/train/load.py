@@ -24,7 +24,7 @@ class Loaded:
 
     model: VoiceGpt
     """Filled, on the host, in evaluation mode."""
-    carried: dict[str, torch.Tensor]
+    untrained_encoders: dict[str, torch.Tensor]
     """The untrained encoders of the run."""
     facts: dict[str, Any]
     """What the run is made of."""
@@ -57,7 +57,7 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
     model.eval()
     return Loaded(
         model=model,
-        carried=carried_of(source.layout),
+        untrained_encoders=untrained_encoders_of(source.layout),
         facts=facts,
         checkpoint=checkpoint.path,
         step=checkpoint.position.step,
@@ -90,18 +90,18 @@ def _fill(part: ModulePart, saved: Any) -> None:
     part.restore(saved)
 
 
-def carried_file(layout: Layout) -> Path:
+def untrained_encoders_file(layout: Layout) -> Path:
     """Return where a run keeps its untrained encoders, once and not in every checkpoint."""
     return layout.root / "base" / "carried.safetensors"
 
 
-def carried_of(layout: Layout) -> dict[str, torch.Tensor]:
+def untrained_encoders_of(layout: Layout) -> dict[str, torch.Tensor]:
     """Read the untrained encoders that a run keeps.
 
     Raises:
         DataInvalid: They are not there.
     """
-    place = carried_file(layout)
+    place = untrained_encoders_file(layout)
     if not place.is_file():
         raise DataInvalid(
             f"{place} is missing.",

@@ -11,8 +11,8 @@ import xxhash
 from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.beginning import Beginning
 from unbroken_tts.train.execution import Execution
+from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
 from unbroken_tts.train.kept_settings import compared
 
@@ -45,7 +45,7 @@ def frozen_tensors(model: VoiceGpt) -> dict[str, slice | None]:
 def facts_of(
     settings: TrainSettings,
     inputs: Inputs,
-    beginning: Beginning,
+    initial: InitialWeights,
     execution: Execution,
 ) -> dict[str, Any]:
     """Return what the run is made of; a resume compares it with what the checkpoint holds."""
@@ -53,16 +53,16 @@ def facts_of(
         "settings": compared(settings),
         "tokenizer": inputs.tokenizer.digest,
         "vocabulary": inputs.tokenizer.vocabulary,
-        "frozen_rows": beginning.model.frozen_rows,
+        "frozen_rows": initial.model.frozen_rows,
         "model": inputs.config.model_copy(
-            update={"speed_rows": beginning.model.config.speed_rows}
+            update={"speed_rows": initial.model.config.speed_rows}
         ).model_dump(mode="json"),
         "data": {
             "train": inputs.train.fingerprint,
             "validation": inputs.validation.fingerprint,
             "dropped": [str(each.pair_id) for each in inputs.train.dropped],
         },
-        "base": beginning.base,
+        "base": initial.base,
         "execution": {
             "batch": execution.plan.batch,
             "accumulation": execution.plan.accumulation,

@@ -21,20 +21,20 @@ from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.beginning import (
-    Beginning,
+from unbroken_tts.train.building import DTYPES, Built, build
+from unbroken_tts.train.console import Console
+from unbroken_tts.train.execution import Execution, plan_execution
+from unbroken_tts.train.initial_weights import (
+    InitialWeights,
     find_run,
-    keep_carried,
+    keep_untrained_encoders,
     new_model,
     require_writable,
     saved_model,
 )
-from unbroken_tts.train.building import DTYPES, Built, build
-from unbroken_tts.train.console import Console
-from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings, what_does_not_act
-from unbroken_tts.train.load import carried_file
+from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
@@ -83,20 +83,20 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     )
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
-    beginning = (
+    initial = (
         saved_model(settings, saved)
         if saved is not None and source.checkpoint is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
-    built = build(settings, beginning.model, execution.hardware, execution.precision, until)
+    built = build(settings, initial.model, execution.hardware, execution.precision, until)
     best = Best()
-    facts = facts_of(settings, inputs, beginning, execution)
+    facts = facts_of(settings, inputs, initial, execution)
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)
     run = _run(settings, source, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
-    report = _resume(run, source, best, beginning, dialogue)
+    report = _resume(run, source, best, initial, dialogue)
     return Session(
         settings=settings,
         inputs=inputs,
@@ -115,7 +115,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
 
 
 def _resume(
-    run: Run, source: ResumeSource, best: Best, beginning: Beginning, dialogue: ResumeDialogue
+    run: Run, source: ResumeSource, best: Best, initial: InitialWeights, dialogue: ResumeDialogue
 ) -> ResumeReport:
     step = source.checkpoint.position.step if source.checkpoint else 0
     try:
@@ -130,7 +130,7 @@ def _resume(
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # a score on other samples is no rival
     try:
-        keep_carried(run.layout, beginning.carried)
+        keep_untrained_encoders(run.layout, initial.untrained_encoders)
     except SaveFailed:
         run.close()
         raise
@@ -165,9 +165,9 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
     root = run.layout.root
     if root.absolute() != settings.output_dir.absolute():
         found.append(f"the run of --resume lies in {root} and goes on there, not in --output-dir")
-    if not carried_file(run.layout).exists():
+    if not untrained_encoders_file(run.layout).exists():
         found.append(
-            f"{carried_file(run.layout)} is gone: training needs it not, but no gpt.pth can be exported"
+            f"{untrained_encoders_file(run.layout)} is gone: training needs it not, but no gpt.pth can be exported"
         )
     if not settings.max_steps and settings.warmup_steps >= until:
         found.append(

@@ -12,8 +12,8 @@ from support.pairs import write_pairs
 from support.tiny_model import tiny_config, tiny_model
 from unbroken_tts.cli.main import main
 from unbroken_tts.export import merge, write_gpt_pth
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config: GptConfig = tiny_config()
     config.to_yaml(path / "config.yaml")
     model = tiny_model(config)
-    write_gpt_pth(path / "gpt.pth", merge(model, fresh_carried(config, seed=3)))
+    write_gpt_pth(path / "gpt.pth", merge(model, fresh_untrained_encoders(config, seed=3)))
     write_pairs(
         path,
         7,

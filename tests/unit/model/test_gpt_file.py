@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.tiny_model import tiny_config
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import ConditionModule, GptConfig
-from unbroken_tts.model.gpt_file import carried_shapes, gpt_file_shapes, trained_shapes
+from unbroken_tts.model.gpt_file import gpt_file_shapes, trained_shapes, untrained_shapes
 from unbroken_tts.model.initial_values import initial_values, sinusoids
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 
 def _real_config() -> GptConfig:
@@ -76,9 +76,9 @@ _configs = st.builds(
 @given(_configs)
 def test_fresh_encoders_have_the_shapes_of_any_configuration(config: GptConfig) -> None:
     """Fresh encoders have every carried name once, in order, finite, and nothing trained."""
-    fresh = fresh_carried(config, seed=3)
-    assert carried_shapes(config) == {name: tuple(value.shape) for name, value in fresh.items()}
-    assert list(carried_shapes(config)) == list(fresh)
+    fresh = fresh_untrained_encoders(config, seed=3)
+    assert untrained_shapes(config) == {name: tuple(value.shape) for name, value in fresh.items()}
+    assert list(untrained_shapes(config)) == list(fresh)
     assert all(torch.isfinite(value).all() for value in fresh.values())
     c, d = config.condition_module.output_size, config.model_dim
     assert ("perceiver_encoder.proj_context.weight" in fresh) == (c != d)
@@ -87,9 +87,9 @@ def test_fresh_encoders_have_the_shapes_of_any_configuration(config: GptConfig) 
 @given(_configs, st.integers(2, 50))
 def test_every_tensor_is_either_trained_or_carried(config: GptConfig, vocabulary: int) -> None:
     """The two kinds together are the file, and share nothing."""
-    trained, carried = trained_shapes(config, vocabulary), carried_shapes(config)
-    assert gpt_file_shapes(config, vocabulary) == {**carried, **trained}
-    assert trained.keys().isdisjoint(carried)
+    trained, untrained_encoders = trained_shapes(config, vocabulary), untrained_shapes(config)
+    assert gpt_file_shapes(config, vocabulary) == {**untrained_encoders, **trained}
+    assert trained.keys().isdisjoint(untrained_encoders)
 
 
 def test_fresh_values_depend_on_seed_and_name_only() -> None:

@@ -17,9 +17,9 @@ from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken_tts.evaluate import evaluate, model_from_file
 from unbroken_tts.export import merge, write_gpt_pth
 from unbroken_tts.model.base import BaseWeights, frozen_rows_of, load_base, read_base
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, gpt_file_shapes
 from unbroken_tts.model.legacy import read_legacy
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ CONFIG = tiny_config()
 
 
 def _state() -> dict[str, torch.Tensor]:
-    return merge(tiny_model(seed=8), fresh_carried(CONFIG, seed=9))
+    return merge(tiny_model(seed=8), fresh_untrained_encoders(CONFIG, seed=9))
 
 
 def _saved(path: Path, content: Any) -> Path:
@@ -93,7 +93,7 @@ def test_every_form_of_a_base_is_read(
     """Flat, under `model`, and with entries that are dropped or renamed."""
     base = read_base(_saved(tmp_path / "gpt.pth", wrap(_state())))
     assert VOCABULARY == base.vocabulary
-    assert set(gpt_file_shapes(CONFIG, VOCABULARY)) == {*base.trained, *base.carried}
+    assert set(gpt_file_shapes(CONFIG, VOCABULARY)) == {*base.trained, *base.untrained_encoders}
 
 
 def test_exporting_an_imported_base_gives_back_its_bits(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_exporting_an_imported_base_gives_back_its_bits(tmp_path: Path) -> None:
     base = read_base(_saved(tmp_path / "gpt.pth", state))
     model = tiny_model()
     load_base(model, base)
-    write_gpt_pth(tmp_path / "out" / "export.pth", merge(model, base.carried))
+    write_gpt_pth(tmp_path / "out" / "export.pth", merge(model, base.untrained_encoders))
     written = torch.load(tmp_path / "out" / "export.pth", weights_only=True)
     assert list(gpt_file_shapes(CONFIG, VOCABULARY)) == list(written)
     for name, tensor in written.items():
@@ -117,9 +117,9 @@ def test_an_export_replaces_the_file_it_was_read_from(tmp_path: Path) -> None:
     """Carried tensors mapped from a file may be written to the same name."""
     path = _saved(tmp_path / "gpt.pth", _state())
     model, base = tiny_model(seed=20), read_base(path)
-    write_gpt_pth(path, merge(model, base.carried))
+    write_gpt_pth(path, merge(model, base.untrained_encoders))
     name = "emo_layer.weight"
-    assert torch.equal(_state()[name], read_base(path).carried[name])
+    assert torch.equal(_state()[name], read_base(path).untrained_encoders[name])
     assert torch.equal(model.table()["mel_head.bias"], read_base(path).trained["mel_head.bias"])
 
 
@@ -135,10 +135,10 @@ def test_a_failed_export_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_foreign_encoders_are_not_exported() -> None:
     """Missing, misshapen and surplus encoders are named instead of written."""
-    carried = fresh_carried(CONFIG, seed=1)
-    carried["surplus"] = carried.pop("emo_layer.bias")
+    untrained_encoders = fresh_untrained_encoders(CONFIG, seed=1)
+    untrained_encoders["surplus"] = untrained_encoders.pop("emo_layer.bias")
     with pytest.raises(SettingsInvalid, match=r"emo_layer.bias: missing.*surplus: surplus"):
-        merge(tiny_model(), carried)
+        merge(tiny_model(), untrained_encoders)
 
 
 def test_base_rows_are_identical_and_new_rows_start_at_their_mean(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_damage_is_an_error_or_harmless(
         base = read_base(folder / "gpt.pth")
     except DataInvalid:
         return
-    assert {*base.trained, *base.carried}
+    assert {*base.trained, *base.untrained_encoders}
 
 
 @pytest.mark.parametrize("latest", [True, False])
@@ -292,8 +292,8 @@ def test_an_incomplete_checkpoint_is_refused(
 def test_carried_tensors_stay_in_the_file(tmp_path: Path) -> None:
     """The encoders are mapped, so that hundreds of millions of values cost no memory."""
     base: BaseWeights = read_base(_saved(tmp_path / "gpt.pth", _state()))
-    carried = base.carried["emovec_layer.weight"]
+    untrained_encoders = base.untrained_encoders["emovec_layer.weight"]
     if os.path.exists("/proc/self/maps"):  # noqa: PTH110  not a file but the kernel
         with open("/proc/self/maps", encoding="utf-8") as maps:  # noqa: PTH123  likewise
             assert any(line.rstrip().endswith("gpt.pth") for line in maps)
-    assert (12, 1024) == tuple(carried.shape)
+    assert (12, 1024) == tuple(untrained_encoders.shape)

@@ -102,9 +102,9 @@ def test_an_export_is_what_inference_loads(
     found, before = export(extended, tmp_path / "gpt.pth"), read(base.gpt)
     shapes = {name: tuple(each.shape) for name, each in found.items()}
     assert list(gpt_file_shapes(config, EXTENDED).items()) == list(shapes.items())
-    carried = [name for name in found if "encoder" in name or name.startswith("emo")]
-    assert len(carried) > 50
-    for name in carried:
+    untrained_encoders = [name for name in found if "encoder" in name or name.startswith("emo")]
+    assert len(untrained_encoders) > 50
+    for name in untrained_encoders:
         assert torch.equal(before[name], found[name]), name
 
 
@@ -221,4 +221,4 @@ def test_a_run_begun_again_carries_the_encoders_of_its_own_base(
     assert ended.code == 0, ended.err
     assert ended.lines("Began again")
     name = "perceiver_encoder.latents"
-    assert torch.equal(read(base.gpt)[name], load_weights(tmp_path).carried[name])
+    assert torch.equal(read(base.gpt)[name], load_weights(tmp_path).untrained_encoders[name])

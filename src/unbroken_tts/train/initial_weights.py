@@ -15,11 +15,11 @@ from unbroken.checkpoint.tensor_file import write_tensors
 from unbroken.errors import DataInvalid, NoUsableCheckpoint, SaveFailed, SettingsInvalid
 from unbroken.run.resume import ResumeSource, find_source, finish_moving, run_id_of
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
-from unbroken_tts.model.carried import fresh_carried
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.load import Loaded, carried_file, load_weights
+from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
 
 
 def find_run(settings: TrainSettings) -> ResumeSource:
@@ -73,18 +73,18 @@ def _refuse_earlier_trainer(output: Path, how: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class InitialWeights:
     """The model a training begins with, and what its files must carry."""
 
     model: VoiceGpt
     """On the host; its weights are undefined when a checkpoint will be restored into it."""
-    carried: dict[str, torch.Tensor] | None
+    untrained_encoders: dict[str, torch.Tensor] | None
     """The untrained encoders of a new run; None when a checkpoint is continued."""
     base: str
     """Where the weights came from."""
 
 
-def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> Beginning:
+def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
     """Build the model of a new run and fill it.
 
     Raises:
@@ -95,13 +95,15 @@ def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> Be
     if source == "none":
         model = _model(settings, config, vocabulary, 0)
         model.initialise(settings.seed)
-        return Beginning(
-            model=model, carried=fresh_carried(config, settings.seed), base="fresh weights"
+        return InitialWeights(
+            model=model,
+            untrained_encoders=fresh_untrained_encoders(config, settings.seed),
+            base="fresh weights",
         )
     base, frozen = _base(settings, Path(source), vocabulary)
     model = _model(settings, base.config_for(config), vocabulary, frozen)
     load_base(model, base)
-    return Beginning(model=model, carried=base.carried, base=source)
+    return InitialWeights(model=model, untrained_encoders=base.untrained_encoders, base=source)
 
 
 def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:
@@ -114,7 +116,9 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
     opens_base = settings.train_base_rows
     if path.is_dir():
         loaded = _weights_of(path)
-        weights = base_weights({**loaded.carried, **loaded.model.table()}, origin=str(path))
+        weights = base_weights(
+            {**loaded.untrained_encoders, **loaded.model.table()}, origin=str(path)
+        )
         frozen = loaded.model.frozen_rows or weights.vocabulary
         return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
     weights = read_base(path)
@@ -136,11 +140,11 @@ def _weights_of(directory: Path) -> Loaded:
         ) from error
 
 
-def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> Beginning:
+def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeights:
     """Build the model that a checkpoint will be restored into."""
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
     model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
-    return Beginning(model=model, carried=None, base=facts["base"])
+    return InitialWeights(model=model, untrained_encoders=None, base=facts["base"])
 
 
 def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: int) -> VoiceGpt:
@@ -153,16 +157,18 @@ def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: 
     )
 
 
-def keep_carried(layout: Layout, carried: dict[str, torch.Tensor] | None) -> None:
+def keep_untrained_encoders(
+    layout: Layout, untrained_encoders: dict[str, torch.Tensor] | None
+) -> None:
     """Keep the untrained encoders once beside the run; a checkpoint doesn't repeat them."""
-    if carried is None:
+    if untrained_encoders is None:
         return
-    place = carried_file(layout)
+    place = untrained_encoders_file(layout)
     aside = place.with_suffix(".tmp")
     try:
         disk.make_directory(place.parent)
         aside.unlink(missing_ok=True)
-        write_tensors(aside, {name: each.contiguous() for name, each in carried.items()})
+        write_tensors(aside, {name: each.contiguous() for name, each in untrained_encoders.items()})
         disk.rename(aside, place)
     except OSError as error:
         raise SaveFailed(

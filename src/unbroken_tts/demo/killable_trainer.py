@@ -1,4 +1,4 @@
-"""A trainer that will be killed: `python -m unbroken_tts.demo.doomed MOMENT -- FLAGS...`.
+"""A trainer that will be killed: `python -m unbroken_tts.demo.killable_trainer MOMENT -- FLAGS...`.
 
 The same trainer as ever, in a process that the system ends without warning (SIGKILL; on Windows
 TerminateProcess) at the moment named: nothing is flushed, no handler runs, no `finally` either.

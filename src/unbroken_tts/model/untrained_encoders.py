@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unbroken_tts.model.gpt_file import carried_shapes
+from unbroken_tts.model.gpt_file import untrained_shapes
 from unbroken_tts.model.initial_values import initial_values
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from unbroken_tts.model.config import GptConfig
 
 
-def fresh_carried(config: GptConfig, seed: int) -> dict[str, torch.Tensor]:
+def fresh_untrained_encoders(config: GptConfig, seed: int) -> dict[str, torch.Tensor]:
     """Return encoders for a run without a base: float32 on the CPU, in the order of the file.
 
     Without a base nothing was ever conditioned by them; they only make the exported file whole.
     """
-    return initial_values(carried_shapes(config), layers=config.layers, seed=seed)
+    return initial_values(untrained_shapes(config), layers=config.layers, seed=seed)
