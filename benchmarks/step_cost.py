@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import unbroken
-from unbroken.journal.record import Record
+from unbroken.journal.record import RunRecord
 from unbroken.state.fingerprint import StepFingerprint
 
 WIDTH, LAYERS, BATCH = 512, 12, 64
@@ -66,7 +66,7 @@ def measure(steps: int, directory: Path) -> tuple[list[float], list[dict[str, fl
     run.resume("")
     taken: dict[str, float] = {}
     for owner, name in (
-        (Record, "step"),
+        (RunRecord, "step"),
         (StepFingerprint, "record"),
         (StepFingerprint, "summary"),
     ):

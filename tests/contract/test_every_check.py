@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from unbroken.checks.catalogue import KINDS, every_check
-from unbroken.checks.check import Check, Outcome, Stage
+from unbroken.checks.check import Check, CheckOutcome, Stage
 from unbroken.checks.state_summary import StateSummary
 
 CHECKS = every_check()
@@ -22,15 +22,15 @@ def test_its_examples_come_out_as_it_says(check: Check) -> None:
     assert check.AGREES
     assert check.DIFFERS
     for saved, live in check.AGREES:
-        assert Outcome.AGREES is check.compare(saved, live).outcome
+        assert CheckOutcome.AGREES is check.compare(saved, live).outcome
     for saved, live in check.DIFFERS:
-        assert Outcome.DIFFERS is check.compare(saved, live).outcome
+        assert CheckOutcome.DIFFERS is check.compare(saved, live).outcome
 
 
 @pytest.mark.parametrize("check", BY_ID)
 def test_it_has_something_to_say_about_nothing(check: Check) -> None:
     """Two empty summaries crash no check; nothing of ours missing is ever taken for a difference."""
-    assert Outcome.DIFFERS is not check.compare(StateSummary(), StateSummary()).outcome
+    assert CheckOutcome.DIFFERS is not check.compare(StateSummary(), StateSummary()).outcome
 
 
 @pytest.mark.parametrize("check", BY_ID)

@@ -16,7 +16,7 @@ from support.recorded_run import Training
 from support.sameness import same
 from unbroken.errors import SaveFailed
 from unbroken.run import resume as resuming
-from unbroken.testing.disk_calls import Call, FaultyDisk, Record, using
+from unbroken.testing.disk_calls import Call, DiskRecord, FaultyDisk, using
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)]
 MEGABYTE = 1 << 20
@@ -45,7 +45,7 @@ def newest_step(training: Training) -> int:
 def calls_of_a_save(training: Training) -> list[Call]:
     """Return the calls that the next save makes."""
     training.train(training.run.position.step + 1)
-    record = Record(training.run.layout.root)
+    record = DiskRecord(training.run.layout.root)
     with using(record):
         training.run.save()
     return record.calls
@@ -99,7 +99,7 @@ def test_every_fault_at_any_call_is_survived(training: Training) -> None:
 def test_a_fault_at_any_call_of_a_replacement_is_survived(training: Training) -> None:
     """Saving the same position again: a checkpoint of it is found whatever call fails."""
     run = training.run
-    record = Record(run.layout.root)
+    record = DiskRecord(run.layout.root)
     run.metrics = {"val_loss": 9.0}
     with using(record):
         run.save()
@@ -183,7 +183,7 @@ def test_a_full_disk_is_seen_before_the_first_byte(small_disk: Path) -> None:
     training.train(2)
     room = shutil.disk_usage(small_disk).free
     (small_disk / "filler").write_bytes(bytes(room - MEGABYTE))
-    record = Record(training.run.layout.checkpoints)
+    record = DiskRecord(training.run.layout.checkpoints)
     with using(record), pytest.raises(SaveFailed, match="free"):
         training.run.save()
     assert [] == record.calls

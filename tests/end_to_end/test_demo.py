@@ -17,7 +17,7 @@ import soundfile
 
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.cli.main import main
-from unbroken_tts.demo.proof import Row, prove
+from unbroken_tts.demo.proof import ProofRow, prove
 from unbroken_tts.demo.scale import QUICK
 from unbroken_tts.demo.show import PAGE, PICTURE, show
 from unbroken_tts.demo.story import Story
@@ -72,7 +72,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     return Shown(output, show(output, TINY, kill_seed=3))
 
 
-def rows_named(rows: Sequence[Row], word: str) -> list[Row]:
+def rows_named(rows: Sequence[ProofRow], word: str) -> list[ProofRow]:
     return [row for row in rows if word in row.what]
 
 

@@ -11,7 +11,12 @@ from support.benchmark_run import run_benchmark
 def test_what_is_added_to_a_step_is_measured() -> None:
     """The journal line and what is looked at for it, each apart, and their sum."""
     printed = run_benchmark("step_cost.py", "--steps", "3")
-    for name in ("Record.step", "StepFingerprint.record", "StepFingerprint.summary", "all of it"):
+    for name in (
+        "RunRecord.step",
+        "StepFingerprint.record",
+        "StepFingerprint.summary",
+        "all of it",
+    ):
         assert f"{name} " in printed
 
 

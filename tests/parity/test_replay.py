@@ -13,9 +13,9 @@ import torch
 import unbroken
 from support import toy_training as toy
 from unbroken.checkpoint.layout import Layout
-from unbroken.journal.change import Change
+from unbroken.journal.change import EnvironmentChange
 from unbroken.journal.journal import read_lines
-from unbroken.replay.replay import Outcome, Verdict
+from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
 
 SAVED, ENDED = 6, 14
 """Steps at the checkpoint, and at the end of the process that wrote the journal."""
@@ -63,7 +63,7 @@ def repeated(
     *,
     micro: int = toy.MICRO,
     **options: Any,
-) -> Verdict:
+) -> ReplayVerdict:
     """Resume with something planted after it, repeat, and return the verdict."""
     training = toy.build(directory, save_every=0, **options)
     training.run.restored = None  # else most changes are refused before the first step
@@ -126,7 +126,7 @@ def as_if_on_other_threads(training: toy.Training) -> None:
     """Have every journalled step computed with another number of threads, by its record."""
     replay = training.run.monitor._replay
     assert replay is not None
-    change = Change("environment.threads", 2, 1)
+    change = EnvironmentChange("environment.threads", 2, 1)
     for step, each in replay._references.items():
         replay._references[step] = type(each)(each.line, (change,))
 
@@ -164,7 +164,7 @@ def test_the_steps_after_a_stop_are_repeated(tmp_path: Path) -> None:
         toy.train(training, 99, ask)
     training.run.close()
     verdict = repeated(tmp_path)
-    assert Outcome.EXACT is verdict.outcome
+    assert ReplayOutcome.EXACT is verdict.outcome
     assert verdict.repeated == verdict.known >= 2
 
 
@@ -192,7 +192,7 @@ def test_a_planted_fault_is_diverged_with_its_cause(
 ) -> None:
     """One per cent of a rate, of a weight or of the momentum is found at its first step."""
     verdict = repeated(broken_off, plant)
-    assert Outcome.DIVERGED is verdict.outcome
+    assert ReplayOutcome.DIVERGED is verdict.outcome
     assert words in verdict.reason
     assert verdict.repeated <= 2
 
@@ -208,7 +208,7 @@ def test_another_environment_excuses_no_fault(
         plant(training)
 
     verdict = repeated(broken_off, both)
-    assert Outcome.DIVERGED is verdict.outcome
+    assert ReplayOutcome.DIVERGED is verdict.outcome
     assert words in verdict.reason
 
 
@@ -228,8 +228,8 @@ def test_diverged_ends_the_run_before_anything_newer_is_saved(broken_off: Path) 
 
 def test_the_lines_of_a_diverged_start_are_no_reference(broken_off: Path) -> None:
     """After the cause is mended the run is compared with what was there before it."""
-    assert Outcome.DIVERGED is repeated(broken_off, larger_leaf).outcome
-    assert Outcome.DIVERGED is repeated(broken_off, larger_leaf).outcome
+    assert ReplayOutcome.DIVERGED is repeated(broken_off, larger_leaf).outcome
+    assert ReplayOutcome.DIVERGED is repeated(broken_off, larger_leaf).outcome
     assert "EXACT (8/8 steps" in str(repeated(broken_off))
 
 
@@ -255,20 +255,20 @@ def test_a_person_can_go_on_with_another_training(
 def test_another_cut_without_dropout_is_equivalent_at_most(tmp_path: Path) -> None:
     """Rounding is all that may differ, and the cut is named where it does."""
     verdict = repeated(break_off(tmp_path, dropout=0.0), dropout=0.0, micro=3)
-    assert verdict.outcome in (Outcome.EQUIVALENT, Outcome.EXACT)
-    assert Outcome.EXACT is verdict.outcome or "micro-batches of 3, were 2" in verdict.reason
+    assert verdict.outcome in (ReplayOutcome.EQUIVALENT, ReplayOutcome.EXACT)
+    assert ReplayOutcome.EXACT is verdict.outcome or "micro-batches of 3, were 2" in verdict.reason
 
 
 def test_another_cut_without_dropout_excuses_no_fault(tmp_path: Path) -> None:
     """One per cent of a leaf is more than rounding."""
     verdict = repeated(break_off(tmp_path, dropout=0.0), larger_leaf, dropout=0.0, micro=3)
-    assert Outcome.DIVERGED is verdict.outcome
+    assert ReplayOutcome.DIVERGED is verdict.outcome
 
 
 def test_another_cut_with_dropout_is_unproved(broken_off: Path) -> None:
     """Other masks are another loss: samples and rate agree, and no more is claimed."""
     verdict = repeated(broken_off, micro=3)
-    assert Outcome.UNPROVED is verdict.outcome
+    assert ReplayOutcome.UNPROVED is verdict.outcome
     assert "micro-batches of 3, were 2" in verdict.reason
     assert "other dropout masks" in verdict.reason
 
@@ -291,10 +291,10 @@ def test_a_start_tells_what_it_computed_with(broken_off: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_known", "outcome"), [(True, Outcome.DIVERGED), (False, Outcome.UNPROVED)]
+    ("is_known", "outcome"), [(True, ReplayOutcome.DIVERGED), (False, ReplayOutcome.UNPROVED)]
 )
 def test_a_run_that_begins_again_is_proved_where_its_beginning_is_known(
-    tmp_path: Path, is_known: bool, outcome: Outcome
+    tmp_path: Path, is_known: bool, outcome: ReplayOutcome
 ) -> None:
     """Begun with the same facts and weights, another step is another training; else it proves nothing."""
     training = toy.build(tmp_path, save_every=0)
@@ -334,4 +334,7 @@ def test_a_variable_that_chooses_other_kernels_is_named(
     training.run.close()
     verdict = training.run.monitor.verdict
     assert verdict is not None
-    assert verdict.outcome in (Outcome.EXACT, Outcome.EQUIVALENT)  # whichever kernels there are
+    assert verdict.outcome in (
+        ReplayOutcome.EXACT,
+        ReplayOutcome.EQUIVALENT,
+    )  # whichever kernels there are

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from unbroken.checks.catalogue import every_check
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.report import Finding, Report
 
 CHECKS = {each.id: each for each in every_check()}
@@ -18,7 +18,7 @@ def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) ->
     found = Finding(
         id=id_,
         title=check.title,
-        outcome=Outcome.DIFFERS,
+        outcome=CheckOutcome.DIFFERS,
         severity=check.severity,
         numbers=numbers,
         details=details,
@@ -36,12 +36,12 @@ def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) ->
 
 def agreeing(id_: str, numbers: str = "equal") -> Finding:
     """Return a finding that agrees."""
-    return finding(id_, numbers, outcome=Outcome.AGREES)
+    return finding(id_, numbers, outcome=CheckOutcome.AGREES)
 
 
 def uncompared(id_: str, numbers: str = "the checkpoint does not say", **other: Any) -> Finding:
     """Return a finding of a check that could not compare."""
-    return finding(id_, numbers, outcome=Outcome.CANNOT_COMPARE, **other)
+    return finding(id_, numbers, outcome=CheckOutcome.CANNOT_COMPARE, **other)
 
 
 def report(*findings: Finding, seconds: float = 1.9) -> Report:

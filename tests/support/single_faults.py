@@ -17,7 +17,7 @@ from unbroken.order import step_batches
 from unbroken.run import inspector, run
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan
+from unbroken.selftest.training import TrainingPlan
 from unbroken.state.facts import environment
 from unbroken.state.modules import TENSORS
 
@@ -100,13 +100,13 @@ def _average_forgotten(scene: Scene) -> None:
 
 @AREA.fault("another-fact", "a file that the user declared is another one", "other-facts-unchanged")
 def _another_fact(scene: Scene) -> None:
-    facts = Plan.facts
-    scene.replace(Plan, "facts", lambda plan: {**facts(plan), "speakers": "another"})
+    facts = TrainingPlan.facts
+    scene.replace(TrainingPlan, "facts", lambda plan: {**facts(plan), "speakers": "another"})
 
 
 @AREA.fault("other-betas", "the code asks for other betas", "optimizer-options-unchanged")
 def _other_betas(scene: Scene) -> None:
-    def build(plan: Plan, model: Any) -> Any:
+    def build(plan: TrainingPlan, model: Any) -> Any:
         made = program.optimizer_of(plan, model)
         for group in made.param_groups:
             group["betas"] = (0.5, 0.9)
@@ -117,7 +117,7 @@ def _other_betas(scene: Scene) -> None:
 
 @AREA.fault("longer-curve", "the curve is longer, though no setting says so", "schedule-unchanged")
 def _longer_curve(scene: Scene) -> None:
-    def build(plan: Plan, optimizer: Any) -> Schedule:
+    def build(plan: TrainingPlan, optimizer: Any) -> Schedule:
         numbers = {"warmup": plan.warmup, "total": 90}
         return Schedule(optimizer, warmup_cosine(plan.warmup, 90), numbers)
 

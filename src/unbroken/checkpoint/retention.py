@@ -29,7 +29,7 @@ class CheckpointInfo:
     is_pinned: bool = False
 
 
-class Policy(Protocol):
+class RetentionPolicy(Protocol):
     """Names what shall be kept."""
 
     @property
@@ -43,7 +43,7 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class KeepLast:
     """Keeps the newest ones."""
 
     count: int
@@ -59,7 +59,7 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
+class KeepEvery:
     """Keeps those at multiples of a number of steps."""
 
     steps: int
@@ -79,7 +79,7 @@ class Every:
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class KeepBest:
     """Keeps those with the lowest scores; of equal ones the older."""
 
     count: int
@@ -100,7 +100,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Younger:
+class KeepYounger:
     """Keeps those that were made not long ago."""
 
     seconds: float
@@ -118,7 +118,7 @@ class Younger:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeletionPlan:
     """What is to be deleted, and why the rest is not."""
 
     deleted: tuple[str, ...]
@@ -128,8 +128,8 @@ class Plan:
 
 
 def plan(
-    checkpoints: Sequence[CheckpointInfo], policies: Sequence[Policy], verified: str | None
-) -> Plan:
+    checkpoints: Sequence[CheckpointInfo], policies: Sequence[RetentionPolicy], verified: str | None
+) -> DeletionPlan:
     """Return what is to be deleted.
 
     Args:
@@ -146,16 +146,16 @@ def plan(
     for each in checkpoints:
         if each.is_pinned:
             reasons[each.name].append("pinned")
-    for policy in (*policies, Best(1)):
+    for policy in (*policies, KeepBest(1)):
         for name in policy.keeps(checkpoints):
             if policy.why not in reasons[name]:
                 reasons[name].append(policy.why)
-    return Plan(
+    return DeletionPlan(
         deleted=tuple(name for name in names if not reasons[name]),
         kept={name: tuple(found) for name, found in reasons.items() if found},
     )
 
 
-def usual(keep_last: int, keep_every: int) -> tuple[Policy, ...]:
+def usual(keep_last: int, keep_every: int) -> tuple[RetentionPolicy, ...]:
     """Return the policies of a training: the last ones, and those every so many steps (0: none)."""
-    return (Last(max(1, keep_last)), *((Every(keep_every),) if keep_every else ()))
+    return (KeepLast(max(1, keep_last)), *((KeepEvery(keep_every),) if keep_every else ()))

@@ -15,7 +15,7 @@ from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
 from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.retention import CheckpointInfo, Plan, Policy, plan
+from unbroken.checkpoint.retention import CheckpointInfo, DeletionPlan, RetentionPolicy, plan
 from unbroken.checkpoint.second_reading import read_again
 from unbroken.errors import (
     CheckpointCorrupt,
@@ -190,12 +190,14 @@ class Store:
         """Commit a snapshot in host memory."""
         return commit(self.layout, copied, self.require_ours)
 
-    def plan(self, policies: Sequence[Policy], metric: str | None, verified: str | None) -> Plan:
+    def plan(
+        self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str | None
+    ) -> DeletionPlan:
         """Say what retention would delete.
 
         Args:
             policies: What to keep.
-            metric: The score that `Best` goes by; None for none.
+            metric: The score that `KeepBest` goes by; None for none.
             verified: Name of the newest checkpoint that is known to be whole.
 
         Raises:
@@ -216,7 +218,9 @@ class Store:
         ]
         return plan(kept, policies, verified)
 
-    def clean(self, policies: Sequence[Policy], metric: str | None, verified: str) -> list[str]:
+    def clean(
+        self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str
+    ) -> list[str]:
         """Delete what retention allows, after something newer was verified; return the names."""
         try:
             doomed = self.plan(policies, metric, verified).deleted

@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckOutcome,
+    CheckResult,
+    OnAccept,
+    Severity,
+    agrees,
+    differs,
+)
 from unbroken.checks.state import compare_state
 from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
@@ -56,7 +64,7 @@ class AccumulationRestored(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare position, gradients and sums."""
         done = saved.position.get("samples", 0)
         if done != live.position.get("samples", 0):
@@ -67,7 +75,7 @@ class AccumulationRestored(Check):
                 headline=f"WARNING: Resuming mid-accumulation cycle (counter={done})",
             )
         found = compare_state(saved, live, ["gradients", "sums"])
-        if found.outcome is Outcome.DIFFERS:
+        if found.outcome is CheckOutcome.DIFFERS:
             return found
         total = saved.evidence.get("step_samples", "?")
         return agrees(

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
     Stage,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -65,7 +65,7 @@ class BatchGeometryUnchanged(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the effective batches, and tell of another cut."""
         before, now = saved.fact("order.effective_batch"), live.fact("order.effective_batch")
         if before is None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from unbroken.checks.state_summary import StateSummary
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """Three outcomes, never two: what could not be compared did not agree."""
 
     AGREES = "agrees"
@@ -45,10 +45,10 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class CheckResult:
     """What one comparison came to."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     numbers: str
     """What was compared with what, in one line."""
     details: tuple[str, ...] = ()
@@ -61,9 +61,9 @@ class Verdict:
     """Why it matters, where the check declares more than this case needs."""
 
 
-def agrees(numbers: str, headline: str = "") -> Verdict:
+def agrees(numbers: str, headline: str = "") -> CheckResult:
     """Return the verdict that both are the same; with a headline, that is worth a note."""
-    return Verdict(outcome=Outcome.AGREES, numbers=numbers, headline=headline)
+    return CheckResult(outcome=CheckOutcome.AGREES, numbers=numbers, headline=headline)
 
 
 def differs(
@@ -71,10 +71,10 @@ def differs(
     *details: str,
     headline: str = "",
     severity: Severity | None = None,
-) -> Verdict:
+) -> CheckResult:
     """Return the verdict that they are not."""
-    return Verdict(
-        outcome=Outcome.DIFFERS,
+    return CheckResult(
+        outcome=CheckOutcome.DIFFERS,
         numbers=numbers,
         details=details,
         headline=headline,
@@ -82,7 +82,7 @@ def differs(
     )
 
 
-def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> Verdict:
+def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> CheckResult:
     """Return the verdict that one side is missing.
 
     Args:
@@ -90,7 +90,7 @@ def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> Ve
         severity: A warning, where that is to be expected; None for what the check declares, where
             a checkpoint of ours should have it.
     """
-    return Verdict(outcome=Outcome.CANNOT_COMPARE, numbers=why, severity=severity)
+    return CheckResult(outcome=CheckOutcome.CANNOT_COMPARE, numbers=why, severity=severity)
 
 
 class Check(ABC):
@@ -123,5 +123,5 @@ class Check(ABC):
     """Pairs that differ."""
 
     @abstractmethod
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare; nothing is changed, computed at length, read or printed."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -57,7 +57,7 @@ class CountersAgree(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
         """Compare all counters of the saved run."""
         step, updates = (saved.position.get(key, 0) for key in ("step", "updates"))
         details = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from unbroken.checks.check import OnAccept, Outcome, Severity, Stage, Verdict
+from unbroken.checks.check import CheckOutcome, CheckResult, OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
 from unbroken.checks.state_summary import StateSummary
 
@@ -60,11 +60,11 @@ class DataSetUnchanged(FactsCheck):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every fact; other content of the same samples is told apart from other samples."""
         verdict = super().compare(saved, live)
         is_told = set(ORDER[:2]) <= saved.facts_below(ORDER).keys()
         is_content = all(each.startswith("data.train ") for each in verdict.details)
-        if verdict.outcome is Outcome.DIFFERS and is_told and is_content:
+        if verdict.outcome is CheckOutcome.DIFFERS and is_told and is_content:
             return replace(verdict, why=OTHER_CONTENT)
         return verdict

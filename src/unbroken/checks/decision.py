@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from unbroken.checks.check import OnAccept, Outcome
+from unbroken.checks.check import CheckOutcome, OnAccept
 from unbroken.checks.report import Finding, Report
 
 
@@ -50,10 +50,10 @@ def decide(report: Report, accepted: Collection[str] = ()) -> Decision:
     acts: set[str] = set()
     """Ids whose new value acts; what follows from one of them acts with it."""
     for each in report.findings:
-        if each.outcome is Outcome.AGREES:
+        if each.outcome is CheckOutcome.AGREES:
             continue
         is_accepted = each.id in accepted or bool(acts.intersection(each.follows_from))
-        is_known = each.outcome is Outcome.DIFFERS and not each.is_critical
+        is_known = each.outcome is CheckOutcome.DIFFERS and not each.is_critical
         if each.on_accept is OnAccept.TAKE_NEW and (
             is_accepted or (is_known and not each.keeps_saved)
         ):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from unbroken.checks.check import OnAccept, Outcome, Severity, Stage, Verdict
+from unbroken.checks.check import CheckOutcome, CheckResult, OnAccept, Severity, Stage
 from unbroken.checks.facts import FactsCheck
 from unbroken.checks.state_summary import StateSummary
 
@@ -67,10 +67,10 @@ class ExecutionUnchanged(FactsCheck):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every fact; what rounds every step otherwise is told apart from last bits."""
         verdict = super().compare(saved, live)
-        if verdict.outcome is not Outcome.DIFFERS:
+        if verdict.outcome is not CheckOutcome.DIFFERS:
             return verdict
         of_precision = [each.startswith(PRECISIONS) for each in verdict.details]
         told = [ROUNDING] * any(of_precision) + [ORDER] * (not all(of_precision))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from unbroken.checks.check import Check, Verdict, agrees, cannot_compare, differs
+from unbroken.checks.check import Check, CheckResult, agrees, cannot_compare, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import differences
 
@@ -22,7 +22,7 @@ class FactsCheck(Check):
     def __init__(self, free: Collection[str] = ()) -> None:
         self.free = free
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every fact below `covers`."""
         before, now = (
             {name: each for name, each in facts.items() if not is_below(name, self.free)}
@@ -31,7 +31,7 @@ class FactsCheck(Check):
         return compare_facts(before, now)
 
 
-def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> Verdict:
+def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> CheckResult:
     """Compare facts by name; those of one side only differ from `absent`."""
     if not saved and not live:
         return agrees("neither has any")

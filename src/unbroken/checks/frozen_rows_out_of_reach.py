@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
@@ -40,7 +40,7 @@ class FrozenRowsOutOfReach(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
         """Look at what reaches the frozen tensors of the live run."""
         reached = live.evidence.get("reached", [])
         if reached:

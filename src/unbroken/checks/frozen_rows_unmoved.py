@@ -14,9 +14,9 @@ from typing import ClassVar, Final
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -53,7 +53,7 @@ class FrozenRowsUnmoved(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the digests by name."""
         born, now = saved.evidence.get("frozen_at_birth"), live.evidence.get("frozen", {})
         if not born and not now:

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -59,7 +59,7 @@ class LearningRateContinues(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the rates now and the rates to come."""
         if "rates" not in saved.evidence:
             return cannot_compare("the checkpoint recorded no rates", severity=None)

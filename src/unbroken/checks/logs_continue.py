@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -63,7 +63,7 @@ class LogsContinue(Check):
         (_with(), _with(curves={"a": 60})),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the journal, then the files with curves."""
         noted, found = (each.evidence.get("logs") for each in (saved, live))
         if not isinstance(noted, Mapping) or not isinstance(found, Mapping):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
@@ -41,7 +41,7 @@ class ModelLeavesComplete(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the structure of all models."""
         parts = live.of_kind("model")
         before, now = (

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -59,7 +59,7 @@ class NextSamplesIdentical(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the ids in order."""
         before, now = (each.evidence.get("next_samples") for each in (saved, live))
         if before is None or now is None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state
 from unbroken.checks.state_summary import Leaf, StateSummary
 
@@ -48,7 +48,7 @@ class OptimizerStateIdentical(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every leaf, but for the rates that are compared with those to come."""
         skip = _rates(saved) & _rates(live)
         found = compare_state(saved, live, live.of_kind("optimizer"), skip)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage
 from unbroken.checks.facts import compare_facts
 from unbroken.checks.state_summary import StateSummary, is_below
 
@@ -40,7 +40,7 @@ class OtherFactsUnchanged(Check):
     def __init__(self, answered_for: tuple[str, ...] = ()) -> None:
         self.answered_for = answered_for
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare what is left."""
         before, now = (
             {name: value for name, value in each.all_facts() if self._is_mine(name)}

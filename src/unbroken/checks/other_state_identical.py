@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state, modes, untrained_models
 from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
@@ -57,7 +57,7 @@ class OtherStateIdentical(Check):
         (_with_average("aa"), _with_average("bb")),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every leaf; averages and teachers are named where they alone differ."""
         seconds = untrained_models(live)
         parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -39,7 +39,7 @@ class PartsComplete(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the names both ways."""
         missing = sorted(live.kinds.keys() - saved.kinds.keys())
         surplus = sorted(saved.kinds.keys() - live.kinds.keys())

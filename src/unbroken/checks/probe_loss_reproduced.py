@@ -15,9 +15,9 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -68,7 +68,7 @@ class ProbeLossReproduced(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare loss by loss."""
         before, now = (each.evidence.get("probe") for each in (saved, live))
         if failed := live.evidence.get("probe_failed"):

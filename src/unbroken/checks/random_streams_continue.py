@@ -14,9 +14,9 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -49,7 +49,7 @@ class RandomStreamsContinue(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the schemes and the seed of the next micro-batch."""
         keys = ("schemes", "seed_here")
         before, now = ([each.evidence.get(key) for key in keys] for each in (saved, live))

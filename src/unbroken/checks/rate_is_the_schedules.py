@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -48,7 +48,7 @@ class RateIsTheSchedules(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the two rates of every group that has a schedule."""
         rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
         before, gave = (saved.evidence.get(key, {}) for key in ("rates", "scheduled"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from unbroken.checks.check import Check, OnAccept, Outcome, Severity, Verdict
+from unbroken.checks.check import Check, CheckOutcome, CheckResult, OnAccept, Severity
 from unbroken.checks.state_summary import StateSummary
 
 LEAST_BYTES: Final = 100_000_000
@@ -20,7 +20,7 @@ class Finding:
 
     id: str
     title: str
-    outcome: Outcome
+    outcome: CheckOutcome
     severity: Severity
     numbers: str
     details: tuple[str, ...]
@@ -38,7 +38,7 @@ class Finding:
     @property
     def is_critical(self) -> bool:
         """Whether going on would be another training."""
-        return self.outcome is not Outcome.AGREES and self.severity is Severity.CRITICAL
+        return self.outcome is not CheckOutcome.AGREES and self.severity is Severity.CRITICAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Report:
         large = self.state_bytes >= LEAST_BYTES
         return self.seconds / (self.state_bytes / 1e9) if large else None
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: CheckOutcome) -> int:
         """Return how many checks came to an outcome."""
         return sum(each.outcome is outcome for each in self.findings)
 
@@ -72,7 +72,7 @@ class Report:
         return [
             each
             for each in self.findings
-            if each.outcome is not Outcome.AGREES and not each.is_critical
+            if each.outcome is not CheckOutcome.AGREES and not each.is_critical
         ]
 
     def of(self, id_: str) -> Finding:
@@ -115,19 +115,19 @@ def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
     )
 
 
-def _severity(check: Check, verdict: Verdict, saved: StateSummary) -> Severity:
-    if verdict.outcome is Outcome.CANNOT_COMPARE and not saved.is_ours:
+def _severity(check: Check, verdict: CheckResult, saved: StateSummary) -> Severity:
+    if verdict.outcome is CheckOutcome.CANNOT_COMPARE and not saved.is_ours:
         return Severity.WARNING  # written before evidence was gathered: nothing has been lost
     repaired = saved.evidence.get("repaired", {})
-    if verdict.outcome is Outcome.CANNOT_COMPARE and check.id in repaired.get("without", ()):
+    if verdict.outcome is CheckOutcome.CANNOT_COMPARE and check.id in repaired.get("without", ()):
         return Severity.WARNING  # left out by `unbroken repair`, on purpose
     return verdict.severity or check.severity
 
 
-def _crash(error: Exception) -> Verdict:
+def _crash(error: Exception) -> CheckResult:
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return Verdict(
-        outcome=Outcome.CANNOT_COMPARE,
+    return CheckResult(
+        outcome=CheckOutcome.CANNOT_COMPARE,
         numbers=f"the check itself failed: {type(error).__name__}: {error}",
         details=(f"at {place.name}, line {place.lineno}; please report this",),
     )

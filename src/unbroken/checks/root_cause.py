@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.report import Finding, Report
 
 
@@ -243,12 +243,12 @@ def causes(report: Report) -> tuple[Cause, ...]:
     left = {
         each.id: each
         for each in report.findings
-        if each.outcome is Outcome.DIFFERS or each.is_critical
+        if each.outcome is CheckOutcome.DIFFERS or each.is_critical
     }
     found: list[Cause] = []
     for rule in RULES:
         # Only what was seen to differ can be a cause.
-        differing = {id_ for id_, each in left.items() if each.outcome is Outcome.DIFFERS}
+        differing = {id_ for id_, each in left.items() if each.outcome is CheckOutcome.DIFFERS}
         explained = [id_ for id_ in rule.explains if id_ in left]
         if {rule.lead, *rule.beside} <= differing and explained:
             lead = left.pop(rule.lead)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 
 COUNTERS = frozenset(
@@ -55,7 +55,7 @@ class ScheduleUnchanged(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the numbers of every schedule that keeps them apart from its counters."""
         parts = live.of_kind("schedule")
         now = {path: each for path, each in live.values.items() if is_below(path, parts)}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from unbroken.checks.check import Verdict, agrees, differs
+from unbroken.checks.check import CheckResult, agrees, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import ABSENT
 
 
 def compare_state(
     saved: StateSummary, live: StateSummary, parts: Collection[str], skip: Collection[str] = ()
-) -> Verdict:
+) -> CheckResult:
     """Compare the tensors and values of parts by path.
 
     Args:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Stage, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -39,7 +39,7 @@ class TiesUnchanged(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the aliases."""
         roots = tuple(f"{part}.aliases." for part in live.of_kind("model"))
         before, now = (

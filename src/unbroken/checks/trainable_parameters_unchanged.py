@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
     Stage,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -51,7 +51,7 @@ class TrainableParametersUnchanged(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the flags of the parameters that both have."""
         roots = tuple(f"{part}.requires_grad" for part in live.of_kind("model"))
         now = {path: flag for path, flag in live.values.items() if path.startswith(roots)}

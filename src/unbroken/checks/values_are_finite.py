@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict, agrees, differs
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -30,7 +30,7 @@ class ValuesAreFinite(Check):
     AGREES: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": []})),)
     DIFFERS: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": ["m.w"]})),)
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:  # noqa: ARG002  # both by contract
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
         """Look at what was found in the live tensors."""
         bad = live.evidence.get("nonfinite", [])
         if bad:

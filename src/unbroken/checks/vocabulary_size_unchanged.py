@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from unbroken.checks.check import (
     Check,
+    CheckResult,
     OnAccept,
     Severity,
     Stage,
-    Verdict,
     agrees,
     cannot_compare,
     differs,
@@ -45,7 +45,7 @@ class VocabularySizeUnchanged(Check):
         (StateSummary(facts={"vocabulary": 12_000}), StateSummary(facts={"vocabulary": 24_000})),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the two sizes."""
         before, now = saved.fact("vocabulary"), live.fact("vocabulary")
         if before is None and now is None:

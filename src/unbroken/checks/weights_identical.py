@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, OnAccept, Severity, Verdict
+from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state, modes, trained_models
 from unbroken.checks.state_summary import Leaf, StateSummary
 
@@ -48,6 +48,6 @@ class WeightsIdentical(Check):
         ),
     )
 
-    def compare(self, saved: StateSummary, live: StateSummary) -> Verdict:
+    def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every tensor of every model that is trained."""
         return compare_state(saved, live, trained_models(live), modes(live))

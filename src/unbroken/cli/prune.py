@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from unbroken.errors import NoUsableCheckpoint, SettingsInvalid
 
 if TYPE_CHECKING:
-    from unbroken.checkpoint.retention import Plan, Policy
+    from unbroken.checkpoint.retention import DeletionPlan, RetentionPolicy
     from unbroken.checkpoint.store import Store
     from unbroken.cli.program import Parser
 
@@ -82,12 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if set(gone) == set(plan.deleted) else 5
 
 
-def _policies(arguments: argparse.Namespace) -> list[Policy]:
+def _policies(arguments: argparse.Namespace) -> list[RetentionPolicy]:
     from unbroken.checkpoint.retention import (  # noqa: PLC0415 -- with its package, slow to import
-        Best,
-        Every,
-        Last,
-        Younger,
+        KeepBest,
+        KeepEvery,
+        KeepLast,
+        KeepYounger,
     )
 
     given = {
@@ -105,25 +105,25 @@ def _policies(arguments: argparse.Namespace) -> list[Policy]:
             "Everything but the newest and the best checkpoint would be deleted by mistake.",
             f"Give at least one of {', '.join(given)} a number above 0.",
         )
-    policies: list[Policy] = []
+    policies: list[RetentionPolicy] = []
     if arguments.keep_last:
-        policies.append(Last(arguments.keep_last))
+        policies.append(KeepLast(arguments.keep_last))
     if arguments.keep_every:
-        policies.append(Every(arguments.keep_every))
+        policies.append(KeepEvery(arguments.keep_every))
     if arguments.keep_best:
-        policies.append(Best(arguments.keep_best))
+        policies.append(KeepBest(arguments.keep_best))
     if arguments.keep_hours:
-        policies.append(Younger(arguments.keep_hours * 3600, time.time()))
+        policies.append(KeepYounger(arguments.keep_hours * 3600, time.time()))
     return policies
 
 
-def _plan(store: Store, policies: list[Policy], metric: str) -> Plan:
+def _plan(store: Store, policies: list[RetentionPolicy], metric: str) -> DeletionPlan:
     """Verify the newest checkpoint; what is older than it may go."""
     whole = store.newest_whole().checkpoint
     return store.plan(policies, metric, whole.path.name if whole else None)
 
 
-def _show(plan: Plan, *, is_done: bool, gone: list[str] | None = None) -> None:
+def _show(plan: DeletionPlan, *, is_done: bool, gone: list[str] | None = None) -> None:
     for name, reasons in plan.kept.items():
         print(f"kept     {name}  {', '.join(reasons)}")
     for name in plan.deleted:

@@ -16,7 +16,7 @@ from unbroken.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken.cli.program import Parser
-    from unbroken.selftest.runner import Row, Score
+    from unbroken.selftest.runner import Score, TrialRow
 
 DESCRIPTION: Final = """\
 Train a tiny model, save, kill it, do a fault, resume, train 20 more steps: for every fault of the
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ids = _chosen(arguments.only)
     began = time.monotonic()
-    rows: list[Row] = []
+    rows: list[TrialRow] = []
     if not arguments.json:
         print(_HEADER)
     with tempfile.TemporaryDirectory(prefix="unbroken-selftest-") as root:
@@ -95,7 +95,7 @@ def _chosen(name: str) -> list[str]:
     return ids
 
 
-def _line(row: Row) -> str:
+def _line(row: TrialRow) -> str:
     effect = (
         f"ends by {row.ends_by}"
         if row.ends_by

@@ -11,7 +11,7 @@ from pathlib import Path
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import run_id_of
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.counters_agree import CountersAgree
 from unbroken.checks.state_summary import StateSummary
 from unbroken.doctor.diagnosis import CheckpointState
@@ -57,7 +57,7 @@ def _state(path: Path, run_id: str | None) -> CheckpointState:
         return replace(state, problem=str(error).partition("\n")[0], is_whole=False)
     state = replace(state, is_the_runs=run_id in (None, checkpoint.manifest.run_id))
     verdict = CountersAgree().compare(saved, StateSummary())
-    if verdict.outcome is not Outcome.DIFFERS:
+    if verdict.outcome is not CheckOutcome.DIFFERS:
         return state
     remedy = f"unbroken repair {shlex.quote(str(path))} schedule"
     return replace(state, problem=verdict.numbers, remedy=remedy)

@@ -15,16 +15,16 @@ from unbroken.doctor.diagnosis import Clue, Diagnosis, Resumption
 from unbroken.doctor.sessions import (
     WINDOW,
     Around,
-    Report,
-    Session,
+    JournalSession,
+    ReportProgress,
     as_line,
     numbered_lines,
     read_sessions,
 )
 from unbroken.errors import UnbrokenError
-from unbroken.journal.change import Change, changes
+from unbroken.journal.change import EnvironmentChange, changes
 from unbroken.journal.past import Lines, Reference, changes_training
-from unbroken.replay.replay import Outcome, Replay, Verdict
+from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.watch.foreseen_rates import ForeseenRates
 from unbroken.watch.watch import Remark, Watch
 
@@ -45,7 +45,7 @@ GAP_SECONDS = 3600.0
 
 
 def diagnose_journal(
-    layout: Layout, run_id: str = "", report: Report = lambda _done, _total: None
+    layout: Layout, run_id: str = "", report: ReportProgress = lambda _done, _total: None
 ) -> Diagnosis:
     """Return what the journal of a run tells of its resumes.
 
@@ -81,7 +81,7 @@ def diagnose_journal(
     )
 
 
-def _go_on(kept: Lines, session: Session, own: Lines) -> None:
+def _go_on(kept: Lines, session: JournalSession, own: Lines) -> None:
     """Keep what a session wrote, as the run's own past from then on."""
     if session.was_caught:
         return  # nothing descends from it
@@ -101,7 +101,9 @@ class _Examination:
         own: Its own lines.
     """
 
-    def __init__(self, layout: Layout, sessions: list[Session], kept: Lines, own: Lines) -> None:
+    def __init__(
+        self, layout: Layout, sessions: list[JournalSession], kept: Lines, own: Lines
+    ) -> None:
         self.session, self.sessions, self.layout = sessions[-1], sessions, layout
         here = self.session.begins_at
         self.before = [kept[n] for n in sorted(kept) if here - WINDOW < n <= here]
@@ -112,7 +114,7 @@ class _Examination:
     def resumption(self) -> Resumption:
         """Return what was found."""
         verdict, remarks = self._replay(), self._watch()
-        is_exact = verdict is not None and verdict.outcome is Outcome.EXACT
+        is_exact = verdict is not None and verdict.outcome is ReplayOutcome.EXACT
         clues = [*self._of_verdict(verdict), *self._inputs(), *self._counters()]
         for each in remarks:
             is_break = each.kind in BROKEN and not is_exact
@@ -142,7 +144,7 @@ class _Examination:
         is_wanted = bool(self.taken) and clue.kind in CHOSEN
         return replace(clue, is_break=clue.is_break and not is_wanted)
 
-    def _replay(self) -> Verdict | None:
+    def _replay(self) -> ReplayVerdict | None:
         facts = self.session.facts or {}
         replay = Replay(
             {n: Reference(line, self._changes(line)) for n, line in self.beyond.items()},
@@ -156,7 +158,7 @@ class _Examination:
         replay.finish()
         return replay.verdict
 
-    def _changes(self, line: Mapping[str, Any]) -> tuple[Change, ...]:
+    def _changes(self, line: Mapping[str, Any]) -> tuple[EnvironmentChange, ...]:
         """Return what of the environment changed since a line was written."""
         now, found = self.session.facts, {}
         for each in self.sessions[:-1]:
@@ -199,8 +201,8 @@ class _Examination:
             updates=checkpoint.position.updates, by_group={first: series}, journalled=first
         )
 
-    def _of_verdict(self, verdict: Verdict | None) -> list[Clue]:
-        if verdict is None or verdict.outcome is not Outcome.DIVERGED:
+    def _of_verdict(self, verdict: ReplayVerdict | None) -> list[Clue]:
+        if verdict is None or verdict.outcome is not ReplayOutcome.DIVERGED:
             return []
         told = f"step {verdict.step:,} was repeated with {verdict.reason}"
         return [Clue(kind="repeated steps", sentence=told, is_break=True)]

@@ -20,7 +20,7 @@ from unbroken.journal.journal import read_lines
 WINDOW = 1000
 """Steps before a resume, and after it, that are looked at."""
 
-Report = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """`report(done, total)` is told of bytes read."""
 
 Numbered = tuple[int, int, bytes]
@@ -32,7 +32,7 @@ _START = re.compile(rb'"start": (\d+)\}\r?\n$')
 
 
 @dataclass(slots=True, kw_only=True)
-class Session:
+class JournalSession:
     """What one start did."""
 
     number: int
@@ -71,7 +71,9 @@ class Session:
         )
 
 
-def read_sessions(layout: Layout, report: Report = lambda _done, _total: None) -> list[Session]:
+def read_sessions(
+    layout: Layout, report: ReportProgress = lambda _done, _total: None
+) -> list[JournalSession]:
     """Return what each start wrote, in the order of the journal.
 
     Args:
@@ -79,12 +81,12 @@ def read_sessions(layout: Layout, report: Report = lambda _done, _total: None) -
         report: Told of bytes read.
     """
     told = _told(layout.history)
-    sessions: list[Session] = []
+    sessions: list[JournalSession] = []
     for step, start, _ in numbered_lines(layout.journal, report):
         last = sessions[-1] if sessions else None
         if last is None or last.number != start or step <= last.last:
             known = told.pop(start, None)
-            last = known or Session(number=start)
+            last = known or JournalSession(number=start)
             last.first = step
             sessions.append(last)
         last.last = step
@@ -92,7 +94,9 @@ def read_sessions(layout: Layout, report: Report = lambda _done, _total: None) -
     return sessions
 
 
-def numbered_lines(path: Path, report: Report = lambda _done, _total: None) -> Iterator[Numbered]:
+def numbered_lines(
+    path: Path, report: ReportProgress = lambda _done, _total: None
+) -> Iterator[Numbered]:
     """Yield (step, start, raw line) of each whole line that has a step; others are passed over."""
     if not path.is_file():
         return
@@ -138,7 +142,7 @@ class Around:
         sessions: All of a run.
     """
 
-    def __init__(self, sessions: list[Session]) -> None:
+    def __init__(self, sessions: list[JournalSession]) -> None:
         self._begins = sorted(each.begins_at for each in sessions)
 
     def has(self, step: int) -> bool:
@@ -147,9 +151,9 @@ class Around:
         return place < len(self._begins) and self._begins[place] <= step + WINDOW
 
 
-def _told(history: Path) -> dict[int, Session]:
+def _told(history: Path) -> dict[int, JournalSession]:
     """Return by number what the history tells of each start."""
-    found: dict[int, Session] = {}
+    found: dict[int, JournalSession] = {}
     alive: float | None = None
     for line in read_lines(history):
         number, time = line.get("start"), _number(line.get("time"))
@@ -161,10 +165,10 @@ def _told(history: Path) -> dict[int, Session]:
     return found
 
 
-def _session(number: int, line: Mapping[str, Any], alive: float | None) -> Session:
+def _session(number: int, line: Mapping[str, Any], alive: float | None) -> JournalSession:
     step, samples = line.get("step"), line.get("samples")
     facts, checks = line.get("computed_with"), line.get("checks")
-    return Session(
+    return JournalSession(
         number=number,
         step=step if type(step) is int else None,
         time=_number(line.get("time")),

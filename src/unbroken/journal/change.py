@@ -55,7 +55,7 @@ _IRRELEVANT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EnvironmentChange:
     """One fact of the environment that is not what it was."""
 
     name: str
@@ -86,10 +86,10 @@ def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
+def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[EnvironmentChange, ...]:
     """Return what differs between two starts and may move the last bits of a step."""
     return tuple(
-        Change(each.name, each.saved, each.live)
+        EnvironmentChange(each.name, each.saved, each.live)
         for each in differences(was, now)
         if each.name not in _IRRELEVANT
     )

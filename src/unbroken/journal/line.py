@@ -14,7 +14,7 @@ _APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_bat
 _NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT}
 
 
-class Line:
+class JournalLine:
     """One step as the journal tells it; two are compared group by group.
 
     Args:
@@ -42,17 +42,17 @@ class Line:
         }
         """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
 
-    def differing_fingerprints(self, other: Line) -> list[str]:
+    def differing_fingerprints(self, other: JournalLine) -> list[str]:
         """Return the names in the fingerprint that differ, of those that both tell."""
         both = [name for name in self.fingerprint if name in other.fingerprint]
         return [name for name in both if not _same(self.fingerprint[name], other.fingerprint[name])]
 
-    def other_losses(self, other: Line) -> list[str]:
+    def other_losses(self, other: JournalLine) -> list[str]:
         """Return the names of the losses that differ, of those that both tell."""
         both = [name for name in self.losses if name in other.losses]
         return [name for name in both if not _same(self.losses[name], other.losses[name])]
 
-    def loss_difference(self, other: Line) -> float:
+    def loss_difference(self, other: JournalLine) -> float:
         """Return the relative difference of `loss`; of all losses where there is none.
 
         A hit rate or another count among the named losses moves in leaps, and so doesn't judge.
@@ -62,7 +62,7 @@ class Line:
             (relative_difference(self.losses[n], other.losses.get(n)) for n in names), default=0.0
         )
 
-    def differs_from(self, other: Line) -> bool:
+    def differs_from(self, other: JournalLine) -> bool:
         """Say whether one bit differs in anything that both tell."""
         return bool(
             self.data != other.data

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.journal.change import MICRO_BATCH_SIZE, Change, changes
+from unbroken.journal.change import MICRO_BATCH_SIZE, EnvironmentChange, changes
 from unbroken.journal.journal import read_lines
 
 REMEMBERED_STEPS = 1000
@@ -34,7 +34,7 @@ class Reference:
 
     line: Mapping[str, Any]
     """Its line in the journal."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[EnvironmentChange, ...] = ()
     """What of the environment differs between then and now."""
 
 
@@ -150,14 +150,14 @@ class _Cuts:
     def __init__(self, saved_by: int) -> None:
         self._saved_by = saved_by
         self._by_step: dict[int, list[tuple[int, Any]]] = {}
-        self._known: dict[int, tuple[Change, ...]] = {}
+        self._known: dict[int, tuple[EnvironmentChange, ...]] = {}
 
     def take(self, line: Mapping[str, Any]) -> None:
         """Take in a line of a step up to the checkpoint."""
         told = (line.get("start", 0), line.get(MICRO_BATCH_SIZE))
         self._by_step.setdefault(int(line["step"]), []).append(told)
 
-    def changes_since(self, wrote: int) -> tuple[Change, ...]:
+    def changes_since(self, wrote: int) -> tuple[EnvironmentChange, ...]:
         """Return how a step was cut at a start and, last before the save, by a later one."""
         if wrote not in self._known:
             pairs = [
@@ -166,7 +166,9 @@ class _Cuts:
                 if wrote < self._saved_by
             ]
             found = [
-                Change(MICRO_BATCH_SIZE, a, b) for a, b in pairs if a != b and None not in (a, b)
+                EnvironmentChange(MICRO_BATCH_SIZE, a, b)
+                for a, b in pairs
+                if a != b and None not in (a, b)
             ]
             self._known[wrote] = tuple(found[-1:])
         return self._known[wrote]
@@ -196,8 +198,10 @@ def _is_given_up(starts: Iterable[_Start], line: Mapping[str, Any]) -> bool:
     )
 
 
-def _all_changes(told: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> tuple[Change, ...]:
-    found: dict[str, Change] = {}
+def _all_changes(
+    told: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]
+) -> tuple[EnvironmentChange, ...]:
+    found: dict[str, EnvironmentChange] = {}
     for each in told:
         found.update({change.name: change for change in changes(each, facts)})
     return tuple(found.values())

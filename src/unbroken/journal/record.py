@@ -24,7 +24,7 @@ LONGEST_RETRY_SECONDS = 600.0
 _log = logging.getLogger("unbroken")
 
 
-class Record:
+class RunRecord:
     """The record of one run, opened by one start.
 
     Args:

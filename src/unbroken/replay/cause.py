@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from unbroken.journal.line import Line, relative_difference
+from unbroken.journal.line import JournalLine, relative_difference
 from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, WEIGHTS
 
 _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
@@ -18,7 +18,7 @@ _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
 """What each number of a fingerprint is of, and what moves it."""
 
 
-def of_data(was: Line, now: Line) -> str:
+def of_data(was: JournalLine, now: JournalLine) -> str:
     """Say that other samples were used."""
     names = ("epoch", "number of samples", "samples")
     parts = [
@@ -29,7 +29,7 @@ def of_data(was: Line, now: Line) -> str:
     return f"other samples ({'; '.join(parts)}): the data set, its order or the position changed"
 
 
-def of_rate(was: Line, now: Line) -> str:
+def of_rate(was: JournalLine, now: JournalLine) -> str:
     """Say that the same samples were trained with another learning rate."""
     return (
         f"another learning rate: {_figure(now.rate)}, was {_figure(was.rate)}"
@@ -38,7 +38,12 @@ def of_rate(was: Line, now: Line) -> str:
 
 
 def of_outputs(
-    was: Line, now: Line, *, is_first: bool, inside_step: bool, is_rounded: bool = False
+    was: JournalLine,
+    now: JournalLine,
+    *,
+    is_first: bool,
+    inside_step: bool,
+    is_rounded: bool = False,
 ) -> str:
     """Say which of loss, gradient and update differ first, and what that tells.
 
@@ -66,7 +71,7 @@ def of_outputs(
     return _of_fingerprint(fingerprint[0], was, now) if fingerprint else of_update(was, now)
 
 
-def _of_fingerprint(name: str, was: Line, now: Line) -> str:
+def _of_fingerprint(name: str, was: JournalLine, now: JournalLine) -> str:
     """Say what else is not what it was where loss and gradient are the same."""
     a, b = was.fingerprint[name], now.fingerprint[name]
     if name == MODES:
@@ -78,14 +83,14 @@ def _of_fingerprint(name: str, was: Line, now: Line) -> str:
     )
 
 
-def _modes(was: Line, now: Line) -> str:
+def _modes(was: JournalLine, now: JournalLine) -> str:
     return (
         f"{now.fingerprint[MODES]} of the modules looked at (the model, dropouts, batch norms) are in "
         f"evaluation mode, had been {was.fingerprint[MODES]}"
     )
 
 
-def of_update(was: Line, now: Line) -> str:
+def of_update(was: JournalLine, now: JournalLine) -> str:
     """Say that only what was done with the gradient differs."""
     if was.update[0] != now.update[0]:
         did, had = ("left out" if each.update[0] else "made" for each in (now, was))
@@ -100,7 +105,7 @@ UPDATE = "the update after them (optimizer state, weight decay)"
 """Stands in a sentence where the steps before left other weights."""
 
 
-def _why_loss(was: Line, now: Line, *, is_first: bool, is_rounded: bool) -> str:
+def _why_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: bool) -> str:
     """Say what can bring about another loss: modes and weights first, where the journal tells them."""
     fingerprint = was.differing_fingerprints(now)
     if MODES in fingerprint:

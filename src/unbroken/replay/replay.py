@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, Change
-from unbroken.journal.line import Line, relative_difference
+from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
+from unbroken.journal.line import JournalLine, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
@@ -21,7 +21,7 @@ LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
 
 
-class Outcome(StrEnum):
+class ReplayOutcome(StrEnum):
     """What a replay can come to."""
 
     EXACT = "EXACT"
@@ -31,10 +31,10 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ReplayVerdict:
     """What the repeated steps prove."""
 
-    outcome: Outcome
+    outcome: ReplayOutcome
     reason: str
     """What stands behind the outcome: in parentheses, or after the step for DIVERGED."""
     step: int
@@ -43,12 +43,12 @@ class Verdict:
     """Steps compared."""
     known: int
     """Steps that the journal knew beyond the checkpoint."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[EnvironmentChange, ...] = ()
     """What of the environment was not as it had been."""
 
     def __str__(self) -> str:
         """Return the verdict as it is shown."""
-        if self.outcome is Outcome.DIVERGED:
+        if self.outcome is ReplayOutcome.DIVERGED:
             return f"DIVERGED at step {self.step:,}: {self.reason}"
         return f"{self.outcome} ({self.reason})"
 
@@ -99,20 +99,23 @@ class Replay:
         self._why_unproved = why_unproved
         self._last = max(references, default=step)
         self._repeated = 0
-        self._changes: dict[str, Change] = {}
+        self._changes: dict[str, EnvironmentChange] = {}
         self._deciding, self._later = _Largest(), _Largest()
         self._is_exact = True
         self._drew = False
         self._updates_agree = True
-        self.verdict: Verdict | None = None
+        self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
-            self._settle(Outcome.UNPROVED, "nothing journalled beyond the checkpoint")
+            self._settle(ReplayOutcome.UNPROVED, "nothing journalled beyond the checkpoint")
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will be compared."""
-        return self._step >= self._last or self._outcome in (Outcome.DIVERGED, Outcome.UNPROVED)
+        return self._step >= self._last or self._outcome in (
+            ReplayOutcome.DIVERGED,
+            ReplayOutcome.UNPROVED,
+        )
 
     @property
     def asks_for_draws(self) -> bool:
@@ -120,10 +123,10 @@ class Replay:
         return not self.is_over and self._repeated < DECIDING_STEPS
 
     @property
-    def _outcome(self) -> Outcome | None:
+    def _outcome(self) -> ReplayOutcome | None:
         return self.verdict.outcome if self.verdict else None
 
-    def take(self, line: Mapping[str, Any], *, drew: bool = False) -> Verdict | None:
+    def take(self, line: Mapping[str, Any], *, drew: bool = False) -> ReplayVerdict | None:
         """Compare a completed step; return a verdict where there is a new one.
 
         Args:
@@ -138,13 +141,17 @@ class Replay:
         if reference is not None:
             self._repeated += 1
             if not _is_plainly_equal(reference.line, line):
-                self._compare(Line(reference.line), Line(line), reference.changes, drew=drew)
+                self._compare(
+                    JournalLine(reference.line), JournalLine(line), reference.changes, drew=drew
+                )
         decides = self._repeated == DECIDING_STEPS and not self._is_exact
-        if self._outcome in (None, Outcome.EQUIVALENT) and (decides or self._step >= self._last):
+        if self._outcome in (None, ReplayOutcome.EQUIVALENT) and (
+            decides or self._step >= self._last
+        ):
             self._conclude()
         return None if self.verdict is before else self.verdict
 
-    def finish(self) -> Verdict | None:
+    def finish(self) -> ReplayVerdict | None:
         """Conclude from what was repeated, where training ends before all of it was."""
         if self.is_over or not self._repeated:
             return None
@@ -152,23 +159,30 @@ class Replay:
         self._conclude()
         return self.verdict
 
-    def _compare(self, was: Line, now: Line, changed: tuple[Change, ...], *, drew: bool) -> None:
+    def _compare(
+        self,
+        was: JournalLine,
+        now: JournalLine,
+        changed: tuple[EnvironmentChange, ...],
+        *,
+        drew: bool,
+    ) -> None:
         cuts = (was.cut, now.cut)
         if was.cut != now.cut and None not in cuts:
-            changed = (*changed, Change(MICRO_BATCH_SIZE, was.cut, now.cut))
+            changed = (*changed, EnvironmentChange(MICRO_BATCH_SIZE, was.cut, now.cut))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
             found = self._found(was, now, is_tolerant=bool(changed) or not self._is_exact)
             self._is_exact = False
             self._drew |= drew
             if found and self._why_unproved:
-                self._settle(Outcome.UNPROVED, f"{self._why_unproved}; {found}")
+                self._settle(ReplayOutcome.UNPROVED, f"{self._why_unproved}; {found}")
             elif found:
-                self._settle(Outcome.DIVERGED, found)
+                self._settle(ReplayOutcome.DIVERGED, found)
             elif self._repeated <= DECIDING_STEPS:
                 self._judge(was, now)
 
-    def _found(self, was: Line, now: Line, *, is_tolerant: bool) -> str:
+    def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> str:
         """Return what no rounding explains; nothing where something else must decide."""
         if was.data != now.data:
             return cause.of_data(was, now)
@@ -187,13 +201,13 @@ class Replay:
         largest.take(was.loss_difference(now), relative_difference(was.gradient, now.gradient))
         return ""
 
-    def _judge(self, was: Line, now: Line) -> None:
+    def _judge(self, was: JournalLine, now: JournalLine) -> None:
         """Compare the deciding steps so far with what rounding was seen to do."""
         bound = self._bound()
         named = self._named()
         if bound is None:
             return self._settle(
-                Outcome.UNPROVED,
+                ReplayOutcome.UNPROVED,
                 f"{self._equal()}; {self._deciding}, but how much of it is rounding was never "
                 f"measured for {self._precision} with {named}",
             )
@@ -201,20 +215,20 @@ class Replay:
             return None
         if self._drew and any(each.kind in MASKS_MAY_DIFFER for each in self._changes.values()):
             return self._settle(
-                Outcome.UNPROVED,
+                ReplayOutcome.UNPROVED,
                 f"{self._equal()}; {self._deciding}, as other dropout masks make it: {named}",
             )
         is_first = self._repeated == 1
         found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
         return self._settle(
-            Outcome.DIVERGED if not self._why_unproved else Outcome.UNPROVED,
+            ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
             f"{found}; {self._deciding} is more than {named} can do ({_shown(bound)})",
         )
 
     def _conclude(self) -> None:
         if self._is_exact:
             return self._settle(
-                Outcome.EXACT,
+                ReplayOutcome.EXACT,
                 f"{self._repeated}/{self._known} steps: data, loss, gradient, update",
             )
         bound = self._bound()
@@ -222,7 +236,7 @@ class Replay:
         later = f"; later up to {self._later}" if self._later.loss or self._later.gradient else ""
         decided = min(self._repeated, DECIDING_STEPS)
         return self._settle(
-            Outcome.EQUIVALENT,
+            ReplayOutcome.EQUIVALENT,
             f"{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
             f"{later}; {self._named()}",
         )
@@ -240,8 +254,8 @@ class Replay:
     def _bound(self) -> Bound | None:
         return bound_for(self._precision, {each.kind for each in self._changes.values()})
 
-    def _settle(self, outcome: Outcome, reason: str) -> None:
-        self.verdict = Verdict(
+    def _settle(self, outcome: ReplayOutcome, reason: str) -> None:
+        self.verdict = ReplayVerdict(
             outcome=outcome,
             reason=reason,
             step=self._step,

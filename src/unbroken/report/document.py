@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Finding, Report
 from unbroken.checks.root_cause import causes
@@ -27,7 +27,7 @@ def document(report: Report, decision: Decision) -> dict[str, Any]:
         "can_be_confirmed": bool(decision.blocking) and decision.can_be_confirmed,
         "seconds": report.seconds,
         "state_bytes": report.state_bytes,
-        "counts": {str(each): report.count(each) for each in Outcome},
+        "counts": {str(each): report.count(each) for each in CheckOutcome},
         "causes": [
             {
                 "lead": each.lead.id,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from unbroken.checks.check import OnAccept, Outcome
+from unbroken.checks.check import CheckOutcome, OnAccept
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Finding, Report
 from unbroken.checks.root_cause import Cause, causes
@@ -63,9 +63,9 @@ def render(
 def summary(report: Report) -> str:
     """Return the counts and the time, in one line; of a large state also the time for its size."""
     counts = [
-        f"{report.count(Outcome.AGREES)} agree",
-        f"{report.count(Outcome.DIFFERS)} differ",
-        f"{report.count(Outcome.CANNOT_COMPARE)} cannot compare",
+        f"{report.count(CheckOutcome.AGREES)} agree",
+        f"{report.count(CheckOutcome.DIFFERS)} differ",
+        f"{report.count(CheckOutcome.CANNOT_COMPARE)} cannot compare",
     ]
     pace = report.seconds_per_gigabyte
     per_size = "" if pace is None else f", {pace:.1f} s/GB"
@@ -77,7 +77,7 @@ def sentence(finding: Finding) -> str:
     if finding.headline:
         return _flat(finding.headline)
     severity = "CRITICAL" if finding.is_critical else "WARNING"
-    holds = "Could not be checked" if finding.outcome is Outcome.CANNOT_COMPARE else "Not true"
+    holds = "Could not be checked" if finding.outcome is CheckOutcome.CANNOT_COMPARE else "Not true"
     return f"{severity}: {holds}: {finding.title} ({_short(_flat(finding.numbers))})"
 
 
@@ -176,8 +176,8 @@ def _table(findings: Iterable[Finding]) -> list[str]:
 
 
 def _badness(finding: Finding) -> tuple[bool, bool, bool]:
-    agrees = finding.outcome is Outcome.AGREES
-    return not agrees, finding.is_critical, finding.outcome is Outcome.DIFFERS
+    agrees = finding.outcome is CheckOutcome.AGREES
+    return not agrees, finding.is_critical, finding.outcome is CheckOutcome.DIFFERS
 
 
 def _notes(findings: Iterable[Finding]) -> list[str]:
@@ -185,7 +185,7 @@ def _notes(findings: Iterable[Finding]) -> list[str]:
     return [
         _flat(each.headline)
         for each in findings
-        if each.outcome is Outcome.AGREES and each.headline
+        if each.outcome is CheckOutcome.AGREES and each.headline
     ]
 
 
@@ -223,7 +223,7 @@ def _verdict(report: Report, decision: Decision, directory: Path | None) -> list
         if decision.can_be_confirmed:
             said.append("Going on keeps the saved values.")
         return [_help(directory), f"{TAG} ❌ VALIDATION FAILED", *said]
-    differing = [each.id for each in report.findings if each.outcome is Outcome.DIFFERS]
+    differing = [each.id for each in report.findings if each.outcome is CheckOutcome.DIFFERS]
     if differing:
         return [f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})"]
     return [f"{TAG} ✅ ALL CHECKS PASSED"]

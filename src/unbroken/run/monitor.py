@@ -15,7 +15,7 @@ from unbroken.counts import counted
 from unbroken.errors import Diverged
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.journal.past import Past
-from unbroken.replay.replay import Outcome, Replay, Verdict
+from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.state.position import Position
 from unbroken.state.randomness import derived_seed, has_drawn_since
 from unbroken.watch.first_loss import FirstLosses
@@ -59,7 +59,7 @@ class ResumeMonitor:
         """What the watch has said."""
 
     @property
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> ReplayVerdict | None:
         """What the replay came to; None while it goes on, or where nothing was resumed."""
         return self._replay.verdict if self._replay else None
 
@@ -209,11 +209,11 @@ class ResumeMonitor:
             )
             self._note("watch", kind=each.kind, step=each.step, sentence=each.sentence)
 
-    def _keep(self, verdict: Verdict | None) -> None:
+    def _keep(self, verdict: ReplayVerdict | None) -> None:
         """Tell a new verdict and write it into the history."""
         if verdict is None:
             return
-        diverged = verdict.outcome is Outcome.DIVERGED
+        diverged = verdict.outcome is ReplayOutcome.DIVERGED
         self._say(f"[Replay] {verdict}", logging.WARNING if diverged else logging.INFO)
         self._note(
             "replay",
@@ -233,7 +233,7 @@ class ResumeMonitor:
 
     def _require_undiverged(self) -> None:
         verdict = self.verdict
-        if verdict is None or verdict.outcome is not Outcome.DIVERGED:
+        if verdict is None or verdict.outcome is not ReplayOutcome.DIVERGED:
             return
         if self._on_diverged == "continue":
             return

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from unbroken.checkpoint.initial_facts import InitialFacts, write_initial_facts
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.logs_continue import JOURNAL, LogsContinue
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.errors import ResumeRefused, SaveFailed
 from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
 from unbroken.journal.past import Past, changes_training, read_past
-from unbroken.journal.record import Record, note_in_history
+from unbroken.journal.record import RunRecord, note_in_history
 from unbroken.run import resume as resuming
 from unbroken.run.monitor import precision_of
 from unbroken.watch.first_updates import FirstUpdates
@@ -31,11 +31,11 @@ class Opened:
 
     report: resuming.ResumeReport
     saver: Saver
-    record: Record
+    record: RunRecord
     lock: WriterLock
 
 
-def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.Policy) -> Opened:
+def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.ResumePolicy) -> Opened:
     """Continue or begin a run in its directory; whatever fails, the directory is given back.
 
     Raises:
@@ -132,9 +132,9 @@ def _past(run: Run, source: resuming.ResumeSource, report: resuming.Report) -> P
 
 def _open(
     run: Run, source: resuming.ResumeSource, lock: WriterLock, told: dict[str, Any]
-) -> tuple[Saver, Record]:
+) -> tuple[Saver, RunRecord]:
     """Open saver, journal and history; from here on this process writes to the run."""
-    record = Record(run.layout, run.due.max_lost_minutes)
+    record = RunRecord(run.layout, run.due.max_lost_minutes)
     saver = Saver(
         run.layout,
         run.run_id,
@@ -164,7 +164,7 @@ def _open(
 def _is_other_journal(report: resuming.Report) -> bool:
     return any(
         each.id == LogsContinue.id
-        and each.outcome is Outcome.DIFFERS
+        and each.outcome is CheckOutcome.DIFFERS
         and each.numbers.startswith(JOURNAL)
         for each in report.findings
     )
@@ -175,7 +175,7 @@ def _begin_monitor(
     source: resuming.ResumeSource,
     restored: resuming.Restored,
     past: Past,
-    record: Record,
+    record: RunRecord,
     *,
     is_same_beginning: bool,
 ) -> None:
@@ -197,7 +197,7 @@ def _begin_monitor(
         why_unproved=why,
         rates=run.inspector.foreseen_rates(WATCHED_STEPS),
         has_probe=not any(
-            each.id == ProbeLossReproduced.id and each.outcome is Outcome.CANNOT_COMPARE
+            each.id == ProbeLossReproduced.id and each.outcome is CheckOutcome.CANNOT_COMPARE
             for each in restored.report.findings
         ),
     )

@@ -28,7 +28,7 @@ from unbroken.journal.journal import read_lines
 from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import summary_of
-from unbroken.run.source import Outcome, ResumeSource, confirm_source, find_source
+from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 
@@ -36,8 +36,8 @@ REST = OtherFactsUnchanged.id
 
 __all__ = [
     "Decision",
-    "Policy",
     "Report",
+    "ResumePolicy",
     "ResumeReport",
     "ResumeSource",
     "begin_again",
@@ -52,7 +52,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class ResumePolicy:
     """How differences are met."""
 
     accept: Collection[str] = ()
@@ -67,7 +67,7 @@ class Policy:
 class ResumeReport:
     """What `Run.resume` did."""
 
-    outcome: Outcome
+    outcome: StartOutcome
     position: Position
     checkpoint: Path | None
     steps_to_repeat: int
@@ -151,7 +151,9 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     )
 
 
-def restore(checkpoint: Checkpoint | None, inspector: StateInspector, policy: Policy) -> Restored:
+def restore(
+    checkpoint: Checkpoint | None, inspector: StateInspector, policy: ResumePolicy
+) -> Restored:
     """Compare, restore into the live objects, compare again, decide.
 
     1. Facts and structure are compared before anything is touched.
@@ -198,7 +200,7 @@ def restore(checkpoint: Checkpoint | None, inspector: StateInspector, policy: Po
     return Restored(report=report, decision=decision, changed=tuple(free), live=live)
 
 
-def begin_again(source: ResumeSource, inspector: StateInspector, policy: Policy) -> Restored:
+def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumePolicy) -> Restored:
     """Compare what a run without a checkpoint is begun with now and was begun with; decide.
 
     Nothing is restored. A new run, one that trained no step, and one whose beginning nothing tells
@@ -236,7 +238,7 @@ def _report(findings: list[Finding], began: float) -> Report:
 
 
 def _decided(
-    findings: list[Finding], began: float, policy: Policy, inspector: StateInspector
+    findings: list[Finding], began: float, policy: ResumePolicy, inspector: StateInspector
 ) -> Decision:
     decision = decide(_report(findings, began), policy.accept)
     if inspector.requested_facts is not None or not decision.can_be_confirmed:
@@ -245,7 +247,7 @@ def _decided(
     return decision.without_confirmation()
 
 
-def _confirmed(report: Report, decision: Decision, policy: Policy) -> bool:
+def _confirmed(report: Report, decision: Decision, policy: ResumePolicy) -> bool:
     confirm = policy.confirm if decision.can_be_confirmed else None
     return confirm is not None and confirm(report, decision)
 

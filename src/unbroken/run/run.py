@@ -28,7 +28,7 @@ from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
 from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SaveFailed
-from unbroken.journal.record import Record
+from unbroken.journal.record import RunRecord
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import GracefulStop, StopRequest
 from unbroken.order.step_batches import StepBatches
@@ -77,7 +77,7 @@ class Run:
         SettingsInvalid: A file among the facts can't be read.
     """
 
-    _record: Record | None = None
+    _record: RunRecord | None = None
     _outer: GeneratorStates | None = None
     _ending: GracefulStop | None = None
     _saver: Saver | None = None
@@ -173,7 +173,7 @@ class Run:
         """
         source = resuming.find_source(self.layout.root, how) if isinstance(how, str) else how
         self.layout = source.layout
-        policy = resuming.Policy(accept=accept, confirm=confirm, may_change=self.may_change)
+        policy = resuming.ResumePolicy(accept=accept, confirm=confirm, may_change=self.may_change)
         opened = open_run(self, source, policy)
         self._saver, self._record, self._lock = opened.saver, opened.record, opened.lock
         return opened.report

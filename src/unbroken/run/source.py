@@ -17,7 +17,7 @@ from unbroken.errors import NoUsableCheckpoint
 from unbroken.journal.journal import read_lines
 from unbroken.journal.missing_checkpoint import missing_checkpoint
 
-Outcome = Literal["began", "resumed", "began again"]
+StartOutcome = Literal["began", "resumed", "began again"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class ResumeSource:
         return None if initial_facts is None else dict(initial_facts.facts)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> StartOutcome:
         """What a start from here is called."""
         if self.checkpoint is not None:
             return "resumed"

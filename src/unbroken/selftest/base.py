@@ -12,7 +12,7 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
 from unbroken.run.step import Step
-from unbroken.selftest.training import Plan, Training, build, sample_of, train
+from unbroken.selftest.training import TrainingPlan, TrialTraining, build, sample_of, train
 
 SAVED_AT = 10
 """Steps completed at the newest checkpoint; another one lies half as far."""
@@ -22,14 +22,14 @@ STEPS_AFTER = 20
 """Steps that are trained after the resume."""
 
 
-def own() -> Plan:
+def own() -> TrainingPlan:
     """AdamW in two groups and a schedule of ours."""
-    return Plan()
+    return TrainingPlan()
 
 
-def of_torch() -> Plan:
+def of_torch() -> TrainingPlan:
     """SGD with momentum, PyTorch's chained schedules, a loss scaler."""
-    return Plan(
+    return TrainingPlan(
         learning_rate=0.05,
         build_optimizer=lambda plan, model: torch.optim.SGD(
             [each for each in model.parameters() if each.requires_grad],
@@ -42,12 +42,12 @@ def of_torch() -> Plan:
     )
 
 
-def scaler_of(scale: float, plan: Plan) -> torch.amp.GradScaler:
+def scaler_of(scale: float, plan: TrainingPlan) -> torch.amp.GradScaler:
     """Return a loss scaler that grows often."""
     return torch.amp.GradScaler(plan.kind_of_device, init_scale=scale, growth_interval=4)
 
 
-def chained_schedules(plan: Plan, optimizer: Any) -> Any:
+def chained_schedules(plan: TrainingPlan, optimizer: Any) -> Any:
     """Return warm-up and cosine made of two schedules of PyTorch's."""
     of_torch = torch.optim.lr_scheduler
     warmup = of_torch.LinearLR(optimizer, 0.2, total_iters=plan.warmup)
@@ -55,9 +55,9 @@ def chained_schedules(plan: Plan, optimizer: Any) -> Any:
     return of_torch.SequentialLR(optimizer, [warmup, cosine], [plan.warmup])
 
 
-def loose() -> Plan:
+def loose() -> TrainingPlan:
     """As `own`, but the order that nobody looks after is drawn from the global generator."""
-    return Plan(unchecked_order=GlobalShuffle())
+    return TrainingPlan(unchecked_order=GlobalShuffle())
 
 
 class GlobalShuffle:
@@ -67,7 +67,7 @@ class GlobalShuffle:
         self._generator: torch.Generator | None = None
         self._epochs: dict[int, list[int]] = {}
 
-    def __call__(self, training: Training, step: Step) -> list[int]:
+    def __call__(self, training: TrialTraining, step: Step) -> list[int]:
         """Return the samples of a step; the epoch that was begun goes on as it was saved."""
         here, order = training.run.position, training.run.order
         if self._generator is None:
@@ -82,12 +82,12 @@ class GlobalShuffle:
         return self._epochs[here.epoch][start : start + len(step.indices)]
 
 
-def inside() -> Plan:
+def inside() -> TrainingPlan:
     """As `own`, saved in the middle of a step, with its partial gradients."""
-    return Plan()
+    return TrainingPlan()
 
 
-SETTINGS: dict[str, Callable[[], Plan]] = {
+SETTINGS: dict[str, Callable[[], TrainingPlan]] = {
     "own": own,
     "torch": of_torch,
     "loose": loose,
@@ -115,7 +115,7 @@ def make_base(setting: str, directory: Path, device: str = "cpu") -> None:
     training.run.close()
 
 
-def _save_inside(training: Training, plan: Plan, index: int) -> torch.Tensor:
+def _save_inside(training: TrialTraining, plan: TrainingPlan, index: int) -> torch.Tensor:
     """Save between two micro-batches: before the forward pass, which moves running statistics."""
     here = training.run.position
     if here.step == SAVED_AT and here.samples:

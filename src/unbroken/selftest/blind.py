@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unbroken.checkpoint import disk
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan, Training, model_of
+from unbroken.selftest.training import TrainingPlan, TrialTraining, model_of
 
 AREA = Area("blind")
 
@@ -23,7 +23,7 @@ AREA = Area("blind")
 def built(scene: Scene, change: Callable[[Any], Any]) -> None:
     """Let the program build its model as before, and then change it."""
 
-    def build(plan: Plan) -> Any:
+    def build(plan: TrainingPlan) -> Any:
         model = model_of(plan)
         change(model)
         return model
@@ -31,10 +31,10 @@ def built(scene: Scene, change: Callable[[Any], Any]) -> None:
     scene.plan.build_model = build
 
 
-def resumed(scene: Scene, change: Callable[[Training], Any]) -> None:
+def resumed(scene: Scene, change: Callable[[TrialTraining], Any]) -> None:
     """Let the program do something once, when it has resumed."""
 
-    def hook(training: Training) -> None:
+    def hook(training: TrialTraining) -> None:
         with torch.no_grad():
             change(training)
 
@@ -101,7 +101,7 @@ def _dry_run(scene: Scene) -> None:
     resumed(scene, lambda training: training.model(zeros, zeros[:, 0]))
 
 
-def _replace_parameter(training: Training) -> None:
+def _replace_parameter(training: TrialTraining) -> None:
     layer = training.model.block.down
     layer.weight = nn.Parameter(layer.weight.detach().clone())
 
@@ -110,7 +110,7 @@ def _replace_parameter(training: Training) -> None:
     "optimiser keeps the old one", "optimizer-covers-parameters",
     mechanism="stale-parameter")  # fmt: skip
 def _stale_built(scene: Scene) -> None:
-    def build(plan: Plan, model: Any) -> Any:
+    def build(plan: TrainingPlan, model: Any) -> Any:
         optimizer = make(plan, model)
         model.block.down.weight = nn.Parameter(model.block.down.weight.detach().clone())
         return optimizer

@@ -13,7 +13,7 @@ from torch.nn import functional
 from unbroken.run.step import Step
 from unbroken.selftest.blind import resumed
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan, Training, cross_entropy
+from unbroken.selftest.training import TrainingPlan, TrialTraining, cross_entropy
 
 AREA = Area("blind")
 
@@ -23,7 +23,7 @@ AREA = Area("blind")
 def _curriculum(scene: Scene) -> None:
     calls: list[int] = []
 
-    def loss(_: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(_: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         length = 3 + len(calls) // 4
         return cross_entropy(logits[:, :length], targets[:, :length])
@@ -35,7 +35,7 @@ def _curriculum(scene: Scene) -> None:
     "token-ignored", "the loss leaves out a token that is taken for padding", "replay: loss"
 )
 def _ignored(scene: Scene) -> None:
-    def loss(_: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(_: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = functional.cross_entropy(
             logits.transpose(1, 2), targets, reduction="sum", ignore_index=3
         )
@@ -48,7 +48,7 @@ def _ignored(scene: Scene) -> None:
     "auxiliary-loss", "a term that keeps the logits small is added to the loss", "replay: loss"
 )
 def _auxiliary(scene: Scene) -> None:
-    def loss(_: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(_: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return cross_entropy(logits, targets) + 1e-3 * logits.logsumexp(-1).square().mean()
 
     scene.plan.loss = loss
@@ -57,7 +57,7 @@ def _auxiliary(scene: Scene) -> None:
 @AREA.fault("small-batch-divided-by-the-full", "the last batch of an epoch is divided by the size of a "
     "full one", "replay: loss")  # fmt: skip
 def _small_batch(scene: Scene) -> None:
-    def loss(training: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(training: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         order = training.run.order
         size = len(order.at(training.run.position))
         return cross_entropy(logits, targets) * (size / order.effective_batch)
@@ -71,7 +71,7 @@ def _overflow(scene: Scene) -> None:
     calls: list[int] = []
     scene.plan.on_nonfinite = "skip"
 
-    def loss(_: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(_: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return cross_entropy(logits, targets) * (float("inf") if len(calls) == 5 else 1.0)
 
@@ -81,7 +81,7 @@ def _overflow(scene: Scene) -> None:
 def _sampled(scene: Scene, change: Callable[[torch.Tensor, list[torch.Tensor]], Any]) -> None:
     plain, earlier = scene.plan.sample, list[torch.Tensor]()
 
-    def sample(plan: Plan, index: int) -> torch.Tensor:
+    def sample(plan: TrainingPlan, index: int) -> torch.Tensor:
         taken: torch.Tensor = change(plain(plan, index), earlier)
         return taken
 
@@ -105,7 +105,7 @@ def _cut(scene: Scene) -> None:
 @AREA.fault("workers-see-the-same", "two workers read the same shard: half a batch comes twice",
     "StateMismatch", "replay: samples")  # fmt: skip
 def _workers(scene: Scene) -> None:
-    def order(_: Training, step: Step) -> Sequence[int]:
+    def order(_: TrialTraining, step: Step) -> Sequence[int]:
         half = step.indices[: len(step.indices) // 2]
         return [*half, *half]
 
@@ -114,7 +114,7 @@ def _workers(scene: Scene) -> None:
 
 @AREA.fault("epoch-off-by-one", "the epoch is counted from one", "replay: samples")
 def _epoch(scene: Scene) -> None:
-    def count(training: Training) -> None:
+    def count(training: TrialTraining) -> None:
         here = training.run.state.position
         training.run.state.position = replace(here, epoch=here.epoch + 1)
 

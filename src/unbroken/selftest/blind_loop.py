@@ -9,25 +9,27 @@ import torch
 
 from unbroken.selftest.blind import resumed
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Training, cross_entropy
+from unbroken.selftest.training import TrialTraining, cross_entropy
 
 AREA = Area("blind")
 SMALL = "replay: loss", "replay: update"
 
 
-def _each(hooks: list[Callable[[Training], None]], change: Callable[[Training], Any]) -> None:
-    def hook(training: Training) -> None:
+def _each(
+    hooks: list[Callable[[TrialTraining], None]], change: Callable[[TrialTraining], Any]
+) -> None:
+    def hook(training: TrialTraining) -> None:
         with torch.no_grad():
             change(training)
 
     hooks.append(hook)
 
 
-def _gradients(training: Training) -> list[torch.Tensor]:
+def _gradients(training: TrialTraining) -> list[torch.Tensor]:
     return [each.grad for each in training.model.parameters() if each.grad is not None]
 
 
-def _options(training: Training, **options: Any) -> None:
+def _options(training: TrialTraining, **options: Any) -> None:
     for group in training.optimizer.param_groups:
         group.update(options)
 
@@ -35,7 +37,7 @@ def _options(training: Training, **options: Any) -> None:
 @AREA.fault("rate-shared-by-groups", "the groups hold their rate in one tensor; the last one wins",
     "rate-is-the-schedules", "replay: rate", "replay: update")  # fmt: skip
 def _shared_rate(scene: Scene) -> None:
-    def share(training: Training) -> None:
+    def share(training: TrialTraining) -> None:
         shared = torch.tensor(float(training.optimizer.param_groups[0]["lr"]))
         _options(training, lr=shared)
 
@@ -63,7 +65,7 @@ def _nesterov(scene: Scene) -> None:
 @AREA.fault("step-counter-shared", "all parameters count their updates in one tensor",
     "replay: update")  # fmt: skip
 def _shared_counter(scene: Scene) -> None:
-    def share(training: Training) -> None:
+    def share(training: TrialTraining) -> None:
         states = list(training.optimizer.state.values())
         for each in states:
             each["step"] = states[0]["step"]
@@ -74,7 +76,7 @@ def _shared_counter(scene: Scene) -> None:
 @AREA.fault("decay-follows-the-rate", "a second schedule lowers the weight decay with the rate",
     "replay: update")  # fmt: skip
 def _decay_scheduled(scene: Scene) -> None:
-    def lower(training: Training) -> None:
+    def lower(training: TrialTraining) -> None:
         training.optimizer.param_groups[0]["weight_decay"] *= 0.9
 
     _each(scene.plan.before_update, lower)
@@ -83,7 +85,7 @@ def _decay_scheduled(scene: Scene) -> None:
 @AREA.fault("slow-weights-forgotten", "the slow weights of a lookahead begin at the resume",
     *SMALL)  # fmt: skip
 def _lookahead(scene: Scene) -> None:
-    def install(training: Training) -> None:
+    def install(training: TrialTraining) -> None:
         slow = [each.clone() for each in training.model.parameters()]
 
         def pull(*_: Any) -> None:
@@ -99,7 +101,7 @@ def _lookahead(scene: Scene) -> None:
 @AREA.fault("wrapper-accumulates", "a wrapper counts accumulation itself: every second update is lost",
     "replay: update")  # fmt: skip
 def _wrapper(scene: Scene) -> None:
-    def install(training: Training) -> None:
+    def install(training: TrialTraining) -> None:
         plain, calls = training.optimizer.step, [0]
 
         def step(*_: Any, **__: Any) -> None:
@@ -120,7 +122,7 @@ def _uncleared(scene: Scene) -> None:
 @AREA.fault("cleared-in-the-inner-loop", "gradients are cleared before each micro-batch",
     "replay: gradient")  # fmt: skip
 def _cleared(scene: Scene) -> None:
-    def loss(training: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(training: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         training.optimizer.zero_grad()
         return cross_entropy(logits, targets)
 
@@ -161,7 +163,7 @@ def _unscaled(scene: Scene) -> None:
 @AREA.fault("average-shares-memory", "the average of the weights is a view of the weights",
     "other-state-identical", "replay: update")  # fmt: skip
 def _view(scene: Scene) -> None:
-    def share(training: Training) -> None:
+    def share(training: TrialTraining) -> None:
         pairs = zip(training.ema.module.parameters(), training.model.parameters(), strict=True)
         for mine, its in pairs:
             mine.data = its.data
@@ -186,7 +188,7 @@ def _average_twice(scene: Scene) -> None:
 def _plateau(scene: Scene) -> None:
     steps: list[int] = []
 
-    def halve(training: Training) -> None:
+    def halve(training: TrialTraining) -> None:
         steps.append(1)
         if len(steps) >= 8:
             for group in training.optimizer.param_groups:
@@ -200,7 +202,7 @@ def _plateau(scene: Scene) -> None:
 def _best(scene: Scene) -> None:
     best: list[torch.Tensor] = []
 
-    def restore(training: Training) -> None:
+    def restore(training: TrialTraining) -> None:
         weights = list(training.model.parameters())
         if not best:
             best.extend(each.clone() for each in weights)
@@ -214,7 +216,7 @@ def _best(scene: Scene) -> None:
 @AREA.fault("late-validation", "the first validation comes long after the resume, and leaves the model "
     "in evaluation mode", "training-mode-unchanged", "watch")  # fmt: skip
 def _late(scene: Scene) -> None:
-    def evaluate(training: Training) -> None:
+    def evaluate(training: TrialTraining) -> None:
         if training.run.position.step == 18:
             training.model.eval()
 
@@ -223,7 +225,7 @@ def _late(scene: Scene) -> None:
 
 @AREA.fault("validation-in-bfloat16", "a validation casts the weights to bfloat16 and back", *SMALL)
 def _cast(scene: Scene) -> None:
-    def cast(training: Training) -> None:
+    def cast(training: TrialTraining) -> None:
         if training.run.position.step == 12:
             for each in training.model.parameters():
                 each.copy_(each.bfloat16())
@@ -236,7 +238,7 @@ def _cast(scene: Scene) -> None:
 def _thaw(scene: Scene) -> None:
     steps: list[int] = []
 
-    def freeze(training: Training) -> None:
+    def freeze(training: TrialTraining) -> None:
         steps.append(1)
         training.model.tokens.weight.requires_grad_(len(steps) > 3)
 

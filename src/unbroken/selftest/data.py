@@ -10,16 +10,16 @@ import torch
 
 from unbroken.run.step import Step
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan, Training, sample_of
+from unbroken.selftest.training import TrainingPlan, TrialTraining, sample_of
 
 AREA = Area("data")
 
 
-def _numbers(change: Callable[[Plan], Any], scene: Scene) -> None:
+def _numbers(change: Callable[[TrainingPlan], Any], scene: Scene) -> None:
     change(scene.plan)
 
 
-NUMBERS: dict[str, tuple[str, tuple[str, ...], Callable[[Plan], Any], str]] = {
+NUMBERS: dict[str, tuple[str, tuple[str, ...], Callable[[TrainingPlan], Any], str]] = {
     "sample-removed": ("a sample is missing in the manifest", ("data-set-unchanged",),
         lambda plan: setattr(plan, "samples", 43), "R86"),
     "sample-added": ("a sample was added to the manifest", ("data-set-unchanged",),
@@ -66,22 +66,22 @@ def _content(scene: Scene) -> None:
     scene.plan.sample = lambda plan, i: sample_of(plan, i + 100 if i < 10 else i)
 
 
-def _own(take: Callable[[Training, Step], Sequence[int]], scene: Scene) -> None:
+def _own(take: Callable[[TrialTraining, Step], Sequence[int]], scene: Scene) -> None:
     scene.plan.own_order = take
 
 
-def _epoch(training: Training) -> list[int]:
+def _epoch(training: TrialTraining) -> list[int]:
     batches = training.run.order.epoch(training.run.position.epoch)
     return [int(i) for batch in batches for i in batch]
 
 
-def _from_the_start(training: Training, step: Step) -> Sequence[int]:
+def _from_the_start(training: TrialTraining, step: Step) -> Sequence[int]:
     shift = (training.run.position.step - 10) * 8
     whole = _epoch(training)
     return [whole[(shift + i) % 44] for i in range(len(step.indices))]
 
 
-def _same_epoch(training: Training, step: Step) -> Sequence[int]:
+def _same_epoch(training: TrialTraining, step: Step) -> Sequence[int]:
     here, order = training.run.position, training.run.order
     whole = [int(i) for batch in order.epoch(0) for i in batch]
     start = here.batch * order.effective_batch
@@ -89,17 +89,17 @@ def _same_epoch(training: Training, step: Step) -> Sequence[int]:
     return whole[start : start + len(step.indices)]
 
 
-def _neighbour(_: Training, step: Step) -> Sequence[int]:
+def _neighbour(_: TrialTraining, step: Step) -> Sequence[int]:
     return [min(i, 42) if i != 5 else 6 for i in step.indices]
 
 
-def _one_batch_on(training: Training, step: Step) -> Sequence[int]:
+def _one_batch_on(training: TrialTraining, step: Step) -> Sequence[int]:
     whole, here = _epoch(training), training.run.position
     start = (here.batch + 1) * 8 % 44
     return (whole * 2)[start : start + len(step.indices)]
 
 
-OWN: dict[str, tuple[str, Callable[[Training, Step], Sequence[int]], str]] = {
+OWN: dict[str, tuple[str, Callable[[TrialTraining, Step], Sequence[int]], str]] = {
     "loader-from-the-start": ("the loop's own loader begins the epoch again", _from_the_start,
         "R70, R88"),
     "first-epoch-again": ("the loop's own order is that of the first epoch for ever", _same_epoch,
@@ -119,7 +119,7 @@ for name, (sentence, take, source) in OWN.items():
 @AREA.fault("content-differs-from-the-name", "the loop is given the right names and reads other "
     "content", "replay: loss")  # fmt: skip
 def _behind(scene: Scene) -> None:
-    def other(training: Training) -> None:
+    def other(training: TrialTraining) -> None:
         training.plan.sample = lambda plan, i: sample_of(plan, (i + 1) % 44)
 
     scene.plan.after_resume.append(other)
@@ -130,13 +130,13 @@ def _behind(scene: Scene) -> None:
 def _augmented(scene: Scene) -> None:
     generator = torch.Generator().manual_seed(1)
 
-    def noisy(plan: Plan, index: int) -> torch.Tensor:
+    def noisy(plan: TrainingPlan, index: int) -> torch.Tensor:
         tokens = sample_of(plan, index)
         at = int(torch.randint(len(tokens), (), generator=generator))
         tokens[at] = (tokens[at] + 1) % 29
         return tokens
 
-    def start(training: Training) -> None:
+    def start(training: TrialTraining) -> None:
         training.plan.sample = noisy
 
     scene.plan.after_resume.append(start)

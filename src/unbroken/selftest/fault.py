@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from unbroken.selftest.training import Plan
+from unbroken.selftest.training import TrainingPlan
 
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
     """Where a fault acts: the program before it starts again, its files, the libraries it uses."""
 
-    plan: Plan
+    plan: TrainingPlan
     """What the program will decide; a fault rewrites it."""
     directory: Path
     """The run's, a copy: a fault may change its bytes."""

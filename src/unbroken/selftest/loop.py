@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Training, cross_entropy
+from unbroken.selftest.training import TrialTraining, cross_entropy
 
 AREA = Area("loop")
 LATER = ("replay: update", "replay: loss")
 
 
 def _loss(change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scene: Scene) -> None:
-    def changed(_: Training, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def changed(_: TrialTraining, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return change(logits, targets)
 
     scene.plan.loss = changed
@@ -43,19 +43,19 @@ for name, (sentence, loss, source) in LOSSES.items():
         source=source)(partial(_loss, loss))  # fmt: skip
 
 
-def _before_update(change: Callable[[Training], Any], scene: Scene) -> None:
-    def hook(training: Training) -> None:
+def _before_update(change: Callable[[TrialTraining], Any], scene: Scene) -> None:
+    def hook(training: TrialTraining) -> None:
         with torch.no_grad():
             change(training)
 
     scene.plan.before_update.append(hook)
 
 
-def _gradients(training: Training) -> list[torch.Tensor]:
+def _gradients(training: TrialTraining) -> list[torch.Tensor]:
     return [each.grad for each in training.model.parameters() if each.grad is not None]
 
 
-GRADIENTS: dict[str, tuple[str, Callable[[Training], Any], str]] = {
+GRADIENTS: dict[str, tuple[str, Callable[[TrialTraining], Any], str]] = {
     "gradients-one-percent": ("the gradients are one per cent larger",
         lambda it: [each.mul_(1.01) for each in _gradients(it)], "R96"),
     "gradients-halved": ("the gradients are averaged once too often",
@@ -74,15 +74,15 @@ for name, (sentence, change, source) in GRADIENTS.items():
         partial(_before_update, change))  # fmt: skip
 
 
-def _after_step(change: Callable[[Training], Any], scene: Scene) -> None:
-    def hook(training: Training) -> None:
+def _after_step(change: Callable[[TrialTraining], Any], scene: Scene) -> None:
+    def hook(training: TrialTraining) -> None:
         with torch.no_grad():
             change(training)
 
     scene.plan.after_step.append(hook)
 
 
-AFTER: dict[str, tuple[str, Callable[[Training], Any], str]] = {
+AFTER: dict[str, tuple[str, Callable[[TrialTraining], Any], str]] = {
     "weights-decayed-in-the-loop": ("the loop decays the weights itself, on top",
         lambda it: [each.mul_(0.999) for each in it.model.parameters()], "C1"),
     "weights-clamped": ("the weights are clamped after each step",
@@ -103,7 +103,7 @@ for name, (sentence, change, source) in AFTER.items():
 
 
 def _clip(norm: float, scene: Scene) -> None:
-    def change(training: Training) -> None:
+    def change(training: TrialTraining) -> None:
         training.plan.clip = norm
 
     scene.plan.after_resume.append(change)
@@ -129,7 +129,7 @@ def _partial_lost(scene: Scene) -> None:
 @AREA.fault("partial-gradients-twice", "the gradients of a begun step count twice",
     "replay: gradient", "accumulation-restored", source="C4", setting="inside")  # fmt: skip
 def _partial_twice(scene: Scene) -> None:
-    def double(training: Training) -> None:
+    def double(training: TrialTraining) -> None:
         for each in _gradients(training):
             each.mul_(2.0)
 
@@ -146,7 +146,7 @@ def _sums_lost(scene: Scene) -> None:
     "replay: loss", "replay: gradient", "accumulation-restored", source="R93",
     setting="inside")  # fmt: skip
 def _begun_again(scene: Scene) -> None:
-    def back(training: Training) -> None:
+    def back(training: TrialTraining) -> None:
         training.run.state.position = replace(training.run.state.position, samples=0)
 
     scene.plan.after_resume.append(back)
@@ -155,7 +155,7 @@ def _begun_again(scene: Scene) -> None:
 @AREA.fault("position-moved", "the run's position is moved on by a step after the resume",
     "replay: samples", source="R79, R81")  # fmt: skip
 def _moved(scene: Scene) -> None:
-    def on(training: Training) -> None:
+    def on(training: TrialTraining) -> None:
         here = training.run.state.position
         training.run.state.position = replace(here, batch=(here.batch + 1) % 5)
 

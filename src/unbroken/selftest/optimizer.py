@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan, Training, optimizer_of
+from unbroken.selftest.training import TrainingPlan, TrialTraining, optimizer_of
 
 AREA = Area("optimizer")
 UPDATE = ("replay: update", "replay: loss", "optimizer-state-identical")
@@ -19,7 +19,7 @@ OPTIONS = (*UPDATE, "optimizer-options-unchanged")
 
 
 def _change(change: Callable[[dict[str, Any]], Any], scene: Scene) -> None:
-    def each(training: Training) -> None:
+    def each(training: TrialTraining) -> None:
         for state in training.optimizer.state.values():
             change(state)
 
@@ -62,7 +62,7 @@ def _lost(scene: Scene) -> None:
 @AREA.fault("optimizer-built-anew", "the loop steps an optimiser that was built after the resume",
     *UPDATE, "replay: rate", "learning-rate-continues", source="R34, R40")  # fmt: skip
 def _anew(scene: Scene) -> None:
-    def anew(training: Training) -> None:
+    def anew(training: TrialTraining) -> None:
         made = optimizer_of(scene.plan, training.model)
         for old, new in zip(training.optimizer.param_groups, made.param_groups, strict=True):
             new["lr"] = old["lr"]
@@ -73,7 +73,7 @@ def _anew(scene: Scene) -> None:
 
 
 def _swap(keys: tuple[str, ...], scene: Scene) -> None:
-    def swap(training: Training) -> None:
+    def swap(training: TrialTraining) -> None:
         block, state = training.model.block, training.optimizer.state
         a, b = block.norm_attention.weight, block.norm_net.weight
         for key in keys:
@@ -88,7 +88,7 @@ AREA.fault("moments-swapped", "the moments of two parameters of one shape change
 
 
 def _reordered(order: Callable[[list[Any]], list[Any]], scene: Scene) -> None:
-    def build(plan: Plan, model: Any) -> Any:
+    def build(plan: TrainingPlan, model: Any) -> Any:
         made = optimizer_of(plan, model)
         for group in made.param_groups:
             group["params"] = order(group["params"])
@@ -121,7 +121,7 @@ def _one_group(scene: Scene) -> None:
 @AREA.fault("parameter-left-out", "a parameter is not given to the optimiser any more",
     "optimizer-covers-parameters", "optimizer-alignment-by-name")  # fmt: skip
 def _left_out(scene: Scene) -> None:
-    def build(plan: Plan, model: Any) -> Any:
+    def build(plan: TrainingPlan, model: Any) -> Any:
         made = optimizer_of(plan, model)
         made.param_groups[1]["params"].pop()
         return made
@@ -130,7 +130,7 @@ def _left_out(scene: Scene) -> None:
 
 
 def _option(name: str, value: Any, scene: Scene) -> None:
-    def change(training: Training) -> None:
+    def change(training: TrialTraining) -> None:
         for group in training.optimizer.param_groups:
             group[name] = value
 
@@ -152,7 +152,7 @@ for option, value in (("weight_decay", 0.5), ("betas", (0.5, 0.999)), ("eps", 1e
 def _decay_asked(scene: Scene) -> None:
     scene.plan.weight_decay = 0.4
 
-    def act(training: Training) -> None:
+    def act(training: TrialTraining) -> None:
         training.optimizer.param_groups[0]["weight_decay"] = 0.4
 
     scene.plan.after_resume.append(act)
@@ -161,11 +161,11 @@ def _decay_asked(scene: Scene) -> None:
 @AREA.fault("another-optimizer", "the optimiser is of another class: Adam, whose decay is in the "
     "gradient", "optimizer-alignment-by-name", "optimizer-options-unchanged")  # fmt: skip
 def _another_class(scene: Scene) -> None:
-    def build(plan: Plan, model: Any) -> Any:
+    def build(plan: TrainingPlan, model: Any) -> Any:
         made = optimizer_of(plan, model)
         return torch.optim.Adam(made.param_groups, lr=plan.learning_rate)
 
-    def couple(training: Training) -> None:
+    def couple(training: TrialTraining) -> None:
         for group in training.optimizer.param_groups:
             group["decoupled_weight_decay"] = False
 
@@ -182,7 +182,7 @@ def _momentum(scene: Scene) -> None:
 @AREA.fault("update-before-the-first-step", "a warm-up update is made between resume and first step",
     "replay: loss", "weights-identical", source="R140")  # fmt: skip
 def _extra_update(scene: Scene) -> None:
-    def update(training: Training) -> None:
+    def update(training: TrialTraining) -> None:
         for parameter in training.run.state.trained.values():
             parameter.grad = torch.ones_like(parameter)
         training.optimizer.step()
@@ -194,7 +194,7 @@ def _extra_update(scene: Scene) -> None:
 @AREA.fault("left-over-gradient", "a gradient is left over from before the first step",
     "replay: gradient", "replay: loss", "accumulation-restored", source="R32, C4")  # fmt: skip
 def _left_over(scene: Scene) -> None:
-    def leave(training: Training) -> None:
+    def leave(training: TrialTraining) -> None:
         for parameter in training.run.state.trained.values():
             parameter.grad = torch.full_like(parameter, 0.01)
 

@@ -8,7 +8,7 @@ import torch
 
 from unbroken.run.step import Step
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Training
+from unbroken.selftest.training import TrialTraining
 
 AREA = Area("original")
 
@@ -20,7 +20,7 @@ AREA = Area("original")
     source="A1",
 )
 def _manifest_order(scene: Scene) -> None:
-    def own(training: Training, step: Step) -> Sequence[int]:
+    def own(training: TrialTraining, step: Step) -> Sequence[int]:
         here, order = training.run.position, training.run.order
         if here.epoch > 1:
             return step.indices
@@ -38,7 +38,7 @@ def _manifest_order(scene: Scene) -> None:
     setting="loose",
 )
 def _generator_used(scene: Scene) -> None:
-    def validate(_: Training) -> None:
+    def validate(_: TrialTraining) -> None:
         torch.randperm(44)
 
     scene.plan.after_resume.append(validate)
@@ -52,7 +52,7 @@ def _generator_used(scene: Scene) -> None:
     source="A4",
 )
 def _skip_by_batches(scene: Scene) -> None:
-    def own(training: Training, step: Step) -> Sequence[int]:
+    def own(training: TrialTraining, step: Step) -> Sequence[int]:
         order = training.run.order
         whole = [int(i) for batch in order.epoch(training.run.position.epoch) for i in batch]
         start = training.run.position.batch * (order.effective_batch // 2)
@@ -122,7 +122,7 @@ def _larger_vocabulary(scene: Scene) -> None:
     source="C1, C2, R64",
 )
 def _frozen_rows_decay(scene: Scene) -> None:
-    def train_masked(training: Training) -> None:
+    def train_masked(training: TrialTraining) -> None:
         rows = training.model.old_voices
         rows.requires_grad_(True)
         rows.register_hook(torch.zeros_like)

@@ -9,7 +9,7 @@ import torch
 
 from unbroken.selftest.base import scaler_of
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Training
+from unbroken.selftest.training import TrialTraining
 
 AREA = Area("precision")
 OUTPUT = ("replay: loss", "replay: update", "weights-identical")
@@ -17,7 +17,7 @@ OUTPUT = ("replay: loss", "replay: update", "weights-identical")
 
 def _through(dtype: torch.dtype, only: str, scene: Scene) -> None:
     @torch.no_grad()
-    def cast(training: Training) -> None:
+    def cast(training: TrialTraining) -> None:
         for name, each in training.model.named_parameters():
             if only in name:
                 each.copy_(each.to(dtype))
@@ -52,7 +52,7 @@ def _model_in_bf16(scene: Scene) -> None:
 @AREA.fault("head-in-half", "one layer is cast to another format after the resume", *OUTPUT,
     "replay: gradient", "RuntimeError", source="R49")  # fmt: skip
 def _head_in_half(scene: Scene) -> None:
-    def cast(training: Training) -> None:
+    def cast(training: TrialTraining) -> None:
         forward = training.model.block.down.forward
         training.model.block.down.forward = lambda given: forward(given.bfloat16().float())
 
@@ -70,7 +70,7 @@ def _scaler_not_loaded(scene: Scene) -> None:
     "replay: loss", "replay: gradient", "replay: update", mechanism="scaler-not-loaded",
     source="R40", setting="torch")  # fmt: skip
 def _scaler_rebuilt(scene: Scene) -> None:
-    def anew(training: Training) -> None:
+    def anew(training: TrialTraining) -> None:
         training.run.scaler = scaler_of(3e-39, scene.plan)
 
     scene.plan.after_resume.append(anew)
@@ -78,7 +78,7 @@ def _scaler_rebuilt(scene: Scene) -> None:
 
 @AREA.fault("autocast-added", "the forward pass runs in bf16 after the resume", *OUTPUT)
 def _autocast(scene: Scene) -> None:
-    def wrap(training: Training) -> None:
+    def wrap(training: TrialTraining) -> None:
         forward = training.model.forward
 
         def cast(*given: Any) -> Any:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Training
+from unbroken.selftest.training import TrialTraining
 
 AREA = Area("randomness")
 
 
 def _after(change: Callable[[], Any], scene: Scene) -> None:
-    def hook(_: Training) -> None:
+    def hook(_: TrialTraining) -> None:
         change()
 
     scene.plan.after_resume.append(hook)
@@ -53,7 +53,7 @@ for name, (sentence, mechanism, change, source) in AFTER.items():
 @AREA.fault("seed-for-each-forward-pass", "the loop seeds the generator before each forward pass",
     "replay: loss", source="R78")  # fmt: skip
 def _seeded_forward(scene: Scene) -> None:
-    def wrap(training: Training) -> None:
+    def wrap(training: TrialTraining) -> None:
         forward = training.model.forward
 
         def seeded(*given: Any) -> Any:
@@ -68,7 +68,7 @@ def _seeded_forward(scene: Scene) -> None:
 @AREA.fault("draw-before-each-forward-pass", "something draws one number before each forward pass",
     "replay: loss", source="R135")  # fmt: skip
 def _drawn_forward(scene: Scene) -> None:
-    def wrap(training: Training) -> None:
+    def wrap(training: TrialTraining) -> None:
         forward = training.model.forward
 
         def drawn(*given: Any) -> Any:

@@ -10,14 +10,14 @@ import torch
 from unbroken.loop.schedule import Schedule
 from unbroken.selftest.base import chained_schedules
 from unbroken.selftest.fault import Area, Scene
-from unbroken.selftest.training import Plan, Training
+from unbroken.selftest.training import TrainingPlan, TrialTraining
 
 AREA = Area("rate")
 RATE = ("replay: rate", "learning-rate-continues", "rate-is-the-schedules")
 
 
 def _factor_by_hand(factor: float, scene: Scene) -> None:
-    def set_rates(training: Training) -> None:
+    def set_rates(training: TrialTraining) -> None:
         for group in training.optimizer.param_groups:
             group["lr"] *= factor
 
@@ -63,7 +63,7 @@ def _warm_up(scene: Scene) -> None:
 @AREA.fault("schedule-built-over-again", "after the resume the schedule is built anew, at its start",
     *RATE, source="R13")  # fmt: skip
 def _schedule_anew(scene: Scene) -> None:
-    def anew(training: Training) -> None:
+    def anew(training: TrialTraining) -> None:
         for group, base in zip(training.optimizer.param_groups, (4e-3, 2e-3), strict=True):
             group["lr"] = base
         made = scene.plan.build_schedule(scene.plan, training.optimizer)
@@ -82,7 +82,7 @@ def _stepped_twice(scene: Scene) -> None:
     *RATE, "other-state-identical", mechanism="schedule-stepped-after-the-resume",
     source="R10")  # fmt: skip
 def _advanced(scene: Scene) -> None:
-    def advance(training: Training) -> None:
+    def advance(training: TrialTraining) -> None:
         for _ in range(training.run.position.updates):
             training.schedule.step()
 
@@ -92,7 +92,7 @@ def _advanced(scene: Scene) -> None:
 @AREA.fault("schedule-counts-epochs", "the schedule's counter is seeded with the epoch", *RATE,
     "other-state-identical", source="R12")  # fmt: skip
 def _counts_epochs(scene: Scene) -> None:
-    def seed(training: Training) -> None:
+    def seed(training: TrialTraining) -> None:
         training.schedule.updates = training.run.position.epoch
         training.schedule.apply()
 
@@ -108,7 +108,7 @@ def _never_stepped(scene: Scene) -> None:
 @AREA.fault("other-curve", "the schedule is of another kind: constant after the warm-up",
     "schedule-unchanged", "learning-rate-continues", source="R08")  # fmt: skip
 def _other_curve(scene: Scene) -> None:
-    def constant(plan: Plan, optimizer: Any) -> Any:
+    def constant(plan: TrainingPlan, optimizer: Any) -> Any:
         numbers = {"warmup": plan.warmup, "total": plan.total}
         return Schedule(optimizer, lambda done: min(1.0, (done + 1) / plan.warmup), numbers)
 
@@ -119,7 +119,7 @@ def _other_curve(scene: Scene) -> None:
     "loaded, and its constructor writes the rate", *RATE, source="R01, R03",
     setting="torch")  # fmt: skip
 def _chained_last(scene: Scene) -> None:
-    def anew(training: Training) -> None:
+    def anew(training: TrialTraining) -> None:
         state = training.schedule.state_dict()
         made = chained_schedules(scene.plan, training.optimizer)
         made.load_state_dict(state)
@@ -131,7 +131,7 @@ def _chained_last(scene: Scene) -> None:
 @AREA.fault("optimizer-keeps-base-rate", "only the schedule is loaded; the optimiser keeps its "
     "base rate", *RATE, source="R02", setting="torch")  # fmt: skip
 def _keeps_base(scene: Scene) -> None:
-    def put_back(training: Training) -> None:
+    def put_back(training: TrialTraining) -> None:
         for group in training.optimizer.param_groups:
             group["lr"] = scene.plan.learning_rate
 

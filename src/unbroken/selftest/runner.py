@@ -28,7 +28,7 @@ NAMED_AT_LEAST = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TrialRow:
     """What became of one fault, as it is shown."""
 
     id: str
@@ -54,7 +54,7 @@ _trials: dict[int, Trials] = {}
 """Of this process, by its id."""
 
 
-def run_selftest(root: Path, ids: Sequence[str], device: str = "cpu") -> Iterator[Row]:
+def run_selftest(root: Path, ids: Sequence[str], device: str = "cpu") -> Iterator[TrialRow]:
     """Try faults, and yield what became of each, in their order.
 
     Args:
@@ -94,14 +94,14 @@ def _begin(root: Path, device: str) -> None:
     _trials[os.getpid()] = Trials(own, device)
 
 
-def _try(id_: str) -> Row:
+def _try(id_: str) -> TrialRow:
     return _row(_trials[os.getpid()], id_)
 
 
-def _row(trials: Trials, id_: str) -> Row:
+def _row(trials: Trials, id_: str) -> TrialRow:
     result: Result = trials.try_fault(next(each for each in FAULTS if each.id == id_))
     fault, effect, detection = result.fault, result.effect, result.detection
-    return Row(
+    return TrialRow(
         id=fault.id,
         sentence=fault.sentence,
         area=fault.area,
@@ -131,7 +131,7 @@ class Score:
     """Ids of those that change nothing."""
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Score:
+    def of(cls, rows: Sequence[TrialRow]) -> Score:
         """Count."""
         faults = [each for each in rows if each.is_fault]
         return cls(
@@ -143,7 +143,7 @@ class Score:
         )
 
     @classmethod
-    def blind(cls, rows: Sequence[Row]) -> Score:
+    def blind(cls, rows: Sequence[TrialRow]) -> Score:
         """Count those alone that were written by somebody who had not read the checks."""
         return cls.of([each for each in rows if each.area == BLIND])
 
@@ -154,7 +154,7 @@ class Score:
         return self.met == self.faults > 0 and is_named and not self.no_fault
 
 
-def is_passed(rows: Sequence[Row]) -> bool:
+def is_passed(rows: Sequence[TrialRow]) -> bool:
     """Whether the faults written by readers of the checks pass, and of the others no more are missed."""
     read = [each for each in rows if each.area != BLIND]
     blind = [each for each in rows if each.area == BLIND]

@@ -23,11 +23,11 @@ from unbroken.selftest.model import NEW_VOICES, OLD_VOICES, Model
 LENGTH = 9
 """Tokens of a sample; each but the last predicts the next."""
 
-Hook = Callable[["Training"], None]
+Hook = Callable[["TrialTraining"], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """What the user's program decides: numbers, the code that builds, the code of the loop."""
 
     samples: int = 44
@@ -47,20 +47,22 @@ class Plan:
     pieces: Sequence[int] = tuple(range(29))
     """The tokenizer: which id each piece of text has."""
     save_every: int = 0
-    build_model: Callable[[Plan], Any] = field(default_factory=lambda: model_of)
-    build_optimizer: Callable[[Plan, Any], Any] = field(default_factory=lambda: optimizer_of)
-    build_schedule: Callable[[Plan, Any], Any] = field(default_factory=lambda: schedule_of)
-    build_scaler: Callable[[Plan], Any] = field(default=lambda _: None)
-    sample: Callable[[Plan, int], torch.Tensor] = field(default_factory=lambda: sample_of)
-    names: Callable[[Plan], list[str]] = field(
+    build_model: Callable[[TrainingPlan], Any] = field(default_factory=lambda: model_of)
+    build_optimizer: Callable[[TrainingPlan, Any], Any] = field(
+        default_factory=lambda: optimizer_of
+    )
+    build_schedule: Callable[[TrainingPlan, Any], Any] = field(default_factory=lambda: schedule_of)
+    build_scaler: Callable[[TrainingPlan], Any] = field(default=lambda _: None)
+    sample: Callable[[TrainingPlan, int], torch.Tensor] = field(default_factory=lambda: sample_of)
+    names: Callable[[TrainingPlan], list[str]] = field(
         default=lambda plan: [f"sample-{i}" for i in range(plan.samples)]
     )
-    loss: Callable[[Training, torch.Tensor, torch.Tensor], torch.Tensor] = field(
+    loss: Callable[[TrialTraining, torch.Tensor, torch.Tensor], torch.Tensor] = field(
         default=lambda _, logits, targets: cross_entropy(logits, targets)
     )
-    own_order: Callable[[Training, Step], Sequence[int]] | None = None
+    own_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
     """A loop that takes samples in an order of its own, and says which."""
-    unchecked_order: Callable[[Training, Step], Sequence[int]] | None = None
+    unchecked_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
     """The order of a loop that nobody looks after, where it is not a function of the position."""
     after_build: list[Hook] = field(default_factory=list)
     after_resume: list[Hook] = field(default_factory=list)
@@ -92,10 +94,10 @@ class Plan:
 
 
 @dataclass(slots=True, kw_only=True)
-class Training:
+class TrialTraining:
     """What is alive in one training."""
 
-    plan: Plan
+    plan: TrainingPlan
     run: Run
     model: Any
     optimizer: Any
@@ -107,7 +109,7 @@ class Training:
     results: list[StepResult] = field(default_factory=list)
 
 
-def build(plan: Plan, directory: Path) -> Training:
+def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
     """Build everything anew, as a program does at each start; nothing is restored yet."""
     torch.manual_seed(0)
     model = plan.build_model(plan)
@@ -129,7 +131,7 @@ def build(plan: Plan, directory: Path) -> Training:
         save_every=plan.save_every,
         ema=ema,
     )
-    training = Training(
+    training = TrialTraining(
         plan=plan,
         run=run,
         model=model,
@@ -143,7 +145,7 @@ def build(plan: Plan, directory: Path) -> Training:
     return training
 
 
-def train(training: Training, until: int) -> None:
+def train(training: TrialTraining, until: int) -> None:
     """Train until `until` steps are completed; the loop of the user's program.
 
     It is left at the begin of the step after, so that nothing is saved at the end.
@@ -171,7 +173,9 @@ def train(training: Training, until: int) -> None:
             hook(training)
 
 
-def forward(plan: Plan, model: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(
+    plan: TrainingPlan, model: Any, indices: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits and the targets of some samples."""
     tokens = torch.stack([plan.sample(plan, i) for i in indices]).to(plan.device)
     voices = torch.tensor([i % (OLD_VOICES + NEW_VOICES) for i in indices], device=plan.device)
@@ -184,12 +188,12 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return total / targets.shape[1]
 
 
-def model_of(plan: Plan) -> Model:
+def model_of(plan: TrainingPlan) -> Model:
     """Return the plan's model, fresh."""
     return Model(plan.vocabulary, plan.width, plan.dropout).to(plan.device)
 
 
-def optimizer_of(plan: Plan, model: nn.Module) -> torch.optim.Optimizer:
+def optimizer_of(plan: TrainingPlan, model: nn.Module) -> torch.optim.Optimizer:
     """Return AdamW over two groups: what decays, and what doesn't."""
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     decaying = [each for _, each in named if each.dim() > 1]
@@ -201,20 +205,20 @@ def optimizer_of(plan: Plan, model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=plan.learning_rate)
 
 
-def schedule_of(plan: Plan, optimizer: torch.optim.Optimizer) -> Schedule:
+def schedule_of(plan: TrainingPlan, optimizer: torch.optim.Optimizer) -> Schedule:
     """Return warm-up and cosine as a function of the updates."""
     numbers = {"warmup": plan.warmup, "total": plan.total}
     return Schedule(optimizer, warmup_cosine(plan.warmup, plan.total), numbers)
 
 
-def sample_of(plan: Plan, index: int) -> torch.Tensor:
+def sample_of(plan: TrainingPlan, index: int) -> torch.Tensor:
     """Return the tokens of a sample: a noisy walk through the pieces of text."""
     own = torch.Generator().manual_seed(index)
     steps = torch.randint(1, 4, (LENGTH,), generator=own).cumsum(0) + index
     return torch.tensor([plan.pieces[int(i)] for i in steps % len(plan.pieces)])
 
 
-def probe_of(plan: Plan, model: Any) -> Probe:
+def probe_of(plan: TrainingPlan, model: Any) -> Probe:
     """Return a probe of four samples."""
     logits_of = range(4)
 

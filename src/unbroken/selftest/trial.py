@@ -25,7 +25,7 @@ from unbroken.selftest.base import (
     make_base,
 )
 from unbroken.selftest.fault import Fault, Scene
-from unbroken.selftest.training import Plan, Training, build, train
+from unbroken.selftest.training import TrainingPlan, TrialTraining, build, train
 from unbroken.selftest.unchecked_resume import resume_unchecked
 
 UNTIL = SAVED_AT + STEPS_AFTER
@@ -109,7 +109,7 @@ class _End:
     weights: dict[str, torch.Tensor]
 
     @classmethod
-    def of(cls, training: Training) -> _End:
+    def of(cls, training: TrialTraining) -> _End:
         weights = training.model.state_dict()
         weights |= {f"ema.{k}": each for k, each in training.ema.state_dict().items()}
         return cls(
@@ -168,7 +168,7 @@ class Trials:
         self._count += 1
         directory = self._root / f"trial-{self._count}"
         copy_tree(self._root / setting, directory)
-        plan: Plan = SETTINGS[setting]()
+        plan: TrainingPlan = SETTINGS[setting]()
         plan.device = self._device
         return Scene(plan=plan, directory=directory)
 
@@ -201,7 +201,7 @@ class Trials:
             return self._resume(scene, self._clean[fault.setting])
 
     def _resume(self, scene: Scene, clean: _End) -> Detection:
-        training: Training | None = None
+        training: TrialTraining | None = None
         try:
             training = build(scene.plan, scene.directory)
             report = training.run.resume()
@@ -267,7 +267,7 @@ def _differed(sentence: str) -> str:
     return next((word for start, word in DIFFERED.items() if f": {start}" in sentence), sentence)
 
 
-def _of_end(training: Training, report: ResumeReport, is_same: bool) -> Detection:
+def _of_end(training: TrialTraining, report: ResumeReport, is_same: bool) -> Detection:
     monitor = training.run.monitor
     if report.position.step != SAVED_AT:
         how = DetectionKind.FELL_BACK if is_same else DetectionKind.WARNED

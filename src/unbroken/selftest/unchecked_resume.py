@@ -15,7 +15,7 @@ import torch
 from unbroken.checkpoint.layout import STATE
 from unbroken.checkpoint.tensor_file import read_tensors
 from unbroken.loop.schedule import Schedule
-from unbroken.selftest.training import Plan, Training, build
+from unbroken.selftest.training import TrainingPlan, TrialTraining, build
 from unbroken.state.accumulation import put_gradients
 from unbroken.state.codec import decode
 from unbroken.state.modules import TENSORS, ModulePart
@@ -27,7 +27,7 @@ GENERATOR_SEED = 99
 """Stands for the state of the global generator, which such loops save and put back."""
 
 
-def resume_unchecked(plan: Plan, checkpoint: Path, scratch: Path) -> Training:
+def resume_unchecked(plan: TrainingPlan, checkpoint: Path, scratch: Path) -> TrialTraining:
     """Build the program's objects and put the checkpoint in, comparing nothing.
 
     Args:

@@ -11,21 +11,21 @@ from torch import nn
 
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.model import Block, Model
-from unbroken.selftest.training import Training
+from unbroken.selftest.training import TrialTraining
 
 AREA = Area("weights")
 LOSS = ("replay: loss", "weights-identical")
 
 
-def _after(change: Callable[[Training], Any], scene: Scene) -> None:
-    def hook(training: Training) -> None:
+def _after(change: Callable[[TrialTraining], Any], scene: Scene) -> None:
+    def hook(training: TrialTraining) -> None:
         with torch.no_grad():
             change(training)
 
     scene.plan.after_resume.append(hook)
 
 
-AFTER: dict[str, tuple[str, str, Callable[[Training], Any], str]] = {
+AFTER: dict[str, tuple[str, str, Callable[[TrialTraining], Any], str]] = {
     "norm-initialised-again": ("a LayerNorm is initialised again after the resume",
         "initialised-again", lambda it: it.model.block.norm_net.reset_parameters(), "R53"),
     "head-initialised-again": ("the head is initialised again after the resume",
@@ -67,7 +67,7 @@ for name, (sentence, mechanism, change, source) in AFTER.items():
 @AREA.fault("head-untied", "the head is not tied to the embedding after the resume", *LOSS,
     "replay: gradient", "replay: update", source="R59")  # fmt: skip
 def _untied_after(scene: Scene) -> None:
-    def untie(training: Training) -> None:
+    def untie(training: TrialTraining) -> None:
         training.model.head.weight = nn.Parameter(training.model.tokens.weight.detach().clone())
 
     scene.plan.after_resume.append(untie)
@@ -153,7 +153,7 @@ def _other_dropout(scene: Scene) -> None:
 def _keeps_own(keeps: Callable[[str], bool], scene: Scene) -> None:
     """Have the loading of the schedule, which comes last, put some fresh weights back."""
 
-    def remember(training: Training) -> None:
+    def remember(training: TrialTraining) -> None:
         fresh = {name: each.clone() for name, each in training.model.state_dict().items()}
         apply = training.schedule.apply
 

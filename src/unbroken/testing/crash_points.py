@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.testing.disk_calls import Call
-from unbroken.testing.disk_model import Change, Directory, Disk, File, Tree
+from unbroken.testing.disk_model import Directory, Disk, DiskChange, File, Tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class _Loss:
     """One way in which one thing may not have arrived."""
 
     text: str
-    change: Change | None = None
+    change: DiskChange | None = None
     file: File | None = None
     content: bytes | None = None
 

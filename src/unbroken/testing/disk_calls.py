@@ -138,7 +138,7 @@ class WatchedSystem(System):
         self._do(Call(kind="rmdir", path=path), lambda: remove(path))
 
 
-class Record(WatchedSystem):
+class DiskRecord(WatchedSystem):
     """Every call that was made below one directory, in order.
 
     Args:
@@ -212,8 +212,8 @@ def using(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def recorded(root: Path) -> Iterator[Record]:
+def recorded(root: Path) -> Iterator[DiskRecord]:
     """Record the calls below a directory meanwhile."""
-    record = Record(root)
+    record = DiskRecord(root)
     with using(record):
         yield record

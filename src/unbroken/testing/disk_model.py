@@ -54,12 +54,12 @@ class File:
 
 
 @dataclass(eq=False, slots=True)
-class Change:
+class DiskChange:
     """One change of names in one directory that may not have arrived."""
 
     text: str
     effect: dict[str, File | Directory | None]
-    after: Change | None = None
+    after: DiskChange | None = None
     """A change that must have arrived if this one has: the new name of what goes here."""
 
 
@@ -68,9 +68,9 @@ class Directory:
     """A directory: its durable names, and the changes of them that are not."""
 
     synced: dict[str, File | Directory] = field(default_factory=dict)
-    pending: list[Change] = field(default_factory=list)
+    pending: list[DiskChange] = field(default_factory=list)
 
-    def entries(self, lost: set[Change]) -> dict[str, File | Directory]:
+    def entries(self, lost: set[DiskChange]) -> dict[str, File | Directory]:
         """Return the names that are there if these changes did not arrive."""
         found = dict(self.synced)
         for change in self.pending:
@@ -138,7 +138,7 @@ class Disk:
             node = self._open[call.handle] = File()
         elif call.kind == "mkdir":
             node = Directory()
-        parent.pending.append(Change(str(call), {name: node}))
+        parent.pending.append(DiskChange(str(call), {name: node}))
 
     def _apply_to_file(self, call: Call) -> None:
         file = self._open[call.handle]
@@ -153,11 +153,11 @@ class Disk:
         (old, old_name), (new, new_name) = self._parent(source), self._parent(target)
         node = old.entries(set())[old_name]
         if old is new:
-            old.pending.append(Change(text, {old_name: None, new_name: node}))
+            old.pending.append(DiskChange(text, {old_name: None, new_name: node}))
             return
-        arrival = Change(f"new name of: {text}", {new_name: node})
+        arrival = DiskChange(f"new name of: {text}", {new_name: node})
         new.pending.append(arrival)
-        old.pending.append(Change(f"old name of: {text}", {old_name: None}, after=arrival))
+        old.pending.append(DiskChange(f"old name of: {text}", {old_name: None}, after=arrival))
 
     def nodes(self) -> list[tuple[str, File | Directory]]:
         """Return all that may be reachable after a crash, with a path of each."""
@@ -176,7 +176,7 @@ class Disk:
                 ]
         return sorted(found.values(), key=lambda each: each[0])
 
-    def tree(self, lost: set[Change], contents: Mapping[File, bytes | None]) -> Tree:
+    def tree(self, lost: set[DiskChange], contents: Mapping[File, bytes | None]) -> Tree:
         """Return what lies on the disk if these changes and contents did not arrive."""
         found: Tree = {}
         waiting: list[tuple[str, Directory]] = [("", self.root)]

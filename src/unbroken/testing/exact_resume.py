@@ -12,7 +12,7 @@ from unbroken.errors import UnbrokenError
 from unbroken.run.run import Run
 from unbroken.run.step import Step
 from unbroken.state.position import Position
-from unbroken.testing.inventory import Inventory, Item
+from unbroken.testing.inventory import Inventory, InventoryItem
 
 Train = Callable[[Path, int], Any]
 """`train(directory, until)` builds everything anew, trains, and returns what is alive."""
@@ -124,12 +124,12 @@ def _watching(watched: _Watched) -> Iterator[None]:
         setattr(Run, micro_batch_done.__name__, micro_batch_done)
 
 
-def _inventory(alive: Any, watched: _Watched) -> dict[str, Item]:
+def _inventory(alive: Any, watched: _Watched) -> dict[str, InventoryItem]:
     named = alive if isinstance(alive, Mapping) else vars(alive)
     return Inventory(named, watched.run).items
 
 
-def _compare(train: Train, directory: Path, steps: int, expected: Mapping[str, Item], where: str,
+def _compare(train: Train, directory: Path, steps: int, expected: Mapping[str, InventoryItem], where: str,
     ignore: Collection[str]) -> None:  # fmt: skip
     """Resume, and compare what is then alive with what should be.
 
@@ -152,7 +152,7 @@ def _compare(train: Train, directory: Path, steps: int, expected: Mapping[str, I
         raise AssertionError(_message(order, expected, found, where))
 
 
-def _content(items: Mapping[str, Item], path: str) -> tuple[str, str] | None:
+def _content(items: Mapping[str, InventoryItem], path: str) -> tuple[str, str] | None:
     item = items.get(path)
     return None if item is None else (item.kind, item.content)
 
@@ -162,7 +162,10 @@ def _is_ignored(path: str, ignore: Collection[str]) -> bool:
 
 
 def _message(
-    differing: list[str], expected: Mapping[str, Item], found: Mapping[str, Item], where: str
+    differing: list[str],
+    expected: Mapping[str, InventoryItem],
+    found: Mapping[str, InventoryItem],
+    where: str,
 ) -> str:
     lines = [f"Stopped {where} and resumed, it is not the training that was never stopped:"]
     by_advice: dict[str, list[str]] = {}
@@ -181,7 +184,7 @@ def _message(
     return "\n".join(lines)
 
 
-def _advice(path: str, item: Item, *, follows: bool) -> str:
+def _advice(path: str, item: InventoryItem, *, follows: bool) -> str:
     """Return the line to add, or what else to do about a value that was lost.
 
     A declared part that differs beside something forgotten has most likely been trained by it.
@@ -204,7 +207,7 @@ def _advice(path: str, item: Item, *, follows: bool) -> str:
     )
 
 
-def _shown(item: Item | None) -> str:
+def _shown(item: InventoryItem | None) -> str:
     if item is None:
         return _ABSENT
     return item.content if len(item.content) <= _LONGEST else f"{item.content[:12]}…"

@@ -42,7 +42,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class InventoryItem:
     """One value that was reached."""
 
     kind: str
@@ -64,7 +64,7 @@ class Inventory:
     """
 
     def __init__(self, alive: Mapping[str, Any], run: Run | None = None) -> None:
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, InventoryItem] = {}
         self._seen: dict[int, Any] = {}  # holds on to them: an id is one object's while it lives
         self._declared = _declared([*alive.values(), run])
         for name, each in alive.items():
@@ -73,7 +73,7 @@ class Inventory:
     def _walk(self, path: str, value: Any, owner: str, part: str, depth: int = 0) -> None:
         found = _leaf(value)
         if found is not None:
-            self.items[path] = Item(*found, owner, part)
+            self.items[path] = InventoryItem(*found, owner, part)
             return
         if id(value) in self._seen or depth > _DEEPEST:
             return

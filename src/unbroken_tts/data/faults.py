@@ -38,7 +38,7 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Fault:
+class SampleFault:
     """One thing that is wrong with one line of one manifest."""
 
     manifest: str
@@ -73,18 +73,18 @@ class FaultsFound(DataInvalid):
         remedy: As in `UnbrokenError`.
     """
 
-    def __init__(self, faults: Sequence[Fault], subject: str, why: str, remedy: str) -> None:
+    def __init__(self, faults: Sequence[SampleFault], subject: str, why: str, remedy: str) -> None:
         super().__init__(f"{subject}: {fault_table(faults)}", why, remedy)
         self.faults = tuple(faults)
 
 
-def fault_counts(faults: Sequence[Fault]) -> dict[str, int]:
+def fault_counts(faults: Sequence[SampleFault]) -> dict[str, int]:
     """Return how many faults there are of each kind, the most frequent first."""
     counted = Counter(fault.kind.value for fault in faults)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def fault_table(faults: Sequence[Fault], listed: int = LISTED_FAULTS) -> str:
+def fault_table(faults: Sequence[SampleFault], listed: int = LISTED_FAULTS) -> str:
     """Return the counts of all kinds in one line, then up to `listed` faults, one a line.
 
     Each kind gets an equal share of the lines, so that a rare kind isn't hidden by a frequent one;
@@ -104,7 +104,7 @@ def fault_table(faults: Sequence[Fault], listed: int = LISTED_FAULTS) -> str:
     return "\n".join(lines)
 
 
-def write_faults(faults: Sequence[Fault], path: Path) -> None:
+def write_faults(faults: Sequence[SampleFault], path: Path) -> None:
     """Write every fault as one line of a text file, replacing what the file held.
 
     Args:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from unbroken.errors import SettingsInvalid
-from unbroken_tts.data.faults import Fault, FaultKind, FaultsFound
-from unbroken_tts.data.manifest_line import MalformedError, Row, UnpairedError, parse_line
+from unbroken_tts.data.faults import FaultKind, FaultsFound, SampleFault
+from unbroken_tts.data.manifest_line import MalformedError, ManifestRow, UnpairedError, parse_line
 from unbroken_tts.data.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def load_pairs(manifests: Sequence[str]) -> Pairs:
     arguments = [parse_argument(manifest) for manifest in manifests]
     # One flat list: 150,000 living tuples would cost the garbage collector half a second.
     cells: list[Any] = []
-    faults: list[Fault] = []
+    faults: list[SampleFault] = []
     counts: list[int] = []
     line_numbers: list[int] = []
     for argument in arguments:
         before = len(line_numbers)
         for number, found in _rows(argument):
-            if isinstance(found, Fault):
+            if isinstance(found, SampleFault):
                 faults.append(found)
             else:
                 cells.extend(found)
@@ -80,11 +80,11 @@ def load_pairs(manifests: Sequence[str]) -> Pairs:
     return _columns(arguments, counts, line_numbers, cells)
 
 
-def _rows(argument: ManifestArgument) -> Iterator[tuple[int, Row | Fault]]:
+def _rows(argument: ManifestArgument) -> Iterator[tuple[int, ManifestRow | SampleFault]]:
     """Yield every line's row or fault with its number; a file's own fault with number 0."""
 
-    def fault(line: int, kind: FaultKind, detail: str) -> tuple[int, Fault]:
-        return line, Fault(manifest=argument.path, line=line, kind=kind, detail=detail)
+    def fault(line: int, kind: FaultKind, detail: str) -> tuple[int, SampleFault]:
+        return line, SampleFault(manifest=argument.path, line=line, kind=kind, detail=detail)
 
     try:
         with open(argument.path, "rb") as file:  # noqa: PTH123 - keeps the user's own spelling
@@ -129,7 +129,7 @@ def _joiner(base: str) -> Callable[[str], str]:
     return join
 
 
-def _report(faults: list[Fault], good_lines: int, manifests: int) -> FaultsFound:
+def _report(faults: list[SampleFault], good_lines: int, manifests: int) -> FaultsFound:
     lines = good_lines + sum(fault.line > 0 for fault in faults)
     kinds = {fault.kind for fault in faults}
     if FaultKind.UNPAIRED_LINE in kinds:
@@ -155,8 +155,8 @@ def _columns(
     line_numbers: list[int],
     cells: list[Any],
 ) -> Pairs:
-    width = len(Row._fields)
-    by_name = {name: tuple(cells[at::width]) for at, name in enumerate(Row._fields)}
+    width = len(ManifestRow._fields)
+    by_name = {name: tuple(cells[at::width]) for at, name in enumerate(ManifestRow._fields)}
     return Pairs(
         manifests=tuple(argument.path for argument in arguments),
         manifest_numbers=np.repeat(np.arange(len(counts), dtype=np.int32), counts),

@@ -13,7 +13,7 @@ _LONGEST = 2**31 - 1
 _SHOWN = 60
 
 
-class Row(NamedTuple):
+class ManifestRow(NamedTuple):
     """One line's fields, in the order of the columns."""
 
     id: str
@@ -38,7 +38,7 @@ class UnpairedError(Exception):
     """A line names no prompt or no codes, so it can't train; the message says what is missing."""
 
 
-def parse_line(line: bytes, default_language: str, join: Callable[[str], str]) -> Row:
+def parse_line(line: bytes, default_language: str, join: Callable[[str], str]) -> ManifestRow:
     """Parse one line of a paired manifest.
 
     Args:
@@ -71,11 +71,11 @@ def _record(line: bytes) -> dict[str, Any]:
     return record
 
 
-def _row(record: dict[str, Any], default_language: str, join: Callable[[str], str]) -> Row:
+def _row(record: dict[str, Any], default_language: str, join: Callable[[str], str]) -> ManifestRow:
     pair_id = _required(record, "id")
     emo_name = "prompt_emo_vec_path" if record.get("prompt_emo_vec_path") else "target_emo_vec_path"
     text = record.get("target_text")
-    return Row(
+    return ManifestRow(
         pair_id,
         _optional(record, "target_id") or pair_id,
         _optional(record, "prompt_id"),

@@ -15,7 +15,7 @@ from unbroken.counts import counted
 from unbroken_tts.data.array_checks import check_identities, check_roles
 from unbroken_tts.data.array_facts import is_settled, read_all, same_file, stat_files
 from unbroken_tts.data.facts_cache import FactsCache
-from unbroken_tts.data.faults import Fault, FaultsFound
+from unbroken_tts.data.faults import FaultsFound, SampleFault
 from unbroken_tts.data.fingerprint import data_fingerprint
 from unbroken_tts.data.pairs import ROLES, Pairs
 
@@ -38,7 +38,7 @@ class Checked:
 
     pairs: Pairs
     """The good samples in manifest order, with `digests` filled."""
-    dropped: tuple[Fault, ...]
+    dropped: tuple[SampleFault, ...]
     """Every fault of every sample left out, in manifest order; empty unless dropping was asked."""
     dropped_samples: int
     """Samples left out; a sample may have several faults."""
@@ -216,13 +216,13 @@ def _faults(
     facts_by_role: dict[str, npt.NDArray[Any]],
     roles: dict[str, npt.NDArray[np.int64]],
     unusable: dict[int, ArrayUnusable],
-) -> dict[int, list[Fault]]:
+) -> dict[int, list[SampleFault]]:
     """Return all faults by sample: identity first, then the arrays in the order of `ROLES`."""
-    faults: dict[int, list[Fault]] = {}
+    faults: dict[int, list[SampleFault]] = {}
 
     def add(index: int, kind: Any, detail: str) -> None:
         faults.setdefault(index, []).append(
-            Fault(
+            SampleFault(
                 manifest=pairs.manifests[int(pairs.manifest_numbers[index])],
                 line=int(pairs.line_numbers[index]),
                 kind=kind,
@@ -243,7 +243,7 @@ def _faults(
     return faults
 
 
-def _report(faults: list[Fault], bad: int, total: int, *, is_dropping: bool) -> FaultsFound:
+def _report(faults: list[SampleFault], bad: int, total: int, *, is_dropping: bool) -> FaultsFound:
     if is_dropping:
         remedy = "Check that manifests, tokenizer and model configuration belong together."
     else:

@@ -26,7 +26,7 @@ _SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ProofRow:
     """One line of the table."""
 
     what: str
@@ -44,7 +44,7 @@ class Row:
         return self.first == self.second
 
 
-def prove(runs: Runs, steps: int, speech: Mapping[str, Sequence[Speech]]) -> list[Row]:
+def prove(runs: Runs, steps: int, speech: Mapping[str, Sequence[Speech]]) -> list[ProofRow]:
     """Compare A with B, and both with the base where it is frozen.
 
     Args:
@@ -91,12 +91,12 @@ def _compared(
     a: Mapping[int, dict[str, Any]],
     b: Mapping[int, dict[str, Any]],
     of: Callable[[Mapping[str, Any]], Any],
-) -> Row:
+) -> ProofRow:
     first, second = (digest([of(lines[step]) for step in sorted(lines)]) for lines in (a, b))
-    return Row(what=what, size=size, first=first, second=second)
+    return ProofRow(what=what, size=size, first=first, second=second)
 
 
-def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> Row:
+def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> ProofRow:
     """Compare the steps that B trained and lost, and then trained again, with A's: every attempt."""
     lines = [line for line in read_lines(Layout(directory).journal) if "step" in line]
     counted = [line["step"] for line in lines]
@@ -106,7 +106,7 @@ def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> Row:
         [*_samples(a[line["step"]]), *_losses(a[line["step"]]), a[line["step"]]["lr"]]
         for line in again
     ]
-    return Row(
+    return ProofRow(
         what="steps lost and repeated",
         size=f"{len(lines) - len(set(counted))} steps",
         first=digest(first),
@@ -123,7 +123,7 @@ def _newest(directory: Path) -> Checkpoint:
     return checkpoint
 
 
-def _states(a: Checkpoint, b: Checkpoint) -> list[Row]:
+def _states(a: Checkpoint, b: Checkpoint) -> list[ProofRow]:
     """Compare every saved tensor by its digest, and what isn't a tensor by its value."""
     rows = []
     for what, part in (("weights", "model"), ("optimiser state", "optimizer")):
@@ -133,13 +133,13 @@ def _states(a: Checkpoint, b: Checkpoint) -> list[Row]:
             for run in (a, b)
         )
         size = f"{len(first)} tensors"
-        rows.append(Row(what=what, size=size, first=digest(first), second=digest(second)))
+        rows.append(ProofRow(what=what, size=size, first=digest(first), second=digest(second)))
     first_rest, second_rest = (
         repr([run.position, run.part("scheduler"), run.part("best")]) for run in (a, b)
     )
     return [
         *rows,
-        Row(
+        ProofRow(
             what="position, schedule, best score",
             size="all fields",
             first=digest(first_rest),
@@ -148,7 +148,7 @@ def _states(a: Checkpoint, b: Checkpoint) -> list[Row]:
     ]
 
 
-def _frozen(runs: Runs) -> list[Row]:
+def _frozen(runs: Runs) -> list[ProofRow]:
     """Compare the base rows of the text tables with the base's gpt.pth, by `torch.equal`."""
     base = read_base(runs.base)
     rows = []
@@ -159,7 +159,7 @@ def _frozen(runs: Runs) -> list[Row]:
         equal = all(torch.equal(first, second) for first, second in pairs)
         first, second = (tensor_digest([pair[side] for pair in pairs]) for side in (0, 1))
         rows.append(
-            Row(
+            ProofRow(
                 what=f"frozen base rows: base and {name}",
                 size=f"{base.vocabulary} rows x {len(pairs)} tables",
                 first=first,
@@ -177,15 +177,15 @@ def tensor_digest(tensors: Sequence[torch.Tensor]) -> str:
     return hasher.hexdigest()[:_SHOWN]
 
 
-def _audio(a: Sequence[Speech], b: Sequence[Speech]) -> list[Row]:
+def _audio(a: Sequence[Speech], b: Sequence[Speech]) -> list[ProofRow]:
     codes = [digest([each.codes for each in side]) for side in (a, b)]
     waves = [digest([each.digest for each in side]) for side in (a, b)]
     return [
-        Row(
+        ProofRow(
             what="codes spoken",
             size=f"{sum(len(each.codes) for each in a)} codes",
             first=codes[0],
             second=codes[1],
         ),
-        Row(what="audio files", size=f"{len(a)} WAV files", first=waves[0], second=waves[1]),
+        ProofRow(what="audio files", size=f"{len(a)} WAV files", first=waves[0], second=waves[1]),
     ]

@@ -14,7 +14,7 @@ from unbroken_tts.demo.killable_trainer import KILL
 from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.material import Material
 from unbroken_tts.demo.scale import ACCUMULATION, MICRO_BATCH, Scale
-from unbroken_tts.demo.trainings import Training, amharic_training, naive_training
+from unbroken_tts.demo.trainings import DemoTraining, amharic_training, naive_training
 from unbroken_tts.demo.watch import watching
 from unbroken_tts.export import merge, write_gpt_pth
 from unbroken_tts.prepare.fitting import Stages
@@ -112,12 +112,12 @@ def _last_save(kills: Sequence[Kill], scale: Scale) -> int:
 class _Naive:
     """C, and the step of B whose weights it begins with."""
 
-    training: Training
+    training: DemoTraining
     step: int
 
 
 def _weights_alone(
-    b: Training, output: Path, material: Material, scale: Scale, base: Path
+    b: DemoTraining, output: Path, material: Material, scale: Scale, base: Path
 ) -> _Naive:
     """Give C what a naive restart keeps of B's newest checkpoint: the weights, and nothing else."""
     weights = output / "C-weights.pth"
@@ -126,7 +126,7 @@ def _weights_alone(
     return _Naive(naive_training(output / "C", material, scale, base, weights), loaded.step)
 
 
-def _die_and_go_on(b: Training, kills: Sequence[Kill]) -> Iterator[Kill]:
+def _die_and_go_on(b: DemoTraining, kills: Sequence[Kill]) -> Iterator[Kill]:
     """Start B, kill it, start it again, as often as there are kills; then let it finish.
 
     Yields:
@@ -139,7 +139,7 @@ def _die_and_go_on(b: Training, kills: Sequence[Kill]) -> Iterator[Kill]:
     b.finish("--num-workers", workers_of(len(kills)), "--resume", "auto")
 
 
-def _kill(training: Training, moment: str, *flags: str) -> None:
+def _kill(training: DemoTraining, moment: str, *flags: str) -> None:
     """Train until killed.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unbroken_tts.demo.proof import Row
+from unbroken_tts.demo.proof import ProofRow
 from unbroken_tts.demo.runs import Runs
 from unbroken_tts.demo.scale import Scale
 from unbroken_tts.demo.speech import Judgement, Speech
@@ -25,7 +25,7 @@ class Story:
     """The trainings."""
     speech: dict[str, Sequence[Speech]]
     """What A and B said, under their names."""
-    rows: list[Row]
+    rows: list[ProofRow]
     """The table of proof."""
     trained: Judgement
     """Of the sentences trained on, as A says them."""

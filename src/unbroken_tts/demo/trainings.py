@@ -23,7 +23,7 @@ class TrainingFailed(UnbrokenError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class DemoTraining:
     """One training of the demo, as a command line without its `--resume`."""
 
     name: str
@@ -87,9 +87,9 @@ class Training:
         )
 
 
-def base_training(output: Path, material: Material, scale: Scale) -> Training:
+def base_training(output: Path, material: Material, scale: Scale) -> DemoTraining:
     """Return the training of the base: English, from fresh weights."""
-    return Training(
+    return DemoTraining(
         name="base",
         output=output,
         flags=(
@@ -101,9 +101,9 @@ def base_training(output: Path, material: Material, scale: Scale) -> Training:
 
 def amharic_training(
     name: str, output: Path, material: Material, scale: Scale, base: Path
-) -> Training:
+) -> DemoTraining:
     """Return the fine-tuning that A and B share; they differ in name and directory only."""
-    return Training(
+    return DemoTraining(
         name=name,
         output=output,
         flags=(
@@ -116,9 +116,9 @@ def amharic_training(
 
 def naive_training(
     output: Path, material: Material, scale: Scale, base: Path, weights: Path
-) -> Training:
+) -> DemoTraining:
     """Return what a restart with the weights alone does: optimiser, schedule and order afresh."""
-    return Training(
+    return DemoTraining(
         name="C",
         output=output,
         flags=(

@@ -13,7 +13,7 @@ import torch
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.model.key_value_cache import KeyValueCache
-from unbroken_tts.model.layout import Plan, lay_out
+from unbroken_tts.model.layout import RowPlan, lay_out
 from unbroken_tts.model.sampling import Sampling, choose
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class GeneratedCodes:
     """What is to be spoken, and how."""
 
     text_ids: Sequence[int]
@@ -36,7 +36,7 @@ class Utterance:
 
 def generate(
     model: VoiceGpt,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[GeneratedCodes],
     sampling: Sampling,
     *,
     max_codes: int | None = None,
@@ -81,7 +81,7 @@ def generate(
 
 def _generate(
     model: VoiceGpt,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[GeneratedCodes],
     sampling: Sampling,
     limit: int,
     *,
@@ -112,7 +112,7 @@ def _generate(
 
 
 def next_code_logits(
-    model: VoiceGpt, utterances: Sequence[Utterance], codes: Sequence[Sequence[int]]
+    model: VoiceGpt, utterances: Sequence[GeneratedCodes], codes: Sequence[Sequence[int]]
 ) -> torch.Tensor:
     """Return the logits after the given codes, computed without a cache: (B, K) float32."""
     batch = _as_batch(model, utterances, codes)
@@ -121,7 +121,7 @@ def next_code_logits(
     return model.mel_logits(hidden.flatten(0, 1).index_select(0, _last_rows(plan)))
 
 
-def _last_rows(plan: Plan) -> torch.Tensor:
+def _last_rows(plan: RowPlan) -> torch.Tensor:
     """Return the row of each sample's newest code (or start token): (B,) int64."""
     is_last = torch.ones_like(plan.mel.owners, dtype=torch.bool)
     is_last[:-1] = plan.mel.owners[1:] != plan.mel.owners[:-1]
@@ -167,7 +167,7 @@ class _Speaking:
 
 def _as_batch(
     model: VoiceGpt,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[GeneratedCodes],
     codes: Sequence[Sequence[int]] | None = None,
 ) -> Batch:
     texts = [list(utterance.text_ids) for utterance in utterances]

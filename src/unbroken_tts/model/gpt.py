@@ -18,7 +18,7 @@ from unbroken_tts.model.gpt2_stack import Gpt2Stack
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, trained_shapes
 from unbroken_tts.model.head_loss import summed_losses
 from unbroken_tts.model.initial_values import initial_values
-from unbroken_tts.model.layout import Layout, Plan, Stream, lay_out
+from unbroken_tts.model.layout import Layout, RowPlan, Stream, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +163,7 @@ class VoiceGpt(nn.Module):
             mel_tokens=plan.mel_tokens,
         )
 
-    def embed(self, plan: Plan, condition: torch.Tensor, emo_vec: torch.Tensor) -> torch.Tensor:
+    def embed(self, plan: RowPlan, condition: torch.Tensor, emo_vec: torch.Tensor) -> torch.Tensor:
         """Return the inputs of the transformer: (B, S, D) float32, zeros at padding.
 
         Args:

@@ -51,7 +51,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RowPlan:
     """One micro-batch laid out; its tensors are on one device."""
 
     samples: int
@@ -92,7 +92,7 @@ class _Kind:
 
 def lay_out(
     batch: Batch, config: GptConfig, layout: Layout = "tight", *, device: torch.device | None = None
-) -> Plan:
+) -> RowPlan:
     """Lay out a micro-batch.
 
     Args:
@@ -141,7 +141,7 @@ def lay_out(
     ]
     arrays = [_prefix_rows(samples, config, width), *streams[0], *streams[1]]
     moved = _move(arrays, device)
-    return Plan(
+    return RowPlan(
         samples=samples,
         width=width,
         prefix_rows=moved[0],

@@ -14,7 +14,7 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec
 from unbroken_tts.prepare.conditioning import Conditioner
-from unbroken_tts.prepare.records import KINDS, Record, audio_digest
+from unbroken_tts.prepare.records import KINDS, UtteranceRecord, audio_digest
 from unbroken_tts.prepare.sources import Utterance
 from unbroken_tts.prepare.written import write_array
 
@@ -56,7 +56,7 @@ class Extractor:
         for kind in KINDS:
             (self.output / kind).mkdir(exist_ok=True)
 
-    def extract(self, utterance: Utterance, text: str) -> Record:
+    def extract(self, utterance: Utterance, text: str) -> UtteranceRecord:
         """Make and write the features of one recording.
 
         Args:
@@ -87,7 +87,7 @@ class Extractor:
             write_array(self.output / feature_path(kind, utterance.id), arrays[kind])
             for kind in KINDS
         ]
-        return Record(
+        return UtteranceRecord(
             id=utterance.id,
             audio_path=recording_path(utterance.audio, self.output),
             audio_size=stat.st_size,

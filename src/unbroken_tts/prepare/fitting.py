@@ -13,11 +13,11 @@ from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec, load_codec
 from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames
-from unbroken_tts.prepare.items import Item, nothing_left
+from unbroken_tts.prepare.items import UsableUtterance, nothing_left
 from unbroken_tts.prepare.mel import SAMPLE_RATE
 from unbroken_tts.prepare.normalisation import normalise
 from unbroken_tts.prepare.plan import Made, PreparePlan
-from unbroken_tts.prepare.sources import Fault
+from unbroken_tts.prepare.sources import RecordingFault
 from unbroken_tts.prepare.tokenizers import Extension, extend, processor, train_tokenizer
 from unbroken_tts.prepare.written import write_whole
 from unbroken_tts.progress import Progress, ignore_progress
@@ -34,7 +34,12 @@ def silent_stages(_stage: str) -> Progress:
 
 
 def codec_of(
-    plan: PreparePlan, output: Path, items: Sequence[Item], stages: Stages, *, made: Made | None
+    plan: PreparePlan,
+    output: Path,
+    items: Sequence[UsableUtterance],
+    stages: Stages,
+    *,
+    made: Made | None,
 ) -> Codec:
     """Return the codec of a data set.
 
@@ -70,10 +75,10 @@ def codec_of(
     return codec
 
 
-def _frames_to_fit(items: Sequence[Item], progress: Progress) -> list[torch.Tensor]:
+def _frames_to_fit(items: Sequence[UsableUtterance], progress: Progress) -> list[torch.Tensor]:
     """Return the frames of up to an hour of recordings, chosen by a digest of their ids."""
 
-    def rank(item: Item) -> str:
+    def rank(item: UsableUtterance) -> str:
         return hashlib.sha256(item.utterance.id.encode()).hexdigest()
 
     chosen, seconds = [], 0.0
@@ -90,12 +95,12 @@ def _frames_to_fit(items: Sequence[Item], progress: Progress) -> list[torch.Tens
         frames.append(stacked_frames(wave, SAMPLE_RATE))
         progress(done, len(chosen))
     if not frames:
-        raise nothing_left([Fault(where=str(items[0].utterance.audio), what="unreadable")])
+        raise nothing_left([RecordingFault(where=str(items[0].utterance.audio), what="unreadable")])
     return frames
 
 
 def tokenizer_of(
-    plan: PreparePlan, output: Path, items: Sequence[Item], *, made: Made | None
+    plan: PreparePlan, output: Path, items: Sequence[UsableUtterance], *, made: Made | None
 ) -> tuple[sentencepiece.SentencePieceProcessor, Extension | None]:
     """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from unbroken.errors import DataInvalid
 from unbroken_tts.prepare.audio import read_header
 from unbroken_tts.prepare.normalisation import normalise
-from unbroken_tts.prepare.sources import Fault, Utterance
+from unbroken_tts.prepare.sources import RecordingFault, Utterance
 from unbroken_tts.progress import Progress
 
 _FAULTS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class UsableUtterance:
     """An utterance that can be worked on so far."""
 
     utterance: Utterance
@@ -28,7 +28,7 @@ class Item:
 
 def looked_at(
     utterances: Sequence[Utterance], progress: Progress
-) -> tuple[list[Item], list[Fault]]:
+) -> tuple[list[UsableUtterance], list[RecordingFault]]:
     """Open the head of every recording and normalise every text.
 
     Args:
@@ -43,15 +43,15 @@ def looked_at(
         try:
             header = read_header(utterance.audio)
         except DataInvalid as error:
-            faults.append(Fault(where=utterance.where, id=utterance.id, what=error.what))
+            faults.append(RecordingFault(where=utterance.where, id=utterance.id, what=error.what))
         else:
             text = normalise(utterance.text, utterance.language)
-            items.append(Item(utterance=utterance, text=text, seconds=header.seconds))
+            items.append(UsableUtterance(utterance=utterance, text=text, seconds=header.seconds))
         progress(done, len(utterances))
     return items, faults
 
 
-def stop_at(faults: Sequence[Fault]) -> None:
+def stop_at(faults: Sequence[RecordingFault]) -> None:
     """Tell of all recordings that can't be used, at once.
 
     Raises:
@@ -69,7 +69,7 @@ def stop_at(faults: Sequence[Fault]) -> None:
     )
 
 
-def nothing_left(faults: Sequence[Fault]) -> DataInvalid:
+def nothing_left(faults: Sequence[RecordingFault]) -> DataInvalid:
     """Return the error for a source of which nothing remains."""
     first = f" The first: {faults[0].where}: {faults[0].what}" if faults else ""
     return DataInvalid(

@@ -10,7 +10,7 @@ from typing import Any
 from unbroken.errors import DataInvalid
 from unbroken_tts.prepare.features import feature_path
 from unbroken_tts.prepare.pairs import Row, is_validation, make_pairs
-from unbroken_tts.prepare.records import Record
+from unbroken_tts.prepare.records import UtteranceRecord
 from unbroken_tts.prepare.written import write_json_lines
 
 
@@ -28,7 +28,7 @@ class ManifestCounts:
     """Lines of `val_pairs.jsonl`."""
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: UtteranceRecord) -> dict[str, Any]:
     """Return the single-utterance line of a finished recording."""
     return {
         "id": record.id,
@@ -48,7 +48,7 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def write_manifests(
-    output: Path, records: Sequence[Record], val_ratio: float, pairs_per_target: int
+    output: Path, records: Sequence[UtteranceRecord], val_ratio: float, pairs_per_target: int
 ) -> ManifestCounts:
     """Split `rows`, pair each side within itself, and write the four manifests.
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.manifests import ManifestCounts
 from unbroken_tts.prepare.plan import PreparePlan
-from unbroken_tts.prepare.records import Record
-from unbroken_tts.prepare.sources import Fault
-from unbroken_tts.prepare.summary import Speaker, Summary, histogram
+from unbroken_tts.prepare.records import UtteranceRecord
+from unbroken_tts.prepare.sources import RecordingFault
+from unbroken_tts.prepare.summary import SpeakerSummary, Summary, histogram
 from unbroken_tts.prepare.tokenizers import Extension, unknown_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PreparedOutcome:
     """What a preparation ended with."""
 
-    every: Sequence[Record]
+    every: Sequence[UtteranceRecord]
     """Of all recordings of the data set, by id."""
-    faults: Sequence[Fault]
+    faults: Sequence[RecordingFault]
     """Why others were left out."""
     counts: ManifestCounts
     """Lines of the manifests."""
@@ -30,11 +30,11 @@ class Outcome:
     """What was proven of the tokenizer, if it was extended in this call."""
 
 
-def summary_of(extractor: Extractor, plan: PreparePlan, made: Outcome) -> Summary:
+def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -> Summary:
     """Count hours, speakers, lengths and unknown tokens."""
     extension = made.extension
     every, counts = made.every, made.counts
-    speakers: dict[str, list[Record]] = {}
+    speakers: dict[str, list[UtteranceRecord]] = {}
     for record in every:
         speakers.setdefault(record.speaker, []).append(record)
     codec = extractor.codec
@@ -51,7 +51,9 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: Outcome) -> Summar
         kept=len(every) - made.prepared_now,
         hours=sum(record.duration for record in every) / 3600,
         speakers=[
-            Speaker(name=name, utterances=len(own), hours=sum(one.duration for one in own) / 3600)
+            SpeakerSummary(
+                name=name, utterances=len(own), hours=sum(one.duration for one in own) / 3600
+            )
             for name, own in sorted(speakers.items())
         ],
         histograms=[
@@ -68,7 +70,7 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: Outcome) -> Summar
 
 
 def _notes(
-    plan: PreparePlan, counts: ManifestCounts, speakers: Mapping[str, Sequence[Record]]
+    plan: PreparePlan, counts: ManifestCounts, speakers: Mapping[str, Sequence[UtteranceRecord]]
 ) -> list[str]:
     notes = []
     if not counts.val_pairs:

@@ -22,13 +22,13 @@ from unbroken.errors import DataInvalid
 from unbroken_tts.prepare.conditioning import Conditioner, MelStat
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.fitting import Stages, codec_of, silent_stages, tokenizer_of
-from unbroken_tts.prepare.items import Item, looked_at, nothing_left, stop_at
+from unbroken_tts.prepare.items import UsableUtterance, looked_at, nothing_left, stop_at
 from unbroken_tts.prepare.manifests import write_manifests
-from unbroken_tts.prepare.outcome import Outcome, summary_of
+from unbroken_tts.prepare.outcome import PreparedOutcome, summary_of
 from unbroken_tts.prepare.plan import Made, PreparePlan, bind_output, binding, seal_output
-from unbroken_tts.prepare.records import Record, Records
+from unbroken_tts.prepare.records import Records, UtteranceRecord
 from unbroken_tts.prepare.remainder import check_room, unfinished
-from unbroken_tts.prepare.sources import Fault, read_source
+from unbroken_tts.prepare.sources import RecordingFault, read_source
 from unbroken_tts.prepare.summary import Summary
 from unbroken_tts.prepare.written import write_json_lines
 from unbroken_tts.progress import Progress
@@ -85,7 +85,7 @@ def prepare(
     counts = write_manifests(output, every, plan.val_ratio, plan.pairs_per_target)
     dropped = [{"where": fault.where, "what": fault.what} for fault in faults]
     write_json_lines(output / "dropped.jsonl", dropped)
-    outcome = Outcome(
+    outcome = PreparedOutcome(
         every=every,
         faults=faults,
         counts=counts,
@@ -97,11 +97,11 @@ def prepare(
 
 def _features(
     extractor: Extractor,
-    items: Sequence[Item],
-    faults: list[Fault],
+    items: Sequence[UsableUtterance],
+    faults: list[RecordingFault],
     plan: PreparePlan,
     stages: Stages,
-) -> tuple[list[Record], list[Fault], int]:
+) -> tuple[list[UtteranceRecord], list[RecordingFault], int]:
     """Make what is missing; return all usable records, all faults, and how many were made."""
     output = extractor.output
     with Records(output / "records.jsonl").opened() as records:
@@ -119,8 +119,8 @@ def _features(
 
 
 def _work(
-    extractor: Extractor, records: Records, todo: Sequence[Item], progress: Progress
-) -> tuple[int, list[Fault]]:
+    extractor: Extractor, records: Records, todo: Sequence[UsableUtterance], progress: Progress
+) -> tuple[int, list[RecordingFault]]:
     extractor.make_directories()
     prepared, faults = 0, []
     for done, item in enumerate(todo, start=1):
@@ -129,6 +129,6 @@ def _work(
             records.add(extractor.extract(utterance, item.text))
             prepared += 1
         except DataInvalid as error:
-            faults.append(Fault(where=utterance.where, id=utterance.id, what=error.what))
+            faults.append(RecordingFault(where=utterance.where, id=utterance.id, what=error.what))
         progress(done, len(todo))
     return prepared, faults

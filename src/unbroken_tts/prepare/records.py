@@ -22,7 +22,7 @@ KINDS = ("codes", "condition", "emo_vec", "text_ids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class UtteranceRecord:
     """A finished recording."""
 
     id: str
@@ -71,7 +71,7 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.by_id: dict[str, Record] = {}
+        self.by_id: dict[str, UtteranceRecord] = {}
         self._descriptor = -1
 
     @contextmanager
@@ -95,9 +95,9 @@ class Records:
         finally:
             os.close(self._descriptor)
 
-    def _parsed(self, number: int, line: bytes) -> Record:
+    def _parsed(self, number: int, line: bytes) -> UtteranceRecord:
         try:
-            return Record(**json.loads(line))
+            return UtteranceRecord(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise DataInvalid(
                 f"Line {number} of {self._path} is damaged ({error}).",
@@ -105,7 +105,7 @@ class Records:
                 "Delete that line: its recording is then prepared again.",
             ) from error
 
-    def add(self, record: Record) -> None:
+    def add(self, record: UtteranceRecord) -> None:
         """Note a recording as finished.
 
         Raises:

@@ -9,17 +9,17 @@ from pathlib import Path
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.prepare.codec import Codec
 from unbroken_tts.prepare.features import feature_path, recording_path
-from unbroken_tts.prepare.items import Item
+from unbroken_tts.prepare.items import UsableUtterance
 from unbroken_tts.prepare.plan import PreparePlan
-from unbroken_tts.prepare.records import KINDS, Record, Records, audio_digest
-from unbroken_tts.prepare.sources import Fault
+from unbroken_tts.prepare.records import KINDS, Records, UtteranceRecord, audio_digest
+from unbroken_tts.prepare.sources import RecordingFault
 
 _BLOCK = 4_096
 _MANIFEST_BYTES = 1_500
 _ROOM_TO_BREATHE = 16 * 1024 * 1024
 
 
-def _is_finished(record: Record | None, item: Item, output: Path) -> bool:
+def _is_finished(record: UtteranceRecord | None, item: UsableUtterance, output: Path) -> bool:
     """Whether a record is of this text and recording, and its files are there."""
     if record is None:
         return False
@@ -43,21 +43,23 @@ def _is_finished(record: Record | None, item: Item, output: Path) -> bool:
     )
 
 
-def _other_recording(record: Record | None, item: Item, output: Path) -> Fault | None:
+def _other_recording(
+    record: UtteranceRecord | None, item: UsableUtterance, output: Path
+) -> RecordingFault | None:
     """Tell of an id that already belongs to another recording, as when two corpora are joined."""
     if record is None or record.audio_path == recording_path(item.utterance.audio, output):
         return None
     if audio_digest(item.utterance.audio) == record.audio_digest:
         return None
-    return Fault(
+    return RecordingFault(
         where=item.utterance.where,
         what=f"the id {record.id!r} already belongs to the recording {record.audio_path}",
     )
 
 
 def unfinished(
-    items: Sequence[Item], records: Records, output: Path
-) -> tuple[list[Item], list[Fault]]:
+    items: Sequence[UsableUtterance], records: Records, output: Path
+) -> tuple[list[UsableUtterance], list[RecordingFault]]:
     """Return what is still to be made, and ids that already belong to other recordings."""
     todo, faults = [], []
     for item in items:
@@ -70,7 +72,9 @@ def unfinished(
     return todo, faults
 
 
-def check_room(output: Path, todo: Sequence[Item], plan: PreparePlan, codec: Codec) -> None:
+def check_room(
+    output: Path, todo: Sequence[UsableUtterance], plan: PreparePlan, codec: Codec
+) -> None:
     """See that the disk can take the features of `todo`.
 
     Raises:

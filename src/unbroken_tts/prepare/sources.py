@@ -48,7 +48,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class RecordingFault:
     """Why one recording can't be used."""
 
     where: str
@@ -65,7 +65,7 @@ class Source:
 
     utterances: list[Utterance]
     """In the order of the file."""
-    faults: list[Fault]
+    faults: list[RecordingFault]
     """Lines that were passed over."""
 
 
@@ -208,7 +208,7 @@ def read_source(source: Path, *, language: str, audio_dir: Path | None = None) -
     for number, row in rows:
         result = row if isinstance(row, str) else reader.utterance(number, row)
         if isinstance(result, str):
-            faults.append(Fault(where=f"{metadata}:{number}", what=f"the line {result}"))
+            faults.append(RecordingFault(where=f"{metadata}:{number}", what=f"the line {result}"))
         else:
             utterances.append(result)
     if not utterances and not faults:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbroken_tts.prepare.sources import Fault
+from unbroken_tts.prepare.sources import RecordingFault
 from unbroken_tts.prepare.tokenizers import UnknownRate
 
 _BAR = 30
@@ -67,7 +67,7 @@ def histogram(name: str, values: Sequence[float], *, whole: bool) -> Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speaker:
+class SpeakerSummary:
     """One speaker's share."""
 
     name: str
@@ -104,7 +104,7 @@ class Summary:
     """Recordings finished in earlier calls and used as they were."""
     hours: float
     """Hours of sound."""
-    speakers: list[Speaker]
+    speakers: list[SpeakerSummary]
     """By name."""
     histograms: list[Histogram]
     """Durations, text lengths, code lengths."""
@@ -114,7 +114,7 @@ class Summary:
     """The same under the base, where the tokenizer was extended in this call."""
     base_texts_compared: int
     """Old-language texts proven to be cut as before, where the tokenizer was extended in this call."""
-    dropped: list[Fault]
+    dropped: list[RecordingFault]
     """What was left out."""
     notes: list[str]
     """What the reader should know."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from unbroken.errors import DataInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
-from unbroken_tts.model.generate import Utterance, generate
+from unbroken_tts.model.generate import GeneratedCodes, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.normalisation import normalise
@@ -23,7 +23,7 @@ from unbroken_tts.speak.voice import Voice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SpokenLine:
     """A text made ready for a voice."""
 
     text: str
@@ -46,7 +46,7 @@ class Spoken:
     """Whether there was no position left before the voice came to its end."""
 
 
-def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> Line:
+def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> SpokenLine:
     """Normalise and encode a text.
 
     Args:
@@ -75,12 +75,12 @@ def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> Lin
     has_unknown = tokenizer.unknown_id in ids
     letters = sorted(set(normal) - {" "}) if has_unknown else []
     unknown = "".join(each for each in letters if tokenizer.unknown_id in tokenizer.encode(each))
-    return Line(text=normal, ids=ids, unknown=unknown)
+    return SpokenLine(text=normal, ids=ids, unknown=unknown)
 
 
 def speak(
     voice: Voice,
-    lines: Sequence[Line],
+    lines: Sequence[SpokenLine],
     speakers: Sequence[Speaker],
     sampling: Sampling,
     *,
@@ -99,7 +99,7 @@ def speak(
         SettingsInvalid: The codec can't make sound.
     """
     utterances = [
-        Utterance(text_ids=line.ids, condition=speaker.condition, emo_vec=speaker.emo_vec)
+        GeneratedCodes(text_ids=line.ids, condition=speaker.condition, emo_vec=speaker.emo_vec)
         for line, speaker in zip(lines, speakers, strict=True)
     ]
     every = generate(voice.model, utterances, sampling, progress=progress)

@@ -21,12 +21,12 @@ from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.loader import MicroBatchLoader
 from unbroken_tts.train.logbook import Logbook
-from unbroken_tts.train.session import Session
+from unbroken_tts.train.session import TrainingSession
 from unbroken_tts.train.speaking import speak_samples
 from unbroken_tts.train.validation import Interrupted, is_due
 
 
-def train_until_done(session: Session, console: Console, logbook: Logbook) -> None:
+def train_until_done(session: TrainingSession, console: Console, logbook: Logbook) -> None:
     """Train to the end of the run.
 
     Raises:
@@ -73,7 +73,7 @@ class Stopping:
         )
 
 
-def _loader(session: Session) -> MicroBatchLoader:
+def _loader(session: TrainingSession) -> MicroBatchLoader:
     return MicroBatchLoader(
         PairDataset(session.inputs.train.pairs),
         session.run.order,
@@ -86,7 +86,7 @@ def _loader(session: Session) -> MicroBatchLoader:
     )
 
 
-def _totals(session: Session, step: Step) -> TokenTotals:
+def _totals(session: TrainingSession, step: Step) -> TokenTotals:
     pairs = session.inputs.train.pairs
     indices = list(step.indices)
     return TokenTotals(
@@ -96,7 +96,11 @@ def _totals(session: Session, step: Step) -> TokenTotals:
 
 
 def train_micro_batch(
-    session: Session, step: Step, totals: TokenTotals, loader: MicroBatchLoader, micro: MicroBatch
+    session: TrainingSession,
+    step: Step,
+    totals: TokenTotals,
+    loader: MicroBatchLoader,
+    micro: MicroBatch,
 ) -> None:
     """Go forward and backward with one micro-batch."""
     settings = session.settings
@@ -117,7 +121,7 @@ def train_micro_batch(
 
 
 def _after_update(
-    session: Session, logbook: Logbook, result: StepResult, totals: TokenTotals
+    session: TrainingSession, logbook: Logbook, result: StepResult, totals: TokenTotals
 ) -> None:
     if session.built.ema is not None and not result.skipped:
         session.built.ema.update_parameters(session.built.model)
@@ -125,7 +129,7 @@ def _after_update(
     logbook.step(result, tokens=totals.text + totals.mel, epoch=epoch)
 
 
-def validate_where_due(session: Session, console: Console, logbook: Logbook) -> None:
+def validate_where_due(session: TrainingSession, console: Console, logbook: Logbook) -> None:
     """Validate if this step is one to validate at and that has not been done yet."""
     run, best = session.run, session.best
     done = run.position.step

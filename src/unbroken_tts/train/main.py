@@ -21,7 +21,7 @@ from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
-from unbroken_tts.train.session import Session, open_session
+from unbroken_tts.train.session import TrainingSession, open_session
 
 
 def train(settings: TrainSettings) -> int:
@@ -94,7 +94,7 @@ def stoppable_start() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _train(session: Session, console: Console) -> int:
+def _train(session: TrainingSession, console: Console) -> int:
     run = session.run
     _announce(session.report, session, console)
     if run.position.step >= session.until:
@@ -134,7 +134,7 @@ def _train(session: Session, console: Console) -> int:
     return 0
 
 
-def _out_of_memory(session: Session) -> SettingsInvalid:
+def _out_of_memory(session: TrainingSession) -> SettingsInvalid:
     batch, effective = session.plan.batch, session.plan.effective
     return SettingsInvalid(
         f"The device's memory ran out in step {session.run.position.step + 1}, with {batch} "
@@ -145,7 +145,7 @@ def _out_of_memory(session: Session) -> SettingsInvalid:
     )
 
 
-def _announce(report: ResumeReport, session: Session, console: Console) -> None:
+def _announce(report: ResumeReport, session: TrainingSession, console: Console) -> None:
     for note in (*report.notes, *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:

@@ -39,11 +39,11 @@ from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
-from unbroken_tts.train.validation import Best, Validation, autocast_for
+from unbroken_tts.train.validation import BestValidation, Validation, autocast_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class TrainingSession:
     """What one start of a training works with."""
 
     settings: TrainSettings
@@ -53,7 +53,7 @@ class Session:
     built: Built
     run: Run
     report: ResumeReport
-    best: Best
+    best: BestValidation
     validation: Validation
     autocast: Callable[[], Any]
     until: int
@@ -64,7 +64,7 @@ class Session:
     """What a person should know about this start."""
 
 
-def open_session(settings: TrainSettings, console: Console) -> Session:
+def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     """Read, build, restore and compare.
 
     Raises:
@@ -89,7 +89,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
     built = build(settings, initial.model, execution.hardware, execution.precision, until)
-    best = Best()
+    best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
@@ -97,7 +97,7 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
     run = _run(settings, source, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
     report = _resume(run, source, best, initial, dialogue)
-    return Session(
+    return TrainingSession(
         settings=settings,
         inputs=inputs,
         plan=execution.plan,
@@ -115,7 +115,11 @@ def open_session(settings: TrainSettings, console: Console) -> Session:
 
 
 def _resume(
-    run: Run, source: ResumeSource, best: Best, initial: InitialWeights, dialogue: ResumeDialogue
+    run: Run,
+    source: ResumeSource,
+    best: BestValidation,
+    initial: InitialWeights,
+    dialogue: ResumeDialogue,
 ) -> ResumeReport:
     step = source.checkpoint.position.step if source.checkpoint else 0
     try:
@@ -196,7 +200,7 @@ def _run(
     source: ResumeSource,
     order: StepBatches,
     built: Built,
-    best: Best,
+    best: BestValidation,
     facts: dict[str, Any],
     asked: TrainSettings,
     probe: Probe,

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from unbroken.loop.isolation import isolated
-from unbroken_tts.model.generate import Utterance, generate
+from unbroken_tts.model.generate import GeneratedCodes, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.train.logbook import Logbook
-from unbroken_tts.train.session import Session
+from unbroken_tts.train.session import TrainingSession
 
 
-def speak_samples(session: Session, logbook: Logbook, step: int) -> None:
+def speak_samples(session: TrainingSession, logbook: Logbook, step: int) -> None:
     """Speak the first sentences of the validation set into TensorBoard, isolated from training."""
     settings = session.settings
     if not settings.sample_audio or settings.codec is None:
@@ -29,7 +29,7 @@ def speak_samples(session: Session, logbook: Logbook, step: int) -> None:
         if session.run.stop.is_made:
             return
         sample = dataset[number]
-        utterance = Utterance(
+        utterance = GeneratedCodes(
             text_ids=sample.text_ids.tolist(), condition=sample.condition, emo_vec=sample.emo_vec
         )
         with isolated(model, seed=number):

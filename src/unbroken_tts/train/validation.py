@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
 
 @dataclass(slots=True)
-class Best:
+class BestValidation:
     """The best validation so far; a part of the run, so that it survives a resume."""
 
     loss: float | None = None

@@ -13,16 +13,24 @@ from hypothesis import strategies as st
 from support.toy_training import build, train
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.pins import read_pins, write_pins
-from unbroken.checkpoint.retention import Best, CheckpointInfo, Every, Last, Policy, Younger, plan
+from unbroken.checkpoint.retention import (
+    CheckpointInfo,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepYounger,
+    RetentionPolicy,
+    plan,
+)
 from unbroken.errors import DataInvalid
 
 METRICS = st.one_of(st.none(), st.floats(allow_nan=True))
 POLICIES = st.lists(
     st.one_of(
-        st.builds(Last, st.integers(0, 5)),
-        st.builds(Every, st.integers(0, 7)),
-        st.builds(Best, st.integers(0, 4)),
-        st.builds(Younger, st.floats(0, 100), st.just(100.0)),
+        st.builds(KeepLast, st.integers(0, 5)),
+        st.builds(KeepEvery, st.integers(0, 7)),
+        st.builds(KeepBest, st.integers(0, 4)),
+        st.builds(KeepYounger, st.floats(0, 100), st.just(100.0)),
     ),
     max_size=4,
 )
@@ -45,7 +53,9 @@ def checkpoints(draw: st.DrawFn) -> list[CheckpointInfo]:
 
 
 @given(checkpoints(), POLICIES)
-def test_what_counts_is_never_deleted(found: list[CheckpointInfo], policies: list[Policy]) -> None:
+def test_what_counts_is_never_deleted(
+    found: list[CheckpointInfo], policies: list[RetentionPolicy]
+) -> None:
     """The newest verified, the best and the pinned are in no plan, whatever the rules are."""
     names = [each.name for each in found]
     verified = names[-1] if names else None
@@ -60,7 +70,7 @@ def test_what_counts_is_never_deleted(found: list[CheckpointInfo], policies: lis
 
 @given(checkpoints(), POLICIES, st.data())
 def test_nothing_goes_that_is_not_older_than_a_verified_one(
-    found: list[CheckpointInfo], policies: list[Policy], data: st.DataObject
+    found: list[CheckpointInfo], policies: list[RetentionPolicy], data: st.DataObject
 ) -> None:
     """Only what is older than the newest verified one is deleted, and nothing where none is."""
     names = [each.name for each in found]
@@ -73,7 +83,7 @@ def test_nothing_goes_that_is_not_older_than_a_verified_one(
 
 @given(checkpoints(), POLICIES, POLICIES)
 def test_rules_are_joined(
-    found: list[CheckpointInfo], some: list[Policy], more: list[Policy]
+    found: list[CheckpointInfo], some: list[RetentionPolicy], more: list[RetentionPolicy]
 ) -> None:
     """A further rule only ever keeps more, and what a rule names stays with its reason."""
     verified = found[-1].name if found else None
@@ -93,12 +103,12 @@ def test_the_rules_name_what_they_say() -> None:
         )
         for step, metric in [(5, 0.3), (8, None), (10, 0.1), (20, math.nan), (30, 0.1)]
     ]
-    assert {"c20", "c30"} == Last(2).keeps(found)
-    assert {"c20", "c30"} == Every(10).keeps(found)
-    assert {"c10"} == Best(1).keeps(found)
-    assert {"c10", "c30", "c5"} == Best(9).keeps(found)
-    assert {"c30"} == Younger(500.0, 30 * 60.0).keeps(found)
-    assert set() == Last(0).keeps(found) | Every(0).keeps(found)
+    assert {"c20", "c30"} == KeepLast(2).keeps(found)
+    assert {"c20", "c30"} == KeepEvery(10).keeps(found)
+    assert {"c10"} == KeepBest(1).keeps(found)
+    assert {"c10", "c30", "c5"} == KeepBest(9).keeps(found)
+    assert {"c30"} == KeepYounger(500.0, 30 * 60.0).keeps(found)
+    assert set() == KeepLast(0).keeps(found) | KeepEvery(0).keeps(found)
 
 
 def test_one_is_enough(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from unbroken.cli.main import main
 from unbroken.errors import ResumeRefused
 from unbroken.journal.journal import read_lines
 from unbroken.run import resume as resuming
-from unbroken.testing.disk_calls import FaultyDisk, Record, using
+from unbroken.testing.disk_calls import DiskRecord, FaultyDisk, using
 
 UNTIL = 9
 
@@ -243,7 +243,7 @@ def test_counters_that_nobody_can_judge_are_not_mended(
 
 
 def calls_of_a_repair(layout: Layout, what: str) -> int:
-    record = Record(layout.root)
+    record = DiskRecord(layout.root)
     with using(record):
         assert 0 == call("repair", layout.root, what)
     return len(record.calls)

@@ -20,7 +20,7 @@ from support.checked_pairs import (
     written,
 )
 from unbroken.errors import DataInvalid
-from unbroken_tts.data.faults import Fault, FaultKind, FaultsFound, write_faults
+from unbroken_tts.data.faults import FaultKind, FaultsFound, SampleFault, write_faults
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.data.preflight import overlap_note, preflight
 
@@ -174,7 +174,7 @@ DAMAGES: dict[str, tuple[FaultKind, Any]] = {
 }
 
 
-def damaged(directory: Path, name: str, number: int) -> tuple[Path, Fault]:
+def damaged(directory: Path, name: str, number: int) -> tuple[Path, SampleFault]:
     """Write pairs, damage one line; return the manifest and the fault to be found (no detail)."""
     kind, damage = DAMAGES[name]
     manifest = written(directory)
@@ -185,7 +185,7 @@ def damaged(directory: Path, name: str, number: int) -> tuple[Path, Fault]:
         lines[number - 1] = damage(directory, lines[number - 1])
     rewrite(manifest, lines)
     pair_id = lines[number - 1]["id"]
-    return manifest, Fault(
+    return manifest, SampleFault(
         manifest=str(manifest), line=number, kind=kind, detail="", pair_id=pair_id
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.journal.change import Change
+from unbroken.journal.change import EnvironmentChange
 from unbroken.journal.past import Past, read_past
 
 ONE, TWO = ({"environment": {"threads": n}} for n in (1, 2))
@@ -110,5 +110,5 @@ def test_a_step_behind_others_that_were_cut_otherwise_is_not_held_to_the_last_bi
     for path, each in ((layout.history, history), (layout.journal, told)):
         path.write_text("".join(json.dumps(line) + "\n" for line in each), encoding="utf-8")
     found = read_past(layout, 10, saved_by=2, facts=ONE, saved_facts=ONE).beyond
-    assert (Change("micro_batch", 2, 1),) == found[11].changes
+    assert (EnvironmentChange("micro_batch", 2, 1),) == found[11].changes
     assert () == found[12].changes

@@ -16,7 +16,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.system import Bytes, System
 from unbroken.errors import SaveFailed
 from unbroken.journal.journal import read_lines
-from unbroken.journal.record import Record
+from unbroken.journal.record import RunRecord
 
 
 class FullDisk(System):
@@ -69,7 +69,7 @@ def test_lines_wait_and_are_written_in_order(
 ) -> None:
     """Refused, or torn and not even to be cut off: no line is glued to another, none is missing."""
     layout = Layout(tmp_path)
-    record = Record(layout)
+    record = RunRecord(layout)
     record.step({"step": 1})
     full = FullDisk(taken, can_cut=can_cut)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "unbroken"):
@@ -85,14 +85,14 @@ def test_lines_wait_and_are_written_in_order(
     assert list(range(1, 61)) == steps_in(layout.journal)
     assert "can be written again" in caplog.text
     record.close()
-    assert 0 == Record(layout).start - 1
+    assert 0 == RunRecord(layout).start - 1
 
 
 def test_lines_that_wait_too_long_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     """More minutes than may be lost: exit code 5; when there is space again, they are written."""
-    record = Record(Layout(tmp_path), max_lost_minutes=10)
+    record = RunRecord(Layout(tmp_path), max_lost_minutes=10)
     full = FullDisk(0)
     monkeypatch.setattr(disk, "system", full)
     record.step({"step": 1})
@@ -107,7 +107,7 @@ def test_lines_that_wait_too_long_end_the_run(
 
 def test_closing_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that can't be written at the end are an error, not silence."""
-    record = Record(Layout(tmp_path))
+    record = RunRecord(Layout(tmp_path))
     monkeypatch.setattr(disk, "system", FullDisk(0))
     record.step({"step": 1})
     with pytest.raises(SaveFailed):
@@ -118,7 +118,7 @@ def test_a_note_that_cant_be_written_is_only_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The history is no reason to stop; but a start that can't be noted doesn't begin."""
-    record = Record(Layout(tmp_path))
+    record = RunRecord(Layout(tmp_path))
     monkeypatch.setattr(disk, "system", FullDisk(0))
     with caplog.at_level(logging.WARNING, "unbroken"):
         record.note("stop", reason="SIGTERM")
@@ -158,7 +158,7 @@ def test_a_save_in_between_does_not_put_the_next_try_off(
 ) -> None:
     """Each save brings the journal to the device first; on a full disk that is one more refusal."""
     full = FullDisk(0)
-    record = Record(Layout(tmp_path))
+    record = RunRecord(Layout(tmp_path))
     monkeypatch.setattr(disk, "system", full)
     record.step({"step": 1})
     for _ in range(14):

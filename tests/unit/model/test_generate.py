@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from support.tiny_model import tiny_batch, tiny_config, tiny_model
 from unbroken.errors import DataInvalid, SettingsInvalid
-from unbroken_tts.model.generate import Utterance, _as_batch, _Speaking, generate, next_code_logits
+from unbroken_tts.model.generate import (
+    GeneratedCodes,
+    _as_batch,
+    _Speaking,
+    generate,
+    next_code_logits,
+)
 from unbroken_tts.model.sampling import Sampling, choose
 
 if TYPE_CHECKING:
@@ -31,10 +37,10 @@ def _voice() -> VoiceGpt:
     return model
 
 
-def _utterances(count: int = 3) -> list[Utterance]:
+def _utterances(count: int = 3) -> list[GeneratedCodes]:
     batch = tiny_batch(LENGTHS[:count])
     return [
-        Utterance(
+        GeneratedCodes(
             text_ids=batch.text_ids[i, : batch.text_lengths[i]].tolist(),
             condition=batch.condition[i],
             emo_vec=batch.emo_vec[i],
@@ -122,7 +128,7 @@ def test_an_impossible_limit_is_refused(limit: int) -> None:
 
 def test_a_text_too_long_is_refused() -> None:
     """A text needs a row of the position table for each token."""
-    one = Utterance(text_ids=[3] * 21, condition=torch.zeros(4, 12), emo_vec=torch.zeros(12))
+    one = GeneratedCodes(text_ids=[3] * 21, condition=torch.zeros(4, 12), emo_vec=torch.zeros(12))
     with pytest.raises(DataInvalid, match="21 text tokens"):
         generate(tiny_model(), [one], Sampling())
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from unbroken.journal.change import MICRO_BATCH_SIZE, Change, Kind, changes
+from unbroken.journal.change import MICRO_BATCH_SIZE, EnvironmentChange, Kind, changes
 from unbroken.journal.past import Reference
 from unbroken.replay.bounds import bound_for
-from unbroken.replay.replay import Outcome, Replay, Verdict
+from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 
-THREADS = Change("environment.threads", 2, 1)
+THREADS = EnvironmentChange("environment.threads", 2, 1)
 LAST = 12
 
 
@@ -31,14 +31,14 @@ def line(step: int, **other: Any) -> dict[str, Any]:
     return plain | other
 
 
-def replay(*changed: Change, last: int = LAST, **options: Any) -> Replay:
+def replay(*changed: EnvironmentChange, last: int = LAST, **options: Any) -> Replay:
     references = {n: Reference(line(n), changed) for n in range(6, last + 1)}
     return Replay(references, 5, **options)
 
 
 def fed(
     found: Replay, other: dict[int, dict[str, Any]], last: int = LAST, *, drew: bool = False
-) -> Verdict:
+) -> ReplayVerdict:
     """Feed steps, some of which came out otherwise; return the last verdict."""
     for step in range(6, last + 1):
         found.take(line(step, **other.get(step, {})), drew=drew)
@@ -57,7 +57,7 @@ def test_equal_steps_are_exact() -> None:
 
 def test_equal_steps_are_exact_on_other_threads_too() -> None:
     """An environment that changed nothing takes nothing from the verdict."""
-    assert Outcome.EXACT is fed(replay(THREADS), {}).outcome
+    assert ReplayOutcome.EXACT is fed(replay(THREADS), {}).outcome
 
 
 def test_nothing_journalled_is_unproved_at_once() -> None:
@@ -152,7 +152,7 @@ def test_rounding_moves_traces_too() -> None:
     for each in lines.values():
         found.take(each | {"buffer_sketch": 2.75, "weight_sketch": 1.5 + 1e-7})
     assert found.verdict is not None
-    assert Outcome.EQUIVALENT is found.verdict.outcome
+    assert ReplayOutcome.EQUIVALENT is found.verdict.outcome
 
 
 def test_the_step_is_shown_with_thousands() -> None:
@@ -181,7 +181,7 @@ def test_rounding_with_a_named_change_is_equivalent() -> None:
     near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
     far = {n: {"loss": (2 + 1 / n) * 1.001} for n in (11, 12)}
     assert found.take(line(6, **near[6])) is None
-    assert Outcome.EQUIVALENT is fed(replay(THREADS), near, 10).outcome
+    assert ReplayOutcome.EQUIVALENT is fed(replay(THREADS), near, 10).outcome
     text = str(fed(replay(THREADS), near | far))
     assert text.startswith("EQUIVALENT (7/7 steps: data and learning rate equal; loss 1.0e-07")
     assert "later up to loss 1.0e-03" in text
@@ -193,36 +193,39 @@ def test_rounding_with_a_named_change_is_equivalent() -> None:
 )
 def test_a_change_excuses_no_more_than_rounding(other: dict[str, Any]) -> None:
     """One per cent is never equivalent, whatever of the environment changed."""
-    for changed in (THREADS, Change("environment.processor", "a", "b")):
-        assert Outcome.DIVERGED is fed(replay(changed), {6: other}).outcome
+    for changed in (THREADS, EnvironmentChange("environment.processor", "a", "b")):
+        assert ReplayOutcome.DIVERGED is fed(replay(changed), {6: other}).outcome
 
 
 @pytest.mark.parametrize("other", [{"lr": 0.5}, {"sample_digest": "x"}])
 def test_inputs_stay_exact_after_the_deciding_steps(other: dict[str, Any]) -> None:
     """However late, other data or another rate is another training."""
     near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
-    assert Outcome.DIVERGED is fed(replay(THREADS), near | {12: other}).outcome
+    assert ReplayOutcome.DIVERGED is fed(replay(THREADS), near | {12: other}).outcome
 
 
 def test_after_another_skip_the_rates_are_no_longer_compared() -> None:
     """An overflow on the edge may fall to the other side late in a replay; the rate follows it."""
     near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
     skip = {11: {"skipped": True, "updates": 10}, 12: {"updates": 11, "lr": 1e-4 * 11}}
-    assert Outcome.EQUIVALENT is fed(replay(THREADS), near | skip).outcome
+    assert ReplayOutcome.EQUIVALENT is fed(replay(THREADS), near | skip).outcome
 
 
 def test_what_was_never_measured_is_unproved() -> None:
     """Without a bound nothing is called equivalent, and the change is named."""
     verdict = fed(
-        replay(Change("environment.devices", ["NVIDIA L4"], ["A100"])), {6: {"loss": 2.2}}
+        replay(EnvironmentChange("environment.devices", ["NVIDIA L4"], ["A100"])),
+        {6: {"loss": 2.2}},
     )
-    assert Outcome.UNPROVED is verdict.outcome
+    assert ReplayOutcome.UNPROVED is verdict.outcome
     assert "NVIDIA L4 -> A100" in verdict.reason
 
 
-@pytest.mark.parametrize(("drew", "outcome"), [(True, Outcome.UNPROVED), (False, Outcome.DIVERGED)])
+@pytest.mark.parametrize(
+    ("drew", "outcome"), [(True, ReplayOutcome.UNPROVED), (False, ReplayOutcome.DIVERGED)]
+)
 def test_another_cut_excuses_other_masks_only(
-    drew: bool, outcome: Outcome
+    drew: bool, outcome: ReplayOutcome
 ) -> None:  # a parameter of the test
     """Where random numbers were drawn a loss can't be compared; where none were, it can."""
     verdict = fed(replay(), {6: {"loss": 2.2, MICRO_BATCH_SIZE: 2}}, drew=drew)
@@ -234,8 +237,8 @@ def test_what_was_accepted_takes_the_journal_its_force() -> None:
     """A difference is told, but it is no fault; equal steps are exact all the same."""
     why = "accepted: settings-unchanged"
     assert why in fed(replay(why_unproved=why), {6: {"lr": 1.0}}).reason
-    assert Outcome.UNPROVED is fed(replay(why_unproved=why), {6: {"lr": 1.0}}).outcome
-    assert Outcome.EXACT is fed(replay(why_unproved=why), {}).outcome
+    assert ReplayOutcome.UNPROVED is fed(replay(why_unproved=why), {6: {"lr": 1.0}}).outcome
+    assert ReplayOutcome.EXACT is fed(replay(why_unproved=why), {}).outcome
 
 
 def test_training_that_ends_early_concludes_from_what_it_repeated() -> None:
@@ -250,7 +253,7 @@ def test_what_is_not_finite_is_equal_to_how_it_was_written() -> None:
     found = Replay({6: Reference(line(6, loss="nan", grad_norm="inf"))}, 5)
     verdict = found.take(line(6, loss=math.nan, grad_norm=math.inf))
     assert verdict is not None
-    assert Outcome.EXACT is verdict.outcome
+    assert ReplayOutcome.EXACT is verdict.outcome
 
 
 def test_only_facts_that_move_bits_are_changes() -> None:

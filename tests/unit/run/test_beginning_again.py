@@ -14,7 +14,7 @@ import unbroken
 from support.changeable_training import Training
 from unbroken.checkpoint.layout import Layout
 from unbroken.journal.journal import read_lines
-from unbroken.replay.replay import Outcome
+from unbroken.replay.replay import ReplayOutcome
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def test_the_same_run_begins_again_and_is_proved(killed: Path) -> None:
     assert [] == [each for each in report.notes if "could not be compared" in each]
     without_a_save(training, 5)
     assert training.run.monitor.verdict is not None
-    assert Outcome.EXACT is training.run.monitor.verdict.outcome
+    assert ReplayOutcome.EXACT is training.run.monitor.verdict.outcome
 
 
 @pytest.mark.parametrize(
     ("other", "id_", "proof"),
     [
-        ({"rate": 0.2}, "settings-unchanged", Outcome.UNPROVED),
-        ({"mix": 2}, "other-facts-unchanged", Outcome.EXACT),
+        ({"rate": 0.2}, "settings-unchanged", ReplayOutcome.UNPROVED),
+        ({"mix": 2}, "other-facts-unchanged", ReplayOutcome.EXACT),
     ],
 )
 def test_what_differs_is_refused_until_it_is_accepted(
-    killed: Path, other: dict[str, float], id_: str, proof: Outcome
+    killed: Path, other: dict[str, float], id_: str, proof: ReplayOutcome
 ) -> None:
     """As at any resume: nothing is changed, and the accepted value is what is compared next."""
     before = contents(killed)
@@ -90,7 +90,7 @@ def test_what_differs_is_refused_until_it_is_accepted(
     assert not again.run.resume().decision.use_new
     without_a_save(again, 6)
     assert again.run.monitor.verdict is not None
-    assert Outcome.EXACT is again.run.monitor.verdict.outcome
+    assert ReplayOutcome.EXACT is again.run.monitor.verdict.outcome
 
 
 def test_another_effective_batch_is_met(killed: Path) -> None:
@@ -107,13 +107,13 @@ def test_other_weights_are_no_proof(killed: Path) -> None:
     without_a_save(training, 3)
     verdict = training.run.monitor.verdict
     assert verdict is not None
-    assert Outcome.UNPROVED is verdict.outcome
+    assert ReplayOutcome.UNPROVED is verdict.outcome
     again = Training(killed)
     again.model[0].weight.data.mul_(2)
     assert 3 == again.run.resume().steps_to_repeat  # not the five of the other weights
     without_a_save(again, 5)
     assert again.run.monitor.verdict is not None
-    assert Outcome.EXACT is again.run.monitor.verdict.outcome
+    assert ReplayOutcome.EXACT is again.run.monitor.verdict.outcome
 
 
 def missing(layout: Layout) -> None:

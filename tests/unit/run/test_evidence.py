@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 
 import unbroken
 from support.changeable_training import Training
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 
 
 def probed(directory: Path, *, breaks: bool = False) -> Training:
@@ -134,8 +134,8 @@ def test_options_that_a_schedule_moves_are_no_difference(tmp_path: Path) -> None
     """The momentum stands elsewhere in its cycle than where it is built; the saved one goes on."""
     Cycled(tmp_path).train(3)
     resumed = Cycled(tmp_path).train(6)
-    assert not resumed.report.checks.count(Outcome.DIFFERS)
-    assert not Cycled(tmp_path).train(8).report.checks.count(Outcome.DIFFERS)
+    assert not resumed.report.checks.count(CheckOutcome.DIFFERS)
+    assert not Cycled(tmp_path).train(8).report.checks.count(CheckOutcome.DIFFERS)
 
 
 def test_options_that_the_code_asks_for_anew_are_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.tiny_trainer import TinyTrainer, write_tiny_trainer
 from support.toy_training import build, train
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks.check import Outcome
+from unbroken.checks.check import CheckOutcome
 from unbroken.checks.report import Finding
 
 CURVES = "run_1/events.out.tfevents.1700000000.here.1"
@@ -90,21 +90,21 @@ def test_what_was_done_to_the_logs_is_told_once(
     """The run goes on with a warning; the next checkpoint notes the logs as they are."""
     spoil(layout)
     finding = found(layout)
-    assert Outcome.DIFFERS is finding.outcome
+    assert CheckOutcome.DIFFERS is finding.outcome
     assert not finding.is_critical
     assert told in finding.numbers
-    assert Outcome.AGREES is found(layout).outcome
+    assert CheckOutcome.AGREES is found(layout).outcome
 
 
 def test_logs_that_went_on_agree(layout: Layout) -> None:
     """After a stop, after a kill with lines beyond the save, from an older checkpoint."""
-    assert Outcome.AGREES is found(layout).outcome
+    assert CheckOutcome.AGREES is found(layout).outcome
     with layout.journal.open("ab") as journal:
         journal.write(b'{"step": 10, "torn')
     (layout.logs / "run_1/events.out.tfevents.1700000001.here.2").write_bytes(b"")
-    assert Outcome.AGREES is found(layout).outcome
+    assert CheckOutcome.AGREES is found(layout).outcome
     older = min(layout.checkpoints.glob("step-*"))
-    assert Outcome.AGREES is found(layout, str(older)).outcome
+    assert CheckOutcome.AGREES is found(layout, str(older)).outcome
 
 
 def test_a_checkpoint_that_notes_nothing_cannot_be_compared() -> None:
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_notes_nothing_cannot_be_compared() -> None:
     from unbroken.checks.state_summary import StateSummary
 
     live = StateSummary(evidence={"logs": {}})
-    assert Outcome.CANNOT_COMPARE is LogsContinue().compare(StateSummary(), live).outcome
+    assert CheckOutcome.CANNOT_COMPARE is LogsContinue().compare(StateSummary(), live).outcome
 
 
 @pytest.fixture(scope="module")

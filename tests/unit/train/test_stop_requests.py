@@ -55,7 +55,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
 ) -> None:
     """The next start finds everything."""
     from unbroken.checkpoint import run_directory
-    from unbroken.journal.record import Record
+    from unbroken.journal.record import RunRecord
     from unbroken.run import resume
 
     trainer.stop(tmp_path, at=6)
@@ -70,7 +70,7 @@ def test_a_stop_while_a_run_is_restored_or_moved_loses_nothing(
     owner, name, how = {
         "restore": (resume, "restore", "auto"),
         "move": (run_directory, "finish_moving", ""),
-        "open": (Record, "begin", "auto"),
+        "open": (RunRecord, "begin", "auto"),
     }[moment]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, then_ask(getattr(owner, name)))
