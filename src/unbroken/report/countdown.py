@@ -42,13 +42,6 @@ NO: Final = {"", "0", "false", "no"}
 """Values of a variable that mean it isn't set."""
 
 
-def is_attended(
-    stdin: TextIO | None, stderr: TextIO | None, environment: Mapping[str, str]
-) -> bool:
-    """Say whether a person can see a countdown and press Ctrl+C."""
-    return not why_unattended(stdin, stderr, environment)
-
-
 def why_unattended(
     stdin: TextIO | None, stderr: TextIO | None, environment: Mapping[str, str]
 ) -> str:

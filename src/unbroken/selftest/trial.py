@@ -144,11 +144,6 @@ class Trials:
         effect = self._unseen(fault)
         return Result(fault=fault, effect=effect, detection=self.detect(fault))
 
-    def resume_clean(self, setting: str) -> Detection:
-        """Resume a run without any fault; whatever says something is a false alarm."""
-        self._require_base(setting)
-        return self._resume(self._scene(setting), self._clean[setting])
-
     def _require_base(self, setting: str) -> None:
         """Train a setting and resume it without a fault, with nobody looking and with the checks."""
         if setting in self._clean:

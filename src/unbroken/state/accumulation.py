@@ -5,7 +5,7 @@ They are part of a checkpoint that is taken inside a step, so that no micro-batc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -63,9 +63,3 @@ def put_gradients(
     for name, each in parameters.items():
         found = saved.get(name)
         each.grad = None if found is None else found.to(each.device, copy=True)
-
-
-def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return a 0-dim bool tensor: whether all entries of all tensors are finite."""
-    flags = [torch.isfinite(each).all() for each in tensors]
-    return torch.stack(flags).all() if flags else torch.tensor(True)

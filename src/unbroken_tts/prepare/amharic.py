@@ -135,7 +135,6 @@ _ETHIOPIC_MARKS = str.maketrans(
 _DOUBLE_WORDSPACE = re.compile("፡\\s*፡")
 _BLANK_BEFORE_MARK = re.compile(r"\s+(?=[.,;:?!](?:\s|$))")
 _REPEATED_MARK = re.compile(r"([.,;:?!])(?:\s*\1)+")
-_LATIN_BESIDE_ETHIOPIC = re.compile(f"(?<=[A-Z])(?={_LETTER})")
 
 
 def _marks(text: str) -> str:

@@ -54,8 +54,3 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="DIR",
     )
-
-    @property
-    def base_checkpoint_path(self) -> Path | None:
-        """The base checkpoint, or None for fresh weights."""
-        return None if self.base_checkpoint == "none" else Path(self.base_checkpoint)

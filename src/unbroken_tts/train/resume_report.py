@@ -17,9 +17,6 @@ from unbroken.report.terminal import render
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 
-Confirm = Callable[[Report, Decision], bool]
-"""Whether to go on with the saved values although something critical differs."""
-
 Commands = Callable[[Report], Mapping[str, str]]
 """Returns, by the id of a finding, the exact command that goes on in spite of it."""
 
@@ -111,11 +108,6 @@ class ResumeDialogue:
         if not sys.stdout.isatty() and not why_unattended(sys.stdin, sys.stderr, os.environ):
             with suppress(OSError):
                 sys.stderr.write(legible(text, sys.stderr.encoding) + "\n")
-
-
-def confirm_for(settings: TrainSettings, console: Console) -> Confirm:
-    """Return what `Run.resume` asks with: it prints the report and asks the person."""
-    return ResumeDialogue(settings, console).confirm
 
 
 def _is_same(report: Report, other: Report) -> bool:

@@ -18,7 +18,6 @@ from unbroken_tts.evaluate import evaluate, model_from_file
 from unbroken_tts.export import merge, write_gpt_pth
 from unbroken_tts.model.base import BaseWeights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, gpt_file_shapes
-from unbroken_tts.model.legacy import read_legacy
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 if TYPE_CHECKING:
@@ -197,13 +196,12 @@ class _Payload:
         return (os.mkdir, (str(self.target),))
 
 
-@pytest.mark.parametrize("read", [read_base, read_legacy])
-def test_a_payload_is_not_executed(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_payload_is_not_executed(tmp_path: Path) -> None:
     """A file that would run code when unpickled is refused without running it."""
     content = {**_legacy_content(latest=True), "extra": _Payload(tmp_path / "executed")}
     path = _saved(tmp_path / "latest.pth", content)
     with pytest.raises(DataInvalid, match="no code from it was run"):
-        read(path)
+        read_base(path)
     assert ["latest.pth"] == [entry.name for entry in tmp_path.iterdir()]
 
 
@@ -254,21 +252,6 @@ def test_damage_is_an_error_or_harmless(
 
 
 @pytest.mark.parametrize("latest", [True, False])
-def test_checkpoints_of_the_earlier_trainer_are_read(tmp_path: Path, latest: bool) -> None:
-    """Both kinds of file, each with what it has and None for what it has not."""
-    path = _saved(tmp_path / "file.pth", _legacy_content(latest=latest))
-    read = read_legacy(path)
-    assert (24, 2, 18) == (read.step, read.epoch, read.batch_index)
-    assert ((4, 3) if latest else (None, None)) == (read.batch_size, read.grad_accumulation)
-    assert (None if latest else "/gone/am.model") == read.tokenizer
-    assert latest == (read.random is not None)
-    assert read.manifests is not None
-    assert 114 == read.manifests["train"][0]["count"]
-    assert 24 == read.scheduler["last_epoch"]
-    assert torch.equal(_state()["mel_head.bias"], read.weights.trained["mel_head.bias"])
-
-
-@pytest.mark.parametrize("latest", [True, False])
 def test_checkpoints_of_the_earlier_trainer_can_be_evaluated(tmp_path: Path, latest: bool) -> None:
     """The same weights score the same from a gpt.pth and from either checkpoint."""
     gpt = model_from_file(_saved(tmp_path / "gpt.pth", _state()), CONFIG)
@@ -276,20 +259,7 @@ def test_checkpoints_of_the_earlier_trainer_can_be_evaluated(tmp_path: Path, lat
     assert evaluate(gpt, [tiny_batch()]) == evaluate(old, [tiny_batch()])
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [({"step": None}, "no `step`"), ({"step": "24"}, "no int"), ({"optimizer": 3}, "no dict")],
-)
-def test_an_incomplete_checkpoint_is_refused(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    """What every such file has must be there and be of its type."""
-    path = _saved(tmp_path / "latest.pth", _legacy_content(latest=True) | changes)
-    with pytest.raises(DataInvalid, match=words):
-        read_legacy(path)
-
-
-def test_carried_tensors_stay_in_the_file(tmp_path: Path) -> None:
+def test_untrained_tensors_stay_in_the_file(tmp_path: Path) -> None:
     """The encoders are mapped, so that hundreds of millions of values cost no memory."""
     base: BaseWeights = read_base(_saved(tmp_path / "gpt.pth", _state()))
     untrained_encoders = base.untrained_encoders["emovec_layer.weight"]

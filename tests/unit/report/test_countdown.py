@@ -10,7 +10,7 @@ import types
 import pytest
 
 from support.pseudo_terminal import run_at_terminal
-from unbroken.report.countdown import BATCH_VARIABLES, count_down, is_attended, why_unattended
+from unbroken.report.countdown import BATCH_VARIABLES, count_down, why_unattended
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 
@@ -143,7 +143,7 @@ def test_both_must_be_terminals(which: str) -> None:
         open(os.devnull, encoding="utf-8") as redirected,  # noqa: PTH123 -- its name on any system
     ):
         streams = {"stdin": there, "stderr": there}
-        assert is_attended(**streams, environment={})
+        assert not why_unattended(**streams, environment={})
         streams[which] = redirected
         assert f"{which} is not a terminal" == why_unattended(**streams, environment={})
     os.close(terminal)
@@ -153,8 +153,8 @@ def test_no_stream_at_all_is_nobody() -> None:
     """A service has no standard streams, or closed ones."""
     closed = io.StringIO()
     closed.close()
-    assert not is_attended(None, None, {})
-    assert not is_attended(closed, closed, {})
+    assert why_unattended(None, None, {})
+    assert why_unattended(closed, closed, {})
 
 
 @posix
@@ -166,8 +166,8 @@ def test_every_batch_system_is_known_by_its_variable(name: str) -> None:
     terminal, side = pty.openpty()
     with open(side, "w", closefd=True, encoding="utf-8") as there:  # noqa: PTH123 -- a descriptor
         assert f"{name} is set" == why_unattended(there, there, {name: "1"})
-        assert is_attended(there, there, {name: ""})
-        assert is_attended(there, there, {name: "false"})
+        assert not why_unattended(there, there, {name: ""})
+        assert not why_unattended(there, there, {name: "false"})
     os.close(terminal)
 
 
@@ -180,6 +180,5 @@ def test_a_notebook_counts_as_a_person_unless_a_program_executes_it(
     module = types.ModuleType("IPython")
     module.get_ipython = lambda: shell  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", module)
-    assert can_be_asked == is_attended(
-        io.StringIO(), io.StringIO(), {"KUBERNETES_SERVICE_HOST": "x"}
-    )
+    streams = io.StringIO(), io.StringIO()
+    assert can_be_asked != bool(why_unattended(*streams, {"KUBERNETES_SERVICE_HOST": "x"}))

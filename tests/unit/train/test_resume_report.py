@@ -16,7 +16,7 @@ from unbroken.checks.decision import decide
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.logbook import Logbook
-from unbroken_tts.train.resume_report import ResumeDialogue, confirm_for
+from unbroken_tts.train.resume_report import ResumeDialogue
 
 SETTING = whole_report(finding("settings-unchanged", "learning_rate is 0.0001, was 2e-05"))
 OPEN = decide(SETTING)
@@ -31,10 +31,10 @@ from support.findings import finding, whole_report
 from unbroken.checks.decision import decide
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
-from unbroken_tts.train.resume_report import confirm_for
+from unbroken_tts.train.resume_report import ResumeDialogue
 found = whole_report(finding("settings-unchanged", "seed is 2, was 1"))
 files = dict(train_manifest=["a"], val_manifest=["b"], tokenizer="c")
-confirm = confirm_for(TrainSettings(**files, abort_window={window}), Console())
+confirm = ResumeDialogue(TrainSettings(**files, abort_window={window}), Console()).confirm
 {before}
 sys.exit(0 if confirm(found, decide(found)) else 3)
 """
@@ -110,7 +110,7 @@ def test_an_answer_given_beforehand_asks_nobody(
     capsys: pytest.CaptureFixture[str], how: str, *, goes_on: bool
 ) -> None:
     """The report is shown all the same, and which answer it was."""
-    confirm = confirm_for(settings(on_critical=how), Console())
+    confirm = ResumeDialogue(settings(on_critical=how), Console()).confirm
     assert goes_on == confirm(SETTING, OPEN)
     shown = capsys.readouterr().out
     assert "VALIDATION FAILED" in shown
@@ -119,7 +119,7 @@ def test_an_answer_given_beforehand_asks_nobody(
 
 def test_what_has_no_saved_value_is_never_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
     """`continue` is no way around a state that is not whole."""
-    confirm = confirm_for(settings(on_critical="continue"), Console())
+    confirm = ResumeDialogue(settings(on_critical="continue"), Console()).confirm
     assert not confirm(WEIGHTS, decide(WEIGHTS))
     assert "going on" not in capsys.readouterr().out
 
