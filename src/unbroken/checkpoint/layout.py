@@ -16,6 +16,12 @@ EVIDENCE = "evidence.json"
 CHECKPOINT_NAME = re.compile(r"step-(\d{8,})(\+\d+)?")
 """`step-00003500`, or `step-00003500+24` when 24 samples of the next step were done."""
 
+LONGEST_NAME = 255
+"""Bytes of the name of a file; a longer name was never one."""
+
+Place = tuple[int, int]
+"""Completed steps, and samples of the next one."""
+
 FILE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.(safetensors|json)")
 """The only names that files of a checkpoint can have; nothing else is ever opened."""
 
@@ -100,3 +106,14 @@ def checkpoint_name(position: Position) -> str:
     """Return the directory name of a checkpoint taken at `position`."""
     inside = f"+{position.samples}" if position.samples else ""
     return f"step-{position.step:08d}{inside}"
+
+
+def place_in_name(name: str) -> Place | None:
+    """Return where a checkpoint stands, as its name says; None where no checkpoint is called so."""
+    found = CHECKPOINT_NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
+    return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Say whether a checkpoint can be called so."""
+    return place_in_name(name) is not None

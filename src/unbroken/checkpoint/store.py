@@ -12,7 +12,14 @@ from pathlib import Path
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.commit import HostSnapshot, commit, replaced_name, set_aside
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
+from unbroken.checkpoint.layout import (
+    CHECKPOINT_NAME,
+    MANIFEST,
+    Layout,
+    Place,
+    is_checkpoint_name,
+    place_in_name,
+)
 from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import CheckpointInfo, DeletionPlan, RetentionPolicy, plan
@@ -113,7 +120,7 @@ class Store:
         found = []
         for name in sorted(paths):
             replaced = _replaced(name)
-            if CHECKPOINT_NAME.fullmatch(name) or (replaced and replaced not in paths):
+            if is_checkpoint_name(name) or (replaced and replaced not in paths):
                 found.append(paths[name])
         return found
 
@@ -124,7 +131,7 @@ class Store:
             NoUsableCheckpoint: There are checkpoints, or there were, but none is whole.
         """
         listed, others = self.listed()
-        candidates: list[tuple[tuple[int, int], Checkpoint | SkippedCheckpoint]] = [
+        candidates: list[tuple[Place, Checkpoint | SkippedCheckpoint]] = [
             *((_place(each.position), each) for each in listed),
             *(((each.step, 0), each) for each in others),
         ]
@@ -266,7 +273,7 @@ class Store:
 
 def _replaced(name: str) -> str | None:
     shown = name.removeprefix(".").removesuffix(".replaced")
-    return shown if CHECKPOINT_NAME.fullmatch(shown) and name == replaced_name(shown) else None
+    return shown if is_checkpoint_name(shown) and name == replaced_name(shown) else None
 
 
 def _with(over: SkippedCheckpoint, why: str, *, is_damaged: bool) -> SkippedCheckpoint:
@@ -276,11 +283,11 @@ def _with(over: SkippedCheckpoint, why: str, *, is_damaged: bool) -> SkippedChec
 
 
 def _step_of(path: Path) -> int:
-    found = CHECKPOINT_NAME.search(path.name)
-    return int(found.group(1)) if found else 0
+    place = place_in_name(_replaced(path.name) or path.name)
+    return place[0] if place else 0
 
 
-def _place(position: Position) -> tuple[int, int]:
+def _place(position: Position) -> Place:
     return position.step, position.samples
 
 

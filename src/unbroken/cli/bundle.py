@@ -52,12 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
         SaveFailed: It can't be written.
     """
     from unbroken.checkpoint import disk  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
     from unbroken.cli.figures import shown, size_text  # noqa: PLC0415 -- imports rich
     from unbroken.doctor.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
 
     root = arguments.path.absolute()
-    if CHECKPOINT_NAME.fullmatch(root.name):
+    if is_checkpoint_name(root.name):
         root = root.parent.parent
     name = f"unbroken-bundle-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.zip"
     output = arguments.output or Path(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, Layout
+from unbroken.checkpoint.layout import MANIFEST, Layout, Place, is_checkpoint_name, place_in_name
 from unbroken.errors import NoUsableCheckpoint
 
 
@@ -17,7 +17,7 @@ def checkpoints_at(path: Path) -> list[Path]:
     Raises:
         NoUsableCheckpoint: There is none.
     """
-    if (path / MANIFEST).exists() or (path.is_dir() and CHECKPOINT_NAME.fullmatch(path.name)):
+    if (path / MANIFEST).exists() or (path.is_dir() and is_checkpoint_name(path.name)):
         return [path]
     for place in (Layout(path).checkpoints, path):
         if place.is_dir():
@@ -46,10 +46,10 @@ def run_directory_of(checkpoint: Path) -> Layout:
 
 
 def _is_called_one(path: Path) -> bool:
-    return path.is_dir() and CHECKPOINT_NAME.fullmatch(path.name) is not None
+    return path.is_dir() and is_checkpoint_name(path.name)
 
 
-def _order(path: Path) -> tuple[int, int]:
-    found = CHECKPOINT_NAME.fullmatch(path.name)
-    assert found is not None
-    return int(found.group(1)), int(found.group(2) or 0)
+def _order(path: Path) -> Place:
+    place = place_in_name(path.name)
+    assert place is not None
+    return place

@@ -86,9 +86,9 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
 
 def _require_checkpoint(path: Path) -> None:
     """Refuse what does not even have the name of a checkpoint, such as the directory of a run."""
-    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
 
-    if not CHECKPOINT_NAME.fullmatch(path.absolute().name):
+    if not is_checkpoint_name(path.absolute().name):
         raise NoUsableCheckpoint(
             f"{path} is not a checkpoint.",
             "Only checkpoints are kept or deleted by rules; nothing was pinned.",

@@ -75,12 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_at(path: Path) -> tuple[Layout, Store]:
-    from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import Layout, is_checkpoint_name  # noqa: PLC0415 -- likewise
     from unbroken.checkpoint.run_directory import run_id_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
     from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
 
-    is_one = CHECKPOINT_NAME.fullmatch(path.absolute().name)
+    is_one = is_checkpoint_name(path.absolute().name)
     layout = run_directory_of(path) if is_one else Layout(path.absolute())
     run_id = run_id_of(layout)
     if run_id is None:
@@ -93,14 +93,14 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
 
 
 def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
-    from unbroken.checkpoint.layout import CHECKPOINT_NAME  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
     from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
     from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich
     from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
     from unbroken.doctor import repair as mending  # noqa: PLC0415 -- imports torch, slowly
 
     path = arguments.path.absolute()
-    is_one = CHECKPOINT_NAME.fullmatch(path.name) is not None
+    is_one = is_checkpoint_name(path.name)
     if arguments.what == "previous":
         return mending.fallen_back(store, path if is_one else None)
     checkpoint = Checkpoint.at(one_checkpoint_at(path))

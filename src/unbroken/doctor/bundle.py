@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, EVIDENCE, FACTS, MANIFEST, Layout
+from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, Layout, place_in_name
 from unbroken.checkpoint.lock import read_owner
 from unbroken.doctor.examination import examine_past
 from unbroken.errors import UnbrokenError
@@ -164,11 +164,14 @@ def _reports(layout: Layout) -> dict[str, str]:
 def _manifests(layout: Layout) -> dict[str, str]:
     if not layout.checkpoints.is_dir():
         return {}
-    places = [p for p in layout.checkpoints.iterdir() if CHECKPOINT_NAME.fullmatch(p.name)]
-    places.sort(key=lambda each: (len(each.name.partition("+")[0]), each.name))
+    places = sorted(
+        (place, each)
+        for each in layout.checkpoints.iterdir()
+        if (place := place_in_name(each.name)) is not None
+    )
     return {
-        f"checkpoints/{place.name}/{name}": _text(place / name)
-        for place in places[-CHECKPOINTS:]
+        f"checkpoints/{each.name}/{name}": _text(each / name)
+        for _, each in places[-CHECKPOINTS:]
         for name in (MANIFEST, FACTS, EVIDENCE)
     }
 

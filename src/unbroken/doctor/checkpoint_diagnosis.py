@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.layout import Layout, place_in_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.checks.check import CheckOutcome
@@ -29,25 +29,19 @@ def checkpoint_states(layout: Layout) -> list[CheckpointState]:
     if not layout.checkpoints.is_dir():
         return []
     named = sorted(
-        (_place(each.name), each)
+        (place, each)
         for each in layout.checkpoints.iterdir()
-        if each.is_dir() and CHECKPOINT_NAME.fullmatch(each.name)
+        if each.is_dir() and (place := place_in_name(each.name)) is not None
     )
     run_id = None
     with contextlib.suppress(UnbrokenError, OSError):
         run_id = run_id_of(layout)
-    states = [_state(each, run_id) for _, each in named]
+    states = [_state(each, step, run_id) for (step, _), each in named]
     return [_advised(layout, states, i) for i in range(len(states))]
 
 
-def _place(name: str) -> tuple[int, int]:
-    """Return completed steps and samples of the next one, as the name says."""
-    step, _, samples = name.removeprefix("step-").partition("+")
-    return int(step), int(samples or 0)
-
-
-def _state(path: Path, run_id: str | None) -> CheckpointState:
-    state = CheckpointState(name=path.name, step=_place(path.name)[0])
+def _state(path: Path, step: int, run_id: str | None) -> CheckpointState:
+    state = CheckpointState(name=path.name, step=step)
     try:
         checkpoint = Checkpoint.at(path)
         saved = summary_of(checkpoint, {})

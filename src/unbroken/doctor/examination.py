@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.layout import Layout, is_checkpoint_name
 from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.doctor.checkpoint_diagnosis import checkpoint_states
 from unbroken.doctor.curve_diagnosis import diagnose_curves
@@ -52,7 +52,7 @@ def examine_past(
 def _root(path: Path) -> Path:
     """Return the run's directory that a path lies in."""
     path = path.absolute()
-    if CHECKPOINT_NAME.fullmatch(path.name):
+    if is_checkpoint_name(path.name):
         return path.parent.parent
     if path.is_file() and path.name in ("journal.jsonl", "history.jsonl", "run.json"):
         return path.parent

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbroken.checkpoint.commit import replaced_name
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, Layout
+from unbroken.checkpoint.layout import LONGEST_NAME, Layout, Place, place_in_name
 from unbroken.journal.journal import read_lines
 from unbroken.state.position import Position
-
-LONGEST_NAME = 100
-"""Characters; a longer one is damage."""
-
-Place = tuple[int, int]
-"""Completed steps, and samples of the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +40,7 @@ def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | 
     for line in read_lines(layout.history):
         event, name = line.get("event"), line.get("checkpoint")
         if event in ("start", "repaired"):
-            here = _start(line) if event == "start" else place_of(str(name))
+            here = _start(line) if event == "start" else place_in_name(str(name))
             gone = [each for each in saved if here is not None and _is_beyond(each, here)]
             given_up.update(gone)
             for each in gone:
@@ -60,18 +54,12 @@ def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | 
         saved.setdefault(hint, None)
     beyond = [each for each in saved if _is_beyond(each, (chosen.step, chosen.samples))]
     missed = [each for each in beyond if not _is_there(layout, each)]
-    newest = max(missed, key=lambda each: place_of(each) or (0, 0), default=None)
+    newest = max(missed, key=lambda each: place_in_name(each) or (0, 0), default=None)
     if newest is None:
         return None
-    return MissingCheckpoint(name=newest, step=(place_of(newest) or (0, 0))[0], saved=saved[newest])
-
-
-def place_of(name: str) -> Place | None:
-    """Return where a checkpoint stands, as its name says; None where it is no checkpoint's."""
-    if len(name) > LONGEST_NAME or not CHECKPOINT_NAME.fullmatch(name):
-        return None
-    step, _, samples = name.removeprefix("step-").partition("+")
-    return int(step), int(samples or 0)
+    return MissingCheckpoint(
+        name=newest, step=(place_in_name(newest) or (0, 0))[0], saved=saved[newest]
+    )
 
 
 def _start(line: Mapping[str, Any]) -> Place | None:
@@ -81,7 +69,7 @@ def _start(line: Mapping[str, Any]) -> Place | None:
 
 
 def _is_beyond(name: str, place: Place) -> bool:
-    own = place_of(name)
+    own = place_in_name(name)
     return own is not None and own > place
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.layout import Layout, place_in_name
 from unbroken.journal.change import MICRO_BATCH_SIZE, EnvironmentChange, changes
 from unbroken.journal.journal import read_lines
 
@@ -233,5 +233,5 @@ def _seconds_per_step(history: Iterable[Mapping[str, Any]]) -> float | None:
 
 def _step_of(name: str) -> int:
     """Return the completed steps in the name of a checkpoint, `step-00003500+2`."""
-    digits = name.removeprefix("step-").partition("+")[0]
-    return int(digits) if digits.isdigit() else 0
+    place = place_in_name(name)
+    return place[0] if place else 0

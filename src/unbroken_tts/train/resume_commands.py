@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST
+from unbroken.checkpoint.layout import MANIFEST, Place, place_in_name
 from unbroken.checks.check import OnAccept
 from unbroken.checks.report import Finding, Report
 from unbroken.checks.settings_unchanged import SettingsUnchanged
@@ -97,10 +97,9 @@ def checkpoint_before(checkpoint: Path) -> Path | None:
     return checkpoint.parent / earlier[-1] if earlier else None
 
 
-def _place(name: str) -> tuple[int, int]:
-    """Return (steps, samples of the next) of a checkpoint's name."""
-    match = CHECKPOINT_NAME.fullmatch(name)
-    return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
+def _place(name: str) -> Place:
+    """Return where a checkpoint of this name stands; what is none's comes before all."""
+    return place_in_name(name) or (-1, 0)
 
 
 def _value_of(words: Sequence[str], flag: str) -> str:
