@@ -30,7 +30,7 @@ before = resource.getrlimit(resource.RLIMIT_AS)
 for step in run.steps(6):
     resource.setrlimit(resource.RLIMIT_AS, before)
     if step.number == 4:
-        run.due._retry_at = 0.0  # without waiting for it
+        run.due._backoff.retry_at = 0.0  # without waiting for it
     for micro in step.micro_batches(1):
         step.backward(model(torch.ones(1, 4096)).sum())
     step.update()

@@ -16,10 +16,7 @@ from typing import Any
 from unbroken.checkpoint.layout import Layout
 from unbroken.errors import SaveFailed
 from unbroken.journal.journal import Journal, read_lines
-
-FIRST_RETRY_SECONDS = 15.0
-LONGEST_RETRY_SECONDS = 600.0
-"""Pause between tries to write lines that wait: doubled from the first to the longest."""
+from unbroken.loop.backoff import Backoff
 
 _log = logging.getLogger("unbroken")
 
@@ -44,8 +41,7 @@ class RunRecord:
         self._noting = threading.Lock()
         self._waiting: list[dict[str, Any]] = []
         self._since = 0.0
-        self._retry_at = 0.0
-        self._pause = FIRST_RETRY_SECONDS
+        self._backoff = Backoff()
         try:
             self._journal = Journal(layout.journal)
         except OSError as error:
@@ -69,7 +65,7 @@ class RunRecord:
         """
         with self._writing:
             self._waiting.append({**line, "start": self.start})
-            if len(self._waiting) == 1 or time.monotonic() >= self._retry_at:
+            if self._backoff.is_due:
                 self._write_waiting()
 
     def _write_waiting(self) -> None:
@@ -81,7 +77,7 @@ class RunRecord:
         except SaveFailed as error:
             self._wait_on(error)
         else:
-            self._pause = FIRST_RETRY_SECONDS
+            self._backoff.succeeded()
             self._since = 0.0
             if is_late:
                 _log.warning("The journal can be written again; no line is missing.")
@@ -96,14 +92,11 @@ class RunRecord:
                 f"More than the {self.max_lost_minutes:g} minutes of work that may be lost.",
                 error.remedy,
             ) from error
-        if now >= self._retry_at:  # a try that a save made in between puts nothing off
-            self._retry_at = now + self._pause
-            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
         _log.warning(
             "JOURNAL NOT WRITTEN: %s Training goes on, %d lines wait; the next try is in %.0f s. %s",
             error.what,
             len(self._waiting),
-            self._retry_at - now,
+            self._backoff.failed(),
             error.remedy,
         )
 

@@ -8,10 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from unbroken.errors import OwnerChanged, SaveFailed
-
-FIRST_RETRY_SECONDS = 15.0
-LONGEST_RETRY_SECONDS = 600.0
-"""Waiting time between tries of a save that fails: doubled from the first to the longest."""
+from unbroken.loop.backoff import Backoff
 
 LOOK_SECONDS = 0.5
 """How often a run that only waits for its last save looks whether it was asked to stop."""
@@ -41,31 +38,28 @@ class SaveDue:
     """When a save was last handed over."""
     _good: float = field(default_factory=_now)
     """When the last one that succeeded was: work since then is at risk."""
-    _retry_at: float | None = None
-    _pause: float = FIRST_RETRY_SECONDS
+    _backoff: Backoff = field(default_factory=Backoff)
 
     def is_due(self, step: int) -> bool:
         """Say whether to save after `step` completed steps."""
-        now = time.monotonic()
-        if self._retry_at is not None:
-            return now >= self._retry_at
+        if self._backoff.has_failed:
+            return self._backoff.is_due
         by_steps = self.every > 0 and step % self.every == 0
-        by_time = self.minutes > 0 and now - self._begun >= self.minutes * 60
+        by_time = self.minutes > 0 and time.monotonic() - self._begun >= self.minutes * 60
         return by_steps or by_time
 
     def begun(self) -> None:
         """Note that a save was handed over, so none before it is open any more."""
-        if self._retry_at is None:
+        if not self._backoff.has_failed:
             self._good = self._begun
         self._begun = time.monotonic()
 
     def saved(self) -> None:
         """Note that the save that was handed over last is on the disk."""
         self._good = self._begun
-        if self._retry_at is not None:
+        if self._backoff.has_failed:
             _log.warning("Saving works again.")
-        self._retry_at = None
-        self._pause = FIRST_RETRY_SECONDS
+        self._backoff.succeeded()
 
     def failed(self, error: SaveFailed) -> None:
         """Note a failure and plan the next try.
@@ -76,8 +70,7 @@ class SaveDue:
         """
         if isinstance(error, OwnerChanged):
             raise error
-        now = time.monotonic()
-        lost = (now - self._good) / 60
+        lost = (time.monotonic() - self._good) / 60
         if lost > self.max_lost_minutes:
             raise SaveFailed(
                 f"{error.what} {lost:.0f} minutes of work are at risk.",
@@ -85,15 +78,12 @@ class SaveDue:
                 "checkpoint is untouched.",
                 error.remedy,
             ) from error
-        if self._retry_at is None or now >= self._retry_at:  # one made in between delays nothing
-            self._retry_at = now + self._pause
-            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS)
         _log.warning(
             "SAVE FAILED: %s Training goes on; %.0f minutes of work are at risk; the next try is "
             "in %.0f s. %s",
             error.what,
             lost,
-            self._retry_at - now,
+            self._backoff.failed(),
             error.remedy,
         )
 
@@ -118,6 +108,6 @@ class SaveDue:
                 failure = error
             else:
                 return
-            while self._retry_at is not None and time.monotonic() < self._retry_at:
+            while not self._backoff.is_due:
                 meanwhile(failure)
                 time.sleep(LOOK_SECONDS)
