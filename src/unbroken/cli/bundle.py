@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from unbroken.cli.figures import shown, size_text
 from unbroken.errors import NoUsableCheckpoint, SaveFailed, SettingsInvalid
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from unbroken.checkpoint import disk  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
-    from unbroken.cli.figures import shown, size_text  # noqa: PLC0415 -- imports rich
     from unbroken.doctor.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
 
     root = arguments.path.absolute()

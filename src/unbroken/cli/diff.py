@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.cli.figures import shown
+
 if TYPE_CHECKING:
     from unbroken.checkpoint.difference import Difference, LeafDifference
     from unbroken.cli.program import Parser
@@ -51,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from unbroken.checkpoint.difference import difference  # noqa: PLC0415 -- imports torch, slowly
     from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
-    from unbroken.cli.figures import count_bars  # noqa: PLC0415 -- imports rich
     from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich
 
     a, b = (Checkpoint.at(one_checkpoint_at(path)) for path in (arguments.a, arguments.b))
-    with count_bars() as bar:
+    with progress_bars() as bar:
         found = difference(a, b, bar("comparing tensors"))
     if arguments.json:
         print(json.dumps(_plain(str(a.path), str(b.path), found), ensure_ascii=False))
@@ -83,7 +85,6 @@ def _sides(each: FactDifference) -> dict[str, Any]:
 
 
 def _show(a: str, b: str, found: Difference) -> None:
-    from unbroken.cli.figures import shown  # noqa: PLC0415 -- imports rich
 
     print(a)
     print(b)

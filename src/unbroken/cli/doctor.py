@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.cli.figures import shown, time_text
 from unbroken.counts import counted
 from unbroken.errors import NoUsableCheckpoint
 
@@ -50,10 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         NoUsableCheckpoint: There is nothing to read.
         SettingsInvalid: TensorBoard would be needed and is not installed.
     """
-    from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich, slowly
     from unbroken.doctor.examination import examine_past  # noqa: PLC0415 -- likewise torch
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich, slowly
 
-    with byte_bars() as bar:
+    with progress_bars(counts_bytes=True) as bar:
         found = examine_past(arguments.path, bar("reading the record"))
     if found is None:
         raise NoUsableCheckpoint(
@@ -79,7 +80,6 @@ def _plain(found: Diagnosis) -> dict[str, Any]:
 
 
 def _show(path: Path, found: Diagnosis) -> None:
-    from unbroken.cli.figures import shown  # noqa: PLC0415 -- imports rich
 
     name = f", run {shown(found.run_id)}" if found.run_id else ""
     what = {"journal": "its journal", "curves": "TensorBoard files"}.get(found.source, "manifests")
@@ -105,7 +105,6 @@ def _show(path: Path, found: Diagnosis) -> None:
 
 
 def _show_resumption(number: int, each: Resumption) -> None:
-    from unbroken.cli.figures import shown, time_text  # noqa: PLC0415 -- imports rich
 
     when = [f"start {each.start}"] if each.start else []
     when += [time_text(each.time)] if each.time is not None else []

@@ -1,21 +1,8 @@
-"""How figures are shown: bytes and points in time; and a bar for long reading."""
+"""How figures are shown: bytes, points in time, and names out of files."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 
 def size_text(count: int) -> str:
@@ -39,37 +26,3 @@ def time_text(seconds: float) -> str:
 def shown(text: str) -> str:
     """Return a name out of a file so that printing it can't steer the terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-Bars = Callable[[str], Callable[[int, int], None]]
-"""Gives to a name the callback `(done, total)` that draws its bar."""
-
-
-def byte_bars() -> AbstractContextManager[Bars]:
-    """Draw how many bytes were read; only a terminal shows bars."""
-    return _bars(DownloadColumn())
-
-
-def count_bars() -> AbstractContextManager[Bars]:
-    """Draw how many things were done; only a terminal shows bars."""
-    return _bars(MofNCompleteColumn())
-
-
-@contextmanager
-def _bars(column: ProgressColumn) -> Iterator[Bars]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        column,
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as bars:
-
-        def bar(name: str) -> Callable[[int, int], None]:
-            task = bars.add_task(name, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield bar

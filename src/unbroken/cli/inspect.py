@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.cli.figures import shown, size_text, time_text
 from unbroken.errors import CheckpointCorrupt
 
 if TYPE_CHECKING:
@@ -110,7 +111,6 @@ def _content(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _show_list(said: dict[str, Any]) -> None:
-    from unbroken.cli.figures import shown, size_text, time_text  # noqa: PLC0415 -- imports rich, slowly
 
     for each in said["checkpoints"]:
         if "problem" in each:
@@ -124,7 +124,6 @@ def _show_list(said: dict[str, Any]) -> None:
 
 
 def _show_content(said: dict[str, Any]) -> None:
-    from unbroken.cli.figures import shown, size_text, time_text  # noqa: PLC0415 -- imports rich, slowly
 
     print(f"checkpoint     {said['path']}")
     print(f"run            {shown(said['run_id'])}, start {said['start']}, format {said['format']}")

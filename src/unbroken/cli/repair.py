@@ -95,9 +95,9 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
 def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
     from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
     from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
-    from unbroken.cli.figures import byte_bars  # noqa: PLC0415 -- imports rich
     from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
     from unbroken.doctor import repair as mending  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich
 
     path = arguments.path.absolute()
     is_one = is_checkpoint_name(path.name)
@@ -111,7 +111,7 @@ def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
             "A checkpoint is mended in the directory of its own run.",
             "Bring it back to where it was.",
         )
-    with byte_bars() as bar:
+    with progress_bars(counts_bytes=True) as bar:
         checkpoint.verify(bar(f"verifying {checkpoint.path.name}"))
     plans = {"schedule": mending.repaired_schedule, "position": mending.repaired_position}
     return plans[arguments.what](checkpoint)

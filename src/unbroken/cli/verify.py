@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.cli.figures import size_text
 from unbroken.errors import (
     CheckpointCorrupt,
     CheckpointOfLaterVersion,
@@ -48,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         NoUsableCheckpoint: One is not whole, or there is none.
     """
-    from unbroken.cli.figures import byte_bars, size_text  # noqa: PLC0415 -- imports rich, slowly
     from unbroken.cli.paths import checkpoints_at  # noqa: PLC0415 -- likewise torch
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich, slowly
 
     found = [each for path in arguments.paths for each in checkpoints_at(path)]
     bad = 0
-    with byte_bars() as bar:
+    with progress_bars(counts_bytes=True) as bar:
         for path in found:
             outcome = _verified(path, bar(path.name))
             bad += outcome["outcome"] != "whole"

@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: Whatever is the user's to mend.
     """
-    from unbroken_tts.cli.progress_bars import progress_bars  # noqa: PLC0415 - --help answers at once
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 - --help answers at once
     from unbroken_tts.example import make_example  # noqa: PLC0415 - imports torch
 
     with writing(arguments.directory):
         arguments.directory.mkdir(parents=True, exist_ok=True)
-    with progress_bars() as stages:
+    with progress_bars(stays=True) as stages:
         example = make_example(arguments.directory, stages=stages)
     encoding = sys.stdout.encoding or "utf-8"
     print(example.summary.text().encode(encoding, errors="replace").decode(encoding))

@@ -226,10 +226,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     source, plan = _source(arguments), _plan(arguments)
 
-    from unbroken_tts.cli.progress_bars import progress_bars  # noqa: PLC0415 - likewise
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 - likewise
     from unbroken_tts.prepare.pipeline import prepare  # noqa: PLC0415 - likewise
 
-    with progress_bars() as stages:
+    with progress_bars(stays=True) as stages:
         summary = prepare(source, arguments.output, plan, stages=stages)
     # A console of a few hundred letters must not end the work with an encoding error.
     encoding = sys.stdout.encoding or "utf-8"

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.target
     require_free(target, is_forced=arguments.force)
 
-    from unbroken_tts.cli.progress_bars import progress_bars  # noqa: PLC0415 -- --help answers at once
+    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- --help answers at once
     from unbroken_tts.prepare.audio import write_audio  # noqa: PLC0415 -- imports numpy
     from unbroken_tts.speak.speaker import speaker_of  # noqa: PLC0415 -- imports torch, slowly
     from unbroken_tts.speak.speech import line_of, speak  # noqa: PLC0415 -- likewise
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     speaker = speaker_of(arguments.speaker, arguments.emotion, voice.manifests, config)
     if line.unknown:
         print(f"NOTE: no piece of the tokenizer says: {line.unknown}", file=sys.stderr)
-    with progress_bars() as stages:
+    with progress_bars(stays=True) as stages:
         spoken = speak(voice, [line], [speaker], sampling, progress=stages("Speaking"))[0]
     if not spoken.codes:
         print("NOTE: the voice stopped at once; the file is empty.", file=sys.stderr)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unbroken_tts.cli.progress_bars import progress_bars
+from unbroken.report.progress import progress_bars
 from unbroken_tts.prepare.fitting import Stages
 from unbroken_tts.progress import Progress
 
@@ -18,7 +18,7 @@ _QUIET_SECONDS = 10.0
 def stage_lines() -> Iterator[Stages]:
     """Give a function from the name of a stage to the callback that shows it."""
     if sys.stderr.isatty():
-        with progress_bars() as stages:
+        with progress_bars(stays=True) as stages:
             yield stages
         return
     yield _lines

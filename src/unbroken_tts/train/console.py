@@ -13,15 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from rich.console import Console as RichConsole
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
+
+from unbroken.report.progress import new_bars
 
 Report = Callable[[int, int], None]
 """`report(done, total)` moves a bar."""
@@ -69,7 +63,8 @@ class Console:
             yield lambda _done, _total: None
             return
         outer = self._bars
-        bars = outer or _bars()
+        # Lines go above the bars where both share a terminal; a stdout that is a file stays one.
+        bars = outer or new_bars(shows_elapsed=True, redirect_stdout=sys.stdout.isatty())
         if outer is None:
             self._bars = bars
             with suppress(OSError):
@@ -90,20 +85,6 @@ class Console:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _bars() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=RichConsole(stderr=True),
-        transient=True,
-        # Lines go above the bars where both share a terminal; a stdout that is a file stays one.
-        redirect_stdout=sys.stdout.isatty(),
-    )
 
 
 def _speak_to_nobody() -> None:
