@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from unbroken.checkpoint import disk
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.model.gpt_file import gpt_file_shapes
 
@@ -64,18 +64,10 @@ def write_gpt_pth(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         OSError: The disk is full or the directory can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    aside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(dict(tensors), file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
-        _sync_directory(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+    with disk.replacing(path) as aside, aside.open("xb") as file:
+        torch.save(dict(tensors), file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -83,14 +75,3 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     plain = tensor.detach().to("cpu", torch.float32).contiguous()
     whole = plain.untyped_storage().nbytes() == plain.numel() * plain.element_size()
     return plain if whole else plain.clone()
-
-
-def _sync_directory(directory: Path) -> None:
-    """Flush a rename; Windows can't open a directory and needs none of it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

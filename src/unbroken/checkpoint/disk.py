@@ -6,9 +6,10 @@ was. All of it is made of the calls of one `System`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unbroken.checkpoint.system import Bytes, System, can_write_past_the_cache
@@ -41,13 +42,14 @@ def make_new_directory(path: Path) -> None:
             raise
 
 
-def write_new_file(path: Path, chunks: Iterable[Bytes]) -> None:
-    """Write a file that must not exist, and fsync it."""
+def write_new_file(path: Path, chunks: Iterable[Bytes], *, durable: bool = True) -> None:
+    """Write a file that must not exist, and fsync it where it is to be durable."""
     descriptor = system.create(path)
     try:
         for chunk in chunks:
             _write_all(descriptor, memoryview(chunk))
-        system.sync(descriptor)
+        if durable:
+            system.sync(descriptor)
     finally:
         system.close(descriptor)
 
@@ -115,13 +117,34 @@ def rename(source: Path, target: Path) -> None:
         sync_directory(source.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a small file as a whole: a reader sees the old one or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def replacing(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[Path]:
+    """Give the path of a new file, which takes the place of another one as a whole at the end.
+
+    A reader sees the old one or the new one. Where the block fails, the new one is removed.
+
+    Args:
+        path: What is replaced; it need not be there.
+        aside: Where the new one is made, in the same directory; None for a hidden name of this
+            process. What an interruption left there is removed.
+        durable: Whether its name outlives a power cut. Its bytes are the block's business.
+    """
+    aside = aside or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if os.path.lexists(aside):
         system.unlink(aside)
-    write_new_file(aside, [content])
-    rename(aside, path)
+    try:
+        yield aside
+        (rename if durable else system.rename)(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            system.unlink(aside)
+        raise
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a small file as a whole; where it is not to be durable, nothing is fsynced."""
+    with replacing(path, durable=durable) as aside:
+        write_new_file(aside, [content], durable=durable)
 
 
 def remove_tree(path: Path) -> None:

@@ -32,7 +32,6 @@ from unbroken.checkpoint.os_lock import (
     is_of,
     lock,
     remove,
-    replace,
     show_sign_of_life,
     unlock,
 )
@@ -250,7 +249,8 @@ class WriterLock:
     def _claim(self, before: Owner | None) -> None:
         owner = Owner.present()
         show_sign_of_life(self.layout.beat_file(owner.token))
-        replace(self.layout.owner_file, json.dumps(asdict(owner), indent=1).encode())
+        content = json.dumps(asdict(owner), indent=1).encode()
+        disk.replace_file(self.layout.owner_file, content, durable=False)  # for readers of now
         if before is not None:
             remove(self.layout.beat_file(before.token))
         self.owner = owner

@@ -86,18 +86,6 @@ def _try(descriptor: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Replace a small file as a whole, for readers of now; nothing is fsynced."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    remove(aside)
-    descriptor = disk.system.create(aside)
-    try:
-        disk.system.write(descriptor, content)
-    finally:
-        disk.system.close(descriptor)
-    disk.system.rename(aside, path)
-
-
 def show_sign_of_life(path: Path) -> None:
     """Make a file one byte longer; its length is what others watch.
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xxhash
 
+from unbroken.checkpoint import disk
 from unbroken_tts.data.array_facts import FACTS
 
 if TYPE_CHECKING:
@@ -86,14 +86,11 @@ class FactsCache:
         paths = os.fsencode("\0".join(self.rows))
         sizes = _SIZES.pack(len(self.rows), len(paths), FACTS.itemsize)
         body = b"".join((sizes, paths, self.facts.tobytes()))
-        aside = self.file.with_name(f"{self.file.name}.{os.getpid()}.new")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(b"".join((_MAGIC, xxhash.xxh3_128_digest(body), body)))
-            aside.replace(self.file)
+            with disk.replacing(self.file, durable=False) as aside:
+                aside.write_bytes(b"".join((_MAGIC, xxhash.xxh3_128_digest(body), body)))
         except OSError as error:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
             return (
                 f"What was learnt about the arrays can't be kept in {self.file} ({error}); "
                 "the next start reads them all again."

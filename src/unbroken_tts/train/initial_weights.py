@@ -164,12 +164,12 @@ def keep_untrained_encoders(
     if untrained_encoders is None:
         return
     place = untrained_encoders_file(layout)
-    aside = place.with_suffix(".tmp")
     try:
         disk.make_directory(place.parent)
-        aside.unlink(missing_ok=True)
-        write_tensors(aside, {name: each.contiguous() for name, each in untrained_encoders.items()})
-        disk.rename(aside, place)
+        with disk.replacing(place, place.with_suffix(".tmp")) as aside:
+            write_tensors(
+                aside, {name: each.contiguous() for name, each in untrained_encoders.items()}
+            )
     except OSError as error:
         raise SaveFailed(
             f"The untrained encoders could not be kept in {place}: {error}.",
