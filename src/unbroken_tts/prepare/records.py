@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from unbroken.checkpoint.disk import AppendFile
 from unbroken.errors import DataInvalid
-from unbroken_tts.prepare.written import append_line, disk_full_is_told
+from unbroken_tts.prepare.written import disk_full_is_told
 
 KINDS = ("codes", "condition", "emo_vec", "text_ids")
 """The feature directories; a recording's file is `<kind>/<id>.npy`."""
@@ -72,7 +72,7 @@ class Records:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.by_id: dict[str, UtteranceRecord] = {}
-        self._descriptor = -1
+        self._file: AppendFile | None = None
 
     @contextmanager
     def opened(self) -> Iterator[Records]:
@@ -86,14 +86,12 @@ class Records:
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             record = self._parsed(number, line)
             self.by_id[record.id] = record
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._descriptor = os.open(self._path, flags, 0o644)
+        self._file = AppendFile(self._path)
         try:
-            if whole < len(content):
-                os.ftruncate(self._descriptor, whole)
+            self._file.cut_torn_tail()
             yield self
         finally:
-            os.close(self._descriptor)
+            self._file.close()
 
     def _parsed(self, number: int, line: bytes) -> UtteranceRecord:
         try:
@@ -111,6 +109,7 @@ class Records:
         Raises:
             SettingsInvalid: The disk is full.
         """
+        assert self._file is not None  # it is opened
         with disk_full_is_told(self._path.parent):
-            append_line(self._descriptor, asdict(record))
+            self._file.append(json.dumps(asdict(record), ensure_ascii=False).encode())
         self.by_id[record.id] = record

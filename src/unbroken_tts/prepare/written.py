@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +62,3 @@ def json_line(value: Mapping[str, Any]) -> bytes:
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON Lines, whole or not at all."""
     write_whole(path, b"".join(json_line(row) for row in rows))
-
-
-def append_line(descriptor: int, value: Mapping[str, Any]) -> None:
-    """Append one line in a single write, so that a killed process leaves whole lines."""
-    os.write(descriptor, json_line(value))
