@@ -83,6 +83,38 @@ class Layout:
         return self.root / "pins.json"
 
     @property
+    def probe_file(self) -> Path:
+        """The small batch whose losses every save and resume measures."""
+        return self.root / "probe.safetensors"
+
+    @property
+    def base(self) -> Path:
+        """What the program keeps of the weights it began with."""
+        return self.root / "base"
+
+    @property
+    def replaced(self) -> tuple[Path, ...]:
+        """The files that only the writer of the run replaces, each as a whole."""
+        return (self.latest, self.run_file, self.start_file, self.probe_file)
+
+    @property
+    def moved(self) -> tuple[Path, ...]:
+        """What goes with `run.json` when the run is moved away."""
+        return (
+            self.checkpoints,
+            self.latest,
+            self.journal,
+            self.history,
+            self.logs,
+            self.superseded,
+            self.quarantine,
+            self.base,
+            self.pins,
+            self.probe_file,
+            self.start_file,
+        )
+
+    @property
     def lock_file(self) -> Path:
         """Locked by the process that writes to the run; it is empty."""
         return self.root / ".writer.lock"

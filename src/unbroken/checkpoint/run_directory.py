@@ -99,13 +99,11 @@ def finish_moving(layout: Layout) -> None:
     """Bring what is left of a moved run to its `run.json`, where a move was interrupted."""
     if layout.run_file.exists() or not layout.earlier.is_dir():
         return
-    places = [each for each in layout.earlier.iterdir() if (each / "run.json").is_file()]
+    places = [each for each in layout.earlier.iterdir() if Layout(each).run_file.is_file()]
     if not places:
         return
     newest = max(places, key=lambda each: each.name[:15])
-    ours = ("checkpoints", "latest", "journal.jsonl", "history.jsonl", "logs", "superseded",
-            "quarantine", "base", "pins.json", "probe.safetensors", "start.json")  # fmt: skip
-    for name in ours:
-        source, target = layout.root / name, newest / name
+    for source in layout.moved:
+        target = newest / source.name
         if source.exists() and not target.exists():
             disk.rename(source, target)

@@ -36,9 +36,6 @@ from unbroken.state.position import Position
 LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
 """Names of directories that an interrupted save or deletion leaves."""
 
-HALF_REPLACED = re.compile(r"\.(latest|(run|start)\.json|probe\.safetensors)\.\d+\.tmp")
-"""Names of files that only the writer of the run replaces, as an interruption leaves them."""
-
 SAVED = b'"event": "saved"'
 """Stands in the history's line of each checkpoint that was committed."""
 
@@ -258,8 +255,10 @@ class Store:
 
     def sweep(self) -> None:
         """Mend and delete what an interrupted save or deletion of ours left behind."""
+        names = "|".join(re.escape(each.name) for each in self.layout.replaced)
+        half_replaced = re.compile(rf"\.({names})\.\d+\.tmp")
         for path in list(self.layout.root.iterdir()):
-            if HALF_REPLACED.fullmatch(path.name) and path.is_file():
+            if half_replaced.fullmatch(path.name) and path.is_file():
                 disk.remove_tree(path)
         if not self.layout.checkpoints.is_dir():
             return

@@ -54,7 +54,8 @@ def _root(path: Path) -> Path:
     path = path.absolute()
     if is_checkpoint_name(path.name):
         return path.parent.parent
-    if path.is_file() and path.name in ("journal.jsonl", "history.jsonl", "run.json"):
+    beside = Layout(path.parent)
+    if path.is_file() and path in (beside.journal, beside.history, beside.run_file):
         return path.parent
     return path
 

@@ -34,7 +34,7 @@ class RunRecord:
 
     def __init__(self, layout: Layout, max_lost_minutes: float = 60.0) -> None:
         self.max_lost_minutes = max_lost_minutes
-        self._history = layout.history
+        self._layout = layout
         self.start = 1 + sum(line.get("event") == "start" for line in read_lines(layout.history))
         """Which start this is, from 1."""
         self._writing = threading.Lock()  # never held during an fsync: training would wait
@@ -126,11 +126,11 @@ class RunRecord:
         line = {"event": event, "start": self.start, "time": time.time(), **details}
         with self._noting:
             try:
-                history = Journal(self._history)
+                history = Journal(self._layout.history)
                 history.append(line)
                 history.close()
             except OSError as error:
-                raise _refused(self._history, error) from error
+                raise _refused(self._layout.history, error) from error
 
     def sync(self) -> None:
         """Write what waits and bring the journal to the device; done before each commit.
@@ -155,7 +155,7 @@ class RunRecord:
                     self._journal.append(self._waiting.pop(0))
                 self._journal.close()
             except OSError as error:
-                raise _refused(self._history.with_name("journal.jsonl"), error) from error
+                raise _refused(self._layout.journal, error) from error
 
 
 def note_in_history(layout: Layout, event: str, **details: Any) -> None:

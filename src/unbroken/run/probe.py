@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -57,8 +56,8 @@ class Probe:
         With another batch nothing can be compared, and the check of a resume says so.
         """
         try:
-            if probe_file(layout).is_file():
-                self.batch = read_tensors(probe_file(layout))
+            if layout.probe_file.is_file():
+                self.batch = read_tensors(layout.probe_file)
         except CheckpointCorrupt as error:
             self._is_kept_damaged = True
             _log.warning("%s The probe of this start is another one.", error.what)
@@ -69,11 +68,11 @@ class Probe:
         Raises:
             OSError: The disk refused.
         """
-        if probe_file(layout).is_file() and not self._is_kept_damaged:
+        if layout.probe_file.is_file() and not self._is_kept_damaged:
             return
         tensors = {name: each.contiguous() for name, each in self.batch.items()}
         content = [header_bytes(tensors), *(bytes(host_bytes(each)) for each in tensors.values())]
-        disk.replace_file(probe_file(layout), b"".join(content))
+        disk.replace_file(layout.probe_file, b"".join(content))
 
     def digest(self) -> str:
         """Return a digest of the batch: names and tensors."""
@@ -84,8 +83,3 @@ class Probe:
         """Return the losses by name, as float64."""
         with isolated(*self.modules, seed=SEED), torch.no_grad():
             return {name: float(each) for name, each in self.losses(self.batch).items()}
-
-
-def probe_file(layout: Layout) -> Path:
-    """Return where the batch is kept."""
-    return layout.root / "probe.safetensors"

@@ -92,7 +92,7 @@ def _fill(part: ModulePart, saved: Any) -> None:
 
 def untrained_encoders_file(layout: Layout) -> Path:
     """Return where a run keeps its untrained encoders, once and not in every checkpoint."""
-    return layout.root / "base" / "carried.safetensors"
+    return layout.base / "carried.safetensors"
 
 
 def untrained_encoders_of(layout: Layout) -> dict[str, torch.Tensor]:

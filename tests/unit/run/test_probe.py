@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.run.probe import Probe, probe_file
+from unbroken.run.probe import Probe
 
 
 def model() -> nn.Sequential:
@@ -57,8 +57,8 @@ def test_a_damaged_batch_is_told_and_replaced(
     """It is no batch then; the one at hand takes its place once the run goes on."""
     layout = Layout(tmp_path)
     probe(model()).keep(layout)
-    content = probe_file(layout).read_bytes()
-    probe_file(layout).write_bytes(content[:-1])
+    content = layout.probe_file.read_bytes()
+    layout.probe_file.write_bytes(content[:-1])
     later = probe(model(), offset=1.0)
     later.take_kept(layout)
     assert "probe.safetensors is damaged" in caplog.text
