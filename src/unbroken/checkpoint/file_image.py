@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from unbroken.checkpoint.late_copy import LateCopy
+from unbroken.checkpoint.late_copy import ByteArray, LateCopy
 from unbroken.checkpoint.segment import Segment
 from unbroken.errors import NotEncodable
 from unbroken.state.digest import byte_view, bytes_digest, host_bytes
@@ -62,8 +62,7 @@ def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-Bytes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
-_Piece: TypeAlias = tuple[Bytes, Bytes]
+_Piece: TypeAlias = tuple[ByteArray, ByteArray]
 """Where to copy, and what."""
 
 
@@ -133,7 +132,7 @@ class FileImage:
             for leaf, (begin, end) in places
         ]
 
-    def place(self, name: str) -> Bytes:
+    def place(self, name: str) -> ByteArray:
         """Return where the bytes of a leaf are, or go, as (bytes,) uint8."""
         begin, end = self.places[name]
         return self._memory[begin:end].numpy()
@@ -167,7 +166,7 @@ def _allocate(size: int, *, pinned: bool) -> torch.Tensor:
     return memory.zero_()  # touches every page
 
 
-def _pieces(target: Bytes, source: Bytes) -> list[_Piece]:
+def _pieces(target: ByteArray, source: ByteArray) -> list[_Piece]:
     starts = range(0, len(source), COPY_BLOCK)
     return [(target[at : at + COPY_BLOCK], source[at : at + COPY_BLOCK]) for at in starts]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from unbroken.state.digest import byte_view
 if TYPE_CHECKING:
     import torch
 
-    from unbroken.checkpoint.file_image import Bytes
+ByteArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+"""(bytes,) uint8: memory as bytes."""
 
 ENTRIES = 64
 """Entries of each tensor that are kept."""
@@ -40,15 +41,15 @@ class LateTensor:
         target: (bytes,) where it goes.
     """
 
-    def __init__(self, leaf: str, live: torch.Tensor, target: Bytes) -> None:
+    def __init__(self, leaf: str, live: torch.Tensor, target: ByteArray) -> None:
         self.leaf = leaf
         self.live = live
-        self.source: Bytes = byte_view(live).numpy()
+        self.source: ByteArray = byte_view(live).numpy()
         self.target = target
         self.version = live._version  # noqa: SLF001  # torch has no other name for it
         self.entries = self._some(self.source)
 
-    def _some(self, content: Bytes) -> bytes:
+    def _some(self, content: ByteArray) -> bytes:
         entries = content.reshape(-1, self.live.element_size())
         return entries[(_PLACES * len(entries)).astype(np.int64)].tobytes()
 
@@ -71,7 +72,9 @@ class LateCopy:
         place: Says where the bytes of a leaf go.
     """
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor], place: Callable[[str], Bytes]) -> None:
+    def __init__(
+        self, tensors: Mapping[str, torch.Tensor], place: Callable[[str], ByteArray]
+    ) -> None:
         self._tensors = [LateTensor(leaf, each, place(leaf)) for leaf, each in tensors.items()]
         self._made = threading.Event()
         if not tensors:
