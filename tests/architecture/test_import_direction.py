@@ -36,14 +36,18 @@ def test_imports_run_one_way() -> None:
 
 
 def test_an_import_against_the_direction_is_found(tmp_path: Path) -> None:
-    """The library importing its trainer, and a lower layer a higher one, break the contracts."""
+    """The library importing its trainer, a lower layer a higher one, a neighbour its neighbour."""
     copy_of_the_code(tmp_path)
     errors = tmp_path / "src" / "unbroken" / "errors.py"
     errors.write_text("import unbroken_tts.settings\n" + errors.read_text(encoding="utf-8"))
     batch = tmp_path / "src" / "unbroken_tts" / "data" / "batch.py"
     batch.write_text("import unbroken_tts.hardware\n" + batch.read_text(encoding="utf-8"))
+    journal = tmp_path / "src" / "unbroken" / "journal" / "line.py"
+    journal.write_text("import unbroken.watch.trend\n" + journal.read_text(encoding="utf-8"))
     done = lint_imports(tmp_path)
     assert 1 == done.returncode
+    assert "unbroken: imports run one way BROKEN" in done.stdout
+    assert "unbroken.journal is not allowed to import unbroken.watch" in done.stdout
     assert "the library does not know its trainer BROKEN" in done.stdout
     assert "unbroken_tts: imports run one way BROKEN" in done.stdout
 
