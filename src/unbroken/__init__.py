@@ -20,6 +20,7 @@ from unbroken.errors import (
     TrainingWentBad,
     UnbrokenError,
 )
+from unbroken.first_calls import make_first_calls_with_torch
 
 if TYPE_CHECKING:
     from unbroken.loop.isolation import isolated
@@ -72,6 +73,8 @@ _LAZY: Final = {
     "Step": "unbroken.run.step",
     "StepResult": "unbroken.run.step",
 }
+
+make_first_calls_with_torch()
 
 
 def __getattr__(name: str) -> Any:

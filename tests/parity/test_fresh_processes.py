@@ -1,0 +1,49 @@
+"""Two threads on a busy machine: every fresh process computes the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support.tiny_trainer import TESTS, environment
+
+PRECISIONS = ["fp32", "bf16"]
+
+
+def results(kind: str, starts: int, steps: int, precision: str, burners: int = 3) -> list[int]:
+    """Return how often each different result was seen among so many starts."""
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "support/fresh_processes.py"), kind, str(starts),
+         "--steps", str(steps), "--precision", precision, "--burners", str(burners)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    return list(json.loads(done.stdout).values())
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("library", "bf16"), ("trainer", "fp32")])
+def test_a_few_starts_compute_the_same_steps(kind: str, precision: str) -> None:
+    """Six starts of two steps: one journal, one set of weights and moments."""
+    assert [6] == results(kind, 6, 2, precision, burners=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", ["library", "trainer"])
+def test_hundreds_of_starts_compute_the_same_first_step(kind: str, precision: str) -> None:
+    """500 starts of one step."""
+    assert [500] == results(kind, 500, 1, precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", ["library", "trainer"])
+def test_a_hundred_runs_end_with_the_same_bits(kind: str, precision: str) -> None:
+    """100 runs of 20 steps."""
+    assert [100] == results(kind, 100, 20, precision)
