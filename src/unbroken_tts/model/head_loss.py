@@ -9,6 +9,7 @@ Letters: P positions, D width, V outputs of which the first F are frozen.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from unbroken_tts.model.frozen_rows import ExtendedLinear
 # Logits held at a time. On a processor this is about what a cache and the allocator keep warm.
 _CHUNK_BYTES = {"cpu": 16 << 20}
 _OTHER_CHUNK_BYTES = 256 << 20
+_ALIGNED = 64
 
 
 def summed_losses(
@@ -50,11 +52,27 @@ def summed_losses(
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         parts = [None if each is None else each.to(dtype) for each in parts]
+    if device != "cpu" and parts[3] is None:
+        parts[1:3] = (_aligned(each) for each in parts[1:3])
     with torch.autocast(device, enabled=False):
         loss, hits = _SummedLosses.apply(  # type: ignore[no-untyped-call]  # torch's own
             *parts, targets, with_hits, torch.is_grad_enabled()
         )
     return loss, hits
+
+
+def _aligned(rows: torch.Tensor | None) -> torch.Tensor | None:
+    """Return a weight (V, D) or a bias (V,) with outputs added, to a multiple of 64, that never are.
+
+    A card's fast matrix products want rows that begin at multiples of 16 bytes: 8,194 or 12,001
+    outputs would take several times as long as a few more.
+    """
+    if rows is None:
+        return None
+    surplus = -rows.shape[0] % _ALIGNED
+    if rows.dim() == 1:
+        return functional.pad(rows, (0, surplus), value=-math.inf)
+    return functional.pad(rows, (0, 0, 0, surplus))
 
 
 class _SummedLosses(torch.autograd.Function):

@@ -82,3 +82,24 @@ def test_the_weight_of_the_loss_is_not_rounded() -> None:
     (whole,) = torch.autograd.grad(loss, hidden, retain_graph=True)
     (weighted,) = torch.autograd.grad(loss * 1.0039, hidden)
     assert torch.equal((whole.double() * 1.0039).float().bfloat16().float(), weighted)
+
+
+@pytest.mark.parametrize("outputs", [7, 64, 130])
+def test_outputs_that_are_added_for_a_card_never_are(outputs: int) -> None:
+    """With the outputs that a card's products want beside the real ones, nothing changes."""
+    torch.manual_seed(3)
+    weight, bias = torch.randn(outputs, 5), torch.randn(outputs)
+    hidden, targets = torch.randn(9, 5), torch.randint(0, outputs, (9,))
+    found = []
+    for is_aligned in (False, True):
+        given = [each.clone().requires_grad_() for each in (hidden, weight, bias)]
+        wider = [head_loss._aligned(each) if is_aligned else each for each in given[1:]]
+        loss, hits = head_loss._SummedLosses.apply(
+            given[0], *wider, None, None, targets, True, True
+        )
+        loss.backward()
+        found.append([loss.detach(), hits, *(each.grad for each in given)])
+        assert wider[0] is not None
+        assert wider[0].shape[0] % 64 == 0 or not is_aligned
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
