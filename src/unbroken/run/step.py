@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -108,6 +108,20 @@ class Step:
             indices = self.indices[start : start + size]
             yield MicroBatch(self.run.position, indices)
             self.run.micro_batch_done(len(indices))
+
+    def begin_again(self) -> None:
+        """Go back to the step's start: what its micro-batches left so far is dropped.
+
+        For a step that can't be finished as it was cut. Nothing was updated yet, and all randomness
+        follows from the position, so it is as if the step had just begun.
+        """
+        state = self.run.state
+        for parameter in state.trained.values():
+            parameter.grad = None
+        state.sums.clear()
+        state.traces.clear()
+        state.position = replace(state.position, samples=0)
+        state.has_uncounted = False
 
     def backward(self, loss: torch.Tensor, **named: torch.Tensor | float) -> None:
         """Go backward and add to the step's sums.

@@ -77,6 +77,10 @@ class MicroBatchLoader:
             raise RuntimeError(f"the loader is out of step: {batch.ids} instead of {expected}")
         return batch
 
+    def skip(self) -> None:
+        """Drop the next batch: its samples were read otherwise."""
+        next(self._batches)
+
     def close(self) -> None:
         """End the worker processes; they don't listen to the signal that would end them later."""
         end = getattr(self._batches, "_shutdown_workers", None)

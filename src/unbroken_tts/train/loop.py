@@ -14,12 +14,13 @@ from contextlib import closing
 import torch
 
 from unbroken.loop.stop import StopRequest
-from unbroken.order.step_batches import MicroBatch
 from unbroken.run.step import Step, StepResult
+from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
 from unbroken_tts.train.console import Console
-from unbroken_tts.train.loader import MicroBatchLoader
+from unbroken_tts.train.halving import HalvedSteps
+from unbroken_tts.train.loader import MicroBatchLoader, batch_maker
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.session import TrainingSession
 from unbroken_tts.train.speaking import speak_samples
@@ -43,11 +44,17 @@ def train_until_done(session: TrainingSession, console: Console, logbook: Logboo
         stopping = Stopping(run.stop, console)
         validate_where_due(session, console, logbook)
         with closing(_loader(session)) as loader:
+            halved = _halved_steps(session, console, loader)
             for step in run.steps(session.until):
                 totals = _totals(session, step)
-                for micro in step.micro_batches(session.plan.batch):
-                    train_micro_batch(session, step, totals, loader, micro)
+
+                def micro_batch(
+                    batch: Batch, size: int, step: Step = step, totals: TokenTotals = totals
+                ) -> None:
+                    train_micro_batch(session, step, totals, batch, size)
                     stopping.say_once()
+
+                halved.train(step, micro_batch)
                 result = step.update(session.settings.grad_clip, session.settings.on_nonfinite)
                 _after_update(session, logbook, result, totals)
                 report(result.step, session.until)
@@ -95,20 +102,39 @@ def _totals(session: TrainingSession, step: Step) -> TokenTotals:
     )
 
 
+def _halved_steps(session: TrainingSession, console: Console, loader: MicroBatchLoader) -> HalvedSteps:
+    dataset = PairDataset(session.inputs.train.pairs)
+    told: set[int] = set()
+
+    def tell(step: int, size: int, half: int) -> None:
+        if size in told:
+            return
+        told.add(size)
+        session.run.note("out of memory", step=step, batch=size, repeated_with=half)
+        console.line(
+            f"Step {step}: the device's memory has no room for {size} samples in a micro-batch; the "
+            f"step is repeated with {half}. So is each later one that has none; --batch-size {half} "
+            "spares the attempts."
+        )
+
+    return HalvedSteps(
+        loader,
+        dataset.__getitem__,
+        batch_maker(session.built.model.config),
+        session.plan.batch,
+        tell,
+    )
+
+
 def train_micro_batch(
-    session: TrainingSession,
-    step: Step,
-    totals: TokenTotals,
-    loader: MicroBatchLoader,
-    micro: MicroBatch,
+    session: TrainingSession, step: Step, totals: TokenTotals, batch: Batch, size: int
 ) -> None:
-    """Go forward and backward with one micro-batch."""
+    """Go forward and backward with one micro-batch of a step that is cut into such of `size`."""
     settings = session.settings
-    batch = loader.take(micro)
     with session.autocast():
         sums = session.built.model(batch, settings.layout)
     if settings.loss_weighting == "legacy":
-        count = -(-len(step.indices) // session.plan.batch)
+        count = -(-len(step.indices) // size)
         loss = legacy_loss(sums, settings.text_loss_weight, settings.mel_loss_weight, count)
     else:
         loss = weighted_loss(sums, totals, settings.text_loss_weight, settings.mel_loss_weight)

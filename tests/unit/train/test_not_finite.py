@@ -28,9 +28,9 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = loop.train_micro_batch
 
-    def train_micro_batch(session: Any, step: Any, totals: Any, loader: Any, micro: Any) -> None:
+    def train_micro_batch(session: Any, step: Any, totals: Any, batch: Any, size: int) -> None:
         forward = VoiceGpt.forward
-        poison = micro.position.samples // 3 in BAD_STEPS.get(step.number, ())
+        poison = step.run.position.samples // 3 in BAD_STEPS.get(step.number, ())
 
         def spoilt(model: Any, *args: Any, **kwargs: Any) -> Any:
             sums = forward(model, *args, **kwargs)
@@ -41,7 +41,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
         with monkeypatch.context() as patch:
             patch.setattr(VoiceGpt, "forward", spoilt)
-            original(session, step, totals, loader, micro)
+            original(session, step, totals, batch, size)
 
     monkeypatch.setattr(loop, "train_micro_batch", train_micro_batch)
 
