@@ -123,7 +123,8 @@ def _mean_loss(
     logits: torch.Tensor, inputs: torch.Tensor, lengths: torch.Tensor, stop: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     targets = functional.pad(inputs[:, 1:], (0, 1), value=stop)
-    counted = torch.arange(inputs.shape[1]) < (lengths + 1).unsqueeze(1)
+    rows = torch.arange(inputs.shape[1], device=inputs.device)
+    counted = rows < (lengths + 1).unsqueeze(1)
     losses = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
     with torch.no_grad():
         top1 = (logits[counted].argmax(dim=-1) == targets[counted]).float().mean()

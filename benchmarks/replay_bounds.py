@@ -1,14 +1,19 @@
 """Measure how far a repeated step may lie from the first time when only the environment changes.
 
-Usage: python benchmarks/replay_bounds.py [--device cpu|cuda] [--seeds N]
+Usage: python benchmarks/replay_bounds.py [--device cpu|cuda] [--seeds N] [--seconds S] [--json FILE]
 
 A small transformer is trained to a checkpoint, and some steps on; the same steps are then repeated
-from the checkpoint in processes of their own, each with one change: other threads, other
-instructions, another cut of the step batch, another device. Printed are the largest relative
-differences of loss and gradient norm over the first five steps, per precision, and the bound that
-src/unbroken/replay/bounds.py should hold: ten times that in fp32 and three times in bf16, rounded up
+from the checkpoint, each time with one change: other threads, other instructions or kernels, another
+cut of the step batch, another device. Printed are the largest relative differences of loss and
+gradient norm over the first five steps, per precision, and the bound that
+src/unbroken/proof/bounds.py should hold: ten times that in fp32 and three times in bf16, rounded up
 to one digit; and what a planted fault of 1 % makes, which must lie above. Before it stands what
 replay and watch add to a step, in processor time.
+
+On a processor each seed and precision has a process of its own, and so has each change that a
+process must be started with. On a card nothing needs that: all is repeated in one process, which
+spares the start of the device, and each row is printed as soon as it is there, those of the first
+seed before those of the next. A second model, eight times as wide, shows how the figures grow.
 """
 
 from __future__ import annotations
@@ -21,19 +26,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from replay_steps import BATCH, WIDTH, Lines, train
 
 from unbroken.journal.past import Past, Reference
 from unbroken.run.monitor import ResumeMonitor, nowhere
 from unbroken.state.position import Position
 
-SAFETY = {"fp32": 10, "bf16": 3, "fp16": 3}
+SAFETY = {"fp32": 10, "tf32": 3, "bf16": 3, "fp16": 3}
 DECIDING, LATER = 5, 20
-WIDTH, LAYERS, VOCABULARY, BATCH, LENGTH = 128, 3, 512, 8, 48
+WIDE = 8 * WIDTH
+PRECISIONS = {"cpu": ["fp32", "bf16"], "cuda": ["bf16", "fp16", "tf32", "fp32"]}
+"""Those measured, in this order; tf32 is fp32 as a card computes it that has such units."""
 CHANGES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "1 thread, was 2": ("threads", {"threads": 1}, {}),
     "3 threads, was 2": ("threads", {"threads": 3}, {}),
@@ -59,111 +68,96 @@ CHANGES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "micro-batches of 4, were 8": ("cut", {"micro": 4}, {}),
     "micro-batches of 1, were 8": ("cut", {"micro": 1}, {}),
 }
+ON_CARD: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "nothing": ("nothing", {}, {}),
+    "micro-batches of 4, were 8": ("cut", {"micro": 4}, {}),
+    "attention: no fused kernel": ("kernels", {"attention": ["MATH"]}, {}),
+    "attention: memory-efficient": ("kernels", {"attention": ["EFFICIENT_ATTENTION"]}, {}),
+    "attention: flash": ("kernels", {"attention": ["FLASH_ATTENTION"]}, {}),
+    "products: cuBLASLt": ("kernels", {"blas": "cublaslt"}, {}),
+    "products: sums in fp32 only": ("kernels", {"reduced": False}, {}),
+    "deterministic algorithms": ("kernels", {"deterministic": True}, {}),
+    "processor, was accelerator": ("device", {"device": "cpu", "steps": DECIDING}, {}),
+    "micro-batches of 1, were 8": ("cut", {"micro": 1}, {}),
+}
+"""As above, for a card: what another torch, cuBLAS or card would pick stands for kernels."""
 PLANTED = {"one weight matrix * 1.01": "matrix", "one LayerNorm * 1.01": "norm"}
 
 
-class Model(nn.Module):
-    """A small causal transformer without dropout."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        layer = nn.TransformerEncoderLayer(
-            WIDTH, 4, 4 * WIDTH, dropout=0.0, batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
-        self.head = nn.Linear(WIDTH, VOCABULARY)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the summed loss of predicting tokens (B, T) int64 from those before."""
-        mask = nn.Transformer.generate_square_subsequent_mask(
-            tokens.shape[1] - 1, device=tokens.device
-        )
-        hidden = self.layers(self.embedding(tokens[:, :-1]), mask=mask, is_causal=True)
-        logits = self.head(hidden).float()
-        return nn.functional.cross_entropy(
-            logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum"
-        )
-
-
-def train(job: dict[str, Any]) -> list[tuple[float, float]]:
-    """Train as a job says; return loss and gradient norm of each step."""
-    torch.set_num_threads(job["threads"])
-    torch.manual_seed(job["seed"])
-    model = Model().to(job["device"])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    if Path(job["state"]).is_file():
-        found = torch.load(job["state"], weights_only=True, map_location=job["device"])
-        model.load_state_dict(found["model"])
-        optimizer.load_state_dict(found["optimizer"])
-    if job.get("planted"):
-        leaf = model.layers.layers[1]
-        with torch.no_grad():
-            (leaf.linear1 if job["planted"] == "matrix" else leaf.norm1).weight.mul_(1.01)
-    steps = range(job["first"], job["first"] + job["steps"])
-    lines = [one_step(model, optimizer, step, job) for step in steps]
-    if job.get("save"):
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, job["state"])
-    return lines
-
-
-def one_step(
-    model: Model, optimizer: torch.optim.Optimizer, step: int, job: dict[str, Any]
-) -> tuple[float, float]:
-    """Make one step on tokens that follow from its number."""
-    own = torch.Generator().manual_seed(1000 * job["seed"] + step)
-    ramp = torch.arange(LENGTH + 1) * torch.randint(1, 7, (BATCH, 1), generator=own)
-    tokens = (ramp + torch.randint(0, 64, (BATCH, LENGTH + 1), generator=own)) % VOCABULARY
-    total = torch.zeros((), device=job["device"])
-    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(job["precision"])
-    for part in tokens.to(job["device"]).split(job["micro"]):
-        with torch.autocast(torch.device(job["device"]).type, kind, enabled=kind is not None):
-            loss = model(part) / (BATCH * LENGTH)
-        loss.backward()
-        total += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return float(total), float(norm)
-
-
-def in_child(
-    jobs: list[dict[str, Any]], environment: dict[str, str]
-) -> list[list[tuple[float, float]]]:
+def in_child(jobs: list[dict[str, Any]], environment: dict[str, str]) -> list[Lines]:
     """Train one job after another in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, "--jobs", json.dumps(jobs)],
         # Threads that wait must not spin: on a busy machine they would hinder one another.
         env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", **environment},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     return [[tuple(each) for each in lines] for lines in json.loads(done.stdout.splitlines()[-1])]
 
 
-def measured(seed: int, precision: str, device: str, directory: Path) -> dict[str, list[float]]:
-    """Return by change the largest relative differences: loss, gradient, loss of all steps."""
-    first = {
-        "seed": seed, "precision": precision, "device": device, "threads": 2, "micro": BATCH,
-        "state": str(directory / f"{precision}-{seed}.pt"), "first": 0, "steps": 20, "save": True,
-    }  # fmt: skip
-    job = first | {"first": 20, "steps": LATER, "save": False}
-    cases = {name: (job | new, env) for name, (_, new, env) in CHANGES.items()}
-    if device != "cpu":
-        cases = {name: each for name, each in cases.items() if CHANGES[name][0] == "cut"}
-        cases["processor, was accelerator"] = (job | {"device": "cpu"}, {})
-    cases |= {name: (job | {"planted": leaf}, {}) for name, leaf in PLANTED.items()}
-    here = [name for name, (_, environment) in cases.items() if not environment]
-    _, was, *found = in_child([first, job, *(cases[name][0] for name in here)], {})
-    now = dict(zip(here, found, strict=True))
-    for name, (changed, environment) in cases.items():
-        if environment:
-            now[name] = in_child([changed], environment)[0]
-    return {name: _differences(was, now[name]) for name in cases}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One seed, precision and size of model: what is trained once and repeated with each change."""
+
+    seed: int
+    precision: str
+    width: int
+    device: str
+
+    def measured(self, directory: Path) -> Iterator[tuple[str, list[float]]]:
+        """Yield, by change, the largest relative differences: loss, gradient, loss of all steps."""
+        first = {
+            "seed": self.seed, "precision": self.precision, "device": self.device, "threads": 2 if self.device == "cpu" else 1,
+            "micro": BATCH, "state": str(directory / f"{self.precision}-{self.width}-{self.seed}.pt"),
+            "first": 0, "steps": 20, "save": True, "width": self.width,
+        }  # fmt: skip
+        job = first | {"first": 20, "steps": LATER, "save": False}
+        cases = {name: (job | new, env) for name, (_, new, env) in self._changes().items()}
+        cases |= {name: (job | {"planted": leaf}, {}) for name, leaf in PLANTED.items()}
+        if self.device == "cpu":
+            yield from self._in_children(first, job, cases)
+        else:
+            train(first)
+            was = train(job)
+            for name, (changed, _) in cases.items():
+                yield name, self._tried(was, changed)
+
+    def _changes(self) -> dict[str, tuple[str, dict[str, Any], dict[str, str]]]:
+        if self.device == "cpu":
+            return CHANGES
+        without = set()
+        if self.width > WIDTH:
+            without = {"processor, was accelerator", "micro-batches of 1, were 8"}  # they take long
+        if self.precision == "tf32":
+            without.add("processor, was accelerator")  # which has no such units
+        return {name: each for name, each in ON_CARD.items() if name not in without}
+
+    def _tried(self, was: Lines, job: dict[str, Any]) -> list[float]:
+        """Return the differences; nothing for what this card or torch can't do."""
+        try:
+            return _differences(was[: job["steps"]], train(job))
+        except RuntimeError as error:
+            print(f"not possible: {str(error).splitlines()[0][:150]}", file=sys.stderr, flush=True)
+            return []
+
+    def _in_children(
+        self,
+        first: dict[str, Any],
+        job: dict[str, Any],
+        cases: dict[str, tuple[dict[str, Any], dict[str, str]]],
+    ) -> Iterator[tuple[str, list[float]]]:
+        here = [name for name, (_, environment) in cases.items() if not environment]
+        _, was, *found = in_child([first, job, *(cases[name][0] for name in here)], {})
+        now = dict(zip(here, found, strict=True))
+        for name, (changed, environment) in cases.items():
+            if environment:
+                now[name] = in_child([changed], environment)[0]
+            yield name, _differences(was, now[name])
 
 
-def _differences(was: list[tuple[float, float]], now: list[tuple[float, float]]) -> list[float]:
+def _differences(was: Lines, now: Lines) -> list[float]:
     each = [
         [abs(b - a) / abs(a) for a, b in zip(x, y, strict=True)]
         for x, y in zip(was, now, strict=True)
@@ -184,32 +178,94 @@ def rounded_up(value: float) -> float:
     return math.ceil(value / unit) * unit
 
 
-def print_table(device: str, seeds: int, precisions: list[str]) -> None:
-    """Measure and print."""
-    print(f"torch {torch.__version__}, {device}, {torch.backends.cpu.get_cpu_capability()}; "
-          f"{seeds} seeds, steps 21 to {20 + LATER}")  # fmt: skip
-    print(
-        f"{'precision':9}  {'change':28}  {'loss, 5 steps':>13}  {'gradient':>8}  {'loss, 20':>8}"
-    )
-    for precision in precisions:
-        worst: dict[str, list[float]] = {}
-        with tempfile.TemporaryDirectory() as directory:
-            for seed in range(seeds):
-                for name, each in measured(seed, precision, device, Path(directory)).items():
-                    worst[name] = [
-                        max(pair) for pair in zip(each, worst.get(name, each), strict=True)
-                    ]
-        for name, (loss, norm, later) in worst.items():
-            print(f"{precision:9}  {name:28}  {loss:13.1e}  {norm:8.1e}  {later:8.1e}")
-        kinds: dict[str, list[float]] = {}
-        for name, each in worst.items():
-            if name in PLANTED:
+class Table:
+    """Rows as they come, and at the end the worst of all seeds, and the bounds that follow.
+
+    Args:
+        device: What they were measured on.
+        file: Where everything is written after each row; None for nowhere.
+    """
+
+    def __init__(self, device: str, file: Path | None) -> None:
+        self._is_cpu, self._file = device == "cpu", file
+        name = torch.cuda.get_device_name(0) if device.startswith("cuda") else device
+        self.title = f"torch {torch.__version__}, {name}, {torch.backends.cpu.get_cpu_capability()}"
+        self._rows: list[dict[str, Any]] = []
+
+    def take(self, setting: Setting, name: str, found: list[float]) -> None:
+        """Take in a row; on a card print it at once."""
+        figures = dict(zip(("loss", "gradient", "later loss"), found, strict=False))
+        place = {"precision": setting.precision, "width": setting.width, "seed": setting.seed}
+        self._rows.append(place | {"change": name} | figures)
+        if not self._is_cpu:
+            print(_row(setting.precision, setting.width, name, found), f"  seed {setting.seed}",
+                  flush=True)  # fmt: skip
+        if self._file is not None:
+            content = {"device": self.title, "rows": self._rows}
+            whole = self._file.with_suffix(".new")  # a reader never meets half a file
+            whole.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            whole.replace(self._file)
+
+    def print_worst(self) -> None:
+        """Print the largest of all seeds, and for each kind of change its bound."""
+        worst: dict[tuple[str, int, str], list[float]] = {}
+        kinds: dict[tuple[str, str], list[float]] = {}
+        for row in self._rows:
+            if "loss" not in row:
                 continue
-            kind = CHANGES[name][0] if name in CHANGES else "device"
-            kinds[kind] = [max(p) for p in zip(each, kinds.get(kind, each), strict=True)]
-        for kind, (loss, norm, _) in kinds.items():
-            print(f"{precision:9}  bound for {kind:18}  {rounded_up(SAFETY[precision] * loss):13.0e}  "
-                  f"{rounded_up(SAFETY[precision] * norm):8.0e}")  # fmt: skip
+            found = [row["loss"], row["gradient"], row["later loss"]]
+            _keep_largest(worst, (row["precision"], row["width"], row["change"]), found)
+            if row["change"] not in PLANTED:
+                kind = (CHANGES | ON_CARD)[row["change"]][0]
+                _keep_largest(kinds, (row["precision"], kind), found)
+        print(f"\nlargest of all seeds\n{HEAD}")
+        for (precision, width, name), found in worst.items():
+            print(_row(precision, width, name, found))
+        for (precision, kind), (loss, norm, _) in kinds.items():
+            safety = SAFETY[precision]
+            print(f"{precision:9}         bound for {kind:18}  {rounded_up(safety * loss):13.0e}  "
+                  f"{rounded_up(safety * norm):8.0e}")  # fmt: skip
+
+
+HEAD = (
+    f"{'precision':9}  {'width':>5}  {'change':28}  {'loss, 5 steps':>13}  {'gradient':>8}  "
+    f"{'loss, 20':>8}"
+)
+
+
+def _row(precision: str, width: int, name: str, found: list[float]) -> str:
+    place = f"{precision:9}  {width:5}  {name:28}"
+    if not found:
+        return f"{place}   not possible"
+    loss, norm, later = found
+    return f"{place}  {loss:13.1e}  {norm:8.1e}  {later:8.1e}"
+
+
+def _keep_largest(largest: dict[Any, list[float]], key: Any, found: list[float]) -> None:
+    largest[key] = [max(pair) for pair in zip(found, largest.get(key, found), strict=True)]
+
+
+def settings(device: str, seeds: int, precisions: list[str]) -> Iterator[Setting]:
+    """Yield what is to be measured, what matters most first."""
+    for seed in range(seeds):
+        for width in [WIDTH] if device == "cpu" else [WIDTH, WIDE]:
+            for precision in precisions:
+                yield Setting(seed=seed, precision=precision, width=width, device=device)
+
+
+def print_table(table: Table, given: argparse.Namespace, precisions: list[str]) -> None:
+    """Measure and print, until it is done or the time is over."""
+    until = time.monotonic() + given.seconds
+    print(f"{table.title}; {given.seeds} seeds, steps 21 to {20 + LATER}\n{HEAD}", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for setting in settings(given.device, given.seeds, precisions):
+            for name, found in setting.measured(Path(directory)):
+                table.take(setting, name, found)
+                if time.monotonic() > until:
+                    print(f"ended after its {given.seconds:.0f} s")
+                    table.print_worst()
+                    return
+    table.print_worst()
 
 
 def print_cost(steps: int = 1000) -> None:
@@ -245,16 +301,23 @@ def print_cost(steps: int = 1000) -> None:
 def main() -> None:
     """Run as a script."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu or cuda; cpu:0 for a dry run of a card's rows"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--precision", nargs="+", choices=SAFETY, help="default: all that matter")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no row is begun later")
+    parser.add_argument("--json", type=Path, help="write everything here, after each row")
     parser.add_argument("--jobs", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.jobs:
         print(json.dumps([train(job) for job in json.loads(given.jobs)]))
         return
     print_cost()
-    print_table(given.device, given.seeds, given.precision)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # of the default's size
+    kind = "cpu" if given.device == "cpu" else "cuda"
+    table = Table(given.device, given.json)
+    print_table(table, given, given.precision or PRECISIONS[kind])
 
 
 if __name__ == "__main__":
