@@ -55,7 +55,7 @@ def child(
     from workload import Workload  # noqa: PLC0415  likewise
 
     from unbroken.checkpoint.store import Store  # noqa: PLC0415  likewise
-    from unbroken.proof.journal import last_line_of_each_step  # noqa: PLC0415  likewise
+    from unbroken.journal.journal import last_line_of_each_step  # noqa: PLC0415  likewise
 
     if case.deterministic:
         be_deterministic()
@@ -74,7 +74,7 @@ def child(
             run.save()
         if result.step == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-    verdict = run.proof.verdict
+    verdict = run.monitor.verdict
     run.save()
     checkpoint = Store(run.layout, run.run_id).newest_whole().checkpoint
     assert checkpoint is not None

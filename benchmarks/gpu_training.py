@@ -33,7 +33,7 @@ from unbroken_tts.train.validation import autocast_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from unbroken.step import Step, StepResult
+    from unbroken.run.step import Step, StepResult
     from unbroken_tts.data.batch import Batch
 
 ENDLESS = 1_000_000

@@ -16,6 +16,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.journal.change import EnvironmentChange
 from unbroken.journal.journal import read_lines
 from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
+from unbroken.state.facts import KERNEL_VARIABLES
 
 SAVED, ENDED = 6, 14
 """Steps at the checkpoint, and at the end of the process that wrote the journal."""
@@ -27,6 +28,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _kernels_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some machines choose kernels by their environment; here the tests do."""
+    for name in KERNEL_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ class Step:
         for parameter in state.trained.values():
             parameter.grad = None
         state.sums.clear()
-        state.traces.clear()
+        state.fingerprint.clear()
         state.position = replace(state.position, samples=0)
         state.has_uncounted = False
 

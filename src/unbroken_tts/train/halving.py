@@ -18,7 +18,7 @@ from unbroken.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken.order.step_batches import MicroBatch
-    from unbroken.step import Step
+    from unbroken.run.step import Step
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.data.samples import Sample
     from unbroken_tts.train.loader import MicroBatchLoader

@@ -102,7 +102,9 @@ def _totals(session: TrainingSession, step: Step) -> TokenTotals:
     )
 
 
-def _halved_steps(session: TrainingSession, console: Console, loader: MicroBatchLoader) -> HalvedSteps:
+def _halved_steps(
+    session: TrainingSession, console: Console, loader: MicroBatchLoader
+) -> HalvedSteps:
     dataset = PairDataset(session.inputs.train.pairs)
     told: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""A fingerprint tells within a step's line whether weights, statistics, averages and modes are what they were."""
+"""A fingerprint shows whether weights, statistics, averages and modes are what they were."""
 
 from __future__ import annotations
 

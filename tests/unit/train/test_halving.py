@@ -16,7 +16,7 @@ from support.tiny_trainer import (
     newest,
     require_equal,
 )
-from unbroken.proof.journal import read_lines
+from unbroken.journal.journal import read_lines
 from unbroken_tts.data.batch import Batch
 
 
@@ -173,7 +173,7 @@ def test_gradients_and_sums_of_the_attempt_are_dropped(
     trainer: TinyTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When a step begins again nothing of the attempt is left in the parameters or the sums."""
-    from unbroken.step import Step
+    from unbroken.run.step import Step
 
     original, left = Step.begin_again, []
 
