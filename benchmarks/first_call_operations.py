@@ -22,6 +22,9 @@ _OTHER: Final = _draw.uniform(-1, 1, (512, 512)).astype("f")
 _IDS: Final = _draw.integers(0, 100, (8, 64))
 
 
+torch.optim.AdamW([torch.empty(1)])  # loads what optimisers load late, once for every child
+
+
 def _values(dtype: torch.dtype) -> torch.Tensor:
     """Return (128, 512), numbers between 0.05 and 0.95."""
     return torch.from_numpy(_VALUES).to(dtype)
