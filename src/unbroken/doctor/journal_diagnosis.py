@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,7 @@ from unbroken.doctor.sessions import (
 from unbroken.errors import UnbrokenError
 from unbroken.journal.change import EnvironmentChange, changes
 from unbroken.journal.past import Lines, Reference, changes_training
+from unbroken.replay.arithmetic import arithmetic_of
 from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.watch.foreseen_rates import ForeseenRates
 from unbroken.watch.watch import Remark, Watch
@@ -145,11 +147,10 @@ class _Examination:
         return replace(clue, is_break=clue.is_break and not is_wanted)
 
     def _replay(self) -> ReplayVerdict | None:
-        facts = self.session.facts or {}
         replay = Replay(
             {n: Reference(line, self._changes(line)) for n, line in self.beyond.items()},
             self.session.begins_at,
-            precision=str(facts.get("execution", {}).get("precision", "fp32")),
+            arithmetic=partial(arithmetic_of, self.session.facts or {}),
             inside_step=self.session.samples > 0,
             why_unproved=f"new values acted: {', '.join(self.taken)}" if self.taken else "",
         )

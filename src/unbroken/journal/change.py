@@ -12,6 +12,8 @@ from unbroken.state.facts import ABSENT, differences
 
 MICRO_BATCH_SIZE = "micro_batch"
 """Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
+DEVICES = "environment.devices"
+"""Name of the fact that lists the accelerators a process sees."""
 
 
 class Kind(StrEnum):
@@ -24,14 +26,16 @@ class Kind(StrEnum):
     CUT = "cut"
     """The same samples in other micro-batches; dropout masks differ as well."""
     DEVICE = "device"
-    """Another accelerator, or one instead of the processor; dropout masks may differ as well."""
+    """An accelerator instead of the processor, or the reverse; dropout masks may differ as well."""
+    CARD = "card"
+    """Another accelerator; dropout masks may differ as well."""
     PRECISION = "precision"
     """Other number formats."""
     OTHER = "other"
     """Nobody knows what it changes."""
 
 
-MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.KERNELS})
+MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.CARD, Kind.KERNELS})
 """Changes after which the same seed may give other dropout masks."""
 
 _KINDS = {
@@ -43,7 +47,6 @@ _KINDS = {
     "environment.python": Kind.KERNELS,
     "environment.torch": Kind.KERNELS,
     "environment.cuda": Kind.KERNELS,
-    "environment.devices": Kind.DEVICE,
     "environment.matmul_precision": Kind.PRECISION,
     "execution.precision": Kind.PRECISION,
 }
@@ -66,11 +69,15 @@ class EnvironmentChange:
     @property
     def kind(self) -> Kind:
         """What it can do to a step."""
-        return Kind.CUT if self.name == MICRO_BATCH_SIZE else _KINDS.get(self.name, Kind.OTHER)
+        if self.name == MICRO_BATCH_SIZE:
+            return Kind.CUT
+        if self.name == DEVICES and isinstance(self.was, list) and isinstance(self.now, list):
+            return Kind.CARD if self.was and self.now else Kind.DEVICE
+        return _KINDS.get(self.name, Kind.OTHER)
 
     def __str__(self) -> str:
         """Say what it is and what it was."""
-        if self.kind is Kind.DEVICE:
+        if self.name == DEVICES:
             return f"{_devices(self.was)} -> {_devices(self.now)}"
         if self.kind is Kind.CUT:
             return f"micro-batches of {self.now}, were {self.was}"

@@ -1,9 +1,9 @@
 """How far a repeated step may lie from the first time, for each kind of change of environment.
 
 The figures are what `python benchmarks/replay_bounds.py` measured, times a safety factor: ten in
-fp32; three in bf16, where one matrix planted 1 % too large moves the gradient's norm only ten times
-as far as rounding does. Where nothing was measured there is no bound, and nothing is called
-equivalent.
+fp32; three in the coarser formats, where one matrix planted 1 % too large moves the gradient's norm
+only ten times as far as rounding does. Where nothing was measured there is no bound, and nothing is
+called equivalent. What was measured, on what: docs/resuming.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unbroken.journal.change import Kind
+from unbroken.replay.arithmetic import Arithmetic
 
 DECIDING_STEPS = 5
 """Repeated steps that decide; rounding grows from step to step, so later ones are only shown."""
@@ -27,28 +28,49 @@ class Bound:
     """Of the norm of all gradients."""
 
 
-FP32 = Bound(loss=2e-6, gradient=2e-5)
-"""Measured up to 1.7e-7 and 1.2e-6, whatever changed."""
-
-BOUNDS: dict[tuple[str, Kind], Bound] = {
-    ("fp32", Kind.THREADS): FP32,
-    ("fp32", Kind.KERNELS): FP32,
-    ("fp32", Kind.CUT): FP32,
-    ("bf16", Kind.THREADS): Bound(loss=1.5e-4, gradient=6e-4),
-    ("bf16", Kind.KERNELS): Bound(loss=2.1e-4, gradient=6e-4),
-    ("bf16", Kind.CUT): Bound(loss=2.7e-4, gradient=9e-4),
-}
-"""By precision of the computation and kind of change."""
+def _bounds(**figures: tuple[float, float]) -> dict[Kind, Bound]:
+    return {Kind(name): Bound(loss=a, gradient=b) for name, (a, b) in figures.items()}
 
 
-def bound_for(precision: str, kinds: Iterable[Kind]) -> Bound | None:
+BOUNDS: dict[Arithmetic, dict[Kind, Bound]] = {
+    Arithmetic("fp32", "cpu"): _bounds(
+        threads=(2e-6, 2e-5), kernels=(2e-6, 2e-5), cut=(2e-6, 2e-5), device=(2e-6, 8e-5)
+    ),
+    Arithmetic("bf16", "cpu"): _bounds(
+        threads=(1.5e-4, 6e-4), kernels=(2.1e-4, 6e-4), cut=(2.7e-4, 9e-4), device=(3e-4, 7e-4)
+    ),
+    Arithmetic("fp32", "cuda"): _bounds(
+        kernels=(5e-6, 4e-5), cut=(5e-6, 2e-5), device=(2e-6, 8e-5), card=(5e-6, 8e-5)
+    ),
+    Arithmetic("tf32", "cuda"): _bounds(
+        kernels=(2e-5, 3e-4), cut=(2e-5, 2e-4), card=(2e-5, 3e-4)
+    ),
+    Arithmetic("bf16", "cuda"): _bounds(
+        kernels=(4e-4, 7e-4), cut=(4e-4, 8e-4), device=(3e-4, 7e-4), card=(4e-4, 7e-4)
+    ),
+    Arithmetic("fp16", "cuda"): _bounds(
+        kernels=(4e-5, 3e-4), cut=(3e-5, 3e-4), device=(3e-5, 4e-4), card=(4e-5, 4e-4)
+    ),
+}  # fmt: skip
+"""By what is computed in now, and kind of change.
+
+No second card was at hand: another one (`card`) is held to the larger of what other kernels and the
+processor instead of the card did.
+"""
+
+
+def bound_for(arithmetic: Arithmetic, kinds: Iterable[Kind]) -> Bound | None:
     """Return the bound where all these changes act together; None where one was not measured.
 
     Roundings are independent of one another, so their squares add up.
     """
-    found = [BOUNDS.get((precision, kind)) for kind in set(kinds)]
-    known = [each for each in found if each is not None]
-    if len(known) < len(found):
+    acting = set(kinds)
+    if arithmetic.device == "cuda" and Kind.THREADS in acting:
+        # They prepare what the card computes with, and move no more of it than other kernels do.
+        acting = acting - {Kind.THREADS} | {Kind.KERNELS}
+    measured = BOUNDS.get(arithmetic, {})
+    known = [measured[kind] for kind in acting if kind in measured]
+    if len(known) < len(acting):
         return None
     return Bound(
         loss=math.hypot(*(each.loss for each in known)),

@@ -6,7 +6,7 @@ rate, loss, gradient, update. Pure: it is fed with lines and knows neither disk 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, Environm
 from unbroken.journal.line import JournalLine, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
+from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 
 LAST_DIGITS = 1e-15
@@ -77,7 +78,8 @@ class Replay:
     Args:
         references: By step, all that is known beyond the checkpoint.
         step: Steps completed at the checkpoint.
-        precision: What is computed in: `fp32`, `bf16`, `fp16`.
+        arithmetic: What is computed in. It is asked for when a step is judged, for a model may be
+            moved to another device after the resume.
         inside_step: Whether the checkpoint was taken inside a step, with partial gradients.
         why_unproved: What takes the references their force, such as another setting that was
             accepted; a difference then proves nothing.
@@ -88,13 +90,13 @@ class Replay:
         references: Mapping[int, Reference],
         step: int,
         *,
-        precision: str = "fp32",
+        arithmetic: Callable[[], Arithmetic] = Arithmetic,
         inside_step: bool = False,
         why_unproved: str = "",
     ) -> None:
         self._references = dict(references)
         self._step = step
-        self._precision = precision
+        self._arithmetic = arithmetic
         self._inside_step = inside_step
         self._why_unproved = why_unproved
         self._last = max(references, default=step)
@@ -209,7 +211,7 @@ class Replay:
             return self._settle(
                 ReplayOutcome.UNPROVED,
                 f"{self._equal()}; {self._deciding}, but how much of it is rounding was never "
-                f"measured for {self._precision} with {named}",
+                f"measured for {self._arithmetic()} with {named}",
             )
         if self._deciding.is_within(bound):
             return None
@@ -252,7 +254,7 @@ class Replay:
         return ", ".join(str(each) for each in self._changes.values())
 
     def _bound(self) -> Bound | None:
-        return bound_for(self._precision, {each.kind for each in self._changes.values()})
+        return bound_for(self._arithmetic(), {each.kind for each in self._changes.values()})
 
     def _settle(self, outcome: ReplayOutcome, reason: str) -> None:
         self.verdict = ReplayVerdict(

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-import torch
-
 from unbroken.checks.frozen_rows_out_of_reach import MASKING_FAILED
 from unbroken.checks.frozen_rows_unmoved import FROZEN_MOVED
 from unbroken.counts import counted
 from unbroken.errors import Diverged
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.journal.past import Past
+from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.state.position import Position
 from unbroken.state.randomness import derived_seed, has_drawn_since
@@ -28,8 +27,6 @@ Note = Callable[..., None]
 """`note(event, **details)` writes a line into the history."""
 
 _log = logging.getLogger("unbroken")
-
-_PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class ResumeMonitor:
@@ -70,7 +67,7 @@ class ResumeMonitor:
         note: Note,
         *,
         checkpoint: str,
-        precision: str = "fp32",
+        arithmetic: Callable[[], Arithmetic] = Arithmetic,
         why_unproved: str = "",
         rates: ForeseenRates | None = None,
         has_probe: bool = True,
@@ -82,7 +79,7 @@ class ResumeMonitor:
             position: Where the run was restored to.
             note: Writes into the history.
             checkpoint: Name of the checkpoint; empty where a run began again without one.
-            precision: What is computed in.
+            arithmetic: Returns what is computed in; see `Replay`.
             why_unproved: What takes the journal its force; see `Replay`.
             rates: See `Watch`.
             has_probe: Whether a probe has told that the model computes what it did. Otherwise the
@@ -92,7 +89,7 @@ class ResumeMonitor:
         self._replay = Replay(
             past.beyond,
             position.step,
-            precision=precision,
+            arithmetic=arithmetic,
             inside_step=position.samples > 0,
             why_unproved=why_unproved,
         )
@@ -281,15 +278,6 @@ class ResumeMonitor:
             else:
                 self._tell(text)
         self._waiting = []
-
-
-def precision_of(facts: Mapping[str, Any], trained: Iterable[torch.Tensor]) -> str:
-    """Return what a run computes in: the fact `execution.precision`, else what its weights are in."""
-    told = facts.get("execution")
-    if isinstance(told, Mapping) and "precision" in told:
-        return str(told["precision"])
-    found = {_PRECISIONS.get(each.dtype, "fp32") for each in trained}
-    return min(found, default="fp32")  # bf16 < fp16 < fp32: the coarsest of them
 
 
 def nowhere(event: str, **details: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from unbroken.checkpoint.initial_facts import InitialFacts, write_initial_facts
@@ -16,8 +17,8 @@ from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
 from unbroken.journal.past import Past, changes_training, read_past
 from unbroken.journal.record import RunRecord, note_in_history
+from unbroken.replay.arithmetic import arithmetic_of
 from unbroken.run import resume as resuming
-from unbroken.run.monitor import precision_of
 from unbroken.watch.first_updates import FirstUpdates
 from unbroken.watch.watch import WATCHED_STEPS
 
@@ -193,7 +194,7 @@ def _begin_monitor(
         run.position,
         record.note,
         checkpoint=source.checkpoint.path.name if source.checkpoint else "",
-        precision=precision_of(run.facts, run.state.trained.values()),
+        arithmetic=partial(arithmetic_of, run.facts, run.state.trained.values()),
         why_unproved=why,
         rates=run.inspector.foreseen_rates(WATCHED_STEPS),
         has_probe=not any(
