@@ -6,7 +6,7 @@ A small transformer is trained to a checkpoint, and some steps on; the same step
 from the checkpoint, each time with one change: other threads, other instructions or kernels, another
 cut of the step batch, another device. Printed are the largest relative differences of loss and
 gradient norm over the first five steps, per precision, and the bound that
-src/unbroken/replay/bounds.py should hold: ten times that in fp32 and three times in bf16, rounded up
+src/unbroken/replay/bounds.py should hold: ten times that in fp32 and three times otherwise, rounded up
 to one digit; and what a planted fault of 1 % makes, which must lie above. Before it stands what
 replay and watch add to a step, in processor time.
 

@@ -11,6 +11,8 @@ from unbroken.replay.bounds import BOUNDS, bound_for
 PLANTED = {
     Arithmetic("fp32", "cpu"): 1.34e-3,
     Arithmetic("bf16", "cpu"): 1.44e-3,
+    Arithmetic("fp16", "cpu"): 1.51e-3,
+    Arithmetic("tf32", "cpu"): 1.34e-3,
     Arithmetic("fp32", "cuda"): 1.28e-3,
     Arithmetic("tf32", "cuda"): 1.33e-3,
     Arithmetic("bf16", "cuda"): 1.33e-3,
