@@ -179,10 +179,6 @@ class StateInspector:
         }
         return self._as_it_stands(values, seen, evidence)
 
-    def rates(self) -> dict[str, float]:
-        """Return the learning rate that each group holds, by the group's name."""
-        return {name: float(group["lr"]) for name, group in self._groups()}
-
     def foreseen_rates(self, count: int) -> ForeseenRates:
         """Return the rates of the next `count` updates, as the schedules give them now."""
         by_updates = [each for each in self.schedules.values() if isinstance(each, Schedule)]
@@ -193,9 +189,9 @@ class StateInspector:
             if self._waits_for_scores()
             else self._of_schedules(partial(next_rates, count=count)),
             journalled=next(
-                (name for name, group in self._groups()[:1] if id(group) in driven), ""
+                (name for name, group in self.state.groups()[:1] if id(group) in driven), ""
             ),
-            held=next(iter(self.rates().values()), math.nan),
+            held=next(iter(self.state.rates().values()), math.nan),
         )
 
     def _waits_for_scores(self) -> bool:
@@ -207,7 +203,7 @@ class StateInspector:
         """Return what is to come: rates, samples, the seed of the next micro-batch."""
         here = self.state.position
         return {
-            "rates": self.rates(),
+            "rates": self.state.rates(),
             "scheduled": self._of_schedules(scheduled_rates),
             "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
@@ -226,20 +222,9 @@ class StateInspector:
             _log.warning("The probe could not be measured: %s", error)
             return {"probe_failed": f"{type(error).__name__}: {str(error)[:200]}", **batch}
 
-    def _groups(self) -> list[tuple[str, dict[str, Any]]]:
-        return [
-            (f"{name}.{group.get('name', i)}", group)
-            for name, part in self._optimizers()
-            for i, group in enumerate(part.optimizer.param_groups)
-        ]
-
-    def _optimizers(self) -> list[tuple[str, OptimizerPart]]:
-        parts = self.state.parts.items()
-        return [(name, part) for name, part in parts if isinstance(part, OptimizerPart)]
-
     def _of_schedules(self, rates: Callable[[Any], list[Any]]) -> dict[str, Any]:
         """Return what is computed for each group that has a schedule, by the group's name."""
-        names = {id(group): name for name, group in self._groups()}
+        names = {id(group): name for name, group in self.state.groups()}
         found: dict[str, Any] = {}
         for schedule in self.schedules.values():
             series = rates(schedule)
@@ -252,7 +237,8 @@ class StateInspector:
     def _without_state(self) -> list[str]:
         return [
             name
-            for _, part in self._optimizers()
+            for part in self.state.parts.values()
+            if isinstance(part, OptimizerPart)
             for name, parameter in part.parameters.items()
             if not part.optimizer.state.get(parameter)
         ]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,16 @@ from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import GracefulStop, StopRequest
 from unbroken.order.step_batches import StepBatches
 from unbroken.run import resume as resuming
+from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
 from unbroken.run.open import open_run
 from unbroken.run.probe import Probe
 from unbroken.run.step import Step, StepResult
+from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
 from unbroken.state.parts import named
 from unbroken.state.position import Position
-from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
 from unbroken.state.training_state import TrainingState
 
 
@@ -78,7 +78,6 @@ class Run:
     """
 
     _record: RunRecord | None = None
-    _outer: GeneratorStates | None = None
     _ending: GracefulStop | None = None
     _saver: Saver | None = None
     _lock: WriterLock | None = None
@@ -114,18 +113,17 @@ class Run:
     ) -> None:
         self.layout = Layout(Path(directory))
         self.order = order
-        self.scaler = scaler
         own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
-        self.optimizers: list[torch.optim.Optimizer] = list(named(optimizer=optimizer).values())
-        self.schedulers = list(named(scheduler=scheduler).values())
-        self.state = TrainingState(named(own=own, parts=parts), self.optimizers)
+        optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
+        self.updater = Updater(optimizers.values(), schedules.values(), scaler)
+        self.state = TrainingState(named(own=own, parts=parts), self.updater.optimizers)
         self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
         self.may_change = set(may_change)
         self.inspector = StateInspector(
             state=self.state,
             order=order,
             facts=self.facts,
-            schedules=named(scheduler=scheduler),
+            schedules=schedules,
             requested_facts=None
             if requested_facts is None
             else {**self.facts, **settled(requested_facts)},
@@ -144,12 +142,28 @@ class Run:
         self.metrics: dict[str, float] = {}
         """Scores measured since the last step, written into the next checkpoint's manifest."""
         self.monitor = ResumeMonitor(order.seed, on_diverged)
+        self._book = StepBookkeeping(order, self.state, self.monitor, order.seed)
         self.run_id = ""
 
     @property
     def position(self) -> Position:
         """Where the run stands."""
         return self.state.position
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimisers, in the order of their updates."""
+        return self.updater.optimizers
+
+    @property
+    def schedulers(self) -> list[Any]:
+        """What gets a `step()` with each update."""
+        return self.updater.schedulers
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """The gradient scaler; None for none."""
+        return self.updater.scaler
 
     def resume(
         self,
@@ -199,7 +213,7 @@ class Run:
                 try:
                     yield step
                 finally:
-                    self._put_generators_back()
+                    self._book.put_generators_back()
                 if self.position.step < step.number:
                     raise RuntimeError(f"step {step.number} was left without update()")
                 self._step_seconds = time.monotonic() - began
@@ -225,22 +239,23 @@ class Run:
         restored, self.restored = self.restored, None
         if restored is not None:
             resuming.require_untouched(restored, self.inspector)
-        step = Step(self)
+        step = Step(
+            self, order=self.order, state=self.state, updater=self.updater, monitor=self.monitor
+        )
         if sample_ids is not None:
             step.require_samples(sample_ids)
-        self._outer = GeneratorStates.capture()
+        self._book.begin_step()
         return step
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""
-        here = self.position
-        seed_everything(derived_seed(self.order.seed, here.step, here.samples))
+        self._book.seed_micro_batch()
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
-        self.monitor.micro_batch(self.state.count(samples), samples)
-        is_last = self.position.samples >= len(self.order.at(self.position))
-        self.state.fingerprint.record() if is_last else self._honour_stop()
+        is_last = self._book.micro_batch_done(samples)
+        if not is_last:
+            self._honour_stop()
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal.
@@ -253,27 +268,8 @@ class Run:
             Diverged: The step was repeated and came out otherwise; nothing newer is saved.
         """
         assert self._record is not None
-        step, before = Step(self), self.position
-        if "fingerprint" not in applied:
-            applied["fingerprint"] = self.state.fingerprint.summary()
-        result = StepResult(step=step.number, losses=losses, **applied)
-        updates = before.updates + (not result.skipped)
-        self.state.position = replace(self.order.after(before), updates=updates)
-        self.state.sums.clear()
-        self.state.has_uncounted = False
         self.metrics = {}
-        self._put_generators_back()
-        line = result.line(self.position, before.epoch, step.ids)
-        try:
-            self.monitor.step(line, result.rates)
-        finally:
-            self._record.step(line)
-        return result
-
-    def _put_generators_back(self) -> None:
-        if self._outer is not None:
-            self._outer.put_back()
-            self._outer = None
+        return self._book.end_step(losses, self._record.step, applied)
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import torch
 
 from unbroken.errors import StateMismatch, TrainingWentBad
-from unbroken.order.step_batches import MicroBatch, sample_digest
+from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
+from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.update import Updater, clip_gradients, to_host
 from unbroken.state.position import Position
-
-if TYPE_CHECKING:
-    from unbroken.run.run import Run
+from unbroken.state.training_state import TrainingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +58,54 @@ class StepResult:
         return line | ({"skipped": True} if self.skipped else {})
 
 
-class Step:
-    """The step that a run is in; made by `Run.steps`."""
+class LoopCalls(Protocol):
+    """The calls that a loop of one's own makes on its run; a step makes them for its loop."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.indices = tuple(int(i) for i in run.order.at(run.position))
+    def seed_micro_batch(self) -> None:
+        """Set the global generators from the position."""
+
+    def micro_batch_done(self, samples: int) -> None:
+        """Count a micro-batch whose gradients and sums are in."""
+
+    def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
+        """Count a completed step and write its line into the journal."""
+
+
+class Step:
+    """The step that a run is in; made by `Run.steps` and `Run.begin_step`.
+
+    Args:
+        calls: The run's own calls, by which the step is counted.
+        order: Says which samples are the step's.
+        state: The position, and what the step has gathered.
+        updater: Applies the gradients.
+        monitor: Looks at the step where a resume is watched.
+    """
+
+    def __init__(
+        self,
+        calls: LoopCalls,
+        *,
+        order: StepBatches,
+        state: TrainingState,
+        updater: Updater,
+        monitor: ResumeMonitor,
+    ) -> None:
+        self._calls = calls
+        self._state = state
+        self._updater = updater
+        self._monitor = monitor
+        self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
-        self.number = run.position.step + 1
+        self.ids = [order.ids[i] for i in self.indices]
+        """Names of the samples of the step batch, in order."""
+        self.number = state.position.step + 1
         """This step's number; the first of a run is 1."""
 
     @property
-    def ids(self) -> list[str]:
-        """Names of the samples of the step batch, in order."""
-        return [self.run.order.ids[i] for i in self.indices]
+    def samples_done(self) -> int:
+        """Samples of the step batch that went forward and backward already."""
+        return self._state.position.samples
 
     def require_samples(self, ids: Sequence[str]) -> None:
         """Compare the samples a loop of its own is about to use with the run's.
@@ -101,13 +135,13 @@ class Step:
         The global generators are set from the position before each. A stop request is honoured
         between two micro-batches: the run saves, partial gradients and all.
         """
-        self.run.monitor.cut_into(min(size, len(self.indices)))
-        while self.run.position.samples < len(self.indices):
-            start = self.run.position.samples
-            self.run.seed_micro_batch()
+        self._monitor.cut_into(min(size, len(self.indices)))
+        while self.samples_done < len(self.indices):
+            start = self.samples_done
+            self._calls.seed_micro_batch()
             indices = self.indices[start : start + size]
-            yield MicroBatch(self.run.position, indices)
-            self.run.micro_batch_done(len(indices))
+            yield MicroBatch(self._state.position, indices)
+            self._calls.micro_batch_done(len(indices))
 
     def begin_again(self) -> None:
         """Go back to the step's start: what its micro-batches left so far is dropped.
@@ -115,13 +149,7 @@ class Step:
         For a step that can't be finished as it was cut. Nothing was updated yet, and all randomness
         follows from the position, so it is as if the step had just begun.
         """
-        state = self.run.state
-        for parameter in state.trained.values():
-            parameter.grad = None
-        state.sums.clear()
-        state.fingerprint.clear()
-        state.position = replace(state.position, samples=0)
-        state.has_uncounted = False
+        self._state.drop_unfinished_step()
 
     def backward(self, loss: torch.Tensor, **named: torch.Tensor | float) -> None:
         """Go backward and add to the step's sums.
@@ -130,12 +158,11 @@ class Step:
             loss: 0-dim; this micro-batch's share of the step's loss (shares are summed).
             named: Further shares to be summed, written to the journal by name.
         """
-        scaler = self.run.scaler
-        self.run.state.has_uncounted = True
-        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]  # torch's own
-        self.run.state.sums.add("loss", loss)
+        self._state.has_uncounted = True
+        self._updater.backward(loss)
+        self._state.sums.add("loss", loss)
         for name, each in named.items():
-            self.run.state.sums.add(name, each)
+            self._state.sums.add(name, each)
 
     def update(
         self, clip_norm: float = 0.0, on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -151,59 +178,38 @@ class Step:
             Diverged: After a resume, what is frozen was moved or a repeated step came out otherwise.
             RuntimeError: Samples of the step are missing.
         """
-        run = self.run
-        if run.position.samples != len(self.indices):
+        state, updater = self._state, self._updater
+        if self.samples_done != len(self.indices):
             raise RuntimeError(
-                f"update() after {run.position.samples} of {len(self.indices)} samples of the step"
+                f"update() after {self.samples_done} of {len(self.indices)} samples of the step"
             )
-        for optimizer in run.optimizers:
-            if run.scaler is not None:
-                run.scaler.unscale_(optimizer)
-        run.monitor.before_update(self.number)
-        norm = clip_gradients(run.state.trained.values(), clip_norm)
-        losses, grad_norm, entries = _to_host(
-            run.state.sums.values, norm, run.state.fingerprint.entries
-        )
-        fingerprint = run.state.fingerprint.summary(entries)
-        rate = float(run.optimizers[0].param_groups[0]["lr"]) if run.optimizers else 0.0
-        rates = run.inspector.rates() if run.monitor.is_watching else {}
+        updater.unscale()
+        self._monitor.before_update(self.number)
+        norm = clip_gradients(state.trained.values(), clip_norm)
+        losses, grad_norm, entries = to_host(state.sums.values, norm, state.fingerprint.entries)
         bad = [name for name, each in losses.items() if not math.isfinite(each)]
-        scaler_skips = run.scaler is not None and run.scaler.is_enabled()
-        if not math.isfinite(grad_norm) and not scaler_skips:
+        if not math.isfinite(grad_norm) and not updater.scaler_skips:
             bad.append("grad_norm")
         if bad and on_nonfinite == "stop":
             raise self._went_bad(bad, losses, grad_norm)
-        skipped = bool(bad) or not self._apply()
-        if not skipped:
-            run.monitor.after_update(self.number)
-        if bad and scaler_skips:
-            run.scaler.update()  # type: ignore[union-attr]  # it is there: scaler_skips
-        for optimizer in run.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        return run.end_step(
-            losses,
-            grad_norm=grad_norm,
-            rate=rate,
-            rates=rates,
-            skipped=skipped,
-            fingerprint=fingerprint,
-        )
+        applied: dict[str, Any] = {
+            "grad_norm": grad_norm,
+            "rate": updater.rate,
+            "rates": state.rates() if self._monitor.is_watching else {},
+            "fingerprint": state.fingerprint.summary(entries),
+        }
+        skipped = not self._updated(leave_out=bool(bad))
+        updater.drop_gradients()
+        return self._calls.end_step(losses, skipped=skipped, **applied)
 
-    def _apply(self) -> bool:
-        run = self.run
-        if run.scaler is None:
-            for optimizer in run.optimizers:
-                optimizer.step()
-            applied = True
-        else:
-            before = run.scaler.get_scale()
-            for optimizer in run.optimizers:
-                run.scaler.step(optimizer)
-            run.scaler.update()
-            applied = run.scaler.get_scale() >= before
+    def _updated(self, *, leave_out: bool) -> bool:
+        """Make the update, unless it is to be left out; say whether it was applied."""
+        if leave_out:
+            self._updater.leave_out()
+            return False
+        applied = self._updater.apply()
         if applied:
-            for scheduler in run.schedulers:
-                scheduler.step()
+            self._monitor.after_update(self.number)
         return applied
 
     def _went_bad(
@@ -216,23 +222,3 @@ class Step:
             "is untouched.",
             "Look at these samples, lower the learning rate, or go on with --on-nonfinite skip.",
         )
-
-
-def clip_gradients(parameters: Iterable[torch.Tensor], clip_norm: float) -> torch.Tensor:
-    """Scale gradients down to a norm of at most `clip_norm` (0: leave them); return the norm before."""
-    with_gradient = [each for each in parameters if each.grad is not None]
-    limit = clip_norm if clip_norm > 0 else math.inf
-    return torch.nn.utils.clip_grad_norm_(with_gradient, limit)
-
-
-def _to_host(
-    sums: Mapping[str, torch.Tensor], norm: torch.Tensor, entries: torch.Tensor | None
-) -> tuple[dict[str, float], float, list[float]]:
-    """Bring all numbers of a step to the host in one transfer, as float64."""
-    values: list[Any] = [*sums.values(), norm]
-    packed = torch.stack([each.detach().double().to(norm.device) for each in values])
-    if entries is not None:
-        packed = torch.cat([packed, entries.double().to(norm.device)])
-    told = packed.tolist()
-    count = len(sums)
-    return dict(zip(sums, told[:count], strict=True)), told[count], told[count + 1 :]

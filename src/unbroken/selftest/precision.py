@@ -71,7 +71,7 @@ def _scaler_not_loaded(scene: Scene) -> None:
     source="R40", setting="torch")  # fmt: skip
 def _scaler_rebuilt(scene: Scene) -> None:
     def anew(training: TrialTraining) -> None:
-        training.run.scaler = scaler_of(3e-39, scene.plan)
+        training.run.updater.scaler = scaler_of(3e-39, scene.plan)
 
     scene.plan.after_resume.append(anew)
 

@@ -84,6 +84,32 @@ class TrainingState:
         self.has_uncounted = False
         return before
 
+    def drop_unfinished_step(self) -> None:
+        """Go back to the start of the step: the gradients and sums of its micro-batches are dropped."""
+        for parameter in self.trained.values():
+            parameter.grad = None
+        self.fingerprint.clear()
+        self.begin_step(replace(self.position, samples=0))
+
+    def begin_step(self, position: Position) -> None:
+        """Stand at the start of a step, at `position`; nothing is gathered of it yet."""
+        self.position = position
+        self.sums.clear()
+        self.has_uncounted = False
+
+    def groups(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the parameter groups of all optimisers, by name."""
+        return [
+            (f"{name}.{group.get('name', i)}", group)
+            for name, part in self.parts.items()
+            if isinstance(part, OptimizerPart)
+            for i, group in enumerate(part.optimizer.param_groups)
+        ]
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rate that each group holds, by the group's name."""
+        return {name: float(group["lr"]) for name, group in self.groups()}
+
     def only_updated(self) -> set[str]:
         """Return the leaf paths of what only updates change: trained parameters and their moments."""
         optimizers = (each for each in self.parts.values() if isinstance(each, OptimizerPart))

@@ -66,7 +66,7 @@ class HalvedSteps:
             SettingsInvalid: There is no room for a single sample.
         """
         size = min(self._size, len(step.indices))
-        ahead = -(-(len(step.indices) - step.run.position.samples) // self._size)
+        ahead = -(-(len(step.indices) - step.samples_done) // self._size)
 
         def next_one(micro: MicroBatch) -> Batch:
             nonlocal ahead
@@ -74,7 +74,7 @@ class HalvedSteps:
             return self._loader.take(micro)
 
         batch_of = next_one
-        if step.run.position.samples % self._size:
+        if step.samples_done % self._size:
             step.begin_again()
             batch_of = self._read_here
         while not _has_room(step, size, batch_of, micro_batch):

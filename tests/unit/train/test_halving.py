@@ -35,7 +35,7 @@ def give_room(
 
     def train_micro_batch(session: Any, step: Any, totals: Any, batch: Batch, size: int) -> None:
         # Not in the first one of a step: there must be something to be dropped.
-        started = step.run.position.samples > 0 or samples == 0
+        started = step.samples_done > 0 or samples == 0
         if len(batch.ids) > samples and started and first <= step.number <= last:
             raise error
         original(session, step, totals, batch, size)
@@ -178,7 +178,7 @@ def test_gradients_and_sums_of_the_attempt_are_dropped(
     original, left = Step.begin_again, []
 
     def begin_again(step: Step) -> None:
-        state = step.run.state
+        state = step._state
         assert state.position.samples
         original(step)
         left.append([each.grad for each in state.trained.values() if each.grad is not None])

@@ -30,7 +30,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def train_micro_batch(session: Any, step: Any, totals: Any, batch: Any, size: int) -> None:
         forward = VoiceGpt.forward
-        poison = step.run.position.samples // 3 in BAD_STEPS.get(step.number, ())
+        poison = step.samples_done // 3 in BAD_STEPS.get(step.number, ())
 
         def spoilt(model: Any, *args: Any, **kwargs: Any) -> Any:
             sums = forward(model, *args, **kwargs)

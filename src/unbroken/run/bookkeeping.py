@@ -1,0 +1,88 @@
+"""What a run counts while it steps: micro-batches, steps, their randomness and their journal lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from unbroken.order.step_batches import StepBatches
+from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.step import StepResult
+from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
+from unbroken.state.training_state import TrainingState
+
+
+class StepBookkeeping:
+    """Moves the position on, micro-batch by micro-batch and step by step.
+
+    Args:
+        order: Says which samples a step has.
+        state: Has the position.
+        monitor: Looks at each completed step where a resume is watched.
+        seed: The run's, from which the randomness of each micro-batch derives.
+    """
+
+    def __init__(
+        self, order: StepBatches, state: TrainingState, monitor: ResumeMonitor, seed: int
+    ) -> None:
+        self._order = order
+        self._state = state
+        self._monitor = monitor
+        self._seed = seed
+        self._outer: GeneratorStates | None = None
+
+    def begin_step(self) -> None:
+        """Keep the global generators as they are outside of the step."""
+        self._outer = GeneratorStates.capture()
+
+    def put_generators_back(self) -> None:
+        """Set the global generators to what they were before the step, once."""
+        if self._outer is not None:
+            self._outer.put_back()
+            self._outer = None
+
+    def seed_micro_batch(self) -> None:
+        """Set the global generators from the position."""
+        here = self._state.position
+        seed_everything(derived_seed(self._seed, here.step, here.samples))
+
+    def micro_batch_done(self, samples: int) -> bool:
+        """Count a micro-batch; say whether it was the last of its step."""
+        self._monitor.micro_batch(self._state.count(samples), samples)
+        position = self._state.position
+        is_last = position.samples >= len(self._order.at(position))
+        if is_last:
+            self._state.fingerprint.record()
+        return is_last
+
+    def end_step(
+        self,
+        losses: Mapping[str, float],
+        journal: Callable[[dict[str, Any]], None],
+        applied: dict[str, Any],
+    ) -> StepResult:
+        """Count a completed step and write its line into the journal, whatever the monitor says.
+
+        Args:
+            losses: What is to be journalled, by name.
+            journal: Writes a line.
+            applied: Other fields of `StepResult`, where they are known.
+
+        Raises:
+            Diverged: The step was repeated and came out otherwise.
+        """
+        state, order, before = self._state, self._order, self._state.position
+        if "fingerprint" not in applied:
+            applied["fingerprint"] = state.fingerprint.summary()
+        result = StepResult(step=before.step + 1, losses=losses, **applied)
+        ids = [order.ids[i] for i in order.at(before)]
+        updates = before.updates + (not result.skipped)
+        state.begin_step(replace(order.after(before), updates=updates))
+        self.put_generators_back()
+        line = result.line(state.position, before.epoch, ids)
+        try:
+            self._monitor.step(line, result.rates)
+        finally:
+            journal(line)
+        return result
