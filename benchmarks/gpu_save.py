@@ -52,8 +52,8 @@ def saves(directory: Path, work: Workload, device: str, note: Note) -> int:
     steps = training.steps(1_000)
     for _ in range(3):
         next(steps)  # the optimiser has its moments now
-    assert run._saver is not None  # noqa: SLF001  # the background has no other face
-    wait(run._saver._allocating)  # noqa: SLF001  # likewise
+    assert run._open.saves.saver is not None  # noqa: SLF001  # the background has no other face
+    wait(run._open.saves.saver._allocating)  # noqa: SLF001  # likewise
     synchronize(device)
     note("seconds to build and begin", time.perf_counter() - began, [])
     plain = statistics.median(timed(lambda: next(steps), device) for _ in range(5))
@@ -89,7 +89,7 @@ def one_save(training: DeviceTraining, steps: Any, device: str) -> dict[str, flo
     run.save(wait=False)
     stall = time.perf_counter() - began
     beside = timed(lambda: next(steps), device)
-    saver = run._saver  # noqa: SLF001  # the background has no other face
+    saver = run._open.saves.saver  # noqa: SLF001  # the background has no other face
     assert saver is not None
     saver.wait()
     saver.finish()

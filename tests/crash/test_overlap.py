@@ -35,8 +35,8 @@ def training(tmp_path: Path) -> toy.Training:
 
 
 def saver_of(run: Run) -> Saver:
-    assert run._saver is not None
-    return run._saver
+    assert run._open.saves.saver is not None
+    return run._open.saves.saver
 
 
 def leaves(run: Run) -> dict[str, torch.Tensor]:

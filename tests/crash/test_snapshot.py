@@ -86,7 +86,7 @@ def is_late(monkeypatch: pytest.MonkeyPatch, training: Training) -> None:
         with torch.no_grad():
             training.model[0].weight.mul_(1.5)
 
-    monkeypatch.setattr(training.run._saver, "before_commit", before_commit)
+    monkeypatch.setattr(training.run._open.saves.saver, "before_commit", before_commit)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_next_step_does_not_reach_the_snapshot(
 ) -> None:
     """What is saved is the state of the call, although training goes on before it is written."""
     written = threading.Event()
-    saver = training.run._saver
+    saver = training.run._open.saves.saver
     assert saver is not None
     monkeypatch.setattr(saver, "before_commit", lambda: written.wait(60))
     expected = {name: each.clone() for name, each in training.model.state_dict().items()}
@@ -161,7 +161,7 @@ def test_a_second_save_never_overtakes_the_first(
 ) -> None:
     """The second one waits: nothing of it is captured or written while the first is written."""
     run, captured, go = training.run, [], threading.Event()
-    saver = run._saver
+    saver = run._open.saves.saver
     original = HostCopy.capture
 
     def capture(host: HostCopy, files: Mapping[str, Tensors], late: Collection[str]) -> Any:
@@ -196,7 +196,7 @@ def test_an_error_in_the_background_surfaces_at_the_next_step(
     with using(FaultyDisk(lambda call, _: 28 if call.kind == "create" else None)):
         for step in training.run.steps(6):
             training._train(step, None)
-            saver = training.run._saver
+            saver = training.run._open.saves.saver
             assert saver is not None
             if step.number == 4 and saver._pending is not None:
                 saver._pending.exception()  # waits: the error is there, and nobody has looked yet
@@ -213,7 +213,7 @@ def test_an_error_in_the_background_refuses_the_next_save(training: Training) ->
     """Handed over, the next save raises what went wrong in the one before; waited for, it tries anew."""
     with using(FaultyDisk(lambda call, _: 5 if call.kind == "sync" else None)):
         training.run.save(wait=False)
-        saver = training.run._saver
+        saver = training.run._open.saves.saver
         assert saver is not None
         assert saver._pending is not None
         saver._pending.exception()
@@ -236,7 +236,7 @@ def test_a_wait_that_is_interrupted_lets_no_later_save_into_its_memory(training:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         saver.finish()
 
-    saver = training.run._saver
+    saver = training.run._open.saves.saver
     assert saver is not None
     expected = {name: each.clone() for name, each in training.model.state_dict().items()}
     go = threading.Event()

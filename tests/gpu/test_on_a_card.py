@@ -59,7 +59,7 @@ def test_a_save_holds_what_the_card_held(tmp_path: Path, overlap: bool) -> None:
         run.save(wait=False)
         next(steps)
         next(steps)
-        saver = run._saver
+        saver = run._open.saves.saver
         assert saver is not None
         saver.finish()
         checkpoint = newest(tmp_path)
@@ -89,7 +89,7 @@ def test_what_is_copied_to_is_page_locked(tmp_path: Path) -> None:
         pass
     ours.run.save()
     assert seen == [True] * 2
-    saver = ours.run._saver
+    saver = ours.run._open.saves.saver
     images = saver._host.images
     assert {"model.safetensors", "optimizer.safetensors"} <= images.keys()
     assert all(

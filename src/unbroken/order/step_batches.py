@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,17 +79,24 @@ class StepBatches:
 
     def facts(self) -> dict[str, Any]:
         """Return what the order derives from; lengths count, since samples are sorted by them."""
-        lengths = self.lengths
         return {
             "samples": len(self.ids),
-            "ids": sample_digest(self.ids),
-            "lengths": None
-            if lengths is None
-            else hashlib.blake2b(lengths.astype("<i8").tobytes(), digest_size=16).hexdigest(),
+            "ids": self._ids_digest,
+            "lengths": self._lengths_digest,
             "effective_batch": self.effective_batch,
             "seed": self.seed,
             **({"earlier": self.earlier} if self.earlier else {}),
         }
+
+    @cached_property
+    def _ids_digest(self) -> str:
+        return sample_digest(self.ids)
+
+    @cached_property
+    def _lengths_digest(self) -> str | None:
+        if self.lengths is None:
+            return None
+        return hashlib.blake2b(self.lengths.astype("<i8").tobytes(), digest_size=16).hexdigest()
 
     def go_on_as(self, saved: Mapping[str, Any], position: Position) -> None:
         """Take over what a saved order went through, and a change of the effective batch with it.

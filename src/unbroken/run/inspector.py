@@ -53,12 +53,16 @@ class StateInspector:
 
     state: TrainingState
     order: StepBatches
-    facts: Mapping[str, Any]
-    """What the run is trained with."""
+    seed: int
+    """The run's."""
+    declared_facts: Mapping[str, Any]
+    """What the run is made of, beside its order."""
+    environment: Mapping[str, Any]
+    """What this process computes with."""
     schedules: Mapping[str, Any]
     """By part name."""
     requested_facts: Mapping[str, Any] | None = None
-    """Facts as they were asked for at this start, where some saved ones were kept instead."""
+    """Those that were asked for at this start, where some saved ones were kept instead."""
     frozen: Mapping[str, slice | None] = field(default_factory=dict)
     """Leaves, or ranges of their rows, that nothing may move."""
     probe: Probe | None = None
@@ -67,6 +71,12 @@ class StateInspector:
     """Digests of what is frozen, from the start of the run."""
     options_at_birth: dict[str, Any] = field(default_factory=dict)
     """Options of the optimisers as the code asked for them then, or when others were taken."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the run is trained with; its order as it goes on after a resume."""
+        own = {"order": self.order.facts(), "environment": self.environment}
+        return {**self.declared_facts, **own}
 
     def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
         """Note what is frozen as it is now, before a step is trained, and the options asked for.
@@ -137,7 +147,7 @@ class StateInspector:
         values, tensors = flat(self.state.capture())
         return StateSummary(
             position=self.state.position.state_dict(),
-            facts=self.facts if self.requested_facts is None else self.requested_facts,
+            facts={**self.facts, **(self.requested_facts or {})},
             kinds=self.kinds(),
             values=values,
             leaves={path: leaf_of(each) for path, each in tensors.items()},
@@ -209,7 +219,7 @@ class StateInspector:
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
             "step_samples": len(self.order.at(here)),
             "schemes": dict(SCHEMES),
-            "seed_here": derived_seed(self.order.seed, here.step, here.samples),
+            "seed_here": derived_seed(self.seed, here.step, here.samples),
         }
 
     def _probed(self) -> dict[str, Any]:

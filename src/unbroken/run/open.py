@@ -1,42 +1,70 @@
-"""One start of a run: take the directory, restore, decide, open the record. In this order."""
+"""Open a run: take its directory, compare, restore, compare again, decide, enter. In this order."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from unbroken.checkpoint.initial_facts import InitialFacts, write_initial_facts
+from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
 from unbroken.checks.check import CheckOutcome
 from unbroken.checks.logs_continue import JOURNAL, LogsContinue
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
-from unbroken.errors import ResumeRefused, SaveFailed
+from unbroken.checks.state_summary import StateSummary
+from unbroken.errors import ResumeRefused
 from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
 from unbroken.journal.past import Past, changes_training, read_past
 from unbroken.journal.record import RunRecord, note_in_history
 from unbroken.replay.arithmetic import arithmetic_of
 from unbroken.run import resume as resuming
+from unbroken.run.bookkeeping import StepBookkeeping
+from unbroken.run.enter import Entered, enter
+from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.plan import RunPlan
+from unbroken.run.saves import CheckpointSaves
 from unbroken.watch.first_updates import FirstUpdates
 from unbroken.watch.watch import WATCHED_STEPS
 
-if TYPE_CHECKING:
-    from unbroken.run.run import Run
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What a run writes through once it was opened, and what its resume came to."""
+class OpenRun:
+    """A run that this process writes to."""
 
-    report: resuming.ResumeReport
-    saver: Saver
-    record: RunRecord
+    layout: Layout
+    run_id: str
     lock: WriterLock
+    record: RunRecord
+    saves: CheckpointSaves
+    monitor: ResumeMonitor
+    book: StepBookkeeping
+    restored: StateSummary | None
+    """The live objects right after a restore; None where nothing was restored."""
+    metrics: Mapping[str, float]
+    """The scores that the checkpoint has."""
+    report: resuming.ResumeReport
+    """What the resume came to."""
+
+    def close(self) -> None:
+        """Wait for the save that is being written, close the journal, give the directory back.
+
+        Raises:
+            SaveFailed: That save went wrong.
+        """
+        with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
+            ending.callback(self.lock.release)
+            ending.callback(self.record.close)
+            ending.callback(self.saves.saver.close)
+            ending.callback(self.monitor.close)
 
 
-def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.ResumePolicy) -> Opened:
+def open_run(
+    plan: RunPlan, source: resuming.ResumeSource, policy: resuming.ResumePolicy
+) -> OpenRun:
     """Continue or begin a run in its directory; whatever fails, the directory is given back.
 
     Raises:
@@ -47,101 +75,110 @@ def open_run(run: Run, source: resuming.ResumeSource, policy: resuming.ResumePol
     """
     lock = WriterLock(source.layout)
     lock.take()
-    try:
+    with _given_back_on_failure(lock, source.layout):
         source = resuming.confirm_source(source)
-        if run.inspector.probe is not None and source.run_id is not None:
-            run.inspector.probe.take_kept(source.layout)
-        if source.checkpoint is None:
-            restored = resuming.begin_again(source, run.inspector, policy)
-        else:
-            restored = resuming.restore(source.checkpoint, run.inspector, policy)
-            run.metrics = dict(source.checkpoint.manifest.metrics)
-        run.restored = restored.live
-        run.facts["order"] = run.order.facts()
+        restored = _restored(plan, source, policy)
         lock.require_ours()
-        initial = source.initial_facts()
-        run.run_id, moved = resuming.enter(source, run.order.seed)
-        now = _keep_beginning(run, source)
-        past = _past(run, source, restored.report)
-        slow = resuming.slow_save(source.layout, run.grace_seconds)
-        told = _told(restored) | ({} if now is None else {"began_with": now.digest})
-        if _is_other_journal(restored.report):
-            told["journal_from"] = logs_of(source.layout)["journal_bytes"]
-        saver, record = _open(run, source, lock, told)
+        entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
+        past = _past(plan, source, restored.report)
+        record, saver = _begin_writing(plan, source, lock, restored, entered)
+        monitor = ResumeMonitor(plan.seed, plan.on_diverged)
         if source.run_id is not None:
-            is_same = initial is not None and now is not None and initial.digest == now.digest
-            _begin_monitor(run, source, restored, past, record, is_same_beginning=is_same)
+            _begin_monitor(monitor, plan, source, restored, past, record, entered)
+    return OpenRun(
+        layout=source.layout,
+        run_id=entered.run_id,
+        lock=lock,
+        record=record,
+        saves=CheckpointSaves(
+            source.layout,
+            entered.run_id,
+            record.start,
+            inspector=plan.inspector,
+            saver=saver,
+            due=plan.due,
+        ),
+        monitor=monitor,
+        book=StepBookkeeping(plan.order, plan.state, monitor, plan.seed),
+        restored=restored.live,
+        metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
+        report=_report(plan, source, restored, entered, past),
+    )
+
+
+@contextmanager
+def _given_back_on_failure(lock: WriterLock, layout: Layout) -> Iterator[None]:
+    """Release the lock where opening fails; a refusal is noted in the history first."""
+    try:
+        yield
     except BaseException as error:
         try:
             if isinstance(error, ResumeRefused) and error.report is not None:
-                note_in_history(source.layout, "refused", **_findings(error.report, error.decision))
+                note_in_history(layout, "refused", **_findings(error.report, error.decision))
         finally:
             lock.release()
         raise
-    report = resuming.ResumeReport(
+
+
+def _restored(
+    plan: RunPlan, source: resuming.ResumeSource, policy: resuming.ResumePolicy
+) -> resuming.Restored:
+    """Compare, restore, compare again and decide, with the probe that the run keeps."""
+    if plan.inspector.probe is not None and source.run_id is not None:
+        plan.inspector.probe.take_kept(source.layout)
+    if source.checkpoint is None:
+        return resuming.begin_again(source, plan.inspector, policy)
+    return resuming.restore(source.checkpoint, plan.inspector, policy)
+
+
+def _report(
+    plan: RunPlan,
+    source: resuming.ResumeSource,
+    restored: resuming.Restored,
+    entered: Entered,
+    past: Past,
+) -> resuming.ResumeReport:
+    return resuming.ResumeReport(
         outcome=source.outcome,
-        position=run.position,
+        position=plan.state.position,
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *_cannot_compare(source, initial), *moved, *slow),
+        notes=(*source.notes, *entered.notes),
         checks=restored.report,
         decision=restored.decision,
     )
-    return Opened(report=report, saver=saver, record=record, lock=lock)
 
 
-def _cannot_compare(source: resuming.ResumeSource, initial: InitialFacts | None) -> list[str]:
-    """Say so where a run begins again and nothing tells what it was begun with."""
-    if source.outcome != "began again" or initial is not None or not source.has_trained:
-        return []
-    name = source.layout.start_file.name
-    return [f"{name} is not there: what the run was begun with could not be compared"]
-
-
-def _keep_beginning(run: Run, source: resuming.ResumeSource) -> InitialFacts | None:
-    """Keep the probe, and what a run begins with; return the latter where it begins."""
-    initial = None
-    try:
-        if run.inspector.probe is not None:
-            run.inspector.probe.keep(run.layout)
-        if source.checkpoint is None:
-            initial = InitialFacts(facts=run.facts, digest=run.inspector.digest())
-            write_initial_facts(run.layout, run.run_id, initial)
-    except OSError as error:
-        raise SaveFailed(
-            f"What the run begins with could not be kept in {run.layout.root}: {error}.",
-            "Nothing was trained yet; without it no resume could compare what the model computes.",
-            "Free space on the disk, or check its permissions, and start again.",
-        ) from error
-    return initial
-
-
-def _past(run: Run, source: resuming.ResumeSource, report: resuming.Report) -> Past:
+def _past(plan: RunPlan, source: resuming.ResumeSource, report: resuming.Report) -> Past:
     if source.run_id is None or _is_other_journal(report):
         return Past()
     saved = source.checkpoint
-    facts = arithmetic_facts(run.facts)
+    facts = arithmetic_facts(plan.inspector.facts)
     return read_past(
         source.layout,
-        run.position.step,
+        plan.state.position.step,
         saved_by=saved.manifest.start if saved else 0,
         facts=facts,
         saved_facts=arithmetic_facts(saved.facts()) if saved else facts,
     )
 
 
-def _open(
-    run: Run, source: resuming.ResumeSource, lock: WriterLock, told: dict[str, Any]
-) -> tuple[Saver, RunRecord]:
-    """Open saver, journal and history; from here on this process writes to the run."""
-    record = RunRecord(run.layout, run.due.max_lost_minutes)
+def _begin_writing(
+    plan: RunPlan,
+    source: resuming.ResumeSource,
+    lock: WriterLock,
+    restored: resuming.Restored,
+    entered: Entered,
+) -> tuple[RunRecord, Saver]:
+    """Open journal, history and saver; from here on this process writes to the run."""
+    layout, position = source.layout, plan.state.position
+    details = _details(source, restored, entered)
+    record = RunRecord(layout, plan.due.max_lost_minutes)
     saver = Saver(
-        run.layout,
-        run.run_id,
-        keep=run.keep,
-        keep_every=run.keep_every,
-        best_by=run.best_by,
+        layout,
+        entered.run_id,
+        **plan.retention._asdict(),
         before_commit=record.sync,
         after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
         require_ours=lock.require_ours,
@@ -151,15 +188,29 @@ def _open(
         saver.resumed_from(source.checkpoint)
     record.begin(
         resumed_from=source.checkpoint.path.name if source.checkpoint else None,
-        step=run.position.step,
-        samples=run.position.samples,
-        computed_with=arithmetic_facts(run.facts),
-        **told,
+        step=position.step,
+        samples=position.samples,
+        computed_with=arithmetic_facts(plan.inspector.facts),
+        **details,
     )
-    if run.overlap:
-        saver.overlap(run.optimizers)
+    if plan.overlap:
+        saver.overlap(plan.updater.optimizers)
     lock.before_handing_over = saver.hand_over
-    return saver, record
+    return record, saver
+
+
+def _details(
+    source: resuming.ResumeSource, restored: resuming.Restored, entered: Entered
+) -> dict[str, Any]:
+    """Return what the history keeps of a start beside where it started from."""
+    details: dict[str, Any] = {}
+    if restored.report.findings:
+        details["checks"] = _findings(restored.report, restored.decision)
+    if entered.begins_with is not None:
+        details["began_with"] = entered.begins_with.digest
+    if _is_other_journal(restored.report):
+        details["journal_from"] = logs_of(source.layout)["journal_bytes"]
+    return details
 
 
 def _is_other_journal(report: resuming.Report) -> bool:
@@ -172,44 +223,39 @@ def _is_other_journal(report: resuming.Report) -> bool:
 
 
 def _begin_monitor(
-    run: Run,
+    monitor: ResumeMonitor,
+    plan: RunPlan,
     source: resuming.ResumeSource,
     restored: resuming.Restored,
     past: Past,
     record: RunRecord,
-    *,
-    is_same_beginning: bool,
+    entered: Entered,
 ) -> None:
     """Give the monitor what the steps to come are compared with."""
     taken = [each.id for each in restored.decision.use_new]
     why = ""
-    if source.checkpoint is None and not is_same_beginning:
+    if source.checkpoint is None and not entered.is_same_beginning:
         why = "the run began again without a checkpoint, from whatever it was built with"
     elif _is_other_journal(restored.report):
         why = "the journal is not the one that was there at the save"
     elif changes_training(taken):
         why = f"new values act: {', '.join(changes_training(taken))}"
-    run.monitor.begin(
+    monitor.begin(
         past,
-        run.position,
+        plan.state.position,
         record.note,
         checkpoint=source.checkpoint.path.name if source.checkpoint else "",
-        arithmetic=partial(arithmetic_of, run.facts, run.state.trained.values()),
+        arithmetic=partial(arithmetic_of, plan.inspector.facts, plan.state.trained.values()),
         why_unproved=why,
-        rates=run.inspector.foreseen_rates(WATCHED_STEPS),
+        rates=plan.inspector.foreseen_rates(WATCHED_STEPS),
         has_probe=not any(
             each.id == ProbeLossReproduced.id and each.outcome is CheckOutcome.CANNOT_COMPARE
             for each in restored.report.findings
         ),
     )
-    frozen = run.inspector.frozen
-    run.monitor.first_updates = FirstUpdates(run.state.trained, frozen, run.optimizers)
-
-
-def _told(restored: resuming.Restored) -> dict[str, Any]:
-    if not restored.report.findings:
-        return {}
-    return {"checks": _findings(restored.report, restored.decision)}
+    monitor.first_updates = FirstUpdates(
+        plan.state.trained, plan.inspector.frozen, plan.updater.optimizers
+    )
 
 
 def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The only place that knows both the disk and the checks.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,7 @@ from typing import Any
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.run_directory import begin_run, finish_moving, move_to_earlier, run_id_of
-from unbroken.checkpoint.second_reading import quarantine
+from unbroken.checkpoint.run_directory import finish_moving, run_id_of
 from unbroken.checks.catalogue import CONTENT, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
@@ -24,7 +22,6 @@ from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused
-from unbroken.journal.journal import read_lines
 from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import summary_of
@@ -42,12 +39,10 @@ __all__ = [
     "ResumeSource",
     "begin_again",
     "confirm_source",
-    "enter",
     "find_source",
     "finish_moving",
     "restore",
     "run_id_of",
-    "slow_save",
 ]
 
 
@@ -81,38 +76,6 @@ class ResumeReport:
     """What acts where something differs."""
 
 
-def enter(source: ResumeSource, seed: int) -> tuple[str, list[str]]:
-    """Make the directory the run's: move what stood there, write `run.json` where a run begins.
-
-    Returns:
-        The run's id, and what a person should know.
-    """
-    if source.run_id is not None:
-        return source.run_id, _quarantined(source)
-    notes = []
-    if source.replaces_run is not None:
-        place = move_to_earlier(source.layout, source.replaces_run)
-        notes.append(
-            f"the run that stood here was moved to {place}; "
-            f"to go back to it: --resume {shlex.quote(str(place))}"
-        )
-    else:
-        finish_moving(source.layout)
-    return begin_run(source.layout, seed), notes
-
-
-def _quarantined(source: ResumeSource) -> list[str]:
-    notes = []
-    for each in source.damaged:
-        try:
-            place = quarantine(source.layout, each.path, each.why)
-        except OSError as error:
-            notes.append(f"{each.path} is damaged and could not be moved away: {error}")
-        else:
-            notes.append(f"{each.path.name} is damaged and was moved to {place}, with the reason")
-    return notes
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """What a restore came to."""
@@ -140,7 +103,7 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     decision = decide(_report(findings, began))
     if decision.goes_on:
         return
-    inspector.state.is_usable = False
+    inspector.state.forbid_training()
     raise _refusal(
         _report(findings, began),
         decision,
@@ -193,7 +156,7 @@ def restore(
     size = sum(each.size for each in checkpoint.manifest.files.values())
     report = replace(_report(findings, began), state_bytes=size)
     if decision.blocking and not _confirmed(report, decision, policy):
-        inspector.state.is_usable = False
+        inspector.state.forbid_training()
         raise _not_the_run(report, decision)
     changed = differences(saved.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
@@ -295,21 +258,3 @@ def _refusal(
     error = ResumeRefused(f"{heading}\n{listed}", why, remedy)
     error.report, error.decision = report, decision
     return error
-
-
-def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
-    """Warn where the run's last save took longer than there is between a stop and the kill."""
-    taken = [
-        seconds
-        for line in read_lines(layout.history)
-        if line.get("event") == "saved" and isinstance(seconds := line.get("seconds"), float)
-    ]
-    if not taken or taken[-1] <= grace_seconds:
-        return []
-    return [
-        (
-            f"WARNING: the last save took {taken[-1]:.1f} s, but only {grace_seconds:g} s are "
-            "granted between a stop request and the kill: a stop may come too late to be saved. "
-            "Grant more (--grace-seconds, and the same where the job is started)."
-        )
-    ]

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +21,21 @@ import torch
 
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.lock import WriterLock
-from unbroken.checkpoint.saver import Saver
+from unbroken.checks.decision import Decision
+from unbroken.checks.report import Report
 from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SaveFailed
-from unbroken.journal.record import RunRecord
 from unbroken.loop.due import SaveDue
-from unbroken.loop.stop import GracefulStop, StopRequest
+from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
-from unbroken.run import resume as resuming
-from unbroken.run.bookkeeping import StepBookkeeping
+from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
-from unbroken.run.open import open_run
+from unbroken.run.open import OpenRun, open_run
+from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
+from unbroken.run.resume import ResumePolicy, ResumeReport, require_untouched
+from unbroken.run.source import ResumeSource, find_source
 from unbroken.run.step import Step, StepResult
 from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
@@ -77,13 +76,12 @@ class Run:
         SettingsInvalid: A file among the facts can't be read.
     """
 
-    _record: RunRecord | None = None
-    _ending: GracefulStop | None = None
-    _saver: Saver | None = None
-    _lock: WriterLock | None = None
-    _step_seconds = 0.0
+    metrics: dict[str, float]
+    """Scores measured since the last step, written into the next checkpoint's manifest."""
     restored: StateSummary | None = None
     """The state right after a restore, until the first step."""
+    _opened: OpenRun | None = None
+    _is_open = False
 
     def __init__(  # noqa: PLR0913  # the screen of use: each argument is one part or one policy
         self,
@@ -117,38 +115,53 @@ class Run:
         optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
         self.updater = Updater(optimizers.values(), schedules.values(), scaler)
         self.state = TrainingState(named(own=own, parts=parts), self.updater.optimizers)
-        self.facts = settled(facts or {}) | {"order": order.facts(), "environment": environment()}
-        self.may_change = set(may_change)
         self.inspector = StateInspector(
             state=self.state,
             order=order,
-            facts=self.facts,
+            seed=order.seed,
+            declared_facts=settled(facts or {}),
+            environment=environment(),
             schedules=schedules,
-            requested_facts=None
-            if requested_facts is None
-            else {**self.facts, **settled(requested_facts)},
+            requested_facts=None if requested_facts is None else settled(requested_facts),
             frozen=frozen or {},
             probe=probe,
         )
-        self.overlap = overlap
-        self.keep = keep
-        self.keep_every = keep_every
-        self.best_by = best_by
-        self.grace_seconds = grace_seconds
         self.due = SaveDue(
             every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes
         )
         self.stop = StopRequest(stop_file)
-        self.metrics: dict[str, float] = {}
-        """Scores measured since the last step, written into the next checkpoint's manifest."""
-        self.monitor = ResumeMonitor(order.seed, on_diverged)
-        self._book = StepBookkeeping(order, self.state, self.monitor, order.seed)
-        self.run_id = ""
+        self.metrics = {}
+        self._plan = RunPlan(
+            inspector=self.inspector,
+            updater=self.updater,
+            may_change=may_change,
+            due=self.due,
+            retention=Retention(keep, keep_every, best_by),
+            grace_seconds=grace_seconds,
+            on_diverged=on_diverged,
+            overlap=overlap,
+        )
+        self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
 
     @property
     def position(self) -> Position:
         """Where the run stands."""
         return self.state.position
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the run is made of."""
+        return self.inspector.facts
+
+    @property
+    def run_id(self) -> str:
+        """The run's name for itself; empty before `resume`."""
+        return self._opened.run_id if self._opened else ""
+
+    @property
+    def monitor(self) -> ResumeMonitor:
+        """What the steps after a resume prove, and what was seen of them."""
+        return self._open.monitor
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -167,11 +180,11 @@ class Run:
 
     def resume(
         self,
-        how: str | resuming.ResumeSource = "auto",
+        how: str | ResumeSource = "auto",
         *,
         accept: Collection[str] = (),
-        confirm: Callable[[resuming.Report, resuming.Decision], bool] | None = None,
-    ) -> resuming.ResumeReport:
+        confirm: Callable[[Report, Decision], bool] | None = None,
+    ) -> ResumeReport:
         """Continue the run that stands in the directory, or begin one.
 
         Args:
@@ -185,17 +198,23 @@ class Run:
             NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
             DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
-        source = resuming.find_source(self.layout.root, how) if isinstance(how, str) else how
+        source = find_source(self.layout.root, how) if isinstance(how, str) else how
         self.layout = source.layout
-        policy = resuming.ResumePolicy(accept=accept, confirm=confirm, may_change=self.may_change)
-        opened = open_run(self, source, policy)
-        self._saver, self._record, self._lock = opened.saver, opened.record, opened.lock
+        policy = ResumePolicy(accept=accept, confirm=confirm, may_change=self._plan.may_change)
+        self._opened = opened = open_run(self._plan, source, policy)
+        self._is_open = True
+        self.metrics, self.restored = dict(opened.metrics), opened.restored
         return opened.report
+
+    @property
+    def _open(self) -> OpenRun:
+        if self._opened is None:
+            raise RuntimeError("resume() comes before the first step")
+        return self._opened
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
-        assert self._record is not None
-        self._record.note(event, **details)
+        self._open.record.note(event, **details)
 
     def steps(self, until: int) -> Iterator[Step]:
         """Yield the steps from the run's position on, until `until` steps are completed.
@@ -204,31 +223,32 @@ class Run:
             Stopped: A stop was asked for and the run saved. Code after the loop runs only when
                 `until` was reached.
         """
+        ending = self._ending
         self._require_ready()
         with self.stop.listening():
-            self._honour_stop()
+            ending.safe_point()
             while self.position.step < until:
                 began = time.monotonic()
-                step = self.begin_step()
-                try:
-                    yield step
-                finally:
-                    self._book.put_generators_back()
-                if self.position.step < step.number:
-                    raise RuntimeError(f"step {step.number} was left without update()")
-                self._step_seconds = time.monotonic() - began
-                if self._ending is None:
+                yield from self._one_step()
+                ending.step_done(time.monotonic() - began)
+                if ending.phase is RunPhase.TRAINING:
                     self.save_in_background()
-                else:
-                    self._ending.steps_left -= 1
-                self._honour_stop()
-            if self._ending is not None:
-                raise self._ending.stopped()
+                ending.safe_point()
+            ending.at_goal()
             if self.position.step == until:
-                self.due.until_saved(self.save, lambda _: self._honour_stop())
+                self._save_until(lambda _: ending.safe_point())
+
+    def _one_step(self) -> Iterator[Step]:
+        step = self.begin_step()
+        try:
+            yield step
+        finally:
+            self._open.book.put_generators_back()
+        if self.position.step < step.number:
+            raise RuntimeError(f"step {step.number} was left without update()")
 
     def _require_ready(self) -> None:
-        if self._record is None:
+        if not self._is_open:
             raise RuntimeError("resume() comes before the first step")
         if not self.state.is_usable:
             raise RuntimeError("a restore failed half-way: these objects can't train")
@@ -238,24 +258,24 @@ class Run:
         self._require_ready()
         restored, self.restored = self.restored, None
         if restored is not None:
-            resuming.require_untouched(restored, self.inspector)
+            require_untouched(restored, self.inspector)
         step = Step(
             self, order=self.order, state=self.state, updater=self.updater, monitor=self.monitor
         )
         if sample_ids is not None:
             step.require_samples(sample_ids)
-        self._book.begin_step()
+        self._open.book.begin_step()
         return step
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""
-        self._book.seed_micro_batch()
+        self._open.book.seed_micro_batch()
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
-        is_last = self._book.micro_batch_done(samples)
+        is_last = self._open.book.micro_batch_done(samples)
         if not is_last:
-            self._honour_stop()
+            self._ending.safe_point()
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal.
@@ -267,9 +287,8 @@ class Run:
         Raises:
             Diverged: The step was repeated and came out otherwise; nothing newer is saved.
         """
-        assert self._record is not None
         self.metrics = {}
-        return self._book.end_step(losses, self._record.step, applied)
+        return self._open.book.end_step(losses, self._open.record.step, applied)
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.
@@ -281,17 +300,12 @@ class Run:
         Raises:
             SaveFailed: The disk refused; the last checkpoint is untouched.
         """
-        assert self._saver is not None
-        if wait:
-            with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
-                self._saver.finish()
-        if not self._saver.holds(self.position, self.metrics):
-            self._saver.save(self.snapshot())
-            self.due.begun()
-        if wait:
-            self._saver.finish()
-            self.due.saved()
-        return self._saver.place(self.position)
+        return self._open.saves.save(self.metrics, wait=wait)
+
+    def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
+        """Save until it succeeds; call `meanwhile` with what went wrong while waiting."""
+        self.due.until_saved(self.save, meanwhile)
+        return self.save()
 
     def save_in_background(self, *, at_once: bool = False) -> None:
         """Look at the save before, and hand over the next if it is due or wanted `at_once`.
@@ -299,35 +313,11 @@ class Run:
         Raises:
             SaveFailed: More work than `max_lost_minutes` is at risk.
         """
-        assert self._saver is not None
-        try:
-            if self._saver.look() is not None:
-                self.due.saved()
-            self._saver.prepare(self.state.capture)
-            if at_once or self.due.is_due(self.position.step):
-                self.save(wait=False)
-        except SaveFailed as error:
-            self.due.failed(error)
+        self._open.saves.save_if_due(self.metrics, at_once=at_once)
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
-        assert self._record is not None
-        open_run = self._record.start
-        return self.inspector.snapshot(self.layout, self.run_id, open_run, self.metrics)
-
-    def _honour_stop(self) -> None:
-        if not self.stop.is_made:
-            return
-        if self._ending is None:
-            in_time = partial(self.stop.require_time_left, self.grace_seconds)
-            self.due.until_saved(self.save, in_time)
-            place = self.save()
-            self.note("stop", reason=self.stop.reason, step=self.position.step, saved=place.name)
-            self._ending = GracefulStop(
-                self.stop, self.grace_seconds, place.name, inside_step=self.position.samples > 0
-            )
-        if self._ending.is_over(self._step_seconds):
-            raise self._ending.stopped()
+        return self._open.saves.snapshot(self.metrics)
 
     def close(self) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
@@ -335,12 +325,6 @@ class Run:
         Raises:
             SaveFailed: That save went wrong.
         """
-        with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
-            if self._lock is not None:
-                ending.callback(self._lock.release)
-            if self._record is not None:
-                ending.callback(self._record.close)
-            if self._saver is not None:
-                ending.callback(self._saver.close)
-            ending.callback(self.monitor.close)
-            self._record = None
+        was_open, self._is_open = self._is_open, False
+        if was_open:
+            self._open.close()

@@ -97,6 +97,10 @@ class TrainingState:
         self.sums.clear()
         self.has_uncounted = False
 
+    def forbid_training(self) -> None:
+        """Have every later step refused: the objects are not what was saved."""
+        self.is_usable = False
+
     def groups(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the parameter groups of all optimisers, by name."""
         return [

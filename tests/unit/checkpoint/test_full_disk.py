@@ -53,8 +53,8 @@ def fill(place: Path, training: Training) -> None:
 
     Also the last pages of the files that grow are used up.
     """
-    assert training.run._saver is not None
-    training.run._saver.wait()
+    assert training.run._open.saves.saver is not None
+    training.run._open.saves.saver.wait()
     with (place / "filler").open("wb", buffering=0) as file:
         size = 1 << 20
         while size:

@@ -1,0 +1,91 @@
+"""How a run ends when it is asked to stop: saved at a safe point, then up to two steps more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
+from pathlib import Path
+
+from unbroken.errors import SaveFailed
+from unbroken.loop.stop import GracefulStop, StopRequest
+from unbroken.state.training_state import TrainingState
+
+
+class RunPhase(Enum):
+    """What the steps of a run are made for."""
+
+    TRAINING = auto()
+    """They are saved where due."""
+    STOPPING = auto()
+    """A stop was saved; these are for the next start to repeat and to be proved by."""
+
+
+class Ending:
+    """Honours the requests to stop.
+
+    Args:
+        request: Whether there is one.
+        grace_seconds: Time from it until the process must be gone.
+        state: Has the position.
+        save: Saves until it succeeds and returns where; calls what it is given while it waits.
+        note: Writes into the history.
+    """
+
+    def __init__(
+        self,
+        request: StopRequest,
+        grace_seconds: float,
+        state: TrainingState,
+        save: Callable[[Callable[[SaveFailed], None]], Path],
+        note: Callable[..., None],
+    ) -> None:
+        self._request = request
+        self._grace_seconds = grace_seconds
+        self._state = state
+        self._save = save
+        self._note = note
+        self._graceful: GracefulStop | None = None
+        self._step_seconds = 0.0
+
+    @property
+    def phase(self) -> RunPhase:
+        """What the next step is made for."""
+        return RunPhase.TRAINING if self._graceful is None else RunPhase.STOPPING
+
+    def step_done(self, seconds: float) -> None:
+        """Note how long a step took; the next may take as long."""
+        self._step_seconds = seconds
+        if self._graceful is not None:
+            self._graceful.steps_left -= 1
+
+    def safe_point(self) -> None:
+        """Stop here if it was asked for: save first, and end once no further step fits.
+
+        Raises:
+            Stopped: The state is saved and the steps after it are made.
+            SaveFailed: No save succeeded within the grace.
+        """
+        if not self._request.is_made:
+            return
+        if self._graceful is None:
+            self._graceful = self._saved()
+        if self._graceful.is_over(self._step_seconds):
+            raise self._graceful.stopped()
+
+    def at_goal(self) -> None:
+        """End a run that reached its last step while it was stopping.
+
+        Raises:
+            Stopped: The state is saved.
+        """
+        if self._graceful is not None:
+            raise self._graceful.stopped()
+
+    def _saved(self) -> GracefulStop:
+        place = self._save(partial(self._request.require_time_left, self._grace_seconds))
+        position = self._state.position
+        self._note("stop", reason=self._request.reason, step=position.step, saved=place.name)
+        return GracefulStop(
+            self._request, self._grace_seconds, place.name, inside_step=position.samples > 0
+        )

@@ -1,0 +1,58 @@
+"""What opening a run needs to know of it: the arguments of `Run(...)`, made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from unbroken.loop.due import SaveDue
+from unbroken.order.step_batches import StepBatches
+from unbroken.run.inspector import StateInspector
+from unbroken.run.monitor import OnDiverged
+from unbroken.run.update import Updater
+from unbroken.state.training_state import TrainingState
+
+
+class Retention(NamedTuple):
+    """Which checkpoints stay."""
+
+    keep: int
+    """How many of the newest."""
+    keep_every: int
+    """Those at multiples of so many steps as well; 0 for none."""
+    best_by: str | None
+    """The metric whose best one stays as well; None for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """The objects of a run and its policies, before its directory is opened."""
+
+    inspector: StateInspector
+    """Knows the objects that are saved and restored."""
+    updater: Updater
+    may_change: Collection[str]
+    """Names of facts whose change is only noted at a resume."""
+    due: SaveDue
+    retention: Retention
+    grace_seconds: float
+    """Time from a stop request until the process must be gone."""
+    on_diverged: OnDiverged
+    overlap: bool
+    """Whether what only optimisers change is copied beside the next forward pass."""
+
+    @property
+    def order(self) -> StepBatches:
+        """Which samples a step has."""
+        return self.inspector.order
+
+    @property
+    def state(self) -> TrainingState:
+        """What is saved and restored."""
+        return self.inspector.state
+
+    @property
+    def seed(self) -> int:
+        """The number that the randomness of each micro-batch derives from."""
+        return self.inspector.seed

@@ -1,0 +1,86 @@
+"""The saves of an open run: one that is waited for, and those that are written while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from unbroken.checkpoint.commit import Snapshot
+from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.saver import Saver
+from unbroken.errors import SaveFailed
+from unbroken.loop.due import SaveDue
+from unbroken.run.inspector import StateInspector
+
+
+class CheckpointSaves:
+    """Saves checkpoints, on demand and when they are due.
+
+    Args:
+        layout: The run's directory.
+        run_id: The run.
+        start: Number of this start in the run's journal.
+        inspector: Looks at the state that is saved.
+        saver: Copies and writes it.
+        due: Says when.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        run_id: str,
+        start: int,
+        *,
+        inspector: StateInspector,
+        saver: Saver,
+        due: SaveDue,
+    ) -> None:
+        self._layout = layout
+        self._run_id = run_id
+        self._start = start
+        self._inspector = inspector
+        self._due = due
+        self.saver = saver
+
+    def snapshot(self, metrics: Mapping[str, float]) -> Snapshot:
+        """Return the state as it is now; the tensors are the live ones."""
+        return self._inspector.snapshot(self._layout, self._run_id, self._start, metrics)
+
+    def save(self, metrics: Mapping[str, float], *, wait: bool) -> Path:
+        """Save the present state, unless it was handed over already; return where it lies.
+
+        Args:
+            metrics: Scores of this state.
+            wait: Until it is on the disk and verified.
+
+        Raises:
+            SaveFailed: The disk refused; the last checkpoint is untouched.
+        """
+        saver, position = self.saver, self._inspector.state.position
+        if wait:
+            with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
+                saver.finish()
+        if not saver.holds(position, metrics):
+            saver.save(self.snapshot(metrics))
+            self._due.begun()
+        if wait:
+            saver.finish()
+            self._due.saved()
+        return saver.place(position)
+
+    def save_if_due(self, metrics: Mapping[str, float], *, at_once: bool) -> None:
+        """Look at the save before, and hand over the next if it is due or wanted `at_once`.
+
+        Raises:
+            SaveFailed: More work is at risk than may be lost.
+        """
+        state = self._inspector.state
+        try:
+            if self.saver.look() is not None:
+                self._due.saved()
+            self.saver.prepare(state.capture)
+            if at_once or self._due.is_due(state.position.step):
+                self.save(metrics, wait=False)
+        except SaveFailed as error:
+            self._due.failed(error)
