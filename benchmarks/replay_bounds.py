@@ -35,8 +35,10 @@ import torch
 from replay_steps import BATCH, WIDTH, Lines, train
 
 from unbroken.journal.past import Past, Reference
-from unbroken.run.monitor import ResumeMonitor, nowhere
-from unbroken.state.position import Position
+from unbroken.replay.replay import Replay
+from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.resume_log import ResumeLog
+from unbroken.watch.watch import Watch
 
 SAFETY = {"fp32": 10, "tf32": 3, "bf16": 3, "fp16": 3}
 DECIDING, LATER = 5, 20
@@ -280,13 +282,14 @@ def print_cost(steps: int = 1000) -> None:
 
     for name, known in (("repeated and watched", steps), ("watched", 0)):
         said: list[str] = []
-        monitor = ResumeMonitor(0)
-        monitor.listen(said.append)
         past = Past(
             before=[line(n) for n in range(1000)],
             beyond={n: Reference(line(n)) for n in range(1000, 1000 + known)},
         )
-        monitor.begin(past, Position(step=999), nowhere, checkpoint="")
+        monitor = ResumeMonitor(
+            ResumeLog(), replay=Replay(past.beyond, 999), watch=Watch(past.before)
+        )
+        monitor.listen(said.append)
         taken = []
         for n in range(1000, 1000 + steps):
             each = line(n)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.monitor import ResumeMonitor
-from unbroken.run.step import StepResult
-from unbroken.state.randomness import GeneratorStates, derived_seed, seed_everything
+from unbroken.run.step import LoopCalls, Step, StepResult
+from unbroken.run.step_cut import StepCut
+from unbroken.run.update import Updater
+from unbroken.state.randomness import (
+    GeneratorStates,
+    derived_seed,
+    has_drawn_since,
+    seed_everything,
+)
 from unbroken.state.training_state import TrainingState
 
 
@@ -19,22 +27,49 @@ class StepBookkeeping:
     Args:
         order: Says which samples a step has.
         state: Has the position.
+        updater: Applies the gradients of a step.
         monitor: Looks at each completed step where a resume is watched.
         seed: The run's, from which the randomness of each micro-batch derives.
     """
 
     def __init__(
-        self, order: StepBatches, state: TrainingState, monitor: ResumeMonitor, seed: int
+        self,
+        order: StepBatches,
+        state: TrainingState,
+        updater: Updater,
+        monitor: ResumeMonitor,
+        seed: int,
     ) -> None:
         self._order = order
         self._state = state
+        self._updater = updater
         self._monitor = monitor
         self._seed = seed
+        self._cut = StepCut()
         self._outer: GeneratorStates | None = None
 
-    def begin_step(self) -> None:
-        """Keep the global generators as they are outside of the step."""
+    def begin_step(self, calls: LoopCalls, sample_ids: Sequence[str] | None) -> Step:
+        """Return the next step, and keep the global generators as they are outside of it.
+
+        Args:
+            calls: The run's own calls, by which the step is counted.
+            sample_ids: What a loop is about to use; None where it asks the step.
+
+        Raises:
+            StateMismatch: That is not what the run uses next.
+        """
+        step = Step(
+            calls,
+            order=self._order,
+            state=self._state,
+            updater=self._updater,
+            monitor=self._monitor,
+            cut=self._cut,
+        )
+        if sample_ids is not None:
+            step.require_samples(sample_ids)
         self._outer = GeneratorStates.capture()
+        return step
 
     def put_generators_back(self) -> None:
         """Set the global generators to what they were before the step, once."""
@@ -49,7 +84,10 @@ class StepBookkeeping:
 
     def micro_batch_done(self, samples: int) -> bool:
         """Count a micro-batch; say whether it was the last of its step."""
-        self._monitor.micro_batch(self._state.count(samples), samples)
+        before = self._state.count(samples)
+        self._cut.micro_batch(samples)
+        if self._monitor.asks_for_draws and not self._cut.drew:
+            self._cut.drew = has_drawn_since(derived_seed(self._seed, before.step, before.samples))
         position = self._state.position
         is_last = position.samples >= len(self._order.at(position))
         if is_last:
@@ -81,8 +119,11 @@ class StepBookkeeping:
         state.begin_step(replace(order.after(before), updates=updates))
         self.put_generators_back()
         line = result.line(state.position, before.epoch, ids)
+        if self._cut.largest:
+            line[MICRO_BATCH_SIZE] = self._cut.largest
+        drew, self._cut = self._cut.drew, StepCut()
         try:
-            self._monitor.step(line, result.rates)
+            self._monitor.step(line, result.rates, drew=drew)
         finally:
             journal(line)
         return result

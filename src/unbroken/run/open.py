@@ -21,14 +21,17 @@ from unbroken.journal.logs import logs_of
 from unbroken.journal.past import Past, changes_training, read_past
 from unbroken.journal.record import RunRecord, note_in_history
 from unbroken.replay.arithmetic import arithmetic_of
+from unbroken.replay.replay import Replay
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.enter import Entered, enter
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
+from unbroken.run.resume_log import ResumeLog
 from unbroken.run.saves import CheckpointSaves
+from unbroken.watch.first_loss import FirstLosses
 from unbroken.watch.first_updates import FirstUpdates
-from unbroken.watch.watch import WATCHED_STEPS
+from unbroken.watch.watch import WATCHED_STEPS, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +85,7 @@ def open_run(
         entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
         past = _past(plan, source, restored.report)
         record, saver = _begin_writing(plan, source, lock, restored, entered)
-        monitor = ResumeMonitor(plan.seed, plan.on_diverged)
-        if source.run_id is not None:
-            _begin_monitor(monitor, plan, source, restored, past, record, entered)
+        monitor = _monitor(plan, source, restored, entered, past, record)
     return OpenRun(
         layout=source.layout,
         run_id=entered.run_id,
@@ -99,7 +100,7 @@ def open_run(
             due=plan.due,
         ),
         monitor=monitor,
-        book=StepBookkeeping(plan.order, plan.state, monitor, plan.seed),
+        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.seed),
         restored=restored.live,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
         report=_report(plan, source, restored, entered, past),
@@ -222,40 +223,63 @@ def _is_other_journal(report: resuming.Report) -> bool:
     )
 
 
-def _begin_monitor(
-    monitor: ResumeMonitor,
+def _monitor(
     plan: RunPlan,
     source: resuming.ResumeSource,
     restored: resuming.Restored,
+    entered: Entered,
     past: Past,
     record: RunRecord,
-    entered: Entered,
-) -> None:
-    """Give the monitor what the steps to come are compared with."""
-    taken = [each.id for each in restored.decision.use_new]
-    why = ""
-    if source.checkpoint is None and not entered.is_same_beginning:
-        why = "the run began again without a checkpoint, from whatever it was built with"
-    elif _is_other_journal(restored.report):
-        why = "the journal is not the one that was there at the save"
-    elif changes_training(taken):
-        why = f"new values act: {', '.join(changes_training(taken))}"
-    monitor.begin(
-        past,
-        plan.state.position,
-        record.note,
+) -> ResumeMonitor:
+    """Return what compares the steps to come with what is known."""
+    log, position = ResumeLog(record.note), plan.state.position
+    if source.run_id is None:
+        return ResumeMonitor(log, plan.on_diverged)
+    if past.starts_without_a_step > 1:
+        log.say(
+            f"[Watch] the last {past.starts_without_a_step} starts from here completed no step "
+            "(out of memory?)",
+            is_alarm=True,
+        )
+    why_unproved = _why_unproved(source, restored, entered)
+    is_known = position.step + 1 in past.beyond or _probe_tells(restored.report)
+    rates = plan.inspector.foreseen_rates(WATCHED_STEPS)
+    frozen = plan.inspector.frozen
+    return ResumeMonitor(
+        log,
+        plan.on_diverged,
         checkpoint=source.checkpoint.path.name if source.checkpoint else "",
-        arithmetic=partial(arithmetic_of, plan.inspector.facts, plan.state.trained.values()),
-        why_unproved=why,
-        rates=plan.inspector.foreseen_rates(WATCHED_STEPS),
-        has_probe=not any(
-            each.id == ProbeLossReproduced.id and each.outcome is CheckOutcome.CANNOT_COMPARE
-            for each in restored.report.findings
+        replay=Replay(
+            past.beyond,
+            position.step,
+            arithmetic=partial(arithmetic_of, plan.inspector.facts, plan.state.trained.values()),
+            inside_step=position.samples > 0,
+            why_unproved=why_unproved,
         ),
+        watch=Watch(past.before, past.seconds_per_step, rates),
+        first_losses=None if is_known or why_unproved else FirstLosses(past.before),
+        first_updates=FirstUpdates(plan.state.trained, frozen, plan.updater.optimizers),
     )
-    monitor.first_updates = FirstUpdates(
-        plan.state.trained, plan.inspector.frozen, plan.updater.optimizers
+
+
+def _probe_tells(report: resuming.Report) -> bool:
+    """Say whether a probe has told that the model computes what it did."""
+    return not any(
+        each.id == ProbeLossReproduced.id and each.outcome is CheckOutcome.CANNOT_COMPARE
+        for each in report.findings
     )
+
+
+def _why_unproved(
+    source: resuming.ResumeSource, restored: resuming.Restored, entered: Entered
+) -> str:
+    """Say why repeated steps can prove nothing; empty where they can."""
+    taken = changes_training([each.id for each in restored.decision.use_new])
+    if source.checkpoint is None and not entered.is_same_beginning:
+        return "the run began again without a checkpoint, from whatever it was built with"
+    if _is_other_journal(restored.report):
+        return "the journal is not the one that was there at the save"
+    return f"new values act: {', '.join(taken)}" if taken else ""
 
 
 def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str, Any]:

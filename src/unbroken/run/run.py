@@ -259,13 +259,7 @@ class Run:
         restored, self.restored = self.restored, None
         if restored is not None:
             require_untouched(restored, self.inspector)
-        step = Step(
-            self, order=self.order, state=self.state, updater=self.updater, monitor=self.monitor
-        )
-        if sample_ids is not None:
-            step.require_samples(sample_ids)
-        self._open.book.begin_step()
-        return step
+        return self._open.book.begin_step(self, sample_ids)
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""

@@ -12,6 +12,7 @@ import torch
 from unbroken.errors import StateMismatch, TrainingWentBad
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.step_cut import StepCut
 from unbroken.run.update import Updater, clip_gradients, to_host
 from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
@@ -80,6 +81,7 @@ class Step:
         state: The position, and what the step has gathered.
         updater: Applies the gradients.
         monitor: Looks at the step where a resume is watched.
+        cut: Told into how many samples the step is cut.
     """
 
     def __init__(
@@ -90,11 +92,13 @@ class Step:
         state: TrainingState,
         updater: Updater,
         monitor: ResumeMonitor,
+        cut: StepCut,
     ) -> None:
         self._calls = calls
         self._state = state
         self._updater = updater
         self._monitor = monitor
+        self._cut = cut
         self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
         self.ids = [order.ids[i] for i in self.indices]
@@ -135,7 +139,7 @@ class Step:
         The global generators are set from the position before each. A stop request is honoured
         between two micro-batches: the run saves, partial gradients and all.
         """
-        self._monitor.cut_into(min(size, len(self.indices)))
+        self._cut.plan(min(size, len(self.indices)))
         while self.samples_done < len(self.indices):
             start = self.samples_done
             self._calls.seed_micro_batch()
