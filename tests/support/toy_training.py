@@ -31,9 +31,15 @@ class Training:
 
 
 def build(
-    directory: Path, how: str = "auto", *, seed: int = 7, dropout: float = 0.5, **options: Any
+    directory: Path,
+    how: str = "auto",
+    *,
+    seed: int = 7,
+    run_seed: int | None = None,
+    dropout: float = 0.5,
+    **options: Any,
 ) -> Training:
-    """Build everything anew and resume."""
+    """Build everything anew and resume; `seed` is the order's, `run_seed` the run's."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 16), nn.Dropout(dropout), nn.GELU(), nn.Linear(16, 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
@@ -48,6 +54,7 @@ def build(
         model=model,
         optimizer=optimizer,
         scheduler=schedule,
+        seed=run_seed,
         **{"save_every": 3, "keep": 2, **options},
     )
     return Training(run, model, optimizer, run.resume(how))

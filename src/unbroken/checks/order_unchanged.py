@@ -1,6 +1,6 @@
 """The order of samples derives from the same seed.
 
-Compares: the seed of the order.
+Compares: the seed of the order, and the run's where it is another.
 
 Why: order and randomness are functions of (seed, position); another seed is another shuffle.
 
@@ -29,10 +29,14 @@ class OrderUnchanged(FactsCheck):
     )
     cause: ClassVar[str] = "--seed was given, or its default changed."
     remedy: ClassVar[str] = "Leave out --seed, or give the run's."
-    covers: ClassVar[tuple[str, ...]] = ("order.seed",)
+    covers: ClassVar[tuple[str, ...]] = ("order.seed", "order.run_seed")
     AGREES: ClassVar = (
         (StateSummary(facts={"order": {"seed": 7}}), StateSummary(facts={"order": {"seed": 7}})),
     )
     DIFFERS: ClassVar = (
         (StateSummary(facts={"order": {"seed": 7}}), StateSummary(facts={"order": {"seed": 8}})),
+        (
+            StateSummary(facts={"order": {"seed": 7, "run_seed": 1}}),
+            StateSummary(facts={"order": {"seed": 7}}),
+        ),
     )

@@ -18,6 +18,7 @@ from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.store import Store
 from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint, SettingsInvalid
+from unbroken.state.facts import seed_of
 from unbroken.state.modules import TENSORS
 from unbroken.state.position import Position
 from unbroken.state.randomness import derived_seed
@@ -122,8 +123,8 @@ def repaired_position(checkpoint: Checkpoint) -> Repair | None:
         )
     parts = {**checkpoint.parts(), "sums": {}, "gradients": {TENSORS: {}}}
     evidence = dict(checkpoint.evidence())
-    seed = checkpoint.facts().get("order", {}).get("seed")
-    if "seed_here" in evidence and type(seed) is int:
+    seed = seed_of(checkpoint.facts())
+    if "seed_here" in evidence and seed is not None:
         evidence["seed_here"] = derived_seed(seed, position.step, 0)
     evidence["next_samples_after"] = here.samples
     return Repair(

@@ -49,7 +49,7 @@ class StepBatches:
         ids: The samples' names, unique, in the order of the data set.
         lengths: (N,) the samples' lengths, in any unit; None for an order that ignores them.
         effective_batch: Samples of a step; the last step batch of an epoch may be smaller.
-        seed: The seed of the order, and of everything else that is derived in a run.
+        seed: The seed of the order; a `Run` that is given none takes it as its own.
 
     Raises:
         SettingsInvalid: No samples, repeated names, or numbers that make no sense.

@@ -54,7 +54,7 @@ class StateInspector:
     state: TrainingState
     order: StepBatches
     seed: int
-    """The run's."""
+    """The run's; a fact of its own where the order has another."""
     declared_facts: Mapping[str, Any]
     """What the run is made of, beside its order."""
     environment: Mapping[str, Any]
@@ -75,8 +75,10 @@ class StateInspector:
     @property
     def facts(self) -> dict[str, Any]:
         """What the run is trained with; its order as it goes on after a resume."""
-        own = {"order": self.order.facts(), "environment": self.environment}
-        return {**self.declared_facts, **own}
+        order = self.order.facts()
+        if self.seed != self.order.seed:
+            order["run_seed"] = self.seed
+        return {**self.declared_facts, "order": order, "environment": self.environment}
 
     def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
         """Note what is frozen as it is now, before a step is trained, and the options asked for.

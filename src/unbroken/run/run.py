@@ -49,7 +49,7 @@ class Run:
 
     Args:
         directory: Where everything of the run lies.
-        order: The step batches; its seed is the run's.
+        order: The step batches.
         model: A module, or a dict of modules by part name.
         optimizer: An optimiser, or a dict of them.
         scheduler: Something with `step()` and `state_dict()`, or a dict; stepped with each update.
@@ -69,6 +69,7 @@ class Run:
         probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
         overlap: Copy what only optimisers change beside the next forward pass; see docs/checkpoints.md.
+        seed: What all randomness of the micro-batches derives from; None for the order's seed.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
@@ -107,6 +108,7 @@ class Run:
         probe: Probe | None = None,
         on_diverged: OnDiverged = "stop",
         overlap: bool = False,
+        seed: int | None = None,
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
@@ -118,7 +120,7 @@ class Run:
         self.inspector = StateInspector(
             state=self.state,
             order=order,
-            seed=order.seed,
+            seed=order.seed if seed is None else seed,
             declared_facts=settled(facts or {}),
             environment=environment(),
             schedules=schedules,

@@ -108,6 +108,13 @@ def differences(
     return found
 
 
+def seed_of(facts: Mapping[str, Any]) -> int | None:
+    """Return the seed of a run: its own, or else its order's; None where its facts tell none."""
+    order = facts.get("order", {})
+    seed = order.get("run_seed", order.get("seed"))
+    return seed if type(seed) is int else None
+
+
 def environment() -> dict[str, Any]:
     """Return the facts of this process that may change, and whose change is named at a resume."""
     cuda = torch.cuda.is_available()
