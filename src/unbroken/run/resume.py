@@ -1,4 +1,4 @@
-"""Resume: compare a saved run with the live one, restore it, look again, decide.
+"""Compare a saved run with the live one, restore it, compare again, decide.
 
 The only place that knows both the disk and the checks.
 """
@@ -114,16 +114,12 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     )
 
 
-def restore(
-    checkpoint: Checkpoint | None, inspector: StateInspector, policy: ResumePolicy
-) -> Restored:
+def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePolicy) -> Restored:
     """Compare, restore into the live objects, compare again, decide.
 
     1. Facts and structure are compared before anything is touched.
     2. Where nothing forbids it, the state is put into the live objects.
     3. They are looked at again, to the last bit.
-
-    Without a checkpoint a run begins, and there is nothing to do.
 
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed. Its
@@ -134,10 +130,6 @@ def restore(
     checks = every_check(policy.may_change)
     require_known(policy.accept)
     built = inspector.structure()
-    if checkpoint is None:
-        inspector.note_birth(built)
-        nothing = Report(findings=(), seconds=0.0)
-        return Restored(report=nothing, decision=decide(nothing), changed=())
     began = time.monotonic()
     saved = summary_of(checkpoint, inspector.kinds())
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
@@ -172,11 +164,13 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
     """
-    initial = source.initial_facts()
-    if initial is None:
-        return restore(None, inspector, policy)
     began = time.monotonic()
     require_known(policy.accept)
+    initial = source.initial_facts()
+    if initial is None:
+        inspector.note_birth(inspector.structure())
+        nothing = Report(findings=(), seconds=0.0)
+        return Restored(report=nothing, decision=decide(nothing), changed=())
     checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
     saved = StateSummary(facts=initial.facts)
     built = inspector.structure()

@@ -216,6 +216,7 @@ class Run:
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
+        self._require_open()
         self._open.record.note(event, **details)
 
     def steps(self, until: int) -> Iterator[Step]:
@@ -249,9 +250,12 @@ class Run:
         if self.position.step < step.number:
             raise RuntimeError(f"step {step.number} was left without update()")
 
-    def _require_ready(self) -> None:
+    def _require_open(self) -> None:
         if not self._is_open:
             raise RuntimeError("resume() comes before the first step")
+
+    def _require_ready(self) -> None:
+        self._require_open()
         if not self.state.is_usable:
             raise RuntimeError("a restore failed half-way: these objects can't train")
 
