@@ -30,6 +30,7 @@ def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) ->
         on_accept=check.on_accept,
         keeps_saved=check.keeps_saved,
         follows_from=check.follows_from,
+        area=check.area,
     )
     return replace(found, **other)
 

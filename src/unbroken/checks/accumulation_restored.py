@@ -30,6 +30,7 @@ class AccumulationRestored(Check):
 
     id: ClassVar[str] = "accumulation-restored"
     title: ClassVar[str] = "The unfinished step stands where it stood"
+    area: ClassVar[str] = "optimiser"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "One update would be made from a part of its samples."

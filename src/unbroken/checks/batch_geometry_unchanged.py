@@ -31,6 +31,7 @@ class BatchGeometryUnchanged(Check):
 
     id: ClassVar[str] = "batch-geometry-unchanged"
     title: ClassVar[str] = "A step uses as many samples as it did"
+    area: ClassVar[str] = "order and randomness"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     stage: ClassVar[Stage] = Stage.BEFORE

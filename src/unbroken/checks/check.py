@@ -55,6 +55,8 @@ class CheckResult:
     """A line for each thing that differs."""
     headline: str = ""
     """The sentence that leads the report; empty for the check's title."""
+    alarm: str = ""
+    """The headline as users look for it where it stops a resume; empty where it is the same."""
     severity: Severity | None = None
     """Where it is not the one the check declares."""
     why: str = ""
@@ -70,6 +72,7 @@ def differs(
     numbers: str,
     *details: str,
     headline: str = "",
+    alarm: str = "",
     severity: Severity | None = None,
 ) -> CheckResult:
     """Return the verdict that they are not."""
@@ -78,6 +81,7 @@ def differs(
         numbers=numbers,
         details=details,
         headline=headline,
+        alarm=alarm,
         severity=severity,
     )
 
@@ -100,6 +104,8 @@ class Check(ABC):
     """Stable; what `--accept` names."""
     title: ClassVar[str]
     """A true sentence where it agrees."""
+    area: ClassVar[str] = "added checks"
+    """What of a run it looks at, such as `weights`: a report counts by it what agrees."""
     severity: ClassVar[Severity]
     on_accept: ClassVar[OnAccept]
     keeps_saved: ClassVar[bool] = False

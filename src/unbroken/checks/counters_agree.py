@@ -21,6 +21,7 @@ class CountersAgree(Check):
 
     id: ClassVar[str] = "counters-agree"
     title: ClassVar[str] = "The counters agree with one another"
+    area: ClassVar[str] = "schedule and counters"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "A part that is ahead or behind goes its own way from here on."

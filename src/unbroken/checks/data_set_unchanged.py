@@ -31,6 +31,7 @@ class DataSetUnchanged(FactsCheck):
 
     id: ClassVar[str] = "data-set-unchanged"
     title: ClassVar[str] = "The training data are the run's"
+    area: ClassVar[str] = "data"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -33,6 +33,7 @@ class ExecutionUnchanged(FactsCheck):
 
     id: ClassVar[str] = "execution-unchanged"
     title: ClassVar[str] = "Threads, precision and determinism are as they were"
+    area: ClassVar[str] = "environment"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     stage: ClassVar[Stage] = Stage.BEFORE

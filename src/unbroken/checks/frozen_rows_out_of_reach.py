@@ -23,6 +23,7 @@ class FrozenRowsOutOfReach(Check):
 
     id: ClassVar[str] = "frozen-rows-out-of-reach"
     title: ClassVar[str] = "No gradient and no optimiser reaches what is frozen"
+    area: ClassVar[str] = "weights"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "What an optimiser holds it moves, even under a gradient of zero."

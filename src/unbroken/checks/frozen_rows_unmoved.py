@@ -31,6 +31,7 @@ class FrozenRowsUnmoved(Check):
 
     id: ClassVar[str] = "frozen-rows-unmoved"
     title: ClassVar[str] = "What is frozen has not moved since the run began"
+    area: ClassVar[str] = "weights"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "The base voice and its language are lost bit by bit."

@@ -22,6 +22,7 @@ class GpusUnchanged(FactsCheck):
 
     id: ClassVar[str] = "gpus-unchanged"
     title: ClassVar[str] = "The devices are the ones that saved"
+    area: ClassVar[str] = "environment"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     stage: ClassVar[Stage] = Stage.BEFORE

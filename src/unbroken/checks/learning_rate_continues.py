@@ -30,6 +30,7 @@ class LearningRateContinues(Check):
 
     id: ClassVar[str] = "learning-rate-continues"
     title: ClassVar[str] = "The learning rate continues on its curve"
+    area: ClassVar[str] = "schedule and counters"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     follows_from: ClassVar[tuple[str, ...]] = (
@@ -72,8 +73,14 @@ class LearningRateContinues(Check):
         ]
         if details:
             worst = max(_share(before[name], now.get(name, [])) for name in before)
-            mismatch = f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)"
-            return differs(details[0], *details, headline=mismatch if worst else "")
+            if not worst:
+                return differs(details[0], *details)
+            return differs(
+                details[0],
+                *details,
+                headline=f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)",
+                alarm="CRITICAL: LR mismatch detected!",
+            )
         shown = ", ".join(f"{rates[0]:.3e}" for rates in list(now.values())[:3] if rates)
         ahead = max((len(each) - 1 for each in now.values()), default=0)
         return agrees(f"{shown} and the next {ahead}")

@@ -39,6 +39,7 @@ class LogsContinue(Check):
 
     id: ClassVar[str] = "logs-continue"
     title: ClassVar[str] = "The logs go on where they were"
+    area: ClassVar[str] = "logs"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (

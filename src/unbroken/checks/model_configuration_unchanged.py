@@ -21,6 +21,7 @@ class ModelConfigurationUnchanged(FactsCheck):
 
     id: ClassVar[str] = "model-configuration-unchanged"
     title: ClassVar[str] = "The model's configuration is the run's"
+    area: ClassVar[str] = "model"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -20,6 +20,7 @@ class ModelLeavesComplete(Check):
 
     id: ClassVar[str] = "model-leaves-complete"
     title: ClassVar[str] = "Every tensor of the model fits by name, shape and dtype"
+    area: ClassVar[str] = "model"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

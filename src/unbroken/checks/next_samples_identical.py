@@ -28,6 +28,7 @@ class NextSamplesIdentical(Check):
 
     id: ClassVar[str] = "next-samples-identical"
     title: ClassVar[str] = "The next samples are the ones that were next"
+    area: ClassVar[str] = "order and randomness"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     follows_from: ClassVar[tuple[str, ...]] = ("batch-geometry-unchanged",)

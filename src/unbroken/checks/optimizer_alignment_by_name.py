@@ -21,6 +21,7 @@ class OptimizerAlignmentByName(Check):
 
     id: ClassVar[str] = "optimizer-alignment-by-name"
     title: ClassVar[str] = "Each optimiser has its parameters, by name"
+    area: ClassVar[str] = "optimiser"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -20,6 +20,7 @@ class OptimizerCoversParameters(Check):
 
     id: ClassVar[str] = "optimizer-covers-parameters"
     title: ClassVar[str] = "Every trained parameter has its optimiser state"
+    area: ClassVar[str] = "optimiser"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -22,6 +22,7 @@ class OptimizerOptionsUnchanged(Check):
 
     id: ClassVar[str] = "optimizer-options-unchanged"
     title: ClassVar[str] = "The optimiser's options are the saved ones"
+    area: ClassVar[str] = "optimiser"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     keeps_saved: ClassVar[bool] = True

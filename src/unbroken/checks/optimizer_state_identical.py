@@ -24,6 +24,7 @@ class OptimizerStateIdentical(Check):
 
     id: ClassVar[str] = "optimizer-state-identical"
     title: ClassVar[str] = "Every optimiser is in the saved state"
+    area: ClassVar[str] = "optimiser"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "The first update would be another one, while every loss looks well."

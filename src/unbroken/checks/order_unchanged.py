@@ -21,6 +21,7 @@ class OrderUnchanged(FactsCheck):
 
     id: ClassVar[str] = "order-unchanged"
     title: ClassVar[str] = "The order derives from the same seed"
+    area: ClassVar[str] = "order and randomness"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

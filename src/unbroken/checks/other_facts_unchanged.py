@@ -25,6 +25,7 @@ class OtherFactsUnchanged(Check):
 
     id: ClassVar[str] = "other-facts-unchanged"
     title: ClassVar[str] = "Everything else the run says of itself is unchanged"
+    area: ClassVar[str] = "settings"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -32,6 +32,7 @@ class OtherStateIdentical(Check):
 
     id: ClassVar[str] = "other-state-identical"
     title: ClassVar[str] = "Schedule, scaler, averages and all other parts are in the saved state"
+    area: ClassVar[str] = "other state"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (

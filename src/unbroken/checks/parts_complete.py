@@ -21,6 +21,7 @@ class PartsComplete(Check):
 
     id: ClassVar[str] = "parts-complete"
     title: ClassVar[str] = "The checkpoint holds every declared part, and no other"
+    area: ClassVar[str] = "other state"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

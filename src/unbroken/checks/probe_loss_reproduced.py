@@ -34,6 +34,7 @@ class ProbeLossReproduced(Check):
 
     id: ClassVar[str] = "probe-loss-reproduced"
     title: ClassVar[str] = "The probe gives the losses it gave"
+    area: ClassVar[str] = "weights"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     tolerance: ClassVar[str] = "exact; on another machine 1e-5 (fp32), 2e-3 (16 bit)"
@@ -97,6 +98,7 @@ class ProbeLossReproduced(Check):
                 details[0],
                 *details,
                 headline=f"CRITICAL: Large loss variance ({worst})" if large else "",
+                alarm="CRITICAL: Large loss variance detected!" if large else "",
             )
         most = max(shares.values(), default=0.0)
         return agrees(f"{len(shares)} losses, largest difference {most:.1e}")

@@ -21,6 +21,7 @@ class PytorchVersionUnchanged(FactsCheck):
 
     id: ClassVar[str] = "pytorch-version-unchanged"
     title: ClassVar[str] = "PyTorch is the version that saved"
+    area: ClassVar[str] = "environment"
     severity: ClassVar[Severity] = Severity.WARNING
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     stage: ClassVar[Stage] = Stage.BEFORE

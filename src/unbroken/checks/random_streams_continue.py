@@ -29,6 +29,7 @@ class RandomStreamsContinue(Check):
 
     id: ClassVar[str] = "random-streams-continue"
     title: ClassVar[str] = "Randomness derives from the position, by the same scheme"
+    area: ClassVar[str] = "order and randomness"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (

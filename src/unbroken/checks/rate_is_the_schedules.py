@@ -23,6 +23,7 @@ class RateIsTheSchedules(Check):
 
     id: ClassVar[str] = "rate-is-the-schedules"
     title: ClassVar[str] = "Each optimiser holds the rate that its schedule gives"
+    area: ClassVar[str] = "schedule and counters"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "The optimiser steps with its own rate, whatever the schedule says."

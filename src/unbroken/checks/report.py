@@ -34,6 +34,10 @@ class Finding:
     """Whether the run can go on with the saved value."""
     follows_from: tuple[str, ...] = ()
     """Checks whose acceptance brings this difference about."""
+    area: str = Check.area
+    """What of a run the check looks at."""
+    alarm: str = ""
+    """The headline as users look for it where it stops a resume; empty where it is the same."""
 
     @property
     def is_critical(self) -> bool:
@@ -112,6 +116,8 @@ def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
         on_accept=check.on_accept,
         keeps_saved=check.keeps_saved,
         follows_from=check.follows_from,
+        area=check.area,
+        alarm=verdict.alarm,
     )
 
 

@@ -29,6 +29,7 @@ class ScheduleUnchanged(Check):
 
     id: ClassVar[str] = "schedule-unchanged"
     title: ClassVar[str] = "The schedule is made of the saved numbers"
+    area: ClassVar[str] = "schedule and counters"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -22,6 +22,7 @@ class SettingsUnchanged(FactsCheck):
 
     id: ClassVar[str] = "settings-unchanged"
     title: ClassVar[str] = "The settings are the run's"
+    area: ClassVar[str] = "settings"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
     keeps_saved: ClassVar[bool] = True

@@ -20,6 +20,7 @@ class TiesUnchanged(Check):
 
     id: ClassVar[str] = "ties-unchanged"
     title: ClassVar[str] = "Tensors that were one are one"
+    area: ClassVar[str] = "model"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

@@ -21,6 +21,7 @@ class TokenizerUnchanged(FactsCheck):
 
     id: ClassVar[str] = "tokenizer-unchanged"
     title: ClassVar[str] = "The tokenizer is the run's"
+    area: ClassVar[str] = "data"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE

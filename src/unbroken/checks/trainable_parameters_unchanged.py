@@ -29,6 +29,7 @@ class TrainableParametersUnchanged(Check):
 
     id: ClassVar[str] = "trainable-parameters-unchanged"
     title: ClassVar[str] = "The same parameters are trained"
+    area: ClassVar[str] = "model"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
     keeps_saved: ClassVar[bool] = True

@@ -20,6 +20,7 @@ class TrainingModeUnchanged(Check):
 
     id: ClassVar[str] = "training-mode-unchanged"
     title: ClassVar[str] = "Each submodule is in the mode it was saved in"
+    area: ClassVar[str] = "model"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (

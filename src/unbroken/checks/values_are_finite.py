@@ -20,6 +20,7 @@ class ValuesAreFinite(Check):
 
     id: ClassVar[str] = "values-are-finite"
     title: ClassVar[str] = "No value of the state is infinite or not a number"
+    area: ClassVar[str] = "weights"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = "One NaN makes every loss NaN some steps later."

@@ -30,6 +30,7 @@ class VocabularySizeUnchanged(Check):
 
     id: ClassVar[str] = "vocabulary-size-unchanged"
     title: ClassVar[str] = "The vocabulary has as many pieces as the run's"
+    area: ClassVar[str] = "data"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     stage: ClassVar[Stage] = Stage.BEFORE
@@ -57,4 +58,5 @@ class VocabularySizeUnchanged(Check):
         return differs(
             f"{now} pieces, was {before}",
             headline=f"CRITICAL: Vocabulary size mismatch (checkpoint {before}, now {now})",
+            alarm="CRITICAL: Vocabulary size mismatch detected!",
         )

@@ -24,6 +24,7 @@ class WeightsIdentical(Check):
 
     id: ClassVar[str] = "weights-identical"
     title: ClassVar[str] = "Every weight is the saved weight"
+    area: ClassVar[str] = "weights"
     severity: ClassVar[Severity] = Severity.CRITICAL
     on_accept: ClassVar[OnAccept] = OnAccept.NEVER
     why: ClassVar[str] = (
