@@ -22,16 +22,29 @@ def run_at_terminal(
     key: bytes = b"",
     after: bytes = b"... ",
     environment: Mapping[str, str] | None = None,
+    columns: int = 0,
 ) -> tuple[int, str]:
     """Run a Python program at a new terminal; press a key once the terminal shows `after`.
+
+    Args:
+        words: The program and its arguments, without the interpreter.
+        key: What is pressed; nothing for no key.
+        after: What must be shown before.
+        environment: Variables to set beside those of this process.
+        columns: Width of the terminal; 0 for one that does not say its width.
 
     Returns:
         Its exit code, and all that the terminal showed.
     """
+    import fcntl
     import pty
+    import struct
+    import termios
 
     terminal, side = pty.openpty()
-    plain = {name: each for name, each in os.environ.items() if name not in BATCH_VARIABLES}
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
+    left_out = {*BATCH_VARIABLES, "COLUMNS"}
+    plain = {name: each for name, each in os.environ.items() if name not in left_out}
     program = subprocess.Popen(
         [sys.executable, "-c", TAKE_TERMINAL, sys.executable, *words],
         stdin=side,

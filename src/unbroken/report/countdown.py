@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 from unbroken.counts import counted
+from unbroken.report.layout import is_terminal
 
 BATCH_VARIABLES: Final = (
     "CI",
@@ -58,7 +59,7 @@ def why_unattended(
         if environment.get(name, "").lower() not in NO:
             return f"{name} is set"
     for name, stream in (("stdin", stdin), ("stderr", stderr)):
-        if not _is_terminal(stream):
+        if not is_terminal(stream):
             return f"{name} is not a terminal"
     return "the process runs in the background" if _is_in_background(stdin) else ""
 
@@ -69,12 +70,6 @@ def _has_person_in_notebook() -> bool:
     kernel = getattr(interactive, "kernel", None)
     # A notebook that runs from end to end by itself is told that nobody can be asked.
     return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    with suppress(ValueError, OSError):  # a closed one is none
-        return stream is not None and stream.isatty()
-    return False
 
 
 def _is_in_background(stdin: TextIO | None) -> bool:

@@ -30,7 +30,7 @@ def save_report(
     disk.make_directory(logs)
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     place = _free(logs, f"resume-{step}-{moment}")
-    lines = render(report, decision, most_details=None, directory=logs.parent)
+    lines = render(report, decision, verbose=True, directory=logs.parent)
     disk.replace_file(place, ("\n".join(lines) + "\n").encode())
     disk.replace_file(place.with_suffix(".json"), to_json(report, decision).encode())
     return place

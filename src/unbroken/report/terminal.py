@@ -1,4 +1,4 @@
-"""A report as lines for a person: what is critical first, then every check, the verdict last.
+"""A report as lines for a person: what differs first, then what agrees, the verdict last.
 
 Pure: nothing is printed here.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,48 +17,53 @@ from unbroken.checks.check import CheckOutcome, OnAccept
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Finding, Report
 from unbroken.checks.root_cause import Cause, causes
-from unbroken.report.symbols import legible
+from unbroken.counts import counted
+from unbroken.report.layout import INDENT, USUAL_WIDTH, Row, laid_out
 
-BANNER: Final = "=" * 80
 TAG: Final = "[Resume Validation]"
 MOST_DETAILS: Final = 10
-"""Lines of one finding that are shown; the saved report and the JSON have all."""
-MOST_NUMBERS: Final = 100
-"""Characters of the numbers in the table."""
-INDENT: Final = "   "
+"""Lines of one finding that the short form shows; the saved report and the JSON have all."""
 
 
 def render(
     report: Report,
     decision: Decision,
     *,
+    verbose: bool = False,
+    width: int | None = None,
     encoding: str | None = "utf-8",
     commands: Mapping[str, str] | None = None,
-    most_details: int | None = MOST_DETAILS,
     directory: Path | None = None,
 ) -> list[str]:
     """Return the lines of a report.
 
+    What differs or can't be compared comes first. What agrees is a line for each area, with the
+    number of its checks.
+
     Args:
         report: What the checks found.
         decision: What follows from it.
+        verbose: Show a line for every check and all details of a finding.
+        width: Columns of the terminal; longer lines are wrapped. None wraps nothing.
         encoding: Of the stream the lines are for; signs it can't show become ASCII.
         commands: By the id of a finding, the exact command that goes on in spite of it.
-        most_details: Lines of one finding that are shown; None for all.
         directory: The run's, for the command that collects what somebody needs to help.
     """
     groups = causes(report)
-    lines = [BANNER, f"{TAG} Running consistency checks...", BANNER]
+    most_details = None if verbose else MOST_DETAILS
+    banner = Row("=" * min(width or USUAL_WIDTH, USUAL_WIDTH))
+    rows = [banner, Row(f"{TAG} Running consistency checks..."), banner]
     for cause in groups:
         if _forbids(cause, decision):
-            lines += [*_block(cause, decision, commands or {}, most_details), ""]
-    lines += _table(report.findings)
-    lines += _notes(report.findings)
+            rows += [*_block(cause, decision, commands or {}, most_details), Row("")]
     for cause in groups:
         if not _forbids(cause, decision):
-            lines += _allowed(cause, decision, most_details)
-    lines += [summary(report), *_verdict(report, decision, directory), BANNER]
-    return [legible(each, encoding) for each in lines]
+            rows += _allowed(cause, decision, most_details)
+    rows += _not_compared(report.warnings, most_details)
+    rows += _notes(report.findings)
+    rows += _every_check(report.findings, width) if verbose else _areas(report.findings)
+    rows += [Row(summary(report)), *_verdict(report, decision, directory), banner]
+    return laid_out(rows, width, encoding)
 
 
 def summary(report: Report) -> str:
@@ -74,11 +80,14 @@ def summary(report: Report) -> str:
 
 def sentence(finding: Finding) -> str:
     """Return what a finding says, as one line that begins with its severity."""
-    if finding.headline:
-        return _flat(finding.headline)
+    return _flat(finding.headline) or f"{_claim(finding)} ({_flat(finding.numbers)})"
+
+
+def _claim(finding: Finding) -> str:
+    """Return what a finding without a headline says, without its numbers."""
     severity = "CRITICAL" if finding.is_critical else "WARNING"
     holds = "Could not be checked" if finding.outcome is CheckOutcome.CANNOT_COMPARE else "Not true"
-    return f"{severity}: {holds}: {finding.title} ({_short(_flat(finding.numbers))})"
+    return f"{severity}: {holds}: {finding.title}"
 
 
 def what_acts(finding: Finding, decision: Decision) -> str:
@@ -96,61 +105,53 @@ def _forbids(cause: Cause, decision: Decision) -> bool:
 
 def _block(
     cause: Cause, decision: Decision, commands: Mapping[str, str], most_details: int | None
-) -> list[str]:
-    """Return a cause with all that a person needs to go on, and what follows from it."""
+) -> Iterator[Row]:
+    """Yield a cause with all that a person needs to go on, and what follows from it."""
     lead = cause.lead
-    rows = [
-        _alarm(lead, decision),
-        *_labelled("Found", [_flat(lead.numbers), *_details(lead, most_details)]),
-        *_labelled("Why it matters", [lead.why]),
-        *_labelled("Likely cause", [cause.because]),
-        *_labelled("To go on", _way_on(lead, decision, commands)),
-    ]
+    yield _alarm(lead, decision)
+    found = [_flat(lead.numbers), *_details(lead, most_details)]
+    yield from _labelled("Found", map(Row, found))
+    yield from _labelled("Why it matters", [Row(lead.why)])
+    yield from _labelled("Likely cause", [Row(cause.because)])
+    yield from _labelled("To go on", _way_on(lead, decision, commands))
     if cause.follows:
-        rows.append(f"{INDENT}What follows from it:")
+        yield Row("What follows from it:", INDENT)
     for each in cause.follows:
-        rows += [
-            f"{INDENT}{_alarm(each, decision)}",
-            f"{INDENT * 2}{each.id}: {_flat(each.numbers)}",
-        ]
-        further = [*_details(each, most_details), what_acts(each, decision)]
-        rows += [f"{INDENT * 2}{row}" for row in further if row]
-    return rows
+        yield _alarm(each, decision).indented(INDENT)
+        yield Row(f"{each.id}: {_flat(each.numbers)}", INDENT * 2)
+        for text in (*_details(each, most_details), what_acts(each, decision)):
+            if text:
+                yield Row(text, INDENT * 2)
 
 
-def _alarm(finding: Finding, decision: Decision) -> str:
+def _alarm(finding: Finding, decision: Decision) -> Row:
     """Return the line that users look for: `CRITICAL: LR mismatch detected!`, without numbers."""
     if finding not in decision.blocking:
         return _remark(finding)
-    said, _, numbers = sentence(finding).partition(" (")
-    if finding.headline:
-        known = said.startswith("CRITICAL: ") and numbers
-        said = f"{said} detected!" if known else _flat(finding.headline)
-    return f"🚨 {said}"
+    return Row(_flat(finding.alarm or finding.headline) or _claim(finding), "🚨 ")
 
 
-def _way_on(finding: Finding, decision: Decision, commands: Mapping[str, str]) -> list[str]:
+def _way_on(finding: Finding, decision: Decision, commands: Mapping[str, str]) -> Iterator[Row]:
     acts = what_acts(finding, decision)
     if acts:
-        return [acts]
-    rows = [finding.remedy]
+        yield Row(acts)
+        return
+    yield Row(finding.remedy)
     if finding.id in commands:
-        rows.append(commands[finding.id])
+        yield Row(commands[finding.id], is_command=True)
     elif finding.on_accept is not OnAccept.NEVER:
-        rows.append(f'run.resume(..., accept=["{finding.id}"])')
+        yield Row(f'run.resume(..., accept=["{finding.id}"])')
     if finding in decision.blocking and decision.can_be_confirmed:
-        rows.append("Going on without it keeps the saved value.")
-    return rows
+        yield Row("Going on without it keeps the saved value.")
 
 
-def _labelled(label: str, rows: Iterable[str]) -> list[str]:
+def _labelled(label: str, rows: Iterable[Row]) -> Iterator[Row]:
     """Put a label before the first of some rows, and the others below it."""
-    named = [f"{label}:", *("" for _ in rows)]
-    return [
-        f"{INDENT}{name:<16}{text}".rstrip()
-        for name, text in zip(named, rows, strict=False)
-        if text
-    ]
+    name = f"{label}:"
+    for row in rows:
+        if row.text:
+            yield row.indented(f"{INDENT}{name:<16}")
+        name = ""
 
 
 def _details(finding: Finding, most: int | None) -> list[str]:
@@ -161,18 +162,37 @@ def _details(finding: Finding, most: int | None) -> list[str]:
     return [*rows[:most], f"and {len(rows) - most} more"]
 
 
-def _table(findings: Iterable[Finding]) -> list[str]:
-    """Return an aligned line for each check, the worst last."""
+def _areas(findings: Sequence[Finding]) -> Iterator[Row]:
+    """Yield an aligned line for each area with checks that agree, in the order of the checks."""
+    made = Counter(each.area for each in findings)
+    agree = Counter(each.area for each in findings if each.outcome is CheckOutcome.AGREES)
+    widest = max(map(len, agree), default=0)
+    for area in made:
+        if agree[area]:
+            of_all = f"{agree[area]} of " if agree[area] != made[area] else ""
+            yield Row(f"{area:<{widest}}  {of_all}{counted(made[area], 'check')}", "agrees  ")
+
+
+def _every_check(findings: Iterable[Finding], width: int | None) -> list[Row]:
+    """Return a line for each check, the worst last; aligned where the terminal has room for it."""
     ordered = sorted(findings, key=_badness)
-    numbers = [_short(_flat(each.numbers)) for each in ordered]
-    widths = (
-        max((len(each.title) for each in ordered), default=0),
-        min(40, max((len(each) for each in numbers), default=0)),
-    )
-    return [
-        f"{each.outcome:<14}  {each.title:<{widths[0]}}  {text:<{widths[1]}}  {each.tolerance}"
+    numbers = [_flat(each.numbers) for each in ordered]
+    titles = max((len(each.title) for each in ordered), default=0)
+    figures = min(40, max(map(len, numbers), default=0))
+    aligned = [
+        Row(f"{each.title:<{titles}}  {text:<{figures}}  {each.tolerance}", _outcome(each))
         for each, text in zip(ordered, numbers, strict=True)
     ]
+    if all(len(row.lines(width, None)) == 1 for row in aligned):
+        return aligned
+    return [
+        Row(f"{each.title}: {text} ({each.tolerance})", _outcome(each))
+        for each, text in zip(ordered, numbers, strict=True)
+    ]
+
+
+def _outcome(finding: Finding) -> str:
+    return f"{finding.outcome:<14}  "
 
 
 def _badness(finding: Finding) -> tuple[bool, bool, bool]:
@@ -180,30 +200,36 @@ def _badness(finding: Finding) -> tuple[bool, bool, bool]:
     return not agrees, finding.is_critical, finding.outcome is CheckOutcome.DIFFERS
 
 
-def _notes(findings: Iterable[Finding]) -> list[str]:
-    """Return what is worth a line although it agrees."""
-    return [
-        _flat(each.headline)
-        for each in findings
-        if each.outcome is CheckOutcome.AGREES and each.headline
-    ]
+def _notes(findings: Iterable[Finding]) -> Iterator[Row]:
+    """Yield what is worth a line although it agrees."""
+    for each in findings:
+        if each.outcome is CheckOutcome.AGREES and each.headline:
+            yield Row(_flat(each.headline))
 
 
-def _allowed(cause: Cause, decision: Decision, most_details: int | None) -> list[str]:
-    """Return what differs and may, or was accepted, and which value acts."""
-    lines = []
+def _not_compared(findings: Iterable[Finding], most_details: int | None) -> Iterator[Row]:
+    """Yield what could not be compared, and does not stand in the way."""
+    for each in findings:
+        if each.outcome is CheckOutcome.CANNOT_COMPARE:
+            yield Row(f"{each.title}: {_flat(each.numbers)}", _outcome(each))
+            yield from (Row(text, INDENT) for text in _details(each, most_details))
+
+
+def _allowed(cause: Cause, decision: Decision, most_details: int | None) -> Iterator[Row]:
+    """Yield what differs and may, or was accepted, and which value acts."""
     for each in (cause.lead, *cause.follows):
         why = each.why if each is cause.lead else ""  # what follows is no trouble of its own
-        rows = [*_details(each, most_details), why, what_acts(each, decision)]
-        lines += [_remark(each), *(f"{INDENT}{row}" for row in rows if row)]
-    return lines
+        yield _remark(each)
+        for text in (*_details(each, most_details), why, what_acts(each, decision)):
+            if text:
+                yield Row(text, INDENT)
 
 
-def _remark(finding: Finding) -> str:
+def _remark(finding: Finding) -> Row:
     """Return the line of what differs and doesn't stand in the way."""
     if finding.is_critical:
-        return f"ALLOWED: Not true: {finding.title} ({_flat(finding.numbers)})"
-    return sentence(finding)
+        return Row(f"ALLOWED: Not true: {finding.title} ({_flat(finding.numbers)})")
+    return Row(sentence(finding))
 
 
 def _help(directory: Path | None) -> str:
@@ -217,21 +243,20 @@ def _help(directory: Path | None) -> str:
     return f"`unbroken bundle {quoted}` collects what somebody needs to help."
 
 
-def _verdict(report: Report, decision: Decision, directory: Path | None) -> list[str]:
+def _verdict(report: Report, decision: Decision, directory: Path | None) -> Iterator[Row]:
     if decision.blocking:
-        said = [f"  - {sentence(each)}" for each in decision.blocking]
+        yield Row(_help(directory))
+        yield Row(f"{TAG} ❌ VALIDATION FAILED")
+        yield from (Row(sentence(each), "  - ") for each in decision.blocking)
         if decision.can_be_confirmed:
-            said.append("Going on keeps the saved values.")
-        return [_help(directory), f"{TAG} ❌ VALIDATION FAILED", *said]
+            yield Row("Going on keeps the saved values.")
+        return
     differing = [each.id for each in report.findings if each.outcome is CheckOutcome.DIFFERS]
     if differing:
-        return [f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})"]
-    return [f"{TAG} ✅ ALL CHECKS PASSED"]
+        yield Row(f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})")
+    else:
+        yield Row(f"{TAG} ✅ ALL CHECKS PASSED")
 
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= MOST_NUMBERS else f"{text[: MOST_NUMBERS - 1]}…"

@@ -14,6 +14,12 @@ class LogSettings(Group, title="Log and validation"):
         100,
         metavar="N",
     )
+    verbose: bool = setting(
+        "may change",
+        "Show a line for every check of a resume; without it, what agrees is counted by area. The "
+        "report in the logs has every line.",
+        default=False,
+    )
     val_interval: Count = setting(
         "may change",
         "Steps between validations; 0 validates once per epoch.",

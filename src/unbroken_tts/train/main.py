@@ -112,7 +112,7 @@ def _train(session: TrainingSession, console: Console) -> int:
         interval=session.settings.log_interval,
     )
     if session.report.checks.findings:
-        shown = render(session.report.checks, session.report.decision)
+        shown = render(session.report.checks, session.report.decision, verbose=True)
         logbook.resumed(session.report.position.step, shown)
     try:
         train_until_done(session, console, logbook)

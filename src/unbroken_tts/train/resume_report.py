@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
 from unbroken.report.countdown import count_down, why_unattended
+from unbroken.report.layout import terminal_width
 from unbroken.report.saved_report import save_report
 from unbroken.report.symbols import legible
 from unbroken.report.terminal import render
@@ -25,7 +27,7 @@ class ResumeDialogue:
     """Shows the report of one start, once, and answers for the person where it may.
 
     Args:
-        settings: --on-critical and --abort-window.
+        settings: --on-critical, --abort-window and --verbose.
         console: Where lines go.
         commands: What to type to go on; None for the general advice of the checks.
         directory: The run's; None for --output-dir.
@@ -50,8 +52,20 @@ class ResumeDialogue:
             return
         self._shown.append(report)
         commands = self._commands(report) if self._commands and decision.blocking else None
-        for line in render(report, decision, commands=commands, directory=self._directory):
-            self._line(line)
+
+        def lines(stream: TextIO) -> list[str]:
+            return render(
+                report,
+                decision,
+                verbose=self.settings.verbose,
+                width=terminal_width(stream),
+                # A stream without an encoding keeps text as it is.
+                encoding=getattr(stream, "encoding", None) or "utf-8",
+                commands=commands,
+                directory=self._directory,
+            )
+
+        self._print(lines)
 
     def confirm(self, report: Report, decision: Decision) -> bool:
         """Show the report, and say whether to go on with the saved values.
@@ -74,7 +88,7 @@ class ResumeDialogue:
         except OSError as error:
             self._line(f"NOTE: the report is not kept in {logs}: {error}")
             return None
-        if decision.blocking:
+        if decision.blocking or not self.settings.verbose:
             self._line(f"This report, in full: {place}")
         return place
 
@@ -102,12 +116,16 @@ class ResumeDialogue:
         return True
 
     def _line(self, text: str) -> None:
-        """Print a line; a person whose stdout goes elsewhere reads it on stderr."""
         # A stream without an encoding keeps text as it is.
-        self._console.line(legible(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
+        self._print(lambda stream: [legible(text, getattr(stream, "encoding", None) or "utf-8")])
+
+    def _print(self, lines: Callable[[TextIO], list[str]]) -> None:
+        """Print lines made for a stream; a person whose stdout goes elsewhere reads stderr's."""
+        for line in lines(sys.stdout):
+            self._console.line(line)
         if not sys.stdout.isatty() and not why_unattended(sys.stdin, sys.stderr, os.environ):
             with suppress(OSError):
-                sys.stderr.write(legible(text, sys.stderr.encoding) + "\n")
+                sys.stderr.write("".join(f"{each}\n" for each in lines(sys.stderr)))
 
 
 def _is_same(report: Report, other: Report) -> bool:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from support.findings import CHECKS, agreeing, finding, report, uncompared, whole_report
-from unbroken.checks.check import Severity
+from unbroken.checks.check import Check, Severity
 from unbroken.checks.decision import decide
 from unbroken.checks.report import Report, examine
 from unbroken.checks.state_summary import StateSummary
-from unbroken.report.terminal import BANNER, render, sentence, summary
+from unbroken.report.terminal import render, sentence, summary
+
+BANNER = "=" * 80
 
 BATCH = finding(
     "batch-geometry-unchanged",
@@ -26,11 +28,13 @@ RATE = finding(
     "learning-rate-continues",
     "o.0: update +0: 7.712000e-04, was 2.000000e-05",
     headline="CRITICAL: LR mismatch (3756.0% difference)",
+    alarm="CRITICAL: LR mismatch detected!",
 )
 PROBE = finding(
     "probe-loss-reproduced",
     "text_loss: 6.2, was 2.1",
     headline="CRITICAL: Large loss variance (193.7%, 131.2%)",
+    alarm="CRITICAL: Large loss variance detected!",
 )
 WEIGHTS = finding("weights-identical", "12 of 151 differ", *(f"m.{i}.w" for i in range(12)))
 SETTING = finding("settings-unchanged", "learning_rate is 0.0001, was 2e-05")
@@ -46,8 +50,8 @@ def where(rows: list[str], text: str) -> int:
     return next(i for i, each in enumerate(rows) if text in each)
 
 
-def test_a_good_resume_is_an_aligned_line_a_check_and_one_verdict() -> None:
-    """Banner, a line for each check, the counts with the time, ALL CHECKS PASSED, banner."""
+def test_a_good_resume_is_a_line_an_area_and_one_verdict() -> None:
+    """Banner, what could not be compared, a count for each area, the verdict, banner."""
     rows = lines(whole_report(NO_PROBE))
     assert [BANNER, "[Resume Validation] Running consistency checks...", BANNER] == rows[:3]
     assert [
@@ -55,11 +59,28 @@ def test_a_good_resume_is_an_aligned_line_a_check_and_one_verdict() -> None:
         "[Resume Validation] ✅ ALL CHECKS PASSED",
         BANNER,
     ] == rows[-3:]
-    table = rows[3:-3]
+    first, *counts = rows[3:-3]
+    assert "cannot compare  The probe gives the losses it gave: the run has no probe" == first
+    assert "agrees  data                   3 checks" in counts
+    assert "agrees  weights                4 of 5 checks" in counts
+    assert "agrees  logs                   1 check" in counts
+    assert len({each.area for each in CHECKS.values()}) == len(counts)
+
+
+def test_verbose_is_an_aligned_line_a_check() -> None:
+    """Every check stands there with what was compared and how exactly, the worst last."""
+    rows = lines(whole_report(NO_PROBE), verbose=True)
+    table = rows[4:-3]
     assert len(CHECKS) == len(table)
     assert 1 == len({each.index("exact") for each in table})
     assert table[-1].startswith("cannot compare  The probe gives the losses it gave")
-    assert 80 == len(BANNER)
+
+
+def test_every_check_says_what_it_looks_at() -> None:
+    """None of ours counts among the checks that a user added."""
+    assert not [each.id for each in CHECKS.values() if each.area == Check.area]
+    own = replace(agreeing("ties-unchanged"), area=Check.area)
+    assert "agrees  added checks  1 check" in lines(report(own))
 
 
 def test_a_failing_report_says_first_what_is_critical_and_last_that_it_failed() -> None:
@@ -174,7 +195,8 @@ def test_a_kept_option_says_that_the_saved_one_acts() -> None:
 
 def test_the_worst_stands_last_in_the_table() -> None:
     """Agreeing, not compared, differing, critical: the prompt is below."""
-    rows = lines(whole_report(BATCH, WEIGHTS, NO_PROBE, uncompared("random-streams-continue")))
+    found = whole_report(BATCH, WEIGHTS, NO_PROBE, uncompared("random-streams-continue"))
+    rows = lines(found, verbose=True)
     table = [each for each in rows if each.endswith(CHECKS["weights-identical"].tolerance)]
     outcomes = [key for key, _ in itertools.groupby(each[:14].strip() for each in table)]
     assert ["agrees", "differs", "cannot compare", "differs"] == outcomes
@@ -186,7 +208,7 @@ def test_many_details_are_cut_and_counted() -> None:
     rows = lines(whole_report(WEIGHTS))
     assert 10 == sum(each.strip().startswith("m.") for each in rows)
     assert any(each.strip() == "and 2 more" for each in rows)
-    everything = lines(whole_report(WEIGHTS), most_details=None)
+    everything = lines(whole_report(WEIGHTS), verbose=True)
     assert 12 == sum(each.strip().startswith("m.") for each in everything)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from support.findings import finding, report, whole_report
@@ -34,7 +35,8 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.resume_report import ResumeDialogue
 found = whole_report(finding("settings-unchanged", "seed is 2, was 1"))
 files = dict(train_manifest=["a"], val_manifest=["b"], tokenizer="c")
-confirm = ResumeDialogue(TrainSettings(**files, abort_window={window}), Console()).confirm
+settings = TrainSettings(**files, abort_window={window}, verbose={verbose})
+confirm = ResumeDialogue(settings, Console()).confirm
 {before}
 sys.exit(0 if confirm(found, decide(found)) else 3)
 """
@@ -45,9 +47,9 @@ def settings(**other: object) -> TrainSettings:
     return TrainSettings.model_validate(files | other)
 
 
-def child(window: float, before: str = "") -> str:
+def child(window: float, before: str = "", *, verbose: bool = False) -> str:
     tests = str(Path(__file__).parents[2])
-    return CHILD.format(tests=tests, window=window, before=before)
+    return CHILD.format(tests=tests, window=window, before=before, verbose=verbose)
 
 
 @posix
@@ -76,6 +78,26 @@ def test_a_person_whose_stdout_is_a_file_reads_the_report_on_stderr(tmp_path: Pa
     assert 0 == code
     assert 1 == shown.count("VALIDATION FAILED")
     assert 1 == (tmp_path / "out").read_text(encoding="utf-8").count("VALIDATION FAILED")
+
+
+@posix
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_report_fits_the_terminal(columns: int, *, verbose: bool) -> None:
+    """No line is wider than the terminal; what agrees is counted, or all there with --verbose."""
+    _, shown = run_at_terminal(["-c", child(0.2, verbose=verbose)], columns=columns)
+    assert [] == [each for each in shown.splitlines() if cell_len(each) > columns]
+    assert verbose == ("Every weight is the saved weight" in shown)
+    assert verbose != ("agrees  weights                5 checks" in shown)
+
+
+@posix
+def test_each_stream_has_its_own_width(tmp_path: Path) -> None:
+    """The file that stdout goes to is not wrapped to the terminal that the person reads."""
+    before = f"sys.stdout = open({str(tmp_path / 'out')!r}, 'w', encoding='utf-8')"
+    _, shown = run_at_terminal(["-c", child(0.2, before)], columns=60)
+    written = (tmp_path / "out").read_text(encoding="utf-8")
+    assert max(map(cell_len, shown.splitlines())) <= 60 < max(map(cell_len, written.splitlines()))
 
 
 @posix
@@ -155,11 +177,12 @@ def test_the_exact_command_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_report_is_kept_with_the_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A refused one is named; a disk that refuses costs the file and says so."""
+    """With every line; it is named, and a disk that refuses costs the file and says so."""
     dialogue = ResumeDialogue(settings(), Console())
     place = dialogue.keep(tmp_path / "logs", 7, SETTING, OPEN)
     assert place is not None
     assert place.name.startswith("resume-7-")
+    assert "Every weight is the saved weight" in place.read_text(encoding="utf-8")
     assert f"This report, in full: {place}" in capsys.readouterr().out
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert dialogue.keep(tmp_path / "file", 7, SETTING, OPEN) is None
