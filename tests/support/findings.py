@@ -6,22 +6,24 @@ from dataclasses import replace
 from typing import Any
 
 from unbroken.checks.catalogue import every_check
-from unbroken.checks.check import CheckOutcome
+from unbroken.checks.check import CheckOutcome, Difference
 from unbroken.checks.report import Finding, Report
 
 CHECKS = {each.id: each for each in every_check()}
 
 
-def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) -> Finding:
+def finding(id_: str, numbers: str = "2, was 1", *found: Difference | str, **other: Any) -> Finding:
     """Return a finding of a check that differs, with what the check says of itself."""
     check = CHECKS[id_]
-    found = Finding(
+    one = Finding(
         id=id_,
         title=check.title,
         outcome=CheckOutcome.DIFFERS,
         severity=check.severity,
         numbers=numbers,
-        details=details,
+        differences=tuple(
+            each if isinstance(each, Difference) else Difference("", text=each) for each in found
+        ),
         headline="",
         tolerance=check.tolerance,
         why=check.why,
@@ -32,7 +34,7 @@ def finding(id_: str, numbers: str = "2, was 1", *details: str, **other: Any) ->
         follows_from=check.follows_from,
         area=check.area,
     )
-    return replace(found, **other)
+    return replace(one, **other)
 
 
 def agreeing(id_: str, numbers: str = "equal") -> Finding:

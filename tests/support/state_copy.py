@@ -37,7 +37,8 @@ def seen(captured: dict[str, Any]) -> StateSummary:
 
 def changed_leaves(saved: StateSummary, captured: dict[str, Any]) -> tuple[str, ...]:
     """Return the leaves that the checks of a resume find changed, with how they differ."""
-    return compare_state(saved, seen(captured), list(captured)).details
+    found = compare_state(saved, seen(captured), list(captured))
+    return tuple(map(str, found.differences))
 
 
 def restored_otherwise(old: TrainingState, new: TrainingState) -> tuple[str, ...]:

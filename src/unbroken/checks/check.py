@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from unbroken.checks.state_summary import StateSummary
+from unbroken.state.facts import ABSENT
 
 
 class CheckOutcome(StrEnum):
@@ -44,6 +45,26 @@ class Stage(StrEnum):
     """On the restored objects."""
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs, as data: code decides by these fields, never by the line."""
+
+    path: str
+    """Where it is: the dotted name of a fact, the path of a leaf, the name of a file."""
+    saved: Any = ABSENT
+    live: Any = ABSENT
+    text: str = ""
+    """The line for a report, where `path is live, was saved` is not what should be read."""
+
+    def __str__(self) -> str:
+        """Return the line for a report."""
+        if self.text:
+            return self.text
+        if self.saved is ABSENT and self.live is ABSENT:
+            return self.path
+        return f"{self.path} is {self.live!r}, was {self.saved!r}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """What one comparison came to."""
@@ -51,8 +72,8 @@ class CheckResult:
     outcome: CheckOutcome
     numbers: str
     """What was compared with what, in one line."""
-    details: tuple[str, ...] = ()
-    """A line for each thing that differs."""
+    differences: tuple[Difference, ...] = ()
+    """Each thing that differs."""
     headline: str = ""
     """The sentence that leads the report; empty for the check's title."""
     alarm: str = ""
@@ -70,16 +91,26 @@ def agrees(numbers: str, headline: str = "") -> CheckResult:
 
 def differs(
     numbers: str,
-    *details: str,
+    *found: Difference | str,
     headline: str = "",
     alarm: str = "",
     severity: Severity | None = None,
 ) -> CheckResult:
-    """Return the verdict that they are not."""
+    """Return the verdict that they are not.
+
+    Args:
+        numbers: What differs, in one line.
+        found: Each thing that differs; text is a line for the report alone.
+        headline: The sentence that leads the report; empty for the check's title.
+        alarm: The headline as users look for it where it stops a resume; empty for the same.
+        severity: Where it is not the one the check declares.
+    """
     return CheckResult(
         outcome=CheckOutcome.DIFFERS,
         numbers=numbers,
-        details=details,
+        differences=tuple(
+            each if isinstance(each, Difference) else Difference("", text=each) for each in found
+        ),
         headline=headline,
         alarm=alarm,
         severity=severity,

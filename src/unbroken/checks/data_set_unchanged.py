@@ -65,7 +65,7 @@ class DataSetUnchanged(FactsCheck):
         """Compare every fact; other content of the same samples is told apart from other samples."""
         verdict = super().compare(saved, live)
         is_told = set(ORDER[:2]) <= saved.facts_below(ORDER).keys()
-        is_content = all(each.startswith("data.train ") for each in verdict.details)
+        is_content = all(each.path == "data.train" for each in verdict.differences)
         if verdict.outcome is CheckOutcome.DIFFERS and is_told and is_content:
             return replace(verdict, why=OTHER_CONTENT)
         return verdict

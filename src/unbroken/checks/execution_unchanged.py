@@ -73,7 +73,7 @@ class ExecutionUnchanged(FactsCheck):
         verdict = super().compare(saved, live)
         if verdict.outcome is not CheckOutcome.DIFFERS:
             return verdict
-        of_precision = [each.startswith(PRECISIONS) for each in verdict.details]
+        of_precision = [each.path in PRECISIONS for each in verdict.differences]
         told = [ROUNDING] * any(of_precision) + [ORDER] * (not all(of_precision))
         return replace(verdict, why=" ".join(told), headline=_headline(saved, live))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from unbroken.checks.check import Check, CheckResult, agrees, cannot_compare, differs
+from unbroken.checks.check import Check, CheckResult, Difference, agrees, cannot_compare, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import differences
 
@@ -37,12 +37,14 @@ def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> CheckResult:
         return agrees("neither has any")
     if not saved:
         return cannot_compare("the checkpoint does not say", severity=None)
-    changed = [str(each) for each in differences(saved, live)]
+    changed = [Difference(each.name, each.saved, each.live) for each in differences(saved, live)]
     if not changed:
         return agrees(
             f"{len(saved)} equal" if len(saved) > 1 else shown(next(iter(saved.values())))
         )
-    first = changed[0] if len(changed) == 1 else f"{len(changed)} of {len(saved | live)} differ"
+    first = (
+        str(changed[0]) if len(changed) == 1 else f"{len(changed)} of {len(saved | live)} differ"
+    )
     return differs(first, *changed)
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from unbroken.checks.check import (
     Check,
     CheckResult,
+    Difference,
     OnAccept,
     Severity,
     agrees,
@@ -66,17 +67,16 @@ class LearningRateContinues(Check):
             return cannot_compare("the checkpoint recorded no rates", severity=None)
         before, now = (_series(each.evidence) for each in (saved, live))
         details = [
-            f"{name}: update +{_first(before[name], now.get(name, []))}: "
-            f"{_at(before[name], now.get(name, []))}"
+            _difference(name, before[name], now.get(name, []))
             for name in before
             if before[name] != now.get(name)
         ]
         if details:
             worst = max(_share(before[name], now.get(name, [])) for name in before)
             if not worst:
-                return differs(details[0], *details)
+                return differs(str(details[0]), *details)
             return differs(
-                details[0],
+                str(details[0]),
                 *details,
                 headline=f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)",
                 alarm="CRITICAL: LR mismatch detected!",
@@ -90,6 +90,11 @@ def _series(evidence: Mapping[str, Any]) -> dict[str, list[float]]:
     """Return, by group, the rate the optimiser holds and those the schedule will give."""
     to_come = evidence.get("next_rates", {})
     return {name: [rate, *to_come.get(name, [])] for name, rate in evidence["rates"].items()}
+
+
+def _difference(name: str, before: list[float], now: list[float]) -> Difference:
+    text = f"{name}: update +{_first(before, now)}: {_at(before, now)}"
+    return Difference(name, before, now, text)
 
 
 def _first(before: list[float], now: list[float]) -> int:

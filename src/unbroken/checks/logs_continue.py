@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from unbroken.checks.check import (
     Check,
     CheckResult,
+    Difference,
     OnAccept,
     Severity,
     agrees,
@@ -25,7 +26,7 @@ from unbroken.checks.check import (
 from unbroken.checks.state_summary import StateSummary
 
 JOURNAL = "journal.jsonl"
-"""How the finding begins where it is the journal that isn't what it was."""
+"""What differs where it is the journal that isn't what it was."""
 
 _NOTED: dict[str, Any] = {"journal_bytes": 900, "line": "ab", "step": 9, "curves": {"a": 70}}
 
@@ -71,27 +72,33 @@ class LogsContinue(Check):
             return cannot_compare("the checkpoint notes nothing of the logs")
         details = [*_of_journal(noted, found), *_of_curves(noted["curves"], found["curves"])]
         if details:
-            return differs(details[0], *details)
+            return differs(str(details[0]), *details)
         count = len(noted["curves"])
         return agrees(f"journal up to step {found['step']:,}, {count} files of curves")
 
 
-def _of_journal(noted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def _of_journal(noted: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
     if not found["journal_bytes"] and noted["journal_bytes"]:
-        return [f"{JOURNAL} is gone; it held the steps up to {noted['step']:,}"]
+        return [_journal(f"is gone; it held the steps up to {noted['step']:,}")]
     if found["journal_bytes"] < noted["journal_bytes"]:
         held = f"it ends at step {found['step']:,}, and held step {noted['step']:,} at the save"
-        return [f"{JOURNAL} was cut: {held}"]
+        return [_journal(f"was cut: {held}")]
     if found["line"] != noted["line"]:
-        return [f"{JOURNAL} is another: its line of step {noted['step']:,} is not where it was"]
+        return [_journal(f"is another: its line of step {noted['step']:,} is not where it was")]
     return []
 
 
-def _of_curves(noted: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
+def _journal(what: str) -> Difference:
+    return Difference(JOURNAL, text=f"{JOURNAL} {what}")
+
+
+def _of_curves(noted: Mapping[str, int], found: Mapping[str, int]) -> list[Difference]:
     details = []
     for name, size in noted.items():
+        path = f"logs/{name}"
         if name not in found:
-            details.append(f"logs/{name} is gone")
+            details.append(Difference(path, saved=size, text=f"{path} is gone"))
         elif found[name] < size:
-            details.append(f"logs/{name} was cut: {found[name]:,} bytes, had {size:,}")
+            text = f"{path} was cut: {found[name]:,} bytes, had {size:,}"
+            details.append(Difference(path, size, found[name], text))
     return details

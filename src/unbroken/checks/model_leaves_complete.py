@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    Stage,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
@@ -50,13 +59,18 @@ class ModelLeavesComplete(Check):
             for each in (saved, live)
         )
         details = [
-            f"{path}: is {now.get(path, 'gone')}, was {before.get(path, 'not in the checkpoint')}"
+            Difference(
+                path,
+                was := before.get(path, "not in the checkpoint"),
+                found := now.get(path, "gone"),
+                f"{path}: is {found}, was {was}",
+            )
             for path in sorted(before.keys() | now.keys())
             if before.get(path) != now.get(path)
         ]
         if details:
-            found = f"{len(details)} of {len(before | now)} tensors differ"
-            return differs(found, *details, headline=_cast(saved, live, parts))
+            numbers = f"{len(details)} of {len(before | now)} tensors differ"
+            return differs(numbers, *details, headline=_cast(saved, live, parts))
         return agrees(f"{len(now)} tensors")
 
 

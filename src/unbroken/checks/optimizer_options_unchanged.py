@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    Stage,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -59,12 +68,14 @@ class OptimizerOptionsUnchanged(Check):
         before, now = options_asked_for(saved), options_asked_for(live)
         both = sorted(before.keys() & now.keys())
         details = [
-            f"{path}: is {now[path]}, was {before[path]}"
+            Difference(path, before[path], now[path], f"{path}: is {now[path]}, was {before[path]}")
             for path in both
             if repr(now[path]) != repr(before[path])
         ]
         if details:
-            return differs(details[0] if len(details) == 1 else f"{len(details)} differ", *details)
+            return differs(
+                str(details[0]) if len(details) == 1 else f"{len(details)} differ", *details
+            )
         return agrees(f"{len(both)} options")
 
 

@@ -53,7 +53,7 @@ class OptimizerStateIdentical(Check):
         """Compare every leaf, but for the rates that are compared with those to come."""
         skip = _rates(saved) & _rates(live)
         found = compare_state(saved, live, live.of_kind("optimizer"), skip)
-        options = _options(each.partition(":")[0] for each in found.details)
+        options = _options(each.path for each in found.differences)
         if not options:
             return found
         told = ", ".join(sorted(options))

@@ -63,9 +63,8 @@ class OtherStateIdentical(Check):
         seconds = untrained_models(live)
         parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]
         found = compare_state(saved, live, parts, modes(live))
-        if found.details and all(
-            is_below(each.partition(":")[0], seconds) for each in found.details
-        ):
+        paths = [each.path for each in found.differences]
+        if paths and all(is_below(each, seconds) for each in paths):
             names = ", ".join(seconds)
             headline = f"CRITICAL: An average or a teacher is not the saved one: {names}"
             return replace(found, headline=headline)

@@ -16,6 +16,7 @@ from typing import ClassVar
 from unbroken.checks.check import (
     Check,
     CheckResult,
+    Difference,
     OnAccept,
     Severity,
     agrees,
@@ -87,7 +88,9 @@ class ProbeLossReproduced(Check):
         bound = _bound(saved, live)
         shares = {name: _share(before[name], now.get(name)) for name in before}
         details = [
-            f"{name}: {now.get(name)}, was {before[name]}"
+            Difference(
+                name, before[name], now.get(name), f"{name}: {now.get(name)}, was {before[name]}"
+            )
             for name, share in shares.items()
             if not share <= bound
         ]
@@ -95,7 +98,7 @@ class ProbeLossReproduced(Check):
             worst = ", ".join(f"{100 * share:.1f}%" for share in shares.values())
             large = max(shares.values()) > 0.5
             return differs(
-                details[0],
+                str(details[0]),
                 *details,
                 headline=f"CRITICAL: Large loss variance ({worst})" if large else "",
                 alarm="CRITICAL: Large loss variance detected!" if large else "",

@@ -14,7 +14,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -54,12 +62,17 @@ class RateIsTheSchedules(Check):
         rates, scheduled = (live.evidence.get(key, {}) for key in ("rates", "scheduled"))
         before, gave = (saved.evidence.get(key, {}) for key in ("rates", "scheduled"))
         details = [
-            f"{name}: holds {rates.get(name)}, its schedule gives {rate}"
+            Difference(
+                name,
+                rate,
+                rates.get(name),
+                f"{name}: holds {rates.get(name)}, its schedule gives {rate}",
+            )
             for name, rate in scheduled.items()
             if rates.get(name) != rate
             and (name in rates or name in gave)
             and not (name in rates and (before.get(name), gave.get(name)) == (rates[name], rate))
         ]
         if details:
-            return differs(details[0], *details)
+            return differs(str(details[0]), *details)
         return agrees(f"{len(scheduled)} groups")

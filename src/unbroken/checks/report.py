@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from unbroken.checks.check import Check, CheckOutcome, CheckResult, OnAccept, Severity
+from unbroken.checks.check import Check, CheckOutcome, CheckResult, Difference, OnAccept, Severity
 from unbroken.checks.state_summary import StateSummary
 
 LEAST_BYTES: Final = 100_000_000
@@ -23,7 +23,7 @@ class Finding:
     outcome: CheckOutcome
     severity: Severity
     numbers: str
-    details: tuple[str, ...]
+    differences: tuple[Difference, ...]
     headline: str
     tolerance: str
     why: str
@@ -38,6 +38,11 @@ class Finding:
     """What of a run the check looks at."""
     alarm: str = ""
     """The headline as users look for it where it stops a resume; empty where it is the same."""
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """A line for each thing that differs."""
+        return tuple(map(str, self.differences))
 
     @property
     def is_critical(self) -> bool:
@@ -107,7 +112,7 @@ def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
         outcome=verdict.outcome,
         severity=_severity(check, verdict, saved),
         numbers=verdict.numbers,
-        details=verdict.details,
+        differences=verdict.differences,
         headline=verdict.headline,
         tolerance=check.tolerance,
         why=verdict.why or check.why,
@@ -135,5 +140,5 @@ def _crash(error: Exception) -> CheckResult:
     return CheckResult(
         outcome=CheckOutcome.CANNOT_COMPARE,
         numbers=f"the check itself failed: {type(error).__name__}: {error}",
-        details=(f"at {place.name}, line {place.lineno}; please report this",),
+        differences=(Difference("", text=f"at {place.name}, line {place.lineno}"),),
     )

@@ -12,8 +12,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    Stage,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import StateSummary, is_below
+from unbroken.state.facts import ABSENT
 
 COUNTERS = frozenset(
     {
@@ -62,12 +72,19 @@ class ScheduleUnchanged(Check):
         now = {path: each for path, each in live.values.items() if is_below(path, parts)}
         fixed = [path for path in now if not moves(path)]
         details = [
-            f"{path}: is {now[path]}, was {saved.values.get(path, 'not there')}"
+            Difference(
+                path,
+                before := saved.values.get(path, ABSENT),
+                now[path],
+                f"{path}: is {now[path]}, was {'not there' if before is ABSENT else before}",
+            )
             for path in sorted(fixed)
             if repr(saved.values.get(path)) != repr(now[path])
         ]
         if details:
-            return differs(details[0] if len(details) == 1 else f"{len(details)} differ", *details)
+            return differs(
+                str(details[0]) if len(details) == 1 else f"{len(details)} differ", *details
+            )
         return agrees(f"{len(fixed)} numbers")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from unbroken.checks.check import CheckResult, agrees, differs
+from unbroken.checks.check import CheckResult, Difference, agrees, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import ABSENT
 
@@ -22,15 +22,11 @@ def compare_state(
         skip: Paths that another check answers for.
     """
     before, now = _below(saved, parts, skip), _below(live, parts, skip)
-    details = [
-        f"{path}: {_difference(before.get(path, ABSENT), now.get(path, ABSENT))}"
-        for path in sorted(before.keys() | now.keys())
-        if repr(before.get(path, ABSENT)) != repr(now.get(path, ABSENT))
-    ]
-    if details:
-        return differs(
-            f"{len(details)} of {len(before.keys() | now.keys())} leaves differ", *details
-        )
+    every = sorted(before.keys() | now.keys())
+    pairs = [(path, before.get(path, ABSENT), now.get(path, ABSENT)) for path in every]
+    found = [_difference(*each) for each in pairs if repr(each[1]) != repr(each[2])]
+    if found:
+        return differs(f"{len(found)} of {len(every)} leaves differ", *found)
     return agrees(f"{len(before)} leaves identical")
 
 
@@ -65,11 +61,13 @@ def _below(observed: StateSummary, parts: Collection[str], skip: Collection[str]
     }
 
 
-def _difference(saved: Any, live: Any) -> str:
+def _difference(path: str, saved: Any, live: Any) -> Difference:
     if saved is ABSENT:
-        return "is not in the checkpoint"
-    if live is ABSENT:
-        return "is gone"
-    if str(saved) != str(live):
-        return f"is {str(live)[:60]}, was {str(saved)[:60]}"
-    return f"has other content ({str(live)[:60]})"
+        text = "is not in the checkpoint"
+    elif live is ABSENT:
+        text = "is gone"
+    elif str(saved) != str(live):
+        text = f"is {str(live)[:60]}, was {str(saved)[:60]}"
+    else:
+        text = f"has other content ({str(live)[:60]})"
+    return Difference(path, saved, live, f"{path}: {text}")

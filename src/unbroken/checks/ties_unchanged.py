@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    Stage,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -48,7 +57,12 @@ class TiesUnchanged(Check):
             for each in (saved, live)
         )
         details = [
-            f"{path}: is tied to {now.get(path)}, was tied to {before.get(path)}"
+            Difference(
+                path,
+                was := before.get(path),
+                found := now.get(path),
+                f"{path}: is tied to {found}, was tied to {was}",
+            )
             for path in sorted(before.keys() | now.keys())
             if before.get(path) != now.get(path)
         ]

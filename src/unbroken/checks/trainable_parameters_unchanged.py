@@ -14,6 +14,7 @@ from typing import ClassVar
 from unbroken.checks.check import (
     Check,
     CheckResult,
+    Difference,
     OnAccept,
     Severity,
     Stage,
@@ -60,7 +61,12 @@ class TrainableParametersUnchanged(Check):
         if now and not both:
             return cannot_compare("the checkpoint does not say", severity=None)
         details = [
-            f"{path}: is {now[path]}, was {saved.values[path]}"
+            Difference(
+                path,
+                was := saved.values[path],
+                now[path],
+                f"{path}: is {now[path]}, was {was}",
+            )
             for path in sorted(both)
             if now[path] != saved.values[path]
         ]

@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
+from unbroken.checks.check import (
+    Check,
+    CheckResult,
+    Difference,
+    OnAccept,
+    Severity,
+    agrees,
+    differs,
+)
 from unbroken.checks.state_summary import StateSummary
 
 
@@ -53,7 +61,12 @@ class TrainingModeUnchanged(Check):
             for each in (saved, live)
         )
         details = [
-            f"{path}: is {now.get(path)}, was {before.get(path)}"
+            Difference(
+                path,
+                was := before.get(path),
+                found := now.get(path),
+                f"{path}: is {found}, was {was}",
+            )
             for path in sorted(before.keys() | now.keys())
             if before.get(path) is not now.get(path)
         ]

@@ -218,7 +218,7 @@ def _is_other_journal(report: resuming.Report) -> bool:
     return any(
         each.id == LogsContinue.id
         and each.outcome is CheckOutcome.DIFFERS
-        and each.numbers.startswith(JOURNAL)
+        and any(one.path == JOURNAL for one in each.differences)
         for each in report.findings
     )
 

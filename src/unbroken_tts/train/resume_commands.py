@@ -59,8 +59,8 @@ def _is_for_good(finding: Finding) -> bool:
     """Say whether a finding names a setting that a run keeps for ever."""
     if finding.id != SettingsUnchanged.id:
         return False
-    said = (finding.numbers, *finding.details)
-    return any(each.startswith(f"settings.{name} ") for each in said for name in FOR_GOOD)
+    for_good = {f"settings.{name}" for name in FOR_GOOD}
+    return any(each.path in for_good for each in finding.differences)
 
 
 def typed_words(argv: Sequence[str]) -> list[str]:

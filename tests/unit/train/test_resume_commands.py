@@ -9,7 +9,7 @@ import pytest
 
 from support.findings import CHECKS, finding, report
 from unbroken.checks.catalogue import require_known
-from unbroken.checks.check import OnAccept
+from unbroken.checks.check import Difference, OnAccept
 from unbroken_tts.train.kept_settings import FOR_GOOD
 from unbroken_tts.train.resume_commands import (
     BEGIN_NEW,
@@ -60,11 +60,9 @@ def test_another_run_begins_with_the_weights_of_this_one(id_: str, tmp_path: Pat
 def test_a_setting_that_a_run_keeps_begins_a_new_one(name: str, tmp_path: Path) -> None:
     """The report offers no --accept that would be refused when it is pasted."""
     place = checkpoint(tmp_path, "step-00000004")
-    for numbers, details in (
-        (f"settings.{name} is 2, was 1", ()),
-        ("2 of 20 differ", ("settings.grad_clip is 2, was 1", f"settings.{name} is 2, was 1")),
-    ):
-        found = report(finding("settings-unchanged", numbers, *details))
+    other = Difference(f"settings.{name}", 1, 2)
+    for each in ((other,), (Difference("settings.grad_clip", 1, 2), other)):
+        found = report(finding("settings-unchanged", "differs", *each))
         words = shlex.split(commands_for(found, WORDS, place)["settings-unchanged"])
         assert ["--init-from", str(place), "--output-dir", "out dir-new"] == words[-4:]
         assert "--accept" not in words
