@@ -1,4 +1,4 @@
-"""Write docs/troubleshooting.md from the checks themselves; with --check only compare.
+"""Write docs/troubleshooting.md from the library's checks and the trainer's; with --check only compare.
 
 An entry is what a check says of itself: the message its own example gives, what it compares, why it
 matters, what to do. Only the sentences on prevention stand here.
@@ -6,15 +6,15 @@ matters, what to do. Only the sentences on prevention stand here.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
-from unbroken.checks.catalogue import every_check
-from unbroken.checks.check import Check, OnAccept, Severity
+from unbroken.checks import Check, Finding, OnAccept, Report, Severity, every_check
 from unbroken.checks.decision import decide
-from unbroken.checks.report import Finding, Report, examine
+from unbroken.checks.report import examine
 from unbroken.report.terminal import render, sentence
+from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
+from unbroken_tts.train.remedies import REMEDIES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "troubleshooting.md"
 
@@ -146,7 +146,8 @@ ENTRY = """\
 
 def page() -> str:
     """Return the whole page."""
-    checks = {each.id: each for each in every_check()}
+    every = every_check(added=TRAINER_CHECKS, advice=REMEDIES)
+    checks = {each.id: each for each in every}
     rate = _example(checks["learning-rate-continues"])
     shown = Report(findings=(rate,), seconds=0.0)
     alarm = next(i for i, line in enumerate(render(shown, decide(shown))) if "CRITICAL" in line)
@@ -189,12 +190,14 @@ def _example(check: Check) -> Finding:
 
 
 def _paragraphs(check: Check) -> dict[str, str]:
-    """Return `Compares`, `Why` and `Does not` of the check's own page, each on one line."""
+    """Return `Compares` and `Does not` of a check, each on one line; its module says them, or itself."""
+    if check.compares:
+        return {"Compares": check.compares, "Does not": check.does_not}
     text = sys.modules[type(check).__module__].__doc__ or ""
     found = {}
     for paragraph in text.split("\n\n"):
         name, colon, rest = paragraph.strip().partition(": ")
-        if colon and re.fullmatch("Compares|Why|Does not", name):
+        if colon and name in {"Compares", "Does not"}:
             found[name] = " ".join(rest.split())
     return found
 

@@ -85,10 +85,6 @@ def read_settings(given: Mapping[str, Any]) -> TrainSettings:
     except ValidationError as error:
         raise _refusal(error) from None
     _refuse_contradictions(settings)
-    if settings.accept:
-        from unbroken.checks.catalogue import require_known  # noqa: PLC0415 -- imports torch, rarely needed
-
-        require_known(settings.accept)
     return settings
 
 

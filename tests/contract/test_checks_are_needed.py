@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -11,9 +11,12 @@ import torch
 from support.single_faults import AREA
 from unbroken.checkpoint import disk
 from unbroken.checks.catalogue import CONTENT, every_check
+from unbroken.checks.check import Check
 from unbroken.run import resume
+from unbroken.run import run as running
 from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import FAULTS
+from unbroken.selftest.checks import CHECKS
 from unbroken.selftest.trial import Detection, DetectionKind, Trials
 
 NOTHING_SAID = (DetectionKind.IMPOSSIBLE, "")
@@ -91,9 +94,12 @@ def detect(trials: Trials, fault: str) -> Detection:
 
 def take_out(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a check out of every look: before the restore, after it, and before the first step."""
-    checks = [each for each in every_check() if each.id != check]
-    monkeypatch.setattr(resume, "every_check", lambda _: checks)
-    content = tuple(each for each in CONTENT if each.id != check)
+
+    def others(*given: Any) -> list[Check]:
+        return [each for each in every_check(*given) if each.id != check]
+
+    monkeypatch.setattr(running, "every_check", others)
+    content = tuple(each for each in CONTENT if each != check)
     monkeypatch.setattr(resume, "CONTENT", content)
 
 
@@ -112,4 +118,4 @@ def test_without_the_check_a_fault_is_missed_or_misnamed(
 
 def test_every_check_is_in_the_table() -> None:
     """A new check is given a fault that needs it; what nothing needs has no place."""
-    assert {each.id for each in every_check()} == NEEDED.keys()
+    assert {each.id for each in every_check(added=CHECKS)} == NEEDED.keys()

@@ -8,8 +8,11 @@ from typing import Any
 from unbroken.checks.catalogue import every_check
 from unbroken.checks.check import CheckOutcome, Difference
 from unbroken.checks.report import Finding, Report
+from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
+from unbroken_tts.train.remedies import REMEDIES
 
-CHECKS = {each.id: each for each in every_check()}
+CHECKS = {each.id: each for each in every_check(added=TRAINER_CHECKS, advice=REMEDIES)}
+"""Those of a training run, in the words of its program."""
 
 
 def finding(id_: str, numbers: str = "2, was 1", *found: Difference | str, **other: Any) -> Finding:
@@ -32,6 +35,7 @@ def finding(id_: str, numbers: str = "2, was 1", *found: Difference | str, **oth
         on_accept=check.on_accept,
         keeps_saved=check.keeps_saved,
         follows_from=check.follows_from,
+        explains=check.explains,
         area=check.area,
     )
     return replace(one, **other)

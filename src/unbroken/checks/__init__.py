@@ -1,1 +1,89 @@
-"""Is the restored run the saved run: one comparison a file, named as a true sentence."""
+"""What a resume compares, and how to add a comparison of your own: `Run(checks=[...])`.
+
+Subclass `Check`, or declare facts with `FactCheck`; compare two `StateSummary`, and return
+`agrees(...)`, `differs(...)` or `cannot_compare(...)`. docs/library.md has an example.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from unbroken.checks.advice import Advice
+    from unbroken.checks.catalogue import every_check, require_known
+    from unbroken.checks.check import (
+        Check,
+        CheckOutcome,
+        CheckResult,
+        Difference,
+        OnAccept,
+        Severity,
+        Stage,
+        agrees,
+        cannot_compare,
+        differs,
+        wrong_examples,
+    )
+    from unbroken.checks.decision import Decision
+    from unbroken.checks.fact_check import FactCheck
+    from unbroken.checks.report import Finding, Report
+    from unbroken.checks.root_cause import LOADED, STRUCTURE
+    from unbroken.checks.state_summary import Leaf, StateSummary
+
+__all__ = [
+    "LOADED",
+    "STRUCTURE",
+    "Advice",
+    "Check",
+    "CheckOutcome",
+    "CheckResult",
+    "Decision",
+    "Difference",
+    "FactCheck",
+    "Finding",
+    "Leaf",
+    "OnAccept",
+    "Report",
+    "Severity",
+    "Stage",
+    "StateSummary",
+    "agrees",
+    "cannot_compare",
+    "differs",
+    "every_check",
+    "require_known",
+    "wrong_examples",
+]
+
+# Imported when first used: they import torch.
+_MODULES: Final = {
+    "advice": ("Advice",),
+    "catalogue": ("every_check", "require_known"),
+    "check": (
+        "Check",
+        "CheckOutcome",
+        "CheckResult",
+        "Difference",
+        "OnAccept",
+        "Severity",
+        "Stage",
+        "agrees",
+        "cannot_compare",
+        "differs",
+        "wrong_examples",
+    ),
+    "decision": ("Decision",),
+    "fact_check": ("FactCheck",),
+    "report": ("Finding", "Report"),
+    "root_cause": ("LOADED", "STRUCTURE"),
+    "state_summary": ("Leaf", "StateSummary"),
+}
+_LAZY: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module it lives in."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

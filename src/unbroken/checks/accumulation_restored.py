@@ -10,8 +10,6 @@ Does not: apply where the run was saved between two steps: there is nothing then
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckOutcome,
@@ -28,15 +26,15 @@ from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 class AccumulationRestored(Check):
     """The unfinished step stands where it stood."""
 
-    id: ClassVar[str] = "accumulation-restored"
-    title: ClassVar[str] = "The unfinished step stands where it stood"
-    area: ClassVar[str] = "optimiser"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "One update would be made from a part of its samples."
-    cause: ClassVar[str] = "Gradients were set to zero after the restore, or were not saved."
-    remedy: ClassVar[str] = "Don't call zero_grad() between Run.resume() and the first step."
-    AGREES: ClassVar = (
+    id = "accumulation-restored"
+    title = "The unfinished step stands where it stood"
+    area = "optimiser"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "One update would be made from a part of its samples."
+    cause = "Gradients were set to zero after the restore, or were not saved."
+    remedy = "Don't call zero_grad() between Run.resume() and the first step."
+    AGREES = (
         (
             StateSummary(
                 kinds={"gradients": "run"},
@@ -50,7 +48,7 @@ class AccumulationRestored(Check):
             ),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(
                 kinds={"gradients": "run"},

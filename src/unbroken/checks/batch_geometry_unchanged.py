@@ -11,8 +11,6 @@ Does not: compare speed or memory.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -29,30 +27,31 @@ from unbroken.checks.state_summary import StateSummary
 class BatchGeometryUnchanged(Check):
     """A step uses as many samples as it did."""
 
-    id: ClassVar[str] = "batch-geometry-unchanged"
-    title: ClassVar[str] = "A step uses as many samples as it did"
-    area: ClassVar[str] = "order and randomness"
-    severity: ClassVar[Severity] = Severity.WARNING
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "Another effective batch has other noise and other steps to an epoch."
-    cause: ClassVar[str] = "--batch-size and --grad-accumulation multiply to another number."
-    remedy: ClassVar[str] = (
-        "To keep the run's, leave out --grad-accumulation: any --batch-size cuts the same steps."
+    id = "batch-geometry-unchanged"
+    title = "A step uses as many samples as it did"
+    area = "order and randomness"
+    severity = Severity.WARNING
+    on_accept = OnAccept.TAKE_NEW
+    stage = Stage.BEFORE
+    why = "Another effective batch has other noise and other steps to an epoch."
+    cause = "`StepBatches` was given another effective batch."
+    remedy = (
+        "To keep the run's, give `StepBatches` its effective batch: micro-batches of any size cut the "
+        "same steps."
     )
-    covers: ClassVar[tuple[str, ...]] = (
+    covers = (
         "order.effective_batch",
         "order.earlier",
         "execution.batch",
         "execution.accumulation",
     )
-    AGREES: ClassVar = (
+    AGREES = (
         (
             StateSummary(facts={"order": {"effective_batch": 32}}),
             StateSummary(facts={"order": {"effective_batch": 32}}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(facts={"order": {"effective_batch": 8}}),
             StateSummary(facts={"order": {"effective_batch": 64}}),

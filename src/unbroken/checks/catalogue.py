@@ -3,118 +3,168 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from unbroken.checks.accumulation_restored import AccumulationRestored
+from unbroken.checks.advice import Advice, advised
 from unbroken.checks.batch_geometry_unchanged import BatchGeometryUnchanged
-from unbroken.checks.check import Check, OnAccept, Stage
+from unbroken.checks.check import Check, OnAccept, Severity, Stage
 from unbroken.checks.counters_agree import CountersAgree
-from unbroken.checks.data_set_unchanged import DataSetUnchanged
-from unbroken.checks.execution_unchanged import ExecutionUnchanged
-from unbroken.checks.facts import FactsCheck
+from unbroken.checks.fact_check import FactCheck
+from unbroken.checks.facts_unchanged import (
+    DATA_SET_UNCHANGED,
+    EXECUTION_UNCHANGED,
+    GPUS_UNCHANGED,
+    ORDER_UNCHANGED,
+    PYTORCH_VERSION_UNCHANGED,
+    SETTINGS_UNCHANGED,
+)
 from unbroken.checks.frozen_rows_out_of_reach import FrozenRowsOutOfReach
 from unbroken.checks.frozen_rows_unmoved import FrozenRowsUnmoved
-from unbroken.checks.gpus_unchanged import GpusUnchanged
 from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.checks.logs_continue import LogsContinue
-from unbroken.checks.model_configuration_unchanged import ModelConfigurationUnchanged
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
 from unbroken.checks.next_samples_identical import NextSamplesIdentical
 from unbroken.checks.optimizer_alignment_by_name import OptimizerAlignmentByName
 from unbroken.checks.optimizer_covers_parameters import OptimizerCoversParameters
 from unbroken.checks.optimizer_options_unchanged import OptimizerOptionsUnchanged
 from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
-from unbroken.checks.order_unchanged import OrderUnchanged
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.other_state_identical import OtherStateIdentical
 from unbroken.checks.parts_complete import PartsComplete
 from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
-from unbroken.checks.pytorch_version_unchanged import PytorchVersionUnchanged
 from unbroken.checks.random_streams_continue import RandomStreamsContinue
 from unbroken.checks.rate_is_the_schedules import RateIsTheSchedules
 from unbroken.checks.schedule_unchanged import ScheduleUnchanged
-from unbroken.checks.settings_unchanged import SettingsUnchanged
 from unbroken.checks.ties_unchanged import TiesUnchanged
-from unbroken.checks.tokenizer_unchanged import TokenizerUnchanged
 from unbroken.checks.trainable_parameters_unchanged import TrainableParametersUnchanged
 from unbroken.checks.training_mode_unchanged import TrainingModeUnchanged
 from unbroken.checks.values_are_finite import ValuesAreFinite
-from unbroken.checks.vocabulary_size_unchanged import VocabularySizeUnchanged
 from unbroken.checks.weights_identical import WeightsIdentical
 from unbroken.errors import SettingsInvalid
 
-KINDS: Final[tuple[type[Check], ...]] = (
-    VocabularySizeUnchanged,
-    TokenizerUnchanged,
-    ModelConfigurationUnchanged,
-    DataSetUnchanged,
-    OrderUnchanged,
-    SettingsUnchanged,
-    BatchGeometryUnchanged,
-    PytorchVersionUnchanged,
-    GpusUnchanged,
-    ExecutionUnchanged,
-    PartsComplete,
-    ModelLeavesComplete,
-    TiesUnchanged,
-    TrainableParametersUnchanged,
-    OptimizerAlignmentByName,
-    OptimizerCoversParameters,
-    OptimizerOptionsUnchanged,
-    ScheduleUnchanged,
-    WeightsIdentical,
-    TrainingModeUnchanged,
-    FrozenRowsUnmoved,
-    FrozenRowsOutOfReach,
-    OptimizerStateIdentical,
-    CountersAgree,
-    AccumulationRestored,
-    LearningRateContinues,
-    RateIsTheSchedules,
-    OtherStateIdentical,
-    NextSamplesIdentical,
-    RandomStreamsContinue,
-    ValuesAreFinite,
-    ProbeLossReproduced,
-    LogsContinue,
+LIBRARY: Final[tuple[Check, ...]] = (
+    DATA_SET_UNCHANGED,
+    ORDER_UNCHANGED,
+    SETTINGS_UNCHANGED,
+    BatchGeometryUnchanged(),
+    PYTORCH_VERSION_UNCHANGED,
+    GPUS_UNCHANGED,
+    EXECUTION_UNCHANGED,
+    PartsComplete(),
+    ModelLeavesComplete(),
+    TiesUnchanged(),
+    TrainableParametersUnchanged(),
+    OptimizerAlignmentByName(),
+    OptimizerCoversParameters(),
+    OptimizerOptionsUnchanged(),
+    ScheduleUnchanged(),
+    WeightsIdentical(),
+    TrainingModeUnchanged(),
+    FrozenRowsUnmoved(),
+    FrozenRowsOutOfReach(),
+    OptimizerStateIdentical(),
+    CountersAgree(),
+    AccumulationRestored(),
+    LearningRateContinues(),
+    RateIsTheSchedules(),
+    OtherStateIdentical(),
+    NextSamplesIdentical(),
+    RandomStreamsContinue(),
+    ValuesAreFinite(),
+    ProbeLossReproduced(),
+    LogsContinue(),
 )
-"""All but the one that answers for whatever facts these leave."""
+"""All but the one that answers for whatever facts these and the added ones leave."""
 
-
-CONTENT: Final[tuple[type[Check], ...]] = (
-    WeightsIdentical,
-    FrozenRowsOutOfReach,
-    OptimizerOptionsUnchanged,
-    OptimizerStateIdentical,
-    AccumulationRestored,
-    LearningRateContinues,
-    RateIsTheSchedules,
-    OtherStateIdentical,
+CONTENT: Final = (
+    WeightsIdentical.id,
+    FrozenRowsOutOfReach.id,
+    OptimizerOptionsUnchanged.id,
+    OptimizerStateIdentical.id,
+    AccumulationRestored.id,
+    LearningRateContinues.id,
+    RateIsTheSchedules.id,
+    OtherStateIdentical.id,
 )
 """Those that say whether what was restored is still there just before the first step."""
 
 
-def every_check(may_change: Collection[str] = ()) -> list[Check]:
-    """Return one of each check.
+def every_check(
+    may_change: Collection[str] = (),
+    added: Iterable[Check] = (),
+    advice: Mapping[str, Advice] | None = None,
+) -> list[Check]:
+    """Return the checks of a run: those that were added come first, in their stage.
 
     Args:
         may_change: Dotted names of facts that are free to change.
+        added: Beside the library's own.
+        advice: What else to say of a finding, by the id of its check.
+
+    Raises:
+        SettingsInvalid: One of them is no check, or its id exists twice.
     """
-    made = [kind(may_change) if issubclass(kind, FactsCheck) else kind() for kind in KINDS]
-    answered_for = [name for each in made for name in each.covers]
-    rest = OtherFactsUnchanged((*answered_for, *may_change))
-    after = next(i for i, each in enumerate(made) if each.stage is Stage.AFTER)
-    return [*made[:after], rest, *made[after:]]
+    every = [*map(_declared, added), *LIBRARY]
+    answered_for = [name for each in every for name in each.covers]
+    every.append(OtherFactsUnchanged((*answered_for, *may_change)))
+    _require_unique([each.id for each in every])
+    made = [each.freed(may_change) if isinstance(each, FactCheck) else each for each in every]
+    return [
+        advised(each, (advice or {}).get(each.id))
+        for stage in Stage
+        for each in made
+        if each.stage is stage
+    ]
 
 
-def require_known(accepted: Collection[str]) -> None:
+def _declared(check: Check) -> Check:
+    """Return an added check whose attributes mean something."""
+    found, why = "", "What it would find could not be reported, accepted or refused."
+    if not isinstance(check, Check):
+        is_class = isinstance(check, type) and issubclass(check, Check)
+        found = "is a class, not an instance" if is_class else "is no unbroken.checks.Check"
+    elif not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", str(getattr(check, "id", ""))):
+        found = (
+            f"has the id {getattr(check, 'id', None)!r}; it must be words in lower case with dashes"
+        )
+    else:
+        for name, kind in (("severity", Severity), ("on_accept", OnAccept), ("stage", Stage)):
+            if not isinstance(getattr(check, name), kind):
+                found = f"({check.id}) has the {name} {getattr(check, name)!r}, which is no {kind.__name__}"
+    if found:
+        raise SettingsInvalid(
+            f"{check!r}, given in checks=, {found}.",
+            why,
+            "Give instances of subclasses of unbroken.checks.Check, declared as docs/library.md "
+            "shows.",
+        )
+    return check
+
+
+def _require_unique(ids: list[str]) -> None:
+    twice = next((each for each in ids if ids.count(each) > 1), None)
+    if twice is not None:
+        raise SettingsInvalid(
+            f"There are two checks with the id {twice!r}.",
+            "Accepting one of them by its id would accept the other as well.",
+            "Give the check in checks= an id of its own; the ids of the library's checks are in "
+            "docs/troubleshooting.md.",
+        )
+
+
+def require_known(accepted: Collection[str], checks: Collection[Check]) -> None:
     """Let no slip of the finger accept nothing.
+
+    Args:
+        accepted: Ids that a person accepts.
+        checks: Those of the run.
 
     Raises:
         SettingsInvalid: An id names no check.
     """
-    checks = every_check()
     known = [each.id for each in checks]
     for id_ in accepted:
         if id_ not in known:

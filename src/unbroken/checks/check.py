@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from unbroken.checks.state_summary import StateSummary
 from unbroken.state.facts import ABSENT
@@ -83,6 +83,13 @@ class CheckResult:
     why: str = ""
     """Why it matters, where the check declares more than this case needs."""
 
+    def __post_init__(self) -> None:
+        """Take the words as well, and no others: what is no outcome must not pass for agreement."""
+        object.__setattr__(self, "numbers", str(self.numbers))
+        object.__setattr__(self, "outcome", CheckOutcome(self.outcome))
+        if self.severity is not None:
+            object.__setattr__(self, "severity", Severity(self.severity))
+
 
 def agrees(numbers: str, headline: str = "") -> CheckResult:
     """Return the verdict that both are the same; with a headline, that is worth a note."""
@@ -109,7 +116,8 @@ def differs(
         outcome=CheckOutcome.DIFFERS,
         numbers=numbers,
         differences=tuple(
-            each if isinstance(each, Difference) else Difference("", text=each) for each in found
+            each if isinstance(each, Difference) else Difference("", text=str(each))
+            for each in found
         ),
         headline=headline,
         alarm=alarm,
@@ -129,36 +137,62 @@ def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> Ch
 
 
 class Check(ABC):
-    """One comparison. The class attributes are its page in the docs."""
+    """One comparison of a saved run with the live one; subclass it, and hand it to `Run(checks=[...])`.
 
-    id: ClassVar[str]
-    """Stable; what `--accept` names."""
-    title: ClassVar[str]
-    """A true sentence where it agrees."""
-    area: ClassVar[str] = "added checks"
-    """What of a run it looks at, such as `weights`: a report counts by it what agrees."""
-    severity: ClassVar[Severity]
-    on_accept: ClassVar[OnAccept]
-    keeps_saved: ClassVar[bool] = False
+    An id and `compare` are enough. The other attributes are what a report says and what follows.
+    """
+
+    id: str
+    """Stable, in lower case with dashes; what `accept=[...]` names."""
+    severity: Severity = Severity.CRITICAL
+    """What a difference costs."""
+    on_accept: OnAccept = OnAccept.NEVER
+    """What acts from the next step on when the difference is accepted."""
+    keeps_saved: bool = False
     """Whether a run can go on with the saved value although another was asked for."""
-    stage: ClassVar[Stage] = Stage.AFTER
-    tolerance: ClassVar[str] = "exact"
+    stage: Stage = Stage.AFTER
+    """When it is made."""
+    title: str = ""
+    """A true sentence where it agrees; empty for the id in words."""
+    area: str = "added checks"
+    """What of a run it looks at, such as `weights`: a report counts by it what agrees."""
+    tolerance: str = "exact"
     """`exact`, or the largest difference and why there must be one."""
-    why: ClassVar[str]
+    compares: str = ""
+    """What it compares, for the page in the docs."""
+    why: str = "A difference may make it another training."
     """What would go wrong if a difference were ignored."""
-    cause: ClassVar[str]
+    cause: str = "Something was changed since the save."
     """What most likely brought it about."""
-    remedy: ClassVar[str]
+    remedy: str = "Start as the run was started before."
     """What to do, as one imperative sentence."""
-    follows_from: ClassVar[tuple[str, ...]] = ()
+    does_not: str = ""
+    """What it can't see, for the page in the docs."""
+    explains: tuple[str, ...] = ()
+    """Checks whose difference follows from a difference here; they stand below it in the report."""
+    follows_from: tuple[str, ...] = ()
     """Checks whose acceptance brings this difference about: accepted with them."""
-    covers: ClassVar[tuple[str, ...]] = ()
-    """Dotted names of the facts it answers for."""
-    AGREES: ClassVar[tuple[tuple[StateSummary, StateSummary], ...]]
-    """Pairs (saved, live) that agree."""
-    DIFFERS: ClassVar[tuple[tuple[StateSummary, StateSummary], ...]]
-    """Pairs that differ."""
+    covers: tuple[str, ...] = ()
+    """Dotted names of the facts it answers for; no other check then speaks of them."""
+    AGREES: tuple[tuple[StateSummary, StateSummary], ...] = ()
+    """Examples: pairs (saved, live) that agree."""
+    DIFFERS: tuple[tuple[StateSummary, StateSummary], ...] = ()
+    """Examples: pairs that differ."""
 
     @abstractmethod
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare; nothing is changed, computed at length, read or printed."""
+
+
+def wrong_examples(check: Check) -> list[str]:
+    """Return a line for each example that doesn't come out as the check says; none where all do."""
+    wanted = [
+        *((f"AGREES[{i}]", CheckOutcome.AGREES, each) for i, each in enumerate(check.AGREES)),
+        *((f"DIFFERS[{i}]", CheckOutcome.DIFFERS, each) for i, each in enumerate(check.DIFFERS)),
+    ]
+    found = [(name, outcome, check.compare(*pair)) for name, outcome, pair in wanted]
+    return [
+        f"{check.id}: {name} comes out as {str(result.outcome)!r}: {result.numbers}"
+        for name, outcome, result in found
+        if result.outcome is not outcome
+    ]

@@ -10,8 +10,6 @@ Does not: compare with the journal; the replay does.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
@@ -19,20 +17,18 @@ from unbroken.checks.state_summary import StateSummary
 class CountersAgree(Check):
     """The counters agree with one another."""
 
-    id: ClassVar[str] = "counters-agree"
-    title: ClassVar[str] = "The counters agree with one another"
-    area: ClassVar[str] = "schedule and counters"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "A part that is ahead or behind goes its own way from here on."
-    cause: ClassVar[str] = (
-        "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
-    )
-    remedy: ClassVar[str] = (
+    id = "counters-agree"
+    title = "The counters agree with one another"
+    area = "schedule and counters"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "A part that is ahead or behind goes its own way from here on."
+    cause = "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
+    remedy = (
         "Step nothing outside of the run. `unbroken repair PATH schedule` sets a schedule's counter "
-        "right; otherwise go back to the checkpoint before (--resume PATH)."
+        "right; otherwise go back to the checkpoint before: Run.resume(PATH)."
     )
-    AGREES: ClassVar = (
+    AGREES = (
         (
             StateSummary(
                 position={"step": 5, "updates": 4},
@@ -43,7 +39,7 @@ class CountersAgree(Check):
             StateSummary(),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(position={"step": 5, "updates": 6}),
             StateSummary(),

@@ -9,7 +9,7 @@ Does not: see a write by hand; the digests of `frozen_rows_unmoved` do.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
@@ -21,20 +21,16 @@ MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have
 class FrozenRowsOutOfReach(Check):
     """No gradient and no optimiser reaches what is frozen."""
 
-    id: ClassVar[str] = "frozen-rows-out-of-reach"
-    title: ClassVar[str] = "No gradient and no optimiser reaches what is frozen"
-    area: ClassVar[str] = "weights"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "What an optimiser holds it moves, even under a gradient of zero."
-    cause: ClassVar[str] = "The frozen rows are a part of a trained table, held still by a mask."
-    remedy: ClassVar[str] = (
-        "Keep frozen rows in a buffer or in a parameter that no optimiser holds."
-    )
-    AGREES: ClassVar = (
-        (StateSummary(), StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": []})),
-    )
-    DIFFERS: ClassVar = (
+    id = "frozen-rows-out-of-reach"
+    title = "No gradient and no optimiser reaches what is frozen"
+    area = "weights"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "What an optimiser holds it moves, even under a gradient of zero."
+    cause = "The frozen rows are a part of a trained table, held still by a mask."
+    remedy = "Keep frozen rows in a buffer or in a parameter that no optimiser holds."
+    AGREES = ((StateSummary(), StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": []})),)
+    DIFFERS = (
         (
             StateSummary(),
             StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": ["m.base: a gradient"]}),

@@ -10,7 +10,7 @@ Does not: stop a movement; `frozen_rows_out_of_reach` looks for what could cause
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 from unbroken.checks.check import (
     Check,
@@ -29,25 +29,21 @@ FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
 class FrozenRowsUnmoved(Check):
     """What is frozen has not moved since the run began."""
 
-    id: ClassVar[str] = "frozen-rows-unmoved"
-    title: ClassVar[str] = "What is frozen has not moved since the run began"
-    area: ClassVar[str] = "weights"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "The base voice and its language are lost bit by bit."
-    cause: ClassVar[str] = (
-        "Weight decay or momentum reaches rows that only their gradient keeps still."
-    )
-    remedy: ClassVar[str] = (
-        "Freeze them structurally (a part of the table that no optimiser holds), and go back to a checkpoint before they moved."
-    )
-    AGREES: ClassVar = (
+    id = "frozen-rows-unmoved"
+    title = "What is frozen has not moved since the run began"
+    area = "weights"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "What was to stay as it is drifts away bit by bit."
+    cause = "Weight decay or momentum reaches rows that only their gradient keeps still."
+    remedy = "Freeze them structurally (a part of the table that no optimiser holds), and go back to a checkpoint before they moved."
+    AGREES = (
         (
             StateSummary(evidence={"frozen_at_birth": {"m.base": "aa"}}),
             StateSummary(evidence={"frozen": {"m.base": "aa"}}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(evidence={"frozen_at_birth": {"m.base": "aa"}}),
             StateSummary(evidence={"frozen": {"m.base": "bb"}}),

@@ -11,7 +11,7 @@ Does not: judge whether the rate is a good one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from unbroken.checks.check import (
     Check,
@@ -29,32 +29,30 @@ from unbroken.checks.state_summary import StateSummary
 class LearningRateContinues(Check):
     """The learning rate continues on its curve."""
 
-    id: ClassVar[str] = "learning-rate-continues"
-    title: ClassVar[str] = "The learning rate continues on its curve"
-    area: ClassVar[str] = "schedule and counters"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    follows_from: ClassVar[tuple[str, ...]] = (
+    id = "learning-rate-continues"
+    title = "The learning rate continues on its curve"
+    area = "schedule and counters"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.TAKE_NEW
+    follows_from = (
         "settings-unchanged",
         "schedule-unchanged",
         "batch-geometry-unchanged",
     )
-    why: ClassVar[str] = (
+    why = (
         "Too high a rate destroys in some steps what was learnt; too low a one learns nothing more."
     )
-    cause: ClassVar[str] = (
-        "The schedule was rebuilt with other numbers, or stepped another number of times."
-    )
-    remedy: ClassVar[str] = (
+    cause = "The schedule was rebuilt with other numbers, or stepped another number of times."
+    remedy = (
         "Give the run's schedule settings; `unbroken repair` rebuilds a schedule from its counters."
     )
-    AGREES: ClassVar = (
+    AGREES = (
         (
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),

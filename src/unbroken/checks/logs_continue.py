@@ -11,7 +11,7 @@ Does not: read lines in the middle of the journal, or look at logs that lie else
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from unbroken.checks.check import (
     Check,
@@ -38,26 +38,24 @@ def _with(**logs: Any) -> StateSummary:
 class LogsContinue(Check):
     """The logs go on where they were."""
 
-    id: ClassVar[str] = "logs-continue"
-    title: ClassVar[str] = "The logs go on where they were"
-    area: ClassVar[str] = "logs"
-    severity: ClassVar[Severity] = Severity.WARNING
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = (
-        "Without the journal's lines nothing can be repeated and compared, and the watch knows no trend."
-    )
-    cause: ClassVar[str] = (
+    id = "logs-continue"
+    title = "The logs go on where they were"
+    area = "logs"
+    severity = Severity.WARNING
+    on_accept = OnAccept.NEVER
+    why = "Without the journal's lines nothing can be repeated and compared, and the watch knows no trend."
+    cause = (
         "Files were deleted, cut or put back from an older copy, or only the checkpoint was moved."
     )
-    remedy: ClassVar[str] = (
+    remedy = (
         "Put journal.jsonl and logs/ of the run back before you go on, if you have them; the training "
         "itself doesn't need them."
     )
-    AGREES: ClassVar = (
+    AGREES = (
         (_with(), _with()),
         (_with(), _with(journal_bytes=1200, step=12, curves={"a": 90, "b": 10})),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (_with(), _with(journal_bytes=500, step=5, line="cd")),
         (_with(), _with(journal_bytes=0, step=0, line="")),
         (_with(), _with(journal_bytes=1200, step=12, line="cd")),

@@ -9,8 +9,6 @@ Does not: compare content; `weights_identical` does, after the restore.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -27,24 +25,22 @@ from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 class ModelLeavesComplete(Check):
     """Every tensor of the model fits by name, shape and dtype."""
 
-    id: ClassVar[str] = "model-leaves-complete"
-    title: ClassVar[str] = "Every tensor of the model fits by name, shape and dtype"
-    area: ClassVar[str] = "model"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = (
-        "What does not fit would keep the noise it was initialised with, or lose bits in a cast."
-    )
-    cause: ClassVar[str] = "The model is built from another configuration, or its code changed."
-    remedy: ClassVar[str] = "Build the model as it was, or begin a new run from its weights."
-    AGREES: ClassVar = (
+    id = "model-leaves-complete"
+    title = "Every tensor of the model fits by name, shape and dtype"
+    area = "model"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    stage = Stage.BEFORE
+    why = "What does not fit would keep the noise it was initialised with, or lose bits in a cast."
+    cause = "The model is built from another configuration, or its code changed."
+    remedy = "Build the model as it was, or begin a new run from its weights."
+    AGREES = (
         (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("bfloat16", (2, 3))}),

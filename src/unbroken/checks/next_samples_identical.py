@@ -9,8 +9,6 @@ Does not: compare what the samples contain; the data set's fingerprint does.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -26,16 +24,16 @@ from unbroken.checks.state_summary import StateSummary
 class NextSamplesIdentical(Check):
     """The next samples are the ones that were next."""
 
-    id: ClassVar[str] = "next-samples-identical"
-    title: ClassVar[str] = "The next samples are the ones that were next"
-    area: ClassVar[str] = "order and randomness"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    follows_from: ClassVar[tuple[str, ...]] = ("batch-geometry-unchanged",)
-    why: ClassVar[str] = "Samples would be repeated or skipped without a trace."
-    cause: ClassVar[str] = "The manifest, its order, the seed or the effective batch changed."
-    remedy: ClassVar[str] = "Give the run's manifests and seed."
-    AGREES: ClassVar = (
+    id = "next-samples-identical"
+    title = "The next samples are the ones that were next"
+    area = "order and randomness"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.TAKE_NEW
+    follows_from = ("batch-geometry-unchanged",)
+    why = "Samples would be repeated or skipped without a trace."
+    cause = "The samples, their order, the seed or the effective batch changed."
+    remedy = "Give `StepBatches` the run's samples and seed."
+    AGREES = (
         (
             StateSummary(evidence={"next_samples": ["a", "b"]}),
             StateSummary(evidence={"next_samples": ["a", "b"]}),
@@ -45,7 +43,7 @@ class NextSamplesIdentical(Check):
             StateSummary(evidence={"next_samples": ["a", "b", "c"]}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(evidence={"next_samples": ["a", "b"]}),
             StateSummary(evidence={"next_samples": ["b", "c"]}),

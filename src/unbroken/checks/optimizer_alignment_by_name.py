@@ -10,8 +10,6 @@ Does not: compare the moments; `optimizer_state_identical` does.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary, is_below
 
@@ -19,26 +17,22 @@ from unbroken.checks.state_summary import StateSummary, is_below
 class OptimizerAlignmentByName(Check):
     """Each optimiser has its parameters, by name."""
 
-    id: ClassVar[str] = "optimizer-alignment-by-name"
-    title: ClassVar[str] = "Each optimiser has its parameters, by name"
-    area: ClassVar[str] = "optimiser"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = (
-        "Moments would go to other parameters, or be lost: the first update would be another."
-    )
-    cause: ClassVar[str] = "Parameters were added, removed, renamed or regrouped since the save."
-    remedy: ClassVar[str] = (
-        "Build the optimiser's groups as they were, or begin a new run from the weights."
-    )
-    AGREES: ClassVar = (
+    id = "optimizer-alignment-by-name"
+    title = "Each optimiser has its parameters, by name"
+    area = "optimiser"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    stage = Stage.BEFORE
+    why = "Moments would go to other parameters, or be lost: the first update would be another."
+    cause = "Parameters were added, removed, renamed or regrouped since the save."
+    remedy = "Build the optimiser's groups as they were, or begin a new run from the weights."
+    AGREES = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.v"}),

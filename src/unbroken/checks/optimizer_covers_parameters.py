@@ -9,8 +9,6 @@ Does not: expect state before the first update, or of a parameter that had none 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import Leaf, StateSummary
 
@@ -18,22 +16,16 @@ from unbroken.checks.state_summary import Leaf, StateSummary
 class OptimizerCoversParameters(Check):
     """Every trained parameter has its optimiser state."""
 
-    id: ClassVar[str] = "optimizer-covers-parameters"
-    title: ClassVar[str] = "Every trained parameter has its optimiser state"
-    area: ClassVar[str] = "optimiser"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = (
-        "Without its moments a parameter's first updates are far too large, and no loss shows it."
-    )
-    cause: ClassVar[str] = (
-        "The optimiser state was left out of the save, or stripped from the checkpoint."
-    )
-    remedy: ClassVar[str] = (
-        "Go back to a checkpoint that has it (--resume PATH), or begin a new run from the weights."
-    )
-    AGREES: ClassVar = (
+    id = "optimizer-covers-parameters"
+    title = "Every trained parameter has its optimiser state"
+    area = "optimiser"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    stage = Stage.BEFORE
+    why = "Without its moments a parameter's first updates are far too large, and no loss shows it."
+    cause = "The optimiser state was left out of the save, or stripped from the checkpoint."
+    remedy = "Go back to a checkpoint that has it with Run.resume(PATH), or begin a new run from the weights."
+    AGREES = (
         (
             StateSummary(
                 kinds={"o": "optimizer"},
@@ -45,7 +37,7 @@ class OptimizerCoversParameters(Check):
         ),
         (StateSummary(kinds={"o": "optimizer"}, position={"updates": 0}), StateSummary()),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(
                 kinds={"o": "optimizer"},

@@ -11,7 +11,7 @@ Does not: compare the class; the alignment does.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from unbroken.checks.check import (
     Check,
@@ -29,20 +29,18 @@ from unbroken.checks.state_summary import StateSummary
 class OptimizerOptionsUnchanged(Check):
     """The optimiser's options are the saved ones."""
 
-    id: ClassVar[str] = "optimizer-options-unchanged"
-    title: ClassVar[str] = "The optimiser's options are the saved ones"
-    area: ClassVar[str] = "optimiser"
-    severity: ClassVar[Severity] = Severity.WARNING
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    keeps_saved: ClassVar[bool] = True
-    stage: ClassVar[Stage] = Stage.BEFORE
-    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged",)
-    why: ClassVar[str] = (
-        "The checkpoint's options overrule what the code asks for: a change would not act."
-    )
-    cause: ClassVar[str] = "Weight decay, betas or eps were changed in the code or the settings."
-    remedy: ClassVar[str] = "Nothing need be done to keep the saved ones."
-    AGREES: ClassVar = (
+    id = "optimizer-options-unchanged"
+    title = "The optimiser's options are the saved ones"
+    area = "optimiser"
+    severity = Severity.WARNING
+    on_accept = OnAccept.TAKE_NEW
+    keeps_saved = True
+    stage = Stage.BEFORE
+    follows_from = ("settings-unchanged",)
+    why = "The checkpoint's options overrule what the code asks for: a change would not act."
+    cause = "Weight decay, betas or eps were changed in the code or the settings."
+    remedy = "Nothing need be done to keep the saved ones."
+    AGREES = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
@@ -56,7 +54,7 @@ class OptimizerOptionsUnchanged(Check):
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.momentum": 0.95}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.1}),

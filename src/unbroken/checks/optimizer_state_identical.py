@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar
 
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state
@@ -22,23 +21,21 @@ from unbroken.checks.state_summary import Leaf, StateSummary
 class OptimizerStateIdentical(Check):
     """Every optimiser is in the saved state."""
 
-    id: ClassVar[str] = "optimizer-state-identical"
-    title: ClassVar[str] = "Every optimiser is in the saved state"
-    area: ClassVar[str] = "optimiser"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "The first update would be another one, while every loss looks well."
-    cause: ClassVar[str] = "Something loaded, cast or stepped the optimiser after the restore."
-    remedy: ClassVar[str] = (
-        "Change nothing between Run.resume() and the first step; see the leaves below."
-    )
-    AGREES: ClassVar = (
+    id = "optimizer-state-identical"
+    title = "Every optimiser is in the saved state"
+    area = "optimiser"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "The first update would be another one, while every loss looks well."
+    cause = "Something loaded, cast or stepped the optimiser after the restore."
+    remedy = "Change nothing between Run.resume() and the first step; see the leaves below."
+    AGREES = (
         (
             StateSummary(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
             StateSummary(kinds={"p": "optimizer"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"p": "optimizer"}, values={"p.n": 3}),
             StateSummary(kinds={"p": "optimizer"}, values={"p.n": 4}),

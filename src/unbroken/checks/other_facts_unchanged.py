@@ -9,10 +9,8 @@ Does not: know what the facts of your own loop mean; it compares their values.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage
-from unbroken.checks.facts import compare_facts
+from unbroken.checks.fact_check import compare_facts
 from unbroken.checks.state_summary import StateSummary, is_below
 
 
@@ -23,17 +21,17 @@ class OtherFactsUnchanged(Check):
         answered_for: Dotted names of facts that other checks compare, or that may change.
     """
 
-    id: ClassVar[str] = "other-facts-unchanged"
-    title: ClassVar[str] = "Everything else the run says of itself is unchanged"
-    area: ClassVar[str] = "settings"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "A fact is declared because it decides the training."
-    cause: ClassVar[str] = "The run is started with other settings or files than before."
-    remedy: ClassVar[str] = "Give the run's, or take the new with --accept other-facts-unchanged."
-    AGREES: ClassVar = ((StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.1})),)
-    DIFFERS: ClassVar = (
+    id = "other-facts-unchanged"
+    title = "Everything else the run says of itself is unchanged"
+    area = "settings"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.TAKE_NEW
+    stage = Stage.BEFORE
+    why = "A fact is declared because it decides the training."
+    cause = "The run is started with other settings or files than before."
+    remedy = 'Give the run\'s in `facts=`, or take the new with accept=["other-facts-unchanged"].'
+    AGREES = ((StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.1})),)
+    DIFFERS = (
         (StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.2})),
         (StateSummary(facts={"mixup": 0.1}), StateSummary()),
     )

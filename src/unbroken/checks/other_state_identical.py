@@ -11,7 +11,6 @@ Does not: know state that was never declared.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state, modes, untrained_models
@@ -30,27 +29,21 @@ def _with_average(digest: str) -> StateSummary:
 class OtherStateIdentical(Check):
     """Schedule, scaler, averages and all other parts are in the saved state."""
 
-    id: ClassVar[str] = "other-state-identical"
-    title: ClassVar[str] = "Schedule, scaler, averages and all other parts are in the saved state"
-    area: ClassVar[str] = "other state"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = (
-        "A part that begins anew changes what follows: skipped updates, another rate, an average of noise."
-    )
-    cause: ClassVar[str] = (
-        "Something changed the part after the restore, or its load_state_dict drops a field."
-    )
-    remedy: ClassVar[str] = (
-        "Change nothing between Run.resume() and the first step; see the leaves below."
-    )
-    AGREES: ClassVar = (
+    id = "other-state-identical"
+    title = "Schedule, scaler, averages and all other parts are in the saved state"
+    area = "other state"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "A part that begins anew changes what follows: skipped updates, another rate, an average of noise."
+    cause = "Something changed the part after the restore, or its load_state_dict drops a field."
+    remedy = "Change nothing between Run.resume() and the first step; see the leaves below."
+    AGREES = (
         (
             StateSummary(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
             StateSummary(kinds={"p": "schedule"}, leaves={"p.a": Leaf("float32", (2,), "aa")}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"p": "schedule"}, values={"p.n": 3}),
             StateSummary(kinds={"p": "schedule"}, values={"p.n": 4}),

@@ -10,8 +10,6 @@ Does not: find state that was never declared; `unbroken.testing.assert_resume_is
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
@@ -19,21 +17,17 @@ from unbroken.checks.state_summary import StateSummary
 class PartsComplete(Check):
     """The checkpoint holds every declared part, and no other."""
 
-    id: ClassVar[str] = "parts-complete"
-    title: ClassVar[str] = "The checkpoint holds every declared part, and no other"
-    area: ClassVar[str] = "other state"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "A part that is not restored begins anew in silence."
-    cause: ClassVar[str] = (
-        "Something was declared, renamed or left out since the save (an EMA, a scaler, a scheduler)."
-    )
-    remedy: ClassVar[str] = "Declare the parts of the run, or begin a new run from its weights."
-    AGREES: ClassVar = (
-        (StateSummary(kinds={"model": "model"}), StateSummary(kinds={"model": "model"})),
-    )
-    DIFFERS: ClassVar = (
+    id = "parts-complete"
+    title = "The checkpoint holds every declared part, and no other"
+    area = "other state"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    stage = Stage.BEFORE
+    why = "A part that is not restored begins anew in silence."
+    cause = "Something was declared, renamed or left out since the save (an EMA, a scaler, a scheduler)."
+    remedy = "Declare the parts of the run, or begin a new run from its weights."
+    AGREES = ((StateSummary(kinds={"model": "model"}), StateSummary(kinds={"model": "model"})),)
+    DIFFERS = (
         (
             StateSummary(kinds={"model": "model", "ema": "model"}),
             StateSummary(kinds={"model": "model"}),

@@ -11,8 +11,6 @@ Does not: see the optimiser, the rate or the data: a lost optimiser changes it b
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -33,21 +31,19 @@ ordered anew there."""
 class ProbeLossReproduced(Check):
     """The probe gives the losses it gave."""
 
-    id: ClassVar[str] = "probe-loss-reproduced"
-    title: ClassVar[str] = "The probe gives the losses it gave"
-    area: ClassVar[str] = "weights"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
-    tolerance: ClassVar[str] = "exact; on another machine 1e-5 (fp32), 2e-3 (16 bit)"
-    why: ClassVar[str] = "The same weights compute something else than they did."
-    cause: ClassVar[str] = (
+    id = "probe-loss-reproduced"
+    title = "The probe gives the losses it gave"
+    area = "weights"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.KEEP_SAVED
+    tolerance = "exact; on another machine 1e-5 (fp32), 2e-3 (16 bit)"
+    why = "The same weights compute something else than they did."
+    cause = (
         "The model's code, its precision or its attention kernel changed; where nothing could be "
         "compared, probe.safetensors is damaged or the device has no memory left."
     )
-    remedy: ClassVar[str] = (
-        "Use the code and the precision of the run, and put its probe.safetensors back."
-    )
-    AGREES: ClassVar = (
+    remedy = "Use the code and the precision of the run, and put its probe.safetensors back."
+    AGREES = (
         (
             StateSummary(evidence={"probe": {"text_loss": 2.0}}),
             StateSummary(evidence={"probe": {"text_loss": 2.0}}),
@@ -59,7 +55,7 @@ class ProbeLossReproduced(Check):
             ),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(evidence={"probe": {"text_loss": 2.0}}),
             StateSummary(evidence={"probe": {"text_loss": 2.000001}}),

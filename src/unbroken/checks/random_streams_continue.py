@@ -10,8 +10,6 @@ Does not: restore generators: what can be derived can't be restored wrongly.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -27,23 +25,21 @@ from unbroken.checks.state_summary import StateSummary
 class RandomStreamsContinue(Check):
     """Randomness derives from the position, by the same scheme."""
 
-    id: ClassVar[str] = "random-streams-continue"
-    title: ClassVar[str] = "Randomness derives from the position, by the same scheme"
-    area: ClassVar[str] = "order and randomness"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = (
-        "Another scheme draws other masks and other orders under the same position."
-    )
-    cause: ClassVar[str] = "The run was begun by a version that derives them otherwise."
-    remedy: ClassVar[str] = "Go on with the version that began the run."
-    AGREES: ClassVar = (
+    id = "random-streams-continue"
+    title = "Randomness derives from the position, by the same scheme"
+    area = "order and randomness"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "Another scheme draws other masks and other orders under the same position."
+    cause = "The run was begun by a version that derives them otherwise."
+    remedy = "Go on with the version that began the run."
+    AGREES = (
         (
             StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
             StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),
             StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 8}),

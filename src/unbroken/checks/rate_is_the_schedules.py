@@ -12,8 +12,6 @@ its schedule to another optimiser.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -29,19 +27,15 @@ from unbroken.checks.state_summary import StateSummary
 class RateIsTheSchedules(Check):
     """Each optimiser holds the rate that its schedule gives."""
 
-    id: ClassVar[str] = "rate-is-the-schedules"
-    title: ClassVar[str] = "Each optimiser holds the rate that its schedule gives"
-    area: ClassVar[str] = "schedule and counters"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "The optimiser steps with its own rate, whatever the schedule says."
-    cause: ClassVar[str] = (
-        "The schedule drives another optimiser, or something set a rate after the restore."
-    )
-    remedy: ClassVar[str] = (
-        "Build the schedule over the optimiser that steps, and set no rate by hand."
-    )
-    AGREES: ClassVar = (
+    id = "rate-is-the-schedules"
+    title = "Each optimiser holds the rate that its schedule gives"
+    area = "schedule and counters"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "The optimiser steps with its own rate, whatever the schedule says."
+    cause = "The schedule drives another optimiser, or something set a rate after the restore."
+    remedy = "Build the schedule over the optimiser that steps, and set no rate by hand."
+    AGREES = (
         (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-3}})),
         (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {}})),
         (
@@ -49,7 +43,7 @@ class RateIsTheSchedules(Check):
             StateSummary(evidence={"rates": {"o": 1e-4}, "scheduled": {"o": 1e-3}}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (StateSummary(), StateSummary(evidence={"rates": {"o": 1e-3}, "scheduled": {"o": 1e-4}})),
         (
             StateSummary(evidence={"scheduled": {"another": 1e-3}}),

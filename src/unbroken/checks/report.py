@@ -34,6 +34,8 @@ class Finding:
     """Whether the run can go on with the saved value."""
     follows_from: tuple[str, ...] = ()
     """Checks whose acceptance brings this difference about."""
+    explains: tuple[str, ...] = ()
+    """Checks whose difference this one brings about."""
     area: str = Check.area
     """What of a run the check looks at."""
     alarm: str = ""
@@ -103,14 +105,15 @@ def examine(checks: Iterable[Check], saved: StateSummary, live: StateSummary) ->
 
 def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
     try:
-        verdict = check.compare(saved, live)
+        verdict = _compared(check, saved, live)
+        severity = _severity(check, verdict, saved)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a check is a finding
-        verdict = _crash(error)
+        verdict, severity = _crash(check, error), check.severity
     return Finding(
         id=check.id,
-        title=check.title,
+        title=check.title or check.id.replace("-", " ").capitalize(),
         outcome=verdict.outcome,
-        severity=_severity(check, verdict, saved),
+        severity=severity,
         numbers=verdict.numbers,
         differences=verdict.differences,
         headline=verdict.headline,
@@ -121,9 +124,18 @@ def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
         on_accept=check.on_accept,
         keeps_saved=check.keeps_saved,
         follows_from=check.follows_from,
+        explains=check.explains,
         area=check.area,
         alarm=verdict.alarm,
     )
+
+
+def _compared(check: Check, saved: StateSummary, live: StateSummary) -> CheckResult:
+    result: object = check.compare(saved, live)
+    if isinstance(result, CheckResult):
+        return result
+    wanted = "agrees(...), differs(...) or cannot_compare(...)"
+    raise TypeError(f"compare returned {result!r}, which is none of {wanted}")
 
 
 def _severity(check: Check, verdict: CheckResult, saved: StateSummary) -> Severity:
@@ -135,10 +147,10 @@ def _severity(check: Check, verdict: CheckResult, saved: StateSummary) -> Severi
     return verdict.severity or check.severity
 
 
-def _crash(error: Exception) -> CheckResult:
+def _crash(check: Check, error: Exception) -> CheckResult:
     place = traceback.extract_tb(error.__traceback__)[-1]
+    raised = f"{type(error).__name__}: {error}, in {place.name}, line {place.lineno}"
     return CheckResult(
         outcome=CheckOutcome.CANNOT_COMPARE,
-        numbers=f"the check itself failed: {type(error).__name__}: {error}",
-        differences=(Difference("", text=f"at {place.name}, line {place.lineno}"),),
+        numbers=f"the check itself failed: {check.id}: {raised}",
     )

@@ -55,40 +55,17 @@ STRUCTURE: Final = (
     "optimizer-alignment-by-name",
     "optimizer-covers-parameters",
 )
-"""What follows where the model is another one."""
+"""What follows where the model is another one; for `explains` of a check on what it is built from."""
 LOADED: Final = (WEIGHTS, OPTIMIZER_STATE, "frozen-rows-unmoved", PROBE)
-"""What follows where the state doesn't fit the objects it was loaded into."""
+"""What follows where the state doesn't fit the objects it was loaded into; for `explains` as well."""
 
 RULES: Final[tuple[Rule, ...]] = (
     # What the run is made of.
     Rule(
-        lead="vocabulary-size-unchanged",
-        explains=(
-            "tokenizer-unchanged",
-            "model-configuration-unchanged",
-            "data-set-unchanged",
-            "settings-unchanged",
-            *STRUCTURE,
-            *LOADED,
-            SAMPLES,
-        ),
-    ),
-    Rule(lead="tokenizer-unchanged", explains=("data-set-unchanged", SAMPLES)),
-    Rule(
-        lead="model-configuration-unchanged",
-        explains=(
-            *STRUCTURE,
-            "parts-complete",
-            "optimizer-options-unchanged",
-            "training-mode-unchanged",
-            *LOADED,
-        ),
-    ),
-    Rule(
         lead="data-set-unchanged",
         explains=("schedule-unchanged", RATE, SAMPLES),
-        because="The manifest or a feature file is another one: so are the order and the number of "
-        "steps that the schedule was made for.",
+        because="The samples or their content are others: so are the order and the number of steps "
+        "that the schedule was made for.",
     ),
     Rule(
         lead="order-unchanged",
@@ -239,17 +216,20 @@ def causes(report: Report) -> tuple[Cause, ...]:
     """Group all that differs, or is critical and can't be compared, by its most likely cause.
 
     Groups with a critical finding come first, in the order of the rules; each finding is in one.
+    What checks themselves say that they explain comes before the library's rules.
     """
+    declared = [Rule(lead=each.id, explains=each.explains) for each in report.findings]
     left = {
         each.id: each
         for each in report.findings
         if each.outcome is CheckOutcome.DIFFERS or each.is_critical
     }
     found: list[Cause] = []
-    for rule in RULES:
+    for rule in (*declared, *RULES):
         # Only what was seen to differ can be a cause.
         differing = {id_ for id_, each in left.items() if each.outcome is CheckOutcome.DIFFERS}
-        explained = [id_ for id_ in rule.explains if id_ in left]
+        wanted = dict.fromkeys(rule.explains)
+        explained = [id_ for id_ in wanted if id_ in left and id_ != rule.lead]
         if {rule.lead, *rule.beside} <= differing and explained:
             lead = left.pop(rule.lead)
             follows = tuple(left.pop(id_) for id_ in explained)

@@ -10,8 +10,6 @@ Does not: compare the rates that act; `learning_rate_continues` does.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -37,29 +35,23 @@ COUNTERS = frozenset(
 class ScheduleUnchanged(Check):
     """The schedule is made of the saved numbers."""
 
-    id: ClassVar[str] = "schedule-unchanged"
-    title: ClassVar[str] = "The schedule is made of the saved numbers"
-    area: ClassVar[str] = "schedule and counters"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.TAKE_NEW
-    stage: ClassVar[Stage] = Stage.BEFORE
-    follows_from: ClassVar[tuple[str, ...]] = ("settings-unchanged", "batch-geometry-unchanged")
-    why: ClassVar[str] = (
-        "The learning rate would leave its curve, often only some steps after the resume."
-    )
-    cause: ClassVar[str] = (
-        "--epochs, --max-steps, --warmup-steps, --learning-rate or the number of samples changed."
-    )
-    remedy: ClassVar[str] = (
-        "Give the run's settings, or take the new curve with --accept schedule-unchanged."
-    )
-    AGREES: ClassVar = (
+    id = "schedule-unchanged"
+    title = "The schedule is made of the saved numbers"
+    area = "schedule and counters"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.TAKE_NEW
+    stage = Stage.BEFORE
+    follows_from = ("settings-unchanged", "batch-geometry-unchanged")
+    why = "The learning rate would leave its curve, often only some steps after the resume."
+    cause = "The curve is built from other numbers, or the number of samples changed."
+    remedy = 'Build the run\'s schedule, or take the new curve with accept=["schedule-unchanged"].'
+    AGREES = (
         (
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 0}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100}),
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 200}),

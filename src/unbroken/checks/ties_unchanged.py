@@ -9,8 +9,6 @@ Does not: compare content.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -27,22 +25,22 @@ from unbroken.checks.state_summary import StateSummary
 class TiesUnchanged(Check):
     """Tensors that were one are one."""
 
-    id: ClassVar[str] = "ties-unchanged"
-    title: ClassVar[str] = "Tensors that were one are one"
-    area: ClassVar[str] = "model"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "A broken tie trains two tensors where there was one."
-    cause: ClassVar[str] = "The code no longer shares the tensor, or a load assigned copies."
-    remedy: ClassVar[str] = "Tie the tensors as they were, before the run is built."
-    AGREES: ClassVar = (
+    id = "ties-unchanged"
+    title = "Tensors that were one are one"
+    area = "model"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    stage = Stage.BEFORE
+    why = "A broken tie trains two tensors where there was one."
+    cause = "The code no longer shares the tensor, or a load assigned copies."
+    remedy = "Tie the tensors as they were, before the run is built."
+    AGREES = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
             StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),
             StateSummary(kinds={"m": "model"}),

@@ -9,8 +9,6 @@ Does not: see rows of a table that are frozen one by one; `frozen_rows_unmoved` 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -28,25 +26,23 @@ from unbroken.checks.state_summary import StateSummary
 class TrainableParametersUnchanged(Check):
     """The same parameters are trained."""
 
-    id: ClassVar[str] = "trainable-parameters-unchanged"
-    title: ClassVar[str] = "The same parameters are trained"
-    area: ClassVar[str] = "model"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.KEEP_SAVED
-    keeps_saved: ClassVar[bool] = True
-    stage: ClassVar[Stage] = Stage.BEFORE
-    why: ClassVar[str] = "What was frozen would be trained, or what was trained would stand still."
-    cause: ClassVar[str] = (
-        "The code that freezes parameters changed, or runs only at a fresh start."
-    )
-    remedy: ClassVar[str] = "Freeze the same parameters as the run did."
-    AGREES: ClassVar = (
+    id = "trainable-parameters-unchanged"
+    title = "The same parameters are trained"
+    area = "model"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.KEEP_SAVED
+    keeps_saved = True
+    stage = Stage.BEFORE
+    why = "What was frozen would be trained, or what was trained would stand still."
+    cause = "The code that freezes parameters changed, or runs only at a fresh start."
+    remedy = "Freeze the same parameters as the run did."
+    AGREES = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
             StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": False}),
             StateSummary(kinds={"m": "model"}, values={"m.requires_grad.w": True}),

@@ -9,8 +9,6 @@ Does not: follow the mode later; validation is isolated and puts it back.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -26,27 +24,21 @@ from unbroken.checks.state_summary import StateSummary
 class TrainingModeUnchanged(Check):
     """Each submodule is in the mode it was saved in."""
 
-    id: ClassVar[str] = "training-mode-unchanged"
-    title: ClassVar[str] = "Each submodule is in the mode it was saved in"
-    area: ClassVar[str] = "model"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = (
-        "Without dropout, or with it where it was off, the same weights give another loss."
-    )
-    cause: ClassVar[str] = (
-        "model.eval() was called after the restore, or train() on a submodule that was kept in eval."
-    )
-    remedy: ClassVar[str] = (
-        "Don't change modes between Run.resume() and the first step, or use unbroken.isolated."
-    )
-    AGREES: ClassVar = (
+    id = "training-mode-unchanged"
+    title = "Each submodule is in the mode it was saved in"
+    area = "model"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "Without dropout, or with it where it was off, the same weights give another loss."
+    cause = "model.eval() was called after the restore, or train() on a submodule that was kept in eval."
+    remedy = "Don't change modes between Run.resume() and the first step, or use unbroken.isolated."
+    AGREES = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.training": True}),
             StateSummary(kinds={"m": "model"}, values={"m.training": True}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.training": True}),
             StateSummary(kinds={"m": "model"}, values={"m.training": False}),

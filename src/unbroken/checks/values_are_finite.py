@@ -9,8 +9,6 @@ Does not: judge sizes.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees, differs
 from unbroken.checks.state_summary import StateSummary
 
@@ -18,18 +16,16 @@ from unbroken.checks.state_summary import StateSummary
 class ValuesAreFinite(Check):
     """No value of the state is infinite or not a number."""
 
-    id: ClassVar[str] = "values-are-finite"
-    title: ClassVar[str] = "No value of the state is infinite or not a number"
-    area: ClassVar[str] = "weights"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = "One NaN makes every loss NaN some steps later."
-    cause: ClassVar[str] = "The training had gone bad before this checkpoint was saved."
-    remedy: ClassVar[str] = (
-        "Go back to the checkpoint before (--resume PATH), with a lower rate or gradient clipping."
-    )
-    AGREES: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": []})),)
-    DIFFERS: ClassVar = ((StateSummary(), StateSummary(evidence={"nonfinite": ["m.w"]})),)
+    id = "values-are-finite"
+    title = "No value of the state is infinite or not a number"
+    area = "weights"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "One NaN makes every loss NaN some steps later."
+    cause = "The training had gone bad before this checkpoint was saved."
+    remedy = "Go back to the checkpoint before with Run.resume(PATH), with a lower rate or gradient clipping."
+    AGREES = ((StateSummary(), StateSummary(evidence={"nonfinite": []})),)
+    DIFFERS = ((StateSummary(), StateSummary(evidence={"nonfinite": ["m.w"]})),)
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
         """Look at what was found in the live tensors."""

@@ -12,8 +12,6 @@ trains, such as moving averages, are compared by `other_state_identical`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
 from unbroken.checks.state import compare_state, modes, trained_models
 from unbroken.checks.state_summary import Leaf, StateSummary
@@ -22,27 +20,21 @@ from unbroken.checks.state_summary import Leaf, StateSummary
 class WeightsIdentical(Check):
     """Every weight is the saved weight."""
 
-    id: ClassVar[str] = "weights-identical"
-    title: ClassVar[str] = "Every weight is the saved weight"
-    area: ClassVar[str] = "weights"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    on_accept: ClassVar[OnAccept] = OnAccept.NEVER
-    why: ClassVar[str] = (
-        "The model would train on from other weights than the ones that were saved."
-    )
-    cause: ClassVar[str] = (
-        "The weights were loaded only in part, cast on the way, or changed after the load."
-    )
-    remedy: ClassVar[str] = (
-        "Load nothing after Run.resume(), and build the model in the dtype it was saved in."
-    )
-    AGREES: ClassVar = (
+    id = "weights-identical"
+    title = "Every weight is the saved weight"
+    area = "weights"
+    severity = Severity.CRITICAL
+    on_accept = OnAccept.NEVER
+    why = "The model would train on from other weights than the ones that were saved."
+    cause = "The weights were loaded only in part, cast on the way, or changed after the load."
+    remedy = "Load nothing after Run.resume(), and build the model in the dtype it was saved in."
+    AGREES = (
         (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
         ),
     )
-    DIFFERS: ClassVar = (
+    DIFFERS = (
         (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "aa")}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2,), "bb")}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,8 +31,6 @@ class RunPlan:
     inspector: StateInspector
     """Knows the objects that are saved and restored."""
     updater: Updater
-    may_change: Collection[str]
-    """Names of facts whose change is only noted at a resume."""
     due: SaveDue
     retention: Retention
     grace_seconds: float

@@ -6,7 +6,7 @@ The only place that knows both the disk and the checks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import finish_moving, run_id_of
-from unbroken.checks.catalogue import CONTENT, every_check, require_known
+from unbroken.checks.advice import Advice
+from unbroken.checks.catalogue import CONTENT, LIBRARY, every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.expected_state import expected_state
@@ -56,6 +57,18 @@ class ResumePolicy:
     """Asks a person whether to go on with the saved values; None where nobody is there."""
     may_change: Collection[str] = ()
     """Dotted names of facts that are free to change."""
+    checks: Sequence[Check] = field(default_factory=every_check)
+    """All that are made."""
+
+    @classmethod
+    def of(
+        cls,
+        may_change: Collection[str],
+        added: Sequence[Check],
+        advice: Mapping[str, Advice] | None,
+    ) -> ResumePolicy:
+        """Return a run's own policy: the library's checks and those that were added."""
+        return cls(may_change=set(may_change), checks=every_check(may_change, added, advice))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +112,8 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     began = time.monotonic()
     kinds = {name: kind for name, kind in inspector.kinds().items() if kind != "other"}
     now = replace(inspector.content(), kinds=kinds)
-    findings = examine([kind() for kind in CONTENT], replace(restored, kinds=kinds), now)
+    checks = [each for each in LIBRARY if each.id in CONTENT]
+    findings = examine(checks, replace(restored, kinds=kinds), now)
     decision = decide(_report(findings, began))
     if decision.goes_on:
         return
@@ -127,8 +141,8 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
             objects refuse to train.
         SettingsInvalid: An id that was accepted names no check.
     """
-    checks = every_check(policy.may_change)
-    require_known(policy.accept)
+    checks = policy.checks
+    require_known(policy.accept, checks)
     built = inspector.structure()
     began = time.monotonic()
     saved = summary_of(checkpoint, inspector.kinds())
@@ -165,13 +179,13 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
     """
     began = time.monotonic()
-    require_known(policy.accept)
+    require_known(policy.accept, policy.checks)
     initial = source.initial_facts()
     if initial is None:
         inspector.note_birth(inspector.structure())
         nothing = Report(findings=(), seconds=0.0)
         return Restored(report=nothing, decision=decide(nothing), changed=())
-    checks = [each for each in every_check(policy.may_change) if each.covers or each.id == REST]
+    checks = [each for each in policy.checks if each.covers or each.id == REST]
     saved = StateSummary(facts=initial.facts)
     built = inspector.structure()
     now = StateSummary(facts=built.facts, evidence=built.evidence)

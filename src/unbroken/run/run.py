@@ -6,14 +6,14 @@ The order of events in `steps`:
 2. `step.update` completes the step, and a line goes to the journal.
 3. The loop's own body runs on (validation, logging).
 4. A checkpoint is saved if one is due.
-5. A stop request is honoured: saved, then up to two steps more, so that the next start has
-   something to repeat and to be proved by.
+5. A stop request is honoured: saved, then up to two steps more for the next start to repeat.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ import torch
 
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
+from unbroken.checks import Advice, Check, StateSummary
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
-from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
@@ -56,6 +56,8 @@ class Run:
         scaler: A gradient scaler; None for none.
         facts: What the run is made of; paths are compared by content.
         may_change: Names of facts whose change is only noted at a resume.
+        checks: Checks of one's own, made beside the library's at each resume.
+        advice: What a finding should say instead of the check's own words, by the check's id.
         save_every: Save after every so many steps; 0 for never by steps.
         save_minutes: Save when so many minutes have passed; 0 for never by time.
         keep: How many of the newest checkpoints stay.
@@ -74,7 +76,7 @@ class Run:
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A file among the facts can't be read.
+        SettingsInvalid: A file among the facts can't be read, or a check's id exists twice.
     """
 
     metrics: dict[str, float]
@@ -95,6 +97,8 @@ class Run:
         scaler: torch.amp.GradScaler | None = None,
         facts: Mapping[str, Any] | None = None,
         may_change: Sequence[str] = (),
+        checks: Sequence[Check] = (),
+        advice: Mapping[str, Advice] | None = None,
         save_every: int = 1000,
         save_minutes: float = 0.0,
         keep: int = 3,
@@ -111,10 +115,9 @@ class Run:
         seed: int | None = None,
         **parts: Any,
     ) -> None:
-        self.layout = Layout(Path(directory))
-        self.order = order
-        own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+        self.layout, self.order = Layout(Path(directory)), order
         optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
+        own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
         self.updater = Updater(optimizers.values(), schedules.values(), scaler)
         self.state = TrainingState(named(own=own, parts=parts), self.updater.optimizers)
         self.inspector = StateInspector(
@@ -128,21 +131,20 @@ class Run:
             frozen=frozen or {},
             probe=probe,
         )
-        self.due = SaveDue(
-            every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes
-        )
+        lost = max_lost_minutes
+        self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=lost)
         self.stop = StopRequest(stop_file)
         self.metrics = {}
         self._plan = RunPlan(
             inspector=self.inspector,
             updater=self.updater,
-            may_change=may_change,
             due=self.due,
             retention=Retention(keep, keep_every, best_by),
             grace_seconds=grace_seconds,
             on_diverged=on_diverged,
             overlap=overlap,
         )
+        self._policy = ResumePolicy.of(may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
 
     @property
@@ -202,7 +204,7 @@ class Run:
         """
         source = find_source(self.layout.root, how) if isinstance(how, str) else how
         self.layout = source.layout
-        policy = ResumePolicy(accept=accept, confirm=confirm, may_change=self._plan.may_change)
+        policy = replace(self._policy, accept=accept, confirm=confirm)
         self._opened = opened = open_run(self._plan, source, policy)
         self._is_open = True
         self.metrics, self.restored = dict(opened.metrics), opened.restored

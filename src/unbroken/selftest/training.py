@@ -18,6 +18,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run.probe import Probe
 from unbroken.run.run import Run
 from unbroken.run.step import Step, StepResult
+from unbroken.selftest.checks import CHECKS
 from unbroken.selftest.model import NEW_VOICES, OLD_VOICES, Model
 
 LENGTH = 9
@@ -126,6 +127,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
         scheduler=schedule,
         scaler=scaler,
         facts=plan.facts(),
+        checks=CHECKS,
         frozen={"model.old_voices": None},
         probe=probe_of(plan, model),
         save_every=plan.save_every,

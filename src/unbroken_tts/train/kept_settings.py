@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from unbroken.checks.settings_unchanged import SettingsUnchanged
 from unbroken.errors import ResumeRefused
 from unbroken_tts.settings import TrainSettings, must_match_fields
 from unbroken_tts.settings_flags import flag
+
+SETTINGS_CHECK: Final = "settings-unchanged"
+"""Id of the check that compares the settings."""
 
 FOR_GOOD: Final = ("decay", "layout", "order", "seed", "train_base_rows")
 """Settings that a run keeps for ever: the order of its samples, the groups of its optimiser and the
@@ -39,7 +41,7 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     if saved is None:
         return settings
     asked, before = compared(settings), saved.get("settings", {})
-    if SettingsUnchanged.id in settings.accept:
+    if SETTINGS_CHECK in settings.accept:
         _refuse_what_stays(asked, before)
         return settings
     other = {
@@ -78,7 +80,7 @@ def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> N
     found = ", ".join(f"settings.{name} is {asked[name]!r}, was {before[name]!r}" for name in other)
     back = " ".join(_typed(name, before[name]) for name in other)
     raise ResumeRefused(
-        f"--accept {SettingsUnchanged.id} can't take this: {found}.",
+        f"--accept {SETTINGS_CHECK} can't take this: {found}.",
         "The order of the samples, the groups of the optimiser and the rows that are trained were "
         "made from it when the run began. Nothing was changed.",
         f"Give the run's: {back}. For the new value begin a new run from the weights: without "

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from unbroken.checks import every_check, require_known
 from unbroken.counts import counted
 from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 from unbroken.loop.stop import SIGNALS
@@ -18,6 +19,7 @@ from unbroken.report.terminal import render
 from unbroken.run.resume import ResumeReport
 from unbroken.state.facts import ABSENT
 from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
@@ -30,6 +32,7 @@ def train(settings: TrainSettings) -> int:
     Raises:
         UnbrokenError: With the exit code that the command ends with.
     """
+    require_known(settings.accept, every_check(added=TRAINER_CHECKS))
     console = Console()
     try:
         with stoppable_start(), warnings_shown(console):

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from unbroken.checkpoint.layout import MANIFEST, Place, place_in_name
-from unbroken.checks.check import OnAccept
-from unbroken.checks.report import Finding, Report
-from unbroken.checks.settings_unchanged import SettingsUnchanged
-from unbroken_tts.train.kept_settings import FOR_GOOD
+from unbroken.checks import Finding, OnAccept, Report
+from unbroken_tts.train.kept_settings import FOR_GOOD, SETTINGS_CHECK
 
 BEGIN_NEW: Final = {
     "vocabulary-size-unchanged",
@@ -57,7 +55,7 @@ def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) 
 
 def _is_for_good(finding: Finding) -> bool:
     """Say whether a finding names a setting that a run keeps for ever."""
-    if finding.id != SettingsUnchanged.id:
+    if finding.id != SETTINGS_CHECK:
         return False
     for_good = {f"settings.{name}" for name in FOR_GOOD}
     return any(each.path in for_good for each in finding.differences)

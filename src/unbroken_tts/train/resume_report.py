@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from unbroken.checks.decision import Decision
-from unbroken.checks.report import Report
+from unbroken.checks import Decision, Report
 from unbroken.report.countdown import count_down, why_unattended
 from unbroken.report.layout import terminal_width
 from unbroken.report.saved_report import save_report

@@ -22,6 +22,7 @@ from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
+from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.initial_weights import (
@@ -36,6 +37,7 @@ from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings, what_does_not_act
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.probing import probe_of
+from unbroken_tts.train.remedies import REMEDIES
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
@@ -215,6 +217,8 @@ def _run(
         scaler=built.scaler,
         facts=facts,
         may_change=MAY_CHANGE,
+        checks=TRAINER_CHECKS,
+        advice=REMEDIES,
         save_every=settings.save_interval,
         save_minutes=settings.save_minutes,
         keep=settings.keep_checkpoints,

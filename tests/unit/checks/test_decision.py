@@ -9,6 +9,9 @@ from unbroken.checks.decision import decide
 from unbroken.checks.report import Report, examine
 from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import SettingsInvalid
+from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
+
+EVERY = every_check(added=TRAINER_CHECKS)
 
 SAME = StateSummary(
     facts={"order": {"effective_batch": 8, "seed": 1}, "settings": {"lr": 1.0}, "vocabulary": 5},
@@ -19,7 +22,7 @@ SAME = StateSummary(
 
 
 def report(live: StateSummary) -> Report:
-    found = examine(every_check(), SAME, live)
+    found = examine(EVERY, SAME, live)
     return Report(findings=tuple(each for each in found if each.id in ASKED), seconds=0.0)
 
 
@@ -97,8 +100,8 @@ def test_another_effective_batch_goes_on_with_the_new_one() -> None:
 def test_a_slip_in_an_accepted_id_is_told() -> None:
     """An id that names no check is refused, with the one that was meant."""
     with pytest.raises(SettingsInvalid, match="Did you mean weights-identical"):
-        require_known(["weights-identicl"])
-    require_known(["weights-identical"])
+        require_known(["weights-identicl"], EVERY)
+    require_known(["weights-identical"], EVERY)
 
 
 def test_a_check_that_crashes_is_a_finding() -> None:

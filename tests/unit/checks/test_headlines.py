@@ -6,8 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from unbroken.checks.data_set_unchanged import OTHER_CONTENT, OTHER_SAMPLES, DataSetUnchanged
-from unbroken.checks.execution_unchanged import ORDER, ROUNDING, ExecutionUnchanged
+from unbroken.checks.facts_unchanged import (
+    DATA_SET_UNCHANGED,
+    EXECUTION_UNCHANGED,
+    LAST_BITS,
+    OTHER_CONTENT,
+    OTHER_SAMPLES,
+    ROUNDING,
+)
 from unbroken.checks.learning_rate_continues import LearningRateContinues
 from unbroken.checks.model_leaves_complete import ModelLeavesComplete
 from unbroken.checks.optimizer_state_identical import OptimizerStateIdentical
@@ -83,10 +89,10 @@ def test_a_lost_schedule_is_no_mismatch_of_zero_per_cent() -> None:
 @pytest.mark.parametrize(
     ("now", "why"),
     [
-        ({"threads": 1}, ORDER),
+        ({"threads": 1}, LAST_BITS),
         ({"precision": "bf16"}, ROUNDING),
         ({"matmul_precision": "high"}, ROUNDING),
-        ({"threads": 1, "precision": "bf16"}, f"{ROUNDING} {ORDER}"),
+        ({"threads": 1, "precision": "bf16"}, f"{ROUNDING} {LAST_BITS}"),
     ],
 )
 def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why: str) -> None:
@@ -98,7 +104,7 @@ def test_another_precision_is_no_matter_of_last_bits(now: dict[str, object], why
         environment = {name: facts[name] for name in ("threads", "matmul_precision")}
         return StateSummary(facts={"environment": environment, "execution": execution})
 
-    (found,) = examine([ExecutionUnchanged()], seen(before), seen(before | now))
+    (found,) = examine([EXECUTION_UNCHANGED], seen(before), seen(before | now))
     assert why == found.why
     assert ("precision" in now) == ("Checkpoint: fp32, Current: bf16" in found.headline)
 
@@ -116,5 +122,5 @@ def test_other_content_is_not_called_other_samples(
         order = {} if ids is None else {"order": {"samples": 9, "ids": ids, "lengths": None}}
         return StateSummary(facts={"data": {"train": data, "dropped": []}} | order)
 
-    (found,) = examine([DataSetUnchanged()], seen("11", ids), seen("22", now))
+    (found,) = examine([DATA_SET_UNCHANGED], seen("11", ids), seen("22", now))
     assert why == found.why

@@ -1,4 +1,4 @@
-"""--accept, --on-critical and --abort-window: what is read, and what is refused."""
+"""--on-critical and --abort-window: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 
 import pytest
 
-from unbroken.checks.catalogue import every_check
-from unbroken.checks.check import OnAccept
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.settings import TrainSettings, must_match_fields
 from unbroken_tts.settings_flags import add_flags, read_settings
@@ -37,24 +35,6 @@ def test_left_out_a_person_is_asked_for_ten_seconds() -> None:
 def test_what_is_accepted_may_change_from_start_to_start() -> None:
     """How findings are met is no property of the run."""
     assert not must_match_fields() & {"on_critical", "abort_window", "accept"}
-
-
-@pytest.mark.parametrize("id_", [each.id for each in every_check()])
-def test_every_id_of_a_check_is_known(id_: str) -> None:
-    """What a report prints can be typed."""
-    assert (id_, "settings-unchanged") == parse(
-        "--accept", id_, "--accept", "settings-unchanged"
-    ).accept
-
-
-def test_an_unknown_id_is_refused_with_the_nearest_and_the_list() -> None:
-    """A slip of the finger is met before anything is read: exit 2, and all ids that can be given."""
-    with pytest.raises(SettingsInvalid) as refused:
-        parse("--accept", "setings-unchanged")
-    assert 2 == refused.value.exit_code
-    assert "Did you mean settings-unchanged?" in refused.value.what
-    for each in every_check():
-        assert (each.on_accept is not OnAccept.NEVER) == (f" {each.id}" in refused.value.remedy)
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
