@@ -24,7 +24,7 @@ from unbroken.doctor.event_curves import (
     read_drawn,
 )
 from unbroken.doctor.plateau import plateau
-from unbroken.watch.curve import FEWEST_STEPS, Curve, mark, share
+from unbroken.watch.curve import FEWEST_STEPS, MARKS, Curve, mark, share
 from unbroken.watch.trend import MAD_TO_SIGMA
 from unbroken.watch.watch import LEAST_RATIO_OF_NORM, LEAST_SHARE_OF_LOSS
 
@@ -194,7 +194,8 @@ class _Joint:
                 )
                 kind = above if percent > 0 else below
                 self.curves.append(told)
-                return [*clues, Clue(kind=kind, sentence=told, is_break=True)]
+                is_large = abs(percent) > MARKS[-1]
+                return [*clues, Clue(kind=kind, sentence=told, is_break=True, is_large=is_large)]
         self.curves.append(_compared(tag, was, now, "within the noise of its trend"))
         return clues
 
@@ -217,7 +218,8 @@ class _Joint:
         if not (kind and is_outside and abs(percent) > COARSE_PERCENT):
             return []
         name = kind if percent > 0 else "suspicious drop"
-        return [Clue(kind=name, sentence=told, is_break=True)]
+        is_large = abs(percent) > MARKS[-1]
+        return [Clue(kind=name, sentence=told, is_break=True, is_large=is_large)]
 
     def _rate(self) -> list[Clue]:
         """Compare the learning rate with where its own curve was going."""
@@ -254,7 +256,7 @@ class _Joint:
         small = [
             replace(e, kind="", is_break=False) if e.kind == "loss spike" else e for e in found
         ]
-        is_large = any(e.kind == "loss spike" and "% mark" in e.sentence for e in found)
+        is_large = any(e.kind == "loss spike" and e.is_large for e in found)
         return [*(found if is_large else small), flat]
 
     def _circumstances(self) -> list[Clue]:

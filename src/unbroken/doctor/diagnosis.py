@@ -19,6 +19,8 @@ class Clue:
     """With the numbers of before and after."""
     is_break: bool = False
     """Whether it alone means that the run was not continued."""
+    is_large: bool = False
+    """Whether a level lies beyond one of the marks that people look for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from unbroken.journal.line import JournalLine, relative_difference
 from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, WEIGHTS
+
+
+class DivergenceCause(StrEnum):
+    """What changed, as far as a step that came out otherwise tells."""
+
+    SAMPLES = "samples"
+    RATE = "rate"
+    LOSS = "loss"
+    GRADIENT = "gradient"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """What a repeated step does not have in common with the first time."""
+
+    cause: DivergenceCause
+    sentence: str
+    """What differs, with the numbers, and what that tells."""
+
 
 _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
     WEIGHTS: (
@@ -18,7 +40,7 @@ _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
 """What each number of a fingerprint is of, and what moves it."""
 
 
-def of_data(was: JournalLine, now: JournalLine) -> str:
+def of_data(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that other samples were used."""
     names = ("epoch", "number of samples", "samples")
     parts = [
@@ -26,14 +48,18 @@ def of_data(was: JournalLine, now: JournalLine) -> str:
         for name, a, b in zip(names, was.data, now.data, strict=True)
         if a != b
     ]
-    return f"other samples ({'; '.join(parts)}): the data set, its order or the position changed"
+    return Divergence(
+        DivergenceCause.SAMPLES,
+        f"other samples ({'; '.join(parts)}): the data set, its order or the position changed",
+    )
 
 
-def of_rate(was: JournalLine, now: JournalLine) -> str:
+def of_rate(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that the same samples were trained with another learning rate."""
-    return (
+    return Divergence(
+        DivergenceCause.RATE,
         f"another learning rate: {_figure(now.rate)}, was {_figure(was.rate)}"
-        f"{_percent(was.rate, now.rate)}; same samples: the schedule or its counter changed"
+        f"{_percent(was.rate, now.rate)}; same samples: the schedule or its counter changed",
     )
 
 
@@ -44,7 +70,7 @@ def of_outputs(
     is_first: bool,
     inside_step: bool,
     is_rounded: bool = False,
-) -> str:
+) -> Divergence:
     """Say which of loss, gradient and update differ first, and what that tells.
 
     Args:
@@ -59,27 +85,31 @@ def of_outputs(
         name = "loss" if "loss" in others else others[0]
         a, b = was.losses[name], now.losses[name]
         found = f"another loss with the same samples and learning rate: {name} {_figure(b)}, was "
-        return f"{found}{_figure(a)}{_percent(a, b)}; {_why_loss(was, now, is_first=is_first, is_rounded=is_rounded)}"
+        tells = _of_loss(was, now, is_first=is_first, is_rounded=is_rounded)
+        return Divergence(tells.cause, f"{found}{_figure(a)}{_percent(a, b)}; {tells.sentence}")
     if relative_difference(was.gradient, now.gradient):
         why = "the backward pass, the loss scaler"
         why += " or the partial gradients" if is_first and inside_step else ""
-        return (
+        return Divergence(
+            DivergenceCause.GRADIENT,
             f"the same loss but another gradient: norm {_figure(now.gradient)}, was "
-            f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed"
+            f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed",
         )
     fingerprint = was.differing_fingerprints(now)
     return _of_fingerprint(fingerprint[0], was, now) if fingerprint else of_update(was, now)
 
 
-def _of_fingerprint(name: str, was: JournalLine, now: JournalLine) -> str:
+def _of_fingerprint(name: str, was: JournalLine, now: JournalLine) -> Divergence:
     """Say what else is not what it was where loss and gradient are the same."""
     a, b = was.fingerprint[name], now.fingerprint[name]
     if name == MODES:
-        return f"the same loss and gradient, but {_modes(was, now)}"
+        found = f"the same loss and gradient, but {_modes(was, now)}"
+        return Divergence(DivergenceCause.UPDATE, found)
     what, why = _OF_FINGERPRINT[name]
-    return (
+    return Divergence(
+        DivergenceCause.UPDATE,
         f"the same loss and gradient, but other {what}: a sample of them has the norm {_figure(b)}, "
-        f"was {_figure(a)}{_percent(a, b)}; {why} is not what it was"
+        f"was {_figure(a)}{_percent(a, b)}; {why} is not what it was",
     )
 
 
@@ -90,43 +120,46 @@ def _modes(was: JournalLine, now: JournalLine) -> str:
     )
 
 
-def of_update(was: JournalLine, now: JournalLine) -> str:
+def of_update(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that only what was done with the gradient differs."""
     if was.update[0] != now.update[0]:
         did, had = ("left out" if each.update[0] else "made" for each in (now, was))
-        return f"the same loss and gradient, but the update was {did} and had been {had}"
-    return (
-        f"the same loss and gradient, but {now.update[1]} updates were made by then, "
-        f"had been {was.update[1]}: a counter changed"
-    )
+        found = f"the same loss and gradient, but the update was {did} and had been {had}"
+    else:
+        found = (
+            f"the same loss and gradient, but {now.update[1]} updates were made by then, "
+            f"had been {was.update[1]}: a counter changed"
+        )
+    return Divergence(DivergenceCause.UPDATE, found)
 
 
-UPDATE = "the update after them (optimizer state, weight decay)"
-"""Stands in a sentence where the steps before left other weights."""
-
-
-def _why_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: bool) -> str:
+def _of_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: bool) -> Divergence:
     """Say what can bring about another loss: modes and weights first, where the journal tells them."""
     fingerprint = was.differing_fingerprints(now)
     if MODES in fingerprint:
-        return _modes(was, now)
+        return Divergence(DivergenceCause.LOSS, _modes(was, now))
+    if is_first and WEIGHTS in fingerprint:
+        told = "the weights are others: something changed them after the restore"
+        return Divergence(DivergenceCause.LOSS, told)
     if is_first:
-        if WEIGHTS in fingerprint:
-            return "the weights are others: something changed them after the restore"
-        return "weights, model, content of the samples or dropout are not what they were"
+        told = "weights, model, content of the samples or dropout are not what they were"
+        return Divergence(DivergenceCause.LOSS, told)
     if is_rounded or WEIGHTS not in was.fingerprint.keys() & now.fingerprint.keys():
-        return (
-            f"the steps before came out equal: {UPDATE}, the content of these samples or dropout is "
-            "not what it was"
+        return Divergence(
+            DivergenceCause.UPDATE,
+            "the steps before came out equal: the update after them (optimizer state, weight decay), "
+            "the content of these samples or dropout is not what it was",
         )
     if WEIGHTS in fingerprint:
-        return (
-            f"the weights are others, while the losses before came out equal: {UPDATE}, or what else "
-            "writes to them, is not what it was"
+        return Divergence(
+            DivergenceCause.UPDATE,
+            "the weights are others, while the losses before came out equal: the update after them "
+            "(optimizer state, weight decay), or what else writes to them, is not what it was",
         )
-    return (
+    return Divergence(
+        DivergenceCause.LOSS,
         "the weights are what they were, as far as they are sampled: the model's code, the loss "
-        "function, the content of these samples or dropout is not"
+        "function, the content of these samples or dropout is not",
     )
 
 

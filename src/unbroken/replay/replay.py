@@ -17,6 +17,7 @@ from unbroken.journal.past import Reference
 from unbroken.replay import cause
 from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
+from unbroken.replay.cause import Divergence, DivergenceCause
 
 LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
@@ -46,6 +47,8 @@ class ReplayVerdict:
     """Steps that the journal knew beyond the checkpoint."""
     changes: tuple[EnvironmentChange, ...] = ()
     """What of the environment was not as it had been."""
+    cause: DivergenceCause | None = None
+    """What a difference that no rounding explains speaks for; None where there is none."""
 
     def __str__(self) -> str:
         """Return the verdict as it is shown."""
@@ -178,14 +181,15 @@ class Replay:
             self._is_exact = False
             self._drew |= drew
             if found and self._why_unproved:
-                self._settle(ReplayOutcome.UNPROVED, f"{self._why_unproved}; {found}")
+                said = f"{self._why_unproved}; {found.sentence}"
+                self._settle(ReplayOutcome.UNPROVED, said, found.cause)
             elif found:
-                self._settle(ReplayOutcome.DIVERGED, found)
+                self._settle(ReplayOutcome.DIVERGED, found.sentence, found.cause)
             elif self._repeated <= DECIDING_STEPS:
                 self._judge(was, now)
 
-    def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> str:
-        """Return what no rounding explains; nothing where something else must decide."""
+    def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> Divergence | None:
+        """Return what no rounding explains; None where something else must decide."""
         if was.data != now.data:
             return cause.of_data(was, now)
         if self._updates_agree and was.rate != now.rate:
@@ -201,7 +205,7 @@ class Replay:
                 return cause.of_update(was, now)
         largest = self._deciding if self._repeated <= DECIDING_STEPS else self._later
         largest.take(was.loss_difference(now), relative_difference(was.gradient, now.gradient))
-        return ""
+        return None
 
     def _judge(self, was: JournalLine, now: JournalLine) -> None:
         """Compare the deciding steps so far with what rounding was seen to do."""
@@ -224,7 +228,8 @@ class Replay:
         found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
-            f"{found}; {self._deciding} is more than {named} can do ({_shown(bound)})",
+            f"{found.sentence}; {self._deciding} is more than {named} can do ({_shown(bound)})",
+            found.cause,
         )
 
     def _conclude(self) -> None:
@@ -256,7 +261,9 @@ class Replay:
     def _bound(self) -> Bound | None:
         return bound_for(self._arithmetic(), {each.kind for each in self._changes.values()})
 
-    def _settle(self, outcome: ReplayOutcome, reason: str) -> None:
+    def _settle(
+        self, outcome: ReplayOutcome, reason: str, cause: DivergenceCause | None = None
+    ) -> None:
         self.verdict = ReplayVerdict(
             outcome=outcome,
             reason=reason,
@@ -264,6 +271,7 @@ class Replay:
             repeated=self._repeated,
             known=self._known,
             changes=tuple(self._changes.values()),
+            cause=cause,
         )
 
 

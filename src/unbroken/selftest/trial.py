@@ -15,7 +15,7 @@ import torch
 
 from unbroken.checks.root_cause import likely_cause
 from unbroken.errors import Diverged, ResumeRefused, UnbrokenError
-from unbroken.replay.cause import UPDATE
+from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
 from unbroken.run.resume import ResumeReport
 from unbroken.selftest.base import (
     SAVED_AT,
@@ -58,7 +58,7 @@ class Detection:
 
     how: DetectionKind
     by: str = ""
-    """The id of the check that leads, the kind of error, or `replay: ` and what differed."""
+    """The id of the check that leads, the kind of error, or `replay: ` and the cause of a divergence."""
     says: str = ""
     """The sentence a person reads first."""
 
@@ -98,7 +98,7 @@ class Result:
         """Whether the cause was named rightly; what can't happen needs no name."""
         if self.detection.how is DetectionKind.IMPOSSIBLE:
             return True
-        return any(self.detection.by.startswith(each) for each in self.fault.cause)
+        return not {self.detection.by, str(self.detection.how)}.isdisjoint(self.fault.cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Trials:
                 hook(training)
             train(training, UNTIL)
         except UnbrokenError as error:
-            return _of_error(error)
+            return _of_error(error, training.run.monitor.verdict if training else None)
         except Exception as error:  # noqa: BLE001  # whatever a program may end by
             return Detection(how=DetectionKind.REFUSED, by=type(error).__name__, says=str(error))
         finally:
@@ -233,33 +233,17 @@ def _relative(was: float, now: float) -> float:
     return abs(now - was) / abs(was) if math.isfinite(now) else math.inf
 
 
-def _of_error(error: UnbrokenError) -> Detection:
+def _of_error(error: UnbrokenError, verdict: ReplayVerdict | None) -> Detection:
     if isinstance(error, Diverged):
-        return Detection(
-            how=DetectionKind.REPLAY, by=f"replay: {_differed(error.what)}", says=error.what
-        )
+        is_replay = verdict is not None and verdict.outcome is ReplayOutcome.DIVERGED
+        differed = verdict.cause if verdict is not None and is_replay else "first steps"
+        return Detection(how=DetectionKind.REPLAY, by=f"replay: {differed}", says=error.what)
     if isinstance(error, ResumeRefused) and error.report is not None:
         cause = likely_cause(error.report)
         assert cause is not None  # a refusal has an open finding
         says = cause.lead.headline or cause.because
         return Detection(how=DetectionKind.CHECK, by=cause.lead.id, says=says)
     return Detection(how=DetectionKind.REFUSED, by=type(error).__name__, says=error.what)
-
-
-DIFFERED = {
-    "other samples": "samples",
-    "another learning rate": "rate",
-    "another loss": "loss",
-    "the same loss but another gradient": "gradient",
-    "the same loss and gradient": "update",
-}
-"""How the replay's sentences begin, and what they say differed first."""
-
-
-def _differed(sentence: str) -> str:
-    if UPDATE in sentence:
-        return "update"
-    return next((word for start, word in DIFFERED.items() if f": {start}" in sentence), sentence)
 
 
 def _of_end(training: TrialTraining, report: ResumeReport, is_same: bool) -> Detection:

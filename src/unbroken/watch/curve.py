@@ -146,9 +146,13 @@ def share(was: float, now: float) -> float:
     return 100 * (now - was) / abs(was) if was else math.copysign(math.inf, now)
 
 
+MARKS = (50, 20)
+"""Differences in per cent that people look for, the larger one first."""
+
+
 def mark(percent: float) -> str:
     """Name the mark that a difference passes, of the two that people look for."""
-    for each in (50, 20):
+    for each in MARKS:
         if abs(percent) > each:
             return f", beyond the {each} % mark"
     return ""

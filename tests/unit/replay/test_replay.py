@@ -11,6 +11,7 @@ import pytest
 from unbroken.journal.change import DEVICES, MICRO_BATCH_SIZE, EnvironmentChange, changes
 from unbroken.journal.past import Reference
 from unbroken.replay.arithmetic import Arithmetic
+from unbroken.replay.cause import DivergenceCause
 from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.state.facts import ABSENT
 
@@ -303,6 +304,25 @@ def test_what_was_accepted_takes_the_journal_its_force() -> None:
     assert why in fed(replay(why_unproved=why), {6: {"lr": 1.0}}).reason
     assert ReplayOutcome.UNPROVED is fed(replay(why_unproved=why), {6: {"lr": 1.0}}).outcome
     assert ReplayOutcome.EXACT is fed(replay(why_unproved=why), {}).outcome
+
+
+@pytest.mark.parametrize(
+    ("other", "cause"),
+    [
+        ({6: {"sample_digest": "of others"}}, DivergenceCause.SAMPLES),
+        ({6: {"lr": 1.0}}, DivergenceCause.RATE),
+        ({6: {"loss": 9.0}}, DivergenceCause.LOSS),
+        ({6: {"grad_norm": 9.0}}, DivergenceCause.GRADIENT),
+        ({6: {"updates": 9}}, DivergenceCause.UPDATE),
+        # The step before came out equal, so only what was done after it can be the cause.
+        ({7: {"loss": 9.0}}, DivergenceCause.UPDATE),
+        ({}, None),
+    ],
+)
+def test_the_cause_is_data(other: dict[int, dict[str, Any]], cause: DivergenceCause | None) -> None:
+    """What a difference speaks for can be read without parsing the sentence."""
+    assert cause is fed(replay(), other).cause
+    assert cause is fed(replay(why_unproved="accepted"), other).cause
 
 
 def test_training_that_ends_early_concludes_from_what_it_repeated() -> None:
