@@ -1,0 +1,55 @@
+"""The README shows what its example prints, word for word."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+(CODE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+KILLED, REFUSED = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+
+UPDATE = "step.update(clip_norm=1.0)\n"
+DYING = CODE.replace(
+    UPDATE,
+    f"{UPDATE}"
+    "    if step.number == 20:\n        run.save()\n"
+    "    if step.number == 25:\n        __import__('os').kill(__import__('os').getpid(), 9)\n",
+)
+RESUME = 'run.resume("auto")\n'
+RATE_SET_BY_HAND = CODE.replace(RESUME, f'{RESUME}optimizer.param_groups[0]["lr"] = 1e-3\n')
+
+
+def start(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """The directory of an example that was killed after step 25, its last checkpoint of step 20."""
+    assert -signal.SIGKILL == start(tmp_path, DYING).returncode
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a signal of POSIX")
+def test_a_killed_example_prints_what_the_readme_shows(killed: Path) -> None:
+    """The line of the replay, and nothing else."""
+    resumed = start(killed, CODE)
+    assert KILLED.splitlines()[3:] == (resumed.stdout + resumed.stderr).splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a signal of POSIX")
+def test_a_refused_example_prints_what_the_readme_shows(killed: Path) -> None:
+    """The error and its whole report; of the traceback only its first line."""
+    refused = start(killed, RATE_SET_BY_HAND)
+    shown = REFUSED.splitlines()[1:]
+    printed = refused.stderr.splitlines()
+    assert [shown[0], "  ..."] == [printed[0], shown[1]]
+    assert shown[2:] == printed[2 - len(shown) :]
