@@ -141,7 +141,7 @@ def as_if_on_other_threads(training: toy.Training) -> None:
 
 FAULTS = [
     (higher_rate, "another learning rate"),
-    (larger_leaf, "the weights are others: something changed them after the restore"),
+    (larger_leaf, "the weights differ: something changed them after the restore"),
     (larger_element, "weights"),
     (other_momentum, "optimizer state"),
     (no_dropout, "dropout"),
@@ -191,7 +191,7 @@ def test_a_finished_run_is_unproved(tmp_path: Path) -> None:
     toy.train(training, 3)
     training.run.close()
     verdict = repeated(tmp_path)
-    assert "UNPROVED (nothing journalled beyond the checkpoint)" == str(verdict)
+    assert "UNPROVED (the journal has no step beyond the checkpoint)" == str(verdict)
 
 
 @pytest.mark.parametrize(("plant", "words"), FAULTS)

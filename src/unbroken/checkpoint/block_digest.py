@@ -36,7 +36,7 @@ def segment_digests(
             run of segments, so that one reads while another digests, and none hands anything over.
         sizes: Bytes of each segment, in the file's order; if the file ends before them, those that
             are there are digested.
-        moved: Told of the bytes digested since it was last told; one thread at a time.
+        moved: Called with the bytes digested since its last call; one thread at a time.
 
     Raises:
         OSError: It can't be read.

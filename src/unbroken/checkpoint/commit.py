@@ -173,7 +173,7 @@ def commit(
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
     require_readable(copied.documents)
     try:
-        require_ours()  # a directory that was moved away is not made anew in its old place
+        require_ours()  # a directory that was moved away is not created again
         disk.make_directory(layout.checkpoints)
         _require_space(layout, copied.size)
         disk.remove_tree(aside)
@@ -209,8 +209,8 @@ def _require_space(layout: Layout, size: int) -> None:
         raise SaveFailed(
             f"A checkpoint needs {size / 1e6:.1f} MB, {layout.checkpoints} has "
             f"{free / 1e6:.1f} MB free.",
-            "It could not be completed, so it was not begun; the last one is untouched.",
-            "Free space on the disk, or lower --keep-checkpoints.",
+            "The save would fail half-way, so it was not started; the last checkpoint is untouched.",
+            "Free space on the disk, or keep fewer checkpoints.",
         )
 
 
@@ -220,7 +220,7 @@ def replaced_name(name: str) -> str:
 
 
 def _make_way(layout: Layout, target: Path, run_id: str) -> Path:
-    """Clear the name of a checkpoint; return what may be deleted once the new one stands there.
+    """Clear the name of a checkpoint; return what may be deleted once the new one is there.
 
     A death before the new one has the name leaves the old one hidden: `Store` finds it and gives it
     its name back.
@@ -241,7 +241,7 @@ def _make_way(layout: Layout, target: Path, run_id: str) -> Path:
 
 
 def _forget(aside: Path) -> None:
-    """Give the space of a failed save back, if the disk lets us; the next start sweeps otherwise."""
+    """Free the space of a failed save if the disk allows it; else the next start does."""
     with contextlib.suppress(OSError):
         disk.remove_tree(aside)
 
@@ -328,8 +328,8 @@ def _read_back(path: Path, segments: Sequence[Segment]) -> bool:
     if what is not None or path.stat().st_size != segments[-1].end:
         raise SaveFailed(
             f"{path} was written, but other bytes were read back: {what or 'its size differs'}.",
-            "The device or the system loses data; this checkpoint was not made visible.",
-            "Check the disk, and save to another one.",
+            "The device or the system corrupts data; this checkpoint was not made visible.",
+            "Check the disk, or save to another one.",
         )
     return from_device
 

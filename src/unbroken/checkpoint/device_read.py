@@ -24,7 +24,7 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 def device_digests(path: Path, sizes: Sequence[int]) -> tuple[list[str], bool]:
     """Return the XXH3-128 of each segment of a file, and whether it was read from the device.
 
-    They are read past the cache; where that can't be done, the cache is told to drop them first;
+    They are read past the cache; where that can't be done, the system is asked to drop them from its cache first;
     where that can't be done either, they come from the cache and the answer says so.
 
     Args:

@@ -72,7 +72,7 @@ def difference(
     Args:
         a: The one that relative norms are relative to.
         b: The other.
-        report: Told of tensors compared and tensors in all.
+        report: Called with the tensors compared and the tensors in all.
 
     Raises:
         CheckpointCorrupt: One is damaged.

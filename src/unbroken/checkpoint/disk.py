@@ -165,7 +165,7 @@ def remove_tree(path: Path) -> None:
 class AppendFile:
     """A file of lines that is only added to; each line reaches the system in one call.
 
-    Its directory must exist: one that was moved away is not made anew.
+    Its directory must exist: one that was moved away is not created again.
     """
 
     def __init__(self, path: Path) -> None:

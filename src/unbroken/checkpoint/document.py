@@ -24,7 +24,7 @@ def require_readable(documents: Mapping[str, bytes]) -> None:
             raise SaveFailed(
                 f"The {name} of a checkpoint would have {len(content) / 1e6:.1f} MB, more than the "
                 f"{MAX_DOCUMENT_BYTES / 1e6:.0f} MB that are read back.",
-                "No start could continue from it; it was not made visible, the last one is "
+                "No start could read it, so it was not made visible; the last checkpoint is "
                 "untouched.",
                 "Keep what is large in a state as torch tensors: lists, texts, bytes and numpy "
                 "arrays are written as JSON.",

@@ -44,7 +44,7 @@ def header_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     if sys.byteorder != "little":
         raise NotEncodable(
             "This machine is big-endian.",
-            "The safetensors format is little-endian, and bytes are written as they lie.",
+            "The safetensors format is little-endian, and bytes are written in memory order.",
             "Train on a little-endian machine.",
         )
     header: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """What a manifest says, in each of its formats; all that differs between them is in this file.
 
 Format 2, which is written: a digest for the head of each file and one for each tensor, so that
-every byte is digested once. Format 1, which is read for good: a digest over each file, and one for
+every byte is digested once. Format 1, which is still read: a digest over each file, and one for
 each tensor beside it.
 """
 

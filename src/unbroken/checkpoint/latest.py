@@ -16,7 +16,7 @@ _log = logging.getLogger("unbroken")
 def name_latest(layout: Layout, name: str) -> None:
     """Write which checkpoint is the newest.
 
-    A directory that stands in its place is nobody's `latest` of ours: it is left alone and told,
+    A directory of that name is not ours: it is left alone and reported,
     and the checkpoint counts without the hint.
 
     Raises:

@@ -89,7 +89,7 @@ class Owner:
 
 
 def read_owner(layout: Layout) -> Owner | None:
-    """Return who said last to write to a run; None where nobody did, or it can't be understood."""
+    """Return who said last to write to a run; None if nobody did, or if it can't be read."""
     try:
         return Owner(**json.loads(layout.owner_file.read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -151,8 +151,8 @@ class WriterLock:
             self._take()
         except OSError as error:
             raise SaveFailed(
-                f"{self.layout.root} can't be taken for this run: {error}.",
-                "A run that can't say that it writes here could be overwritten by another.",
+                f"{self.layout.root} can't be locked for this run: {error}.",
+                "Without the lock another process could write into the same run.",
                 "Free space on the disk, or check the permissions of the directory.",
             ) from error
 
@@ -216,7 +216,7 @@ class WriterLock:
             f"{self.layout.root} is being written by {owner or 'another process'}.",
             "Two trainings in one directory would overwrite each other's checkpoints and journal; "
             "nothing was changed.",
-            "Wait until it is done or stop it, or give this one another --output-dir.",
+            "Wait until it is done, stop it, or give this one another directory.",
         )
 
     def _watch(self, owner: Owner) -> None:
@@ -262,7 +262,7 @@ class WriterLock:
         assert self.owner is not None
         path = self.layout.beat_file(self.owner.token)
         while not self._over.wait(self._beat_seconds):
-            with contextlib.suppress(OSError):  # a disk in trouble: the saves speak of it
+            with contextlib.suppress(OSError):  # a failing disk: the saves report it
                 show_sign_of_life(path)
 
     def require_ours(self) -> None:
@@ -270,22 +270,22 @@ class WriterLock:
 
         Raises:
             OwnerChanged: Another process took it over.
-            SaveFailed: It can't be told.
+            SaveFailed: The owner can't be read.
         """
         found = read_owner(self.layout)
         if self.owner is not None and found == self.owner:
             return
         if found is None:
             raise SaveFailed(
-                f"{self.layout.owner_file}, which says who writes to this run, is gone or damaged.",
-                "The directory was deleted or taken over; what is there now is not touched.",
-                "Bring the directory back, or stop this training.",
+                f"{self.layout.owner_file}, which names the process that writes to this run, is gone or damaged.",
+                "The directory was deleted or taken over; this process changes nothing in it.",
+                "Restore the directory, or stop this training.",
             )
         raise OwnerChanged(
             f"{self.layout.root} was taken over by {found}.",
             "This process was still for too long, or its disk was away; going on would write into "
             "the other's run, so it saves nothing more.",
-            "Let the other go on; it continues from the last checkpoint that was committed.",
+            "Let the other process continue; it does so from the last committed checkpoint.",
         )
 
     def release(self) -> None:

@@ -47,7 +47,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
 def _body(checkpoint: Path, raw: bytes) -> bytes:
     form = CLOSED.fullmatch(raw)
     if form is None:
-        raise _unusable(checkpoint, "its manifest is not in the form it was written in")
+        raise _unusable(checkpoint, "its manifest is not formatted as it was written")
     if form[1].decode() != bytes_digest(form[2]):
         raise _unusable(checkpoint, "its manifest does not match its own digest")
     return form[2]
@@ -64,17 +64,17 @@ def _validated(checkpoint: Path, found: Any) -> Manifest:
 
 def _bytes_of(path: Path) -> bytes:
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise _unusable(path.parent, "its manifest is not a plain file")
+        raise _unusable(path.parent, "its manifest is not a regular file")
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
-        raise _unusable(path.parent, "its manifest is absurdly large")
+        raise _unusable(path.parent, "its manifest is larger than any manifest")
     return path.read_bytes()
 
 
 def _unusable(checkpoint: Path, what: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} can't be used: {what}.",
-        "Only a checkpoint that is proved whole can be continued from.",
-        "Resume with --resume auto, which takes the newest one that is whole.",
+        "A run can only continue from a checkpoint that is verified.",
+        "Use --resume auto, which takes the newest checkpoint that is not damaged.",
     )
 
 
@@ -82,6 +82,6 @@ def _of_later_version(checkpoint: Path, version: Any) -> CheckpointOfLaterVersio
     return CheckpointOfLaterVersion(
         f"Checkpoint {checkpoint} has format {version!r:.40}; this version knows "
         f"{' and '.join(KNOWN)}.",
-        "It was written by another version of this program, and nothing is wrong with it.",
+        "Another version of this program wrote it; it is not damaged.",
         "Use the version that wrote it, or a newer one.",
     )

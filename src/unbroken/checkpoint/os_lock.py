@@ -89,7 +89,7 @@ def _try(descriptor: int) -> None:
 def show_sign_of_life(path: Path) -> None:
     """Make a file one byte longer; its length is what others watch.
 
-    It is opened and closed anew: on a network filesystem that is what others see.
+    It is opened and closed each time: on a network filesystem that is what others see.
     """
     descriptor = _open(path)
     try:

@@ -14,7 +14,7 @@ def read_pins(layout: Layout) -> frozenset[str]:
     """Return the names of the pinned checkpoints of a run.
 
     Raises:
-        DataInvalid: The file is there but can't be understood.
+        DataInvalid: The file is there but can't be read.
     """
     try:
         found = json.loads(layout.pins.read_bytes())["pinned"]
@@ -27,8 +27,8 @@ def read_pins(layout: Layout) -> frozenset[str]:
         problem = f"{type(error).__name__}: {error}"
     raise DataInvalid(
         f"{layout.pins} can't be read ({problem}).",
-        "It names the checkpoints that must never be deleted, so none is deleted at all.",
-        'Write it anew as {"pinned": ["step-00001000"]}, or delete it if nothing is pinned.',
+        "It names the checkpoints that must never be deleted, so nothing is deleted.",
+        'Rewrite it as {"pinned": ["step-00001000"]}, or delete it if nothing is pinned.',
     )
 
 

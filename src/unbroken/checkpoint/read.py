@@ -55,7 +55,7 @@ class Checkpoint:
         """Read every file and compare its size and digests with the manifest.
 
         Args:
-            report: Told of bytes read and bytes in all.
+            report: Called with the bytes read and the bytes in all.
 
         Raises:
             CheckpointUnreadable: The system can't read a file.
@@ -126,7 +126,7 @@ class Checkpoint:
         if not isinstance(state, dict) or set(state) != {"position", "parts"}:
             raise self._corrupt(f"{STATE} does not hold a position and parts")
         if state["position"] != self.manifest.position:
-            raise self._corrupt(f"{STATE} and the manifest speak of different positions")
+            raise self._corrupt(f"{STATE} and the manifest have different positions")
         parts: dict[str, Any] = state["parts"]
         return parts
 
@@ -168,7 +168,7 @@ class Checkpoint:
         if entry is None:
             raise self._corrupt(f"{name} is not part of it")
         if entry.size > MAX_DOCUMENT_BYTES:
-            raise self._corrupt(f"{name} is absurdly large")
+            raise self._corrupt(f"{name} is larger than any file of a checkpoint")
         return verify_file(self.path, name, self.manifest.segments[name])
 
     def _json(self, name: str) -> Any:

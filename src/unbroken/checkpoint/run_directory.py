@@ -39,9 +39,9 @@ def run_id_of(layout: Layout) -> str | None:
         return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsInvalid(
-            f"{layout.run_file} is not the file of a run ({type(error).__name__}).",
+            f"{layout.run_file} is not the file of an unbroken run ({type(error).__name__}).",
             "It may belong to another tool, or it is damaged; it is left alone.",
-            "Choose another --output-dir.",
+            "Choose another directory.",
         ) from error
     if schemes != SCHEMES or content.get("format") != FORMAT or not isinstance(run_id, str):
         raise SettingsInvalid(
@@ -62,7 +62,7 @@ def begin_run(layout: Layout, seed: int) -> str:
 
 
 def move_to_earlier(layout: Layout, run_id: str) -> Path:
-    """Move the run that stands in a directory to `earlier/<date>-<run id>/`; return where to.
+    """Move the run in a directory to `earlier/<date>-<run id>/`; return where to.
 
     The rename of `run.json` decides: before it the old run stands, after it the directory holds
     none. The rest of the run follows, and `finish_moving` completes it after an interruption.

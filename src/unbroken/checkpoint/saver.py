@@ -39,7 +39,7 @@ class Saver:
         keep_every: Those at multiples of so many steps stay as well; 0 for none.
         best_by: The metric whose best checkpoint stays as well; None for none.
         before_commit: Called in the background before the first byte is written.
-        after_commit: Told in the background where a checkpoint is now.
+        after_commit: Called in the background with the place of a new checkpoint.
         require_ours: Raises where another process owns the run; asked before what is visible changes.
     """
 
@@ -129,7 +129,7 @@ class Saver:
             )
         except (MemoryError, OSError) as error:
             raise SaveFailed(
-                f"There is no memory for the copy of the state that is written: {error}.",
+                f"There is no memory for a copy of the state to write: {error}.",
                 "The work since the last checkpoint is at risk; the last one is untouched.",
                 "Free memory on this machine: fewer worker processes, or fewer other programs.",
             ) from error

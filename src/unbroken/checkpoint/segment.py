@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unbroken.state.digest import bytes_digest
 
 LONGEST_NAME = 200
-"""Characters of a tensor's name that are told; it comes out of a file that may be hostile."""
+"""Characters of a tensor's name that are shown; it comes from a file that may be hostile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

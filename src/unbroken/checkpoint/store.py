@@ -49,7 +49,7 @@ class SkippedCheckpoint:
     path: Path
     why: str
     is_ours: bool = True
-    """Whether this run wrote it, as far as can be told."""
+    """Whether this run wrote it, as far as is known."""
     is_damaged: bool = False
     """Whether a second reading past the cache found it damaged as well."""
     step: int = 0
@@ -171,7 +171,7 @@ class Store:
             return None, _with(over, error.what, is_damaged=True)
 
     def _ever_saved(self) -> bool:
-        """Say whether the run ever committed a checkpoint, as far as can be told without one."""
+        """Say whether the run ever committed a checkpoint, as far as its record shows."""
         if self.layout.latest.exists():
             return True
         with contextlib.suppress(OSError), self.layout.history.open("rb") as history:
@@ -185,7 +185,7 @@ class Store:
             if why
             else f"The record in {self.layout.root} says that this run saved checkpoints, but none "
             f"is under {self.layout.checkpoints}.",
-            "Continuing needs a state that is proved to be the one that was saved.",
+            "A run can only continue from a state that is verified to be the saved one.",
             "Bring a whole checkpoint of the run back, or begin a new run: leave out --resume "
             "(the old one is moved to earlier/), with --init-from if there is a weights file.",
         )

@@ -116,7 +116,7 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
         CheckpointCorrupt: The file isn't whole, or its header isn't one that we would write.
     """
     if not path.is_file():  # a pipe would never end
-        raise _damaged(path, "it is missing or no plain file")
+        raise _damaged(path, "it is missing or not a regular file")
     with path.open("rb") as file:
         size = path.stat().st_size
         header, start = _header(path, file.read(8), size, file.read)
@@ -131,7 +131,7 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
             path=path, begin=start + begin, dtype=dtype, shape=_size(path, name, shape)
         )
     if start + expected != size:
-        raise _damaged(path, f"it has {size} bytes, its header speaks of {start + expected}")
+        raise _damaged(path, f"it has {size} bytes, its header describes {start + expected}")
     return tensors
 
 

@@ -23,7 +23,7 @@ def verify_file(
         checkpoint: The checkpoint's directory.
         name: The file's name in it.
         segments: What it consists of, as the manifest says.
-        moved: Told of the bytes read since it was last told.
+        moved: Called with the bytes read since its last call.
 
     Raises:
         CheckpointUnreadable: The system can't read it.
@@ -56,7 +56,7 @@ def damaged(checkpoint: Path, what: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} is damaged: {what}.",
         "Loading it would continue from a state that no training ever had.",
-        "Use --resume auto, which takes the newest checkpoint that is whole.",
+        "Use --resume auto, which takes the newest checkpoint that is not damaged.",
     )
 
 
@@ -64,6 +64,6 @@ def unreadable(checkpoint: Path, what: str) -> CheckpointUnreadable:
     """Return the error of a checkpoint that can't be read, whatever its bytes are."""
     return CheckpointUnreadable(
         f"Checkpoint {checkpoint} can't be read: {what}.",
-        "Whether it is whole can't be told; it is left where it is.",
+        "Whether it is damaged is unknown; it is left where it is.",
         "Check the disk and the permissions, and try again.",
     )

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 DESCRIPTION: Final = """\
 Collect what somebody needs to help with a run: the command of each start, versions, settings, the
 last reports of resumes, the history, the first 50 lines of the log after the last resume, the last
-lines of the journal, manifests, and what `unbroken doctor` says. No weights, no samples, no
-environment variables; the home directory is written as ~. What is inside is listed. The run is not
-changed. Exit code 4 where there is nothing to collect.
+lines of the journal, manifests, and the output of `unbroken doctor`. No weights, no samples, no
+environment variables; the home directory is written as ~. The contents are listed. The run is not
+changed. Exit code 4 if there is nothing to collect.
 
   unbroken bundle training_output
   unbroken bundle training_output -o for_help.zip"""
@@ -64,15 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
     if output.exists():
         raise SettingsInvalid(
             f"{output} is there already.",
-            "It may be something else, and would be gone.",
+            "It may be something else, and would be overwritten.",
             "Name another file with -o.",
         )
     files = collect(root) if root.is_dir() else {}
     if not files:
         raise NoUsableCheckpoint(
             f"{arguments.path} holds nothing of a run: no journal, history, checkpoint or log.",
-            "There is nothing that would help anybody.",
-            "Name the directory that was given as --output-dir.",
+            "There is nothing to collect.",
+            "Name the directory of the run.",
         )
     content = to_zip(files)
     try:

@@ -20,10 +20,10 @@ DIFFERENT: Final = 3
 """As a run that diverged: nothing is wrong with either, but they are not the same."""
 
 DESCRIPTION: Final = """\
-Say which tensors of two checkpoints differ and by how much (the largest absolute difference, and
-the norm of the difference by the norm of A), the worst first, and which other values and facts
-differ. A run's directory stands for its newest checkpoint. Tensors with equal digests are not read.
-Exit code 0 where nothing differs, 3 where something does.
+Show which tensors of two checkpoints differ and by how much (the largest absolute difference, and
+the norm of the difference relative to the norm of A), largest first, and which other values and
+facts differ. For a run's directory its newest checkpoint is used. Tensors with equal digests are not
+read. Exit code 0 if nothing differs, 3 if something does.
 
   unbroken diff run_a run_b
   unbroken diff run_a/checkpoints/step-00000500 run_b/checkpoints/step-00000500 --json"""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 BROKEN: Final = 3
 
 DESCRIPTION: Final = """\
-Look at the past of a run: where it was resumed, whether the curves broke there (loss, learning
+Examine the past of a run: where it was resumed, whether the curves broke there (loss, learning
 rate, gradient norm), by how much, and the likely cause with its evidence. Reads the journal, the
-history and the manifests of a run; of a run without a journal, such as the earlier trainer's, the
-TensorBoard files in it. Nothing is changed, and no pickle is opened. Exit code 0 where nothing
-broke, 3 where something did, 4 where there is nothing to read.
+history and the manifests of a run; for a run without a journal, such as one of the earlier
+trainer, the TensorBoard files in it. Nothing is changed, and no pickle is opened. Exit code 0 if
+nothing broke, 3 if something did, 4 if there is nothing to read.
 
   unbroken doctor training_output
   unbroken doctor trained_ckpts --json"""
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise NoUsableCheckpoint(
             f"{arguments.path} holds no journal, no checkpoint and no TensorBoard file that can be "
             "read.",
-            "There is nothing that tells of the past.",
-            "Name the directory that was given as --output-dir.",
+            "There is no record of the past.",
+            "Name the directory of the run.",
         )
     if arguments.json:
         print(json.dumps(_plain(found), ensure_ascii=False))
@@ -93,7 +93,7 @@ def _show(path: Path, found: Diagnosis) -> None:
         if state.problem:
             print(f"\ncheckpoint {state.name}: {shown(state.problem)}")
             if state.remedy:
-                print(f"   to mend it      {state.remedy}")
+                print(f"   to repair it    {state.remedy}")
             if state.advice:
                 print(f"   what to do      {state.advice}")
     broke = sum(each.broke for each in found.resumptions)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Show what is in a checkpoint: its position, parts and sizes, every tensor with its digest, the facts
-of the run and what was observed at the save. Of a run's directory: its checkpoints, one a line.
+of the run and what was observed at the save. For a run's directory: its checkpoints, one per line.
 Tensors are not read; `unbroken verify` reads them.
 
   unbroken inspect training_output

@@ -9,7 +9,7 @@ from unbroken.errors import NoUsableCheckpoint
 
 
 def checkpoints_at(path: Path) -> list[Path]:
-    """Return the checkpoint directories that a path stands for, oldest position first.
+    """Return the checkpoint directories of a path, oldest position first.
 
     Args:
         path: A checkpoint, a run's directory, or the `checkpoints` in it.
@@ -26,13 +26,13 @@ def checkpoints_at(path: Path) -> list[Path]:
                 return sorted(found, key=_order)
     raise NoUsableCheckpoint(
         f"{path} is neither a checkpoint nor a directory with checkpoints.",
-        "There is nothing to look at.",
+        "There is nothing to read.",
         "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
     )
 
 
 def one_checkpoint_at(path: Path) -> Path:
-    """Return the checkpoint that a path stands for: of a run's directory the one furthest on.
+    """Return the checkpoint of a path: for a run's directory the newest position.
 
     Raises:
         NoUsableCheckpoint: There is none.

@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from unbroken.cli.program import Parser
 
 DESCRIPTION: Final = """\
-Keep checkpoints for ever: neither the training nor `unbroken prune` deletes them. Their names are
-kept in pins.json beside them, and a training that is under way takes notice at its next save.
+Keep checkpoints: neither the training nor `unbroken prune` deletes them. Their names are listed in
+pins.json in the run's directory, and a running training reads them at its next save.
 
   unbroken pin training_output/checkpoints/step-00003500"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
-    add_pin_parser(subparsers, "pin", "keep checkpoints for ever", DESCRIPTION, is_pin=True)
+    add_pin_parser(
+        subparsers, "pin", "keep checkpoints whatever the rules say", DESCRIPTION, is_pin=True
+    )
 
 
 def add_pin_parser(
@@ -77,7 +79,7 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
             except OSError as error:
                 raise SaveFailed(
                     f"{layout.pins} can't be written: {error}.",
-                    "What is pinned stays as it was.",
+                    "The list of pinned checkpoints is unchanged.",
                     "Check the disk and the permissions of the run's directory.",
                 ) from error
         print(f"{'pinned' if is_pin else 'not pinned'}  {path}")

@@ -29,7 +29,7 @@ class Program:
     """A program and its commands."""
 
     name: str
-    """As it is typed, and as it stands in help and messages."""
+    """As it is typed, and as it is shown in help and messages."""
     description: str
     commands: Mapping[str, str]
     """Name -> what it does, in one line."""
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(words[0], self.choices()) if words else ""
         raise SettingsInvalid(
             f"{self.prog}: {message}.{hint}",
-            "A command that is only half understood is not run at all.",
+            "A command with an error in it is not run.",
             f"Correct it; `{self.prog} --help` shows how it is used.",
         )
 
@@ -127,14 +127,14 @@ def _run(program: Program, words: list[str]) -> int:
 
 
 def _refuse_left_over(left_over: list[str], parser: Parser) -> NoReturn:
-    """Name the first word nobody understood, and the flag it was probably meant to be."""
+    """Name the first unknown word, and the flag it was probably meant to be."""
     word = left_over[0].split("=")[0]
     is_flag = word.startswith("-")
-    kind = "an unknown flag" if is_flag else "a word too many"
+    kind = "an unknown flag" if is_flag else "an extra word"
     hint = nearest(word, parser.flags()) if is_flag else ""
     raise SettingsInvalid(
         f"{parser.prog}: {word} is {kind}.{hint}",
-        "What it was meant to change would silently stay as it is."
+        "Without it the command would silently do something else."
         if is_flag
         else "Perhaps a path with a blank in it, or a flag without its two dashes.",
         f"Correct it{'' if is_flag else ' or put quotes around it'}; "
@@ -174,7 +174,7 @@ def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
     return _report(
         SettingsInvalid(
             f"The Python package '{name}' is not installed.",
-            "This command needs it; some commands come with extras of their own.",
+            "This command needs it; some commands need one of the project's extras.",
             f"Install it in the project's folder with: {program.install}",
         )
     )
@@ -183,7 +183,7 @@ def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
 def _bug() -> int:
     traceback.print_exc()
     print(
-        "error: this is a bug of ours, not a mistake of yours.\n"
+        "error: this is a bug in the program, not a mistake of yours.\n"
         "What was already saved is untouched.\n"
         "Please report it with the lines above and the command you typed.",
         file=sys.stderr,

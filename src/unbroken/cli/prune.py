@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from unbroken.cli.program import Parser
 
 DESCRIPTION: Final = """\
-Delete the checkpoints of a run that no rule keeps. What any of the rules names stays; so do the
-newest whole one (it is verified first), the best one, and what was pinned. Checkpoints of other
-runs, and all else in the directory, are left alone. Refused while a training writes to the run.
+Delete the checkpoints of a run that no rule keeps. A checkpoint stays if any rule keeps
+it; so do the newest undamaged one (it is verified first), the best one, and pinned ones. Checkpoints
+of other runs, and everything else in the directory, are left alone. Refused while a training writes
+to the run.
 
   unbroken prune --dry-run training_output --keep-last 3 --keep-every 1000
   unbroken prune training_output --keep-last 1 --keep-best 2"""
@@ -27,21 +28,26 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "prune",
-        help="delete old checkpoints by rules; --dry-run only says which",
+        help="delete old checkpoints by rules; --dry-run only lists them",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("path", metavar="DIR", type=Path, help="the directory of a run")
-    add("--dry-run", action="store_true", help="delete nothing, only say what would be")
+    add("--dry-run", action="store_true", help="delete nothing, only list what would be deleted")
     add("--keep-last", metavar="K", type=int, default=0, help="keep the newest K")
     add("--keep-every", metavar="N", type=int, default=0, help="keep those at multiples of N steps")
     add("--keep-best", metavar="M", type=int, default=0, help="keep the M with the lowest --metric")
     add(
         "--keep-hours", metavar="H", type=float, default=0.0, help="keep those younger than H hours"
     )
-    add("--metric", metavar="NAME", default="val_loss", help="what is best by [val_loss]")
+    add(
+        "--metric",
+        metavar="NAME",
+        default="val_loss",
+        help="the score that decides what is best [val_loss]",
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NoUsableCheckpoint(
             f"{layout.root} holds no run.",
             "Only checkpoints of a run are ever deleted.",
-            "Name the directory that was given as --output-dir.",
+            "Name the directory of the run.",
         )
     if arguments.dry_run:
         _show(_plan(Store(layout, run_id), policies, arguments.metric), is_done=False)

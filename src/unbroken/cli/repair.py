@@ -1,4 +1,4 @@
-"""The command `unbroken repair`: mend what can be mended, as a new checkpoint, and explain it."""
+"""The command `unbroken repair`: repair a checkpoint by writing a new one, and explain it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 CHOICES: Final = ("schedule", "position", "previous")
 
 DESCRIPTION: Final = """\
-Mend what can be mended in a checkpoint. It is explained first, and written as a new checkpoint; the
-old one is moved to superseded/, never deleted. A run's directory stands for the checkpoint furthest
-on. Refused while a training writes to the run. What is mended stands in the run's history.
+Repair a checkpoint. The repair is explained first and written as a new checkpoint; the old one is
+moved to superseded/, never deleted. For a run's directory its newest checkpoint is used. Refused
+while a training writes to the run. The run's history records the repair.
 `schedule` sets a schedule's counter to the updates that were made; `position` goes back to the
-start of a step that was begun, and drops its partial gradients; `previous` goes back to the newest
-whole checkpoint before.
+start of an interrupted step and drops its partial gradients; `previous` goes back to the newest
+undamaged checkpoint before.
 
   unbroken repair --dry-run training_output schedule
   unbroken repair training_output/checkpoints/step-00003500+24 position
@@ -33,25 +33,25 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "repair",
-        help="mend what can be mended, as a new checkpoint; --dry-run only explains",
+        help="repair a checkpoint by writing a new one; --dry-run only explains",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("path", metavar="PATH", type=Path, help="a checkpoint or a run's directory")
-    add("what", metavar="schedule|position|previous", choices=CHOICES, help="what to mend")
+    add("what", metavar="schedule|position|previous", choices=CHOICES, help="what to repair")
     add("--dry-run", action="store_true", help="change nothing, only explain")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain and mend; return the exit code.
+    """Explain and repair; return the exit code.
 
     Raises:
         NoUsableCheckpoint: There is no run, or nothing to fall back to.
-        CheckpointCorrupt: What is to be mended is not whole.
-        SettingsInvalid: It can't be mended in this way.
+        CheckpointCorrupt: What is to be repaired is damaged.
+        SettingsInvalid: It can't be repaired in this way.
         DirectoryInUse: A training writes to the run.
         SaveFailed: The disk refused; what was there is untouched.
     """
@@ -86,7 +86,7 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
     if run_id is None:
         raise NoUsableCheckpoint(
             f"{layout.root} holds no run.",
-            "Only a checkpoint in the directory of its run is mended, beside its journal.",
+            "Only a checkpoint in the directory of its run can be repaired, because its journal is there.",
             "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
         )
     return layout, Store(layout, run_id)
@@ -108,8 +108,8 @@ def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
         raise NoUsableCheckpoint(
             f"{checkpoint.path} belongs to run {checkpoint.manifest.run_id}, the directory to run "
             f"{store.run_id}.",
-            "A checkpoint is mended in the directory of its own run.",
-            "Bring it back to where it was.",
+            "A checkpoint is repaired in the directory of its own run.",
+            "Move it back to where it was.",
         )
     with progress_bars(counts_bytes=True) as bar:
         checkpoint.verify(bar(f"verifying {checkpoint.path.name}"))
@@ -119,7 +119,7 @@ def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
 
 def _explain(repair: Repair | None) -> None:
     if repair is None:
-        print("Nothing to mend: it is as it should be. Nothing was changed.")
+        print("Nothing to repair. Nothing was changed.")
         return
     print(f"{repair.what}: {repair.source}")
     for each in repair.explanation:
@@ -135,8 +135,8 @@ def _carry_out(store: Store, repair: Repair) -> None:
     except OSError as error:
         raise SaveFailed(
             f"The repair could not be completed: {error}.",
-            "No checkpoint was deleted; some may lie in superseded/.",
-            "Free space on the disk, or check its permissions, and type the command again.",
+            "No checkpoint was deleted; some may be in superseded/.",
+            "Free space on the disk, or check its permissions, and run the command again.",
         ) from error
     note_in_history(
         store.layout,
@@ -146,4 +146,4 @@ def _carry_out(store: Store, repair: Repair) -> None:
         checkpoint=place.name,
         explanation=list(repair.explanation),
     )
-    print(f"Done. The run goes on from {place}; type its command again with --resume auto.")
+    print(f"Done. The run continues from {place}; run its command again with --resume auto.")

@@ -1,4 +1,4 @@
-"""The command `unbroken selftest`: does every known fault to a tiny training, and says who met it."""
+"""The command `unbroken selftest`: injects every known fault into a tiny training, and shows what finds it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from unbroken.selftest.runner import Score, TrialRow
 
 DESCRIPTION: Final = """\
-Train a tiny model, save, kill it, do a fault, resume, train 20 more steps: for every fault of the
-catalogue, one at a time. Each is done twice: to a resume that compares nothing, which measures what
-the fault would have done (the largest difference of a step's loss, and the norm of the difference of
-all weights by their norm, after 20 steps); and to a resume of ours, to see how it is met. The nine
-bugs of the earlier trainer come first; the area `blind`, written by somebody who had not read the
-checks, comes last and is counted apart. Takes about a minute on two cores.
-Exit code 0 where every fault is met and at least 95 % of the causes are named rightly; of the area
-`blind`, where none is missed but those that are known to be.
+Train a tiny model, save, kill it, inject a fault, resume, train 20 more steps: for every fault of the
+catalogue, one at a time. Each fault is injected twice: in a resume that compares nothing, to measure
+its effect (the largest difference of a step's loss, and the norm of the difference of all weights
+relative to their norm, after 20 steps); and in a resume with all checks, to see what finds it. The
+nine bugs of the earlier trainer come first. The area `blind`, written by somebody who had not read
+the checks, comes last and is counted apart. Takes about a minute on two cores.
+Exit code 0 if every fault is found and at least 95 % of the causes are named correctly, and if in the
+area `blind` none is missed beyond those that are known to be.
 
   unbroken selftest
   unbroken selftest --only rate --json"""
 
 FAILED: Final = 1
-_HEADER: Final = f"{'fault':<34}  {'if unseen: loss, weights':<25}  how it was met"
+_HEADER: Final = f"{'fault':<34}  {'unnoticed: loss, weights':<25}  what found it"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "selftest",
-        help="do every known fault to a tiny training and say how each is met",
+        help="inject every known fault into a tiny training and show what finds it",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -90,7 +90,7 @@ def _chosen(name: str) -> list[str]:
         raise SettingsInvalid(
             f"No fault and no area of faults is called {name!r}.{nearest(name, known)}",
             "Nothing would be tested.",
-            "Leave --only out to see all names.",
+            "Leave out --only to see all names.",
         )
     return ids
 
@@ -131,5 +131,5 @@ def _summary(score: Score, blind: Score, seconds: float) -> str:
             f"{blind.met} met; cause named rightly: {share:.1f} %"
         )
     if score.no_fault:
-        lines.append(f"no faults, for nothing changes: {', '.join(score.no_fault)}")
+        lines.append(f"no faults, because nothing changes: {', '.join(score.no_fault)}")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Read every file of checkpoints and compare sizes and digests with their manifests. Nothing is
-changed or moved. Exit code 0 where all are whole, 4 where one isn't.
+changed or moved. Exit code 0 if none is damaged, 4 if one is.
 
   unbroken verify training_output
   unbroken verify training_output/checkpoints/step-00003500"""
@@ -65,13 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"{outcome['outcome']:<11}{said}", flush=True)
     if bad:
         raise NoUsableCheckpoint(
-            f"{bad} of {len(found)} checkpoints are not whole.",
-            "They can't be continued from; nothing was changed.",
-            "Look at the disk. "
+            f"{bad} of {len(found)} checkpoints are damaged.",
+            "A run can't continue from them; nothing was changed.",
+            "Check the disk. "
             + (
-                "Go on with --resume auto, which takes the run's newest whole one."
+                "Continue with --resume auto, which takes the newest checkpoint that is not damaged."
                 if bad < len(found) or len(found) == 1
-                else "Bring a whole checkpoint of the run back, or begin a new run."
+                else "Restore a checkpoint of the run from a backup, or begin a new run."
             ),
         )
     return 0

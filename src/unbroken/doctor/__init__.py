@@ -1,1 +1,1 @@
-"""What journals, curves and checkpoints tell of a run's past, and what mends it."""
+"""What journals, curves and checkpoints show of a run's past, and how to repair it."""

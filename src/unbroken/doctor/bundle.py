@@ -50,7 +50,7 @@ BEGINS: Final = re.compile(rb"(Resumed|Began|Began again) run ")
 SECRET: Final = re.compile(
     r"(?i)(^|[-_])(token|secret|password|passwd|credentials?|api[-_]?key|auth)$"
 )
-"""Names of flags whose value is nobody's business; a `--tokenizer` is none of them."""
+"""Names of flags whose value is private; `--tokenizer` is none of them."""
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^\s/@]+@")
 _ASSIGNED: Final = re.compile(
     r"(?i)((?:token|secret|password|passwd|credentials?|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
@@ -143,7 +143,7 @@ def _commands(layout: Layout) -> str:
 
 
 def _versions() -> dict[str, Any]:
-    """Return what this program runs with; what a start computed with stands in its history."""
+    """Return what this program runs with; the history has what a start computed with."""
     found: dict[str, Any] = {"python": sys.version, "platform": platform.platform()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What stands in the checkpoints of a run, as far as it can be told without reading their tensors."""
+"""What the checkpoints of a run contain, as far as it is known without reading their tensors."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def _advised(layout: Layout, states: Sequence[CheckpointState], i: int) -> Check
     newer = [each.name for each in states[i + 1 :] if each.is_whole and each.is_the_runs]
     older = [each.name for each in states[:i] if each.is_whole and each.is_the_runs]
     if newer:
-        return replace(state, advice=f"nothing need be done: a resume takes {newer[-1]}")
+        return replace(state, advice=f"nothing to do: a resume takes {newer[-1]}")
     if not older:
         return replace(state, advice=NONE_WHOLE)
     damaged = [each.name for each in states[i + 1 :] if not each.is_whole]
     if damaged:
-        return replace(state, advice=f"what is said of {damaged[-1]} skips this one too")
+        return replace(state, advice=f"the advice on {damaged[-1]} skips this one too")
     return replace(state, remedy=f"unbroken repair {shlex.quote(str(layout.root))} previous")

@@ -51,7 +51,7 @@ def diagnose_curves(
 
     Args:
         path: An event file, a directory of such, or of a run.
-        report: Told of bytes read.
+        report: Called with bytes read.
         earlier_trainer: Whether checkpoints of the earlier trainer lie beside them.
 
     Raises:
@@ -263,7 +263,7 @@ class _Joint:
         found = [
             Clue(
                 kind="",
-                sentence=f"it went on between the steps {self.now.first - self.gap:,} and "
+                sentence=f"it continued between the steps {self.now.first - self.gap:,} and "
                 f"{self.now.first - 1:,}; its first point is that of step {self.now.first:,}",
             )
         ]
@@ -309,7 +309,9 @@ def _differing(
     if tag == RATE:
         return Clue(kind="learning rate", sentence=told, is_break=True)
     if distance <= SHARE_OF_NOISE * noise:
-        return Clue(kind="", sentence=f"{told}; rounding may do so: far less than the noise")
+        return Clue(
+            kind="", sentence=f"{told}; this may be rounding: it is far less than the noise"
+        )
     return Clue(kind="other samples", sentence=told, is_break=draws_exactly and tag in LOSSES)
 
 

@@ -64,15 +64,15 @@ class Resumption:
 CAUSES: dict[str, str] = {
     "repeated steps": "{}",
     "accepted": "another setting acts since, which a person accepted",
-    "repeated samples": "samples of this epoch were given out again: the order or the position "
+    "repeated samples": "samples of this epoch were used again: the order or the position "
     "in the epoch was not restored",
     "batch": "the effective batch was changed",
     "learning rate": "the schedule: its length, its base rate or its counter changed",
-    "updates": "the counter of the updates was not restored, and the schedule goes by it",
+    "updates": "the counter of the updates was not restored, and the schedule depends on it",
     "skipped updates": "the loss scaler or its scale was not restored",
     "gradient norm": "weights, optimizer state or the accumulation of gradients is not what it was",
     "loss spike": "weights or optimizer state were not restored, or other data is trained",
-    "suspicious drop": "samples that were trained already come again, or the loss is another one",
+    "suspicious drop": "samples that were used already are repeated, or the loss function changed",
     "loss": "weights or optimizer state were not restored, or other data is trained",
     "not finite": "the state was not finite when it was saved, or became so at once",
     "other samples": "the repeated steps were trained on other samples: the order was not restored",
@@ -92,20 +92,20 @@ def likely_cause(clues: Iterable[Clue]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointState:
-    """What stands in a checkpoint, as far as it can be told without its tensors."""
+    """What a checkpoint contains, as far as it is known without reading its tensors."""
 
     name: str
     step: int
     problem: str = ""
     """Empty where nothing is wrong."""
     remedy: str = ""
-    """The command that may mend it."""
+    """The command that may repair it."""
     advice: str = ""
-    """What to know where no command would mend it."""
+    """What to know if no command would repair it."""
     is_whole: bool = True
     """Whether it can be read; its tensors were not."""
     is_the_runs: bool = True
-    """Whether the run of this directory saved it, as far as can be told."""
+    """Whether the run of this directory saved it, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ class Drawn:
 
 
 def event_files(path: Path) -> list[Path]:
-    """Return the event files that a path stands for: itself, or what lies below it."""
+    """Return the event files of a path: itself, or those below it."""
     if path.is_file():
         return [path]
     places = [path / "logs"] if (path / "logs").is_dir() else [path]
@@ -81,7 +81,7 @@ def read_drawn(
 
     Args:
         paths: Event files; what is torn is read up to there.
-        report: Told of bytes read.
+        report: Called with bytes read.
 
     Raises:
         SettingsInvalid: TensorBoard is not installed.
@@ -135,7 +135,7 @@ def _loader() -> Any:
     except ModuleNotFoundError as error:
         raise SettingsInvalid(
             f"The TensorBoard files can't be read: the Python package '{error.name}' is missing.",
-            "There is no journal here, so the curves in these files are all that tells.",
+            "There is no journal here, so these curves are the only record.",
             "Install it: python -m pip install tensorboard",
         ) from error
     return module.EventFileLoader

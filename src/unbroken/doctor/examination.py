@@ -27,7 +27,7 @@ def examine_past(
 
     Args:
         path: A run's directory, a checkpoint or a file in it, or TensorBoard files.
-        report: Told of bytes read and in all.
+        report: Called with bytes read and in all.
 
     Raises:
         SettingsInvalid: TensorBoard would be needed and is not installed.
@@ -43,7 +43,7 @@ def examine_past(
         found = diagnose_curves(layout.root, report, earlier_trainer=bool(legacy))
     if not found.starts and not checkpoints:
         return None
-    notes += [f"earlier runs lie in {layout.earlier}"] if layout.earlier.is_dir() else []
+    notes += [f"earlier runs are in {layout.earlier}"] if layout.earlier.is_dir() else []
     if legacy:
         notes.append(f"checkpoints of the earlier trainer, not opened: {', '.join(legacy)}")
     return replace(found, checkpoints=checkpoints, notes=(*found.notes, *notes))

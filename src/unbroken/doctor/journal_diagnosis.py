@@ -54,7 +54,7 @@ def diagnose_journal(
     Args:
         layout: The run's directory; nothing is changed.
         run_id: The run, where it is known.
-        report: Told of bytes read, twice the journal in all.
+        report: Called with bytes read, twice the journal in all.
     """
     size = layout.journal.stat().st_size
     sessions = read_sessions(layout, lambda done, _: report(done, 2 * size))
@@ -127,7 +127,9 @@ class _Examination:
         clues += self._circumstances()
         told = [each.sentence for each in remarks]
         if is_exact and any(each.kind in BROKEN for each in remarks):
-            told.append("the repeated steps came out equal: this is the training, not the resume")
+            told.append(
+                "the repeated steps gave the same results: this is the training, not the resume"
+            )
         session = self.session
         return Resumption(
             step=session.begins_at,
@@ -171,7 +173,7 @@ class _Examination:
         """Look at the curves; a rate that was accepted is on its curve from there on.
 
         The checkpoint wrote down the curve before, so only the run itself could hold the rates
-        against the accepted one; what it said then stands in the history.
+        against the accepted one; what it said then is in the history.
         """
         is_accepted = LearningRateContinues.id in self.session.checks.get("taken", ())
         watch = Watch(self.before, rates=self._rates())
@@ -259,7 +261,7 @@ class _Examination:
         return found
 
     def _circumstances(self) -> list[Clue]:
-        """Return what else was otherwise at this start."""
+        """Return what else differed at this start."""
         session, before = self.session, self.sessions[-2]
         found = [
             Clue(

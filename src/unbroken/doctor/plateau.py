@@ -1,4 +1,4 @@
-"""A curve that was falling before a resume and falls no more: told, but no break by itself."""
+"""A curve that was falling before a resume and falls no more: reported, but no break by itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from unbroken.doctor.diagnosis import Clue
 from unbroken.watch.trend import fit
 
 POINTS = 60
-"""Points on each side that a plateau is told from."""
+"""Points on each side that a plateau is recognised from."""
 FALLS_NO_MORE = 0.1
 """Share of the expected fall below which a curve falls no more."""
 SIGMAS = 8.0
-"""A fall that is expected is told from the noise of a point by so many standard deviations of it."""
+"""An expected fall must exceed the noise of a point by so many standard deviations."""
 
 Side = Sequence[tuple[int, float]]
 

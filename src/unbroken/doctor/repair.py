@@ -1,4 +1,4 @@
-"""Repair: what can be mended in a checkpoint, written as a new one; the old one is set aside, whole.
+"""Repair: what can be repaired in a checkpoint, written as a new one; the old one is set aside unchanged.
 
 Every tensor of the new checkpoint is the old one's, compared by digest while it is written.
 """
@@ -37,11 +37,11 @@ class Repair:
     what: str
     """`schedule`, `position` or `previous`."""
     source: Path
-    """The checkpoint that is mended, or that the run goes on from."""
+    """The checkpoint that is repaired, or that the run continues from."""
     explanation: tuple[str, ...]
     """What was found, what is done, and what it costs."""
     parts: Mapping[str, Any] | None = None
-    """The mended state; None where an older checkpoint takes its place."""
+    """The repaired state; None where an older checkpoint takes its place."""
     position: Position
     """Where the run stands afterwards."""
     evidence: Mapping[str, Any]
@@ -105,7 +105,7 @@ def repaired_position(checkpoint: Checkpoint) -> Repair | None:
         checkpoint: Whole.
 
     Returns:
-        None where it stands there already.
+        None if it is there already.
 
     Raises:
         SettingsInvalid: A checkpoint of the start of this step is there.
@@ -117,9 +117,9 @@ def repaired_position(checkpoint: Checkpoint) -> Repair | None:
     twin = checkpoint.path.with_name(checkpoint_name(position))
     if twin.exists():
         raise SettingsInvalid(
-            f"{twin} stands at the start of this step already.",
-            "It was saved there, which is better than anything made up later.",
-            "Go on from it: `unbroken repair ... previous`, or --resume with its path.",
+            f"{twin} is at the start of this step already.",
+            "It was saved there, which is better than a state that is reconstructed.",
+            "Continue from it: `unbroken repair ... previous`, or --resume with its path.",
         )
     parts = {**checkpoint.parts(), "sums": {}, "gradients": {TENSORS: {}}}
     evidence = dict(checkpoint.evidence())
@@ -169,7 +169,7 @@ def fallen_back(store: Store, named: Path | None = None) -> Repair:
     if named is not None and given is None:
         raise NoUsableCheckpoint(
             f"{named} is no checkpoint of run {store.run_id}.",
-            "There is nothing to go back from.",
+            "Nothing can be repaired there.",
             "Name a directory under checkpoints/, or the directory of the run.",
         )
     last = given or max(places, key=lambda path: places[path], default=None)
@@ -182,12 +182,12 @@ def fallen_back(store: Store, named: Path | None = None) -> Repair:
             what="previous",
             source=each.path,
             explanation=(
-                f"Found: {last.name if last else '?'} is not to be continued from.",
+                f"Found: {last.name if last else '?'} is not used to continue.",
                 (
                     f"Done: {', '.join(p.name for p in (*between, *aside))} moved to superseded/, none "
-                    f"deleted; the run goes on from {each.path.name}, every byte of which was read."
+                    f"deleted; the run continues from {each.path.name}, every byte of which was read."
                 ),
-                "Costs: the steps since are trained again, and compared with the journal.",
+                "Costs: the steps since then are trained again, and compared with the journal.",
             ),
             position=each.position,
             evidence={},
@@ -197,7 +197,7 @@ def fallen_back(store: Store, named: Path | None = None) -> Repair:
         f"Under {store.layout.checkpoints} no checkpoint before "
         f"{last.name if last else 'the last'} is whole.",
         "There is nothing to fall back to; nothing was changed.",
-        "Bring an older checkpoint back, for instance out of superseded/ or a backup.",
+        "Restore an older checkpoint, for example from superseded/ or a backup.",
     )
 
 
@@ -225,7 +225,7 @@ def carry_out(
 
 
 def _write(layout: Layout, repair: Repair, require_ours: Callable[[], None]) -> Path:
-    """Write the mended state through the commit of every save, its tensors held to the old ones."""
+    """Write the repaired state through the commit of every save, its tensors held to the old ones."""
     assert repair.parts is not None
     old = Checkpoint.at(repair.source)
     copied = copy_to_host(
@@ -249,7 +249,7 @@ def _note(what: str, checkpoint: Checkpoint, without: list[str] | None = None) -
 
     Args:
         what: Its name.
-        checkpoint: What was mended.
+        checkpoint: What was repaired.
         without: Ids of checks that have nothing to compare with any more.
     """
     known = {"what": what, "from": checkpoint.path.name, "time": time.time()}
@@ -282,7 +282,7 @@ def _is_verified(checkpoint: Checkpoint) -> bool:
 def _not_ours(checkpoint: Checkpoint, name: str) -> SettingsInvalid:
     return SettingsInvalid(
         f"The schedule {name!r} in {checkpoint.path} is not a function of a counter alone.",
-        "Only a schedule that is one (unbroken.Schedule) can be rebuilt from the updates; another "
-        "would be guessed.",
+        "Only unbroken.Schedule can be rebuilt from the updates; for another schedule the result "
+        "would be a guess.",
         "Go back to the checkpoint before: unbroken repair ... previous",
     )

@@ -21,7 +21,7 @@ WINDOW = 1000
 """Steps before a resume, and after it, that are looked at."""
 
 ReportProgress = Callable[[int, int], None]
-"""`report(done, total)` is told of bytes read."""
+"""`report(done, total)` is called with bytes read."""
 
 Numbered = tuple[int, int, bytes]
 """Step, start and the raw line."""
@@ -78,7 +78,7 @@ def read_sessions(
 
     Args:
         layout: The run's directory; nothing is changed.
-        report: Told of bytes read.
+        report: Called with bytes read.
     """
     told = _told(layout.history)
     sessions: list[JournalSession] = []

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     """Kinds of changes; each has its own bounds."""
 
     THREADS = "threads"
-    """Sums are split otherwise."""
+    """Sums are split in another way."""
     KERNELS = "kernels"
     """Other instructions for the same arithmetic: processor, operating system, build of torch."""
     CUT = "cut"

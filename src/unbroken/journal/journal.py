@@ -66,7 +66,7 @@ class Journal:
             self._is_torn = True
             raise SaveFailed(
                 f"A line could not be added to the journal {self._file.path}: {error}.",
-                "A step without its line could not be proved when it is repeated.",
+                "A step without its line can't be compared when it is repeated.",
                 "Free space on the disk, or check its permissions, and start again.",
             ) from error
         if time.monotonic() - self._synced > SYNC_SECONDS:
@@ -74,7 +74,7 @@ class Journal:
             try:
                 self.sync()
             except OSError as error:  # the line is in the system's hands; the saves try again
-                _log.warning("%s could not be brought to the device: %s", self._file.path, error)
+                _log.warning("%s could not be flushed to the device: %s", self._file.path, error)
 
     def sync(self) -> None:
         """Bring the lines to the device; done before each commit of a checkpoint."""

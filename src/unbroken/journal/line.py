@@ -88,7 +88,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _as_number(value: Any) -> Any:
-    """Return a value as it reads back from the journal; what isn't finite stands there as text."""
+    """Return a value as it reads back from the journal; what isn't finite is text there."""
     if isinstance(value, str):
         return float(value) if value in ("nan", "inf", "-inf") else value
     if isinstance(value, float | int):

@@ -1,4 +1,4 @@
-"""What stands in a run's logs: noted in each checkpoint, and looked for at the resume."""
+"""The state of a run's logs: noted in each checkpoint, and compared at the resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_LINE = 1 << 16
 
 
 def logs_of(layout: Layout, noted: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what stands in the logs of a run.
+    """Return the state of a run's logs.
 
     Args:
         layout: The run's directory.

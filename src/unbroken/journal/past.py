@@ -47,7 +47,7 @@ class Past:
     beyond: dict[int, Reference] = field(default_factory=dict)
     """By step, how those beyond it came out the first time."""
     seconds_per_step: float | None = None
-    """Of earlier starts, saves and validations included; None where it can't be told."""
+    """Of earlier starts, saves and validations included; None if it is unknown."""
     starts_without_a_step: int = 0
     """Starts in a row, up to the last, that began here and completed nothing."""
 
@@ -143,8 +143,8 @@ def _journal_from(history: Iterable[Mapping[str, Any]]) -> int:
 class _Cuts:
     """How the steps up to the checkpoint were cut into micro-batches, by whom.
 
-    A step beyond it may have been written before a later start trained those up to it anew, cut
-    otherwise: it then came from weights with other last bits, or other dropout masks.
+    A step beyond it may have been written before a later start repeated those up to it with another
+    cut: it then came from weights with other last bits, or other dropout masks.
     """
 
     def __init__(self, saved_by: int) -> None:

@@ -182,6 +182,6 @@ def _working_directory() -> str | None:
 def _refused(path: Path, error: OSError) -> SaveFailed:
     return SaveFailed(
         f"Nothing can be written to {path}: {error}.",
-        "What a run did must stand in its record, or it can't be proved when it goes on.",
+        "A resume is proved by the record of what the run did, so the record must be complete.",
         "Free space on the disk, or check its permissions.",
     )

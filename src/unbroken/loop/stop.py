@@ -86,7 +86,7 @@ class StopRequest:
             raise SaveFailed(
                 f"{failure.what} A stop was asked for by {self.reason}, and no save succeeded in the "
                 f"{self.seconds:.0f} s since.",
-                "What was trained since the last checkpoint is lost; that one is untouched.",
+                "The training since the last checkpoint is lost; that checkpoint is untouched.",
                 failure.remedy,
             ) from failure
 
@@ -94,7 +94,7 @@ class StopRequest:
     def listening(self) -> Iterator[StopRequest]:
         """Listen to the signals; the old handlers are put back at the end.
 
-        A second signal ends the process at once, as if nobody listened: what is committed stays.
+        A second signal ends the process at once, as by default: what is committed stays.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread may set handlers; the stop file still works
@@ -146,7 +146,7 @@ class GracefulStop:
         """Return the error that ends the run."""
         return Stopped(
             f"Stopped by {self.request.reason}; saved as {self.saved}.",
-            "The run is whole and can go on from here, to the last bit.",
+            "The run is saved completely and can continue from here, bit for bit.",
             f"{self.request.before_a_start}Start the same command again with --resume auto.",
             exit_code=self.request.exit_code,
         )

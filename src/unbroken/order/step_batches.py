@@ -193,20 +193,20 @@ def sample_digest(ids: Iterable[str]) -> str:
 def _check(ids: Sequence[str], lengths: object, effective_batch: int) -> None:
     if len(ids) == 0:
         raise SettingsInvalid(
-            "The data set holds no samples.",
+            "The data set has no samples.",
             "There is nothing to train on.",
-            "Check the manifest that was given.",
+            "Give at least one sample.",
         )
     if len(set(ids)) != len(ids):
         raise SettingsInvalid(
             f"{len(ids) - len(set(ids))} sample names occur more than once.",
-            "The journal and the replay tell samples apart by their names.",
+            "The journal and the replay identify samples by their names.",
             "Give every sample a name of its own.",
         )
     if isinstance(lengths, Sequence | np.ndarray) and len(lengths) != len(ids):
         raise SettingsInvalid(
             f"There are {len(ids)} samples but {len(lengths)} lengths.",
-            "Each sample is put beside samples of its own length.",
+            "Samples of similar length are put into one step.",
             "Give one length for each sample.",
         )
     if effective_batch < 1:

@@ -139,7 +139,7 @@ def _of_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: 
     if MODES in fingerprint:
         return Divergence(DivergenceCause.LOSS, _modes(was, now))
     if is_first and WEIGHTS in fingerprint:
-        told = "the weights are others: something changed them after the restore"
+        told = "the weights differ: something changed them after the restore"
         return Divergence(DivergenceCause.LOSS, told)
     if is_first:
         told = "weights, model, content of the samples or dropout are not what they were"
@@ -147,13 +147,13 @@ def _of_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: 
     if is_rounded or WEIGHTS not in was.fingerprint.keys() & now.fingerprint.keys():
         return Divergence(
             DivergenceCause.UPDATE,
-            "the steps before came out equal: the update after them (optimizer state, weight decay), "
-            "the content of these samples or dropout is not what it was",
+            "the steps before gave the same result: the update after them (optimizer state, weight "
+            "decay), the content of these samples or dropout is not what it was",
         )
     if WEIGHTS in fingerprint:
         return Divergence(
             DivergenceCause.UPDATE,
-            "the weights are others, while the losses before came out equal: the update after them "
+            "the weights differ, while the losses before were the same: the update after them "
             "(optimizer state, weight decay), or what else writes to them, is not what it was",
         )
     return Divergence(

@@ -76,7 +76,7 @@ class _Largest:
 
 
 class Replay:
-    """Compares repeated steps with how they came out the first time.
+    """Compares the results of repeated steps with those of the first time.
 
     Args:
         references: By step, all that is known beyond the checkpoint.
@@ -112,7 +112,7 @@ class Replay:
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
-            self._settle(ReplayOutcome.UNPROVED, "nothing journalled beyond the checkpoint")
+            self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
 
     @property
     def is_over(self) -> bool:

@@ -209,8 +209,8 @@ def decode(data: Json, tensors: Mapping[str, Any]) -> Any:
         RuntimeError,
     ) as error:
         raise CheckpointCorrupt(
-            f"The state of a checkpoint is not of the codec's form ({error!r}).",
-            "What can't be read exactly can't be continued from.",
+            f"The state of a checkpoint can't be decoded ({error!r}).",
+            "A run can only continue from a state that is read exactly.",
             "Resume from another checkpoint.",
         ) from error
 

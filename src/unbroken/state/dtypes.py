@@ -51,7 +51,7 @@ MOST_BYTES = 1 << 62
 def byte_count(shape: Iterable[int], dtype: torch.dtype) -> int:
     """Return the bytes of a tensor, at most `MOST_BYTES`.
 
-    A shape out of a file may lie, and numbers that grow without end would take for ever.
+    A shape out of a file may lie, and numbers that grow without limit would take forever.
 
     Args:
         shape: Sizes of the dimensions, each at least 0.

@@ -160,7 +160,7 @@ def _foreign(
     parameter: torch.Tensor,
     declared: Mapping[str, torch.Tensor],
 ) -> NotEncodable:
-    """Return the error about a parameter that no declared module has; one may have been made anew."""
+    """Return the error about a parameter that no declared module has; one may have been replaced."""
     updated = {id(each) for group in optimizer.param_groups for each in group["params"]}
     anew = [
         path
@@ -178,9 +178,9 @@ def _foreign(
             "Declare the module that owns it to Run(...).",
         )
     return NotEncodable(
-        f"{found}, and it doesn't update {' or '.join(anew[:3])} of this shape: the parameter was made "
-        "anew (moved, cast, replaced) after the optimiser was built over the old one.",
-        "The old parameter would be updated, and the one that the model computes with never.",
+        f"{found}, and it doesn't update {' or '.join(anew[:3])} of this shape: the parameter was "
+        "replaced (moved, cast, rebuilt) after the optimiser was built with the old one.",
+        "The optimiser would update the old parameter, and never the one that the model uses.",
         "Build the optimiser when the model is finished; or declare the module that owns the "
         "parameter to Run(...).",
     )

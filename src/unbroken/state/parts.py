@@ -163,8 +163,8 @@ def require_same_structure(
         more = f"\n  … and {len(found) - 20} more" if len(found) > 20 else ""
         raise StateMismatch(
             f"The checkpoint does not fit the objects of this run:\n{shown}{more}",
-            "A state that fits only in part would train on as another run; nothing was changed.",
-            "Build the model, optimiser and parts as they were, or start anew from the weights.",
+            "With a state that fits only in part another run would continue; nothing was changed.",
+            "Build the model, optimiser and parts as they were, or begin a new run from the weights.",
         )
 
 

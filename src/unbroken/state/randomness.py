@@ -16,7 +16,7 @@ import torch
 from unbroken.state.mix import mix64
 
 SEED_SCHEME = 1
-"""Number of the way seeds are derived; golden values stand in the tests."""
+"""Number of the way seeds are derived; the tests hold golden values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

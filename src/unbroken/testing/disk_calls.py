@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call that changes the disk, or (`open`, `mark`) one that the others are told by."""
+    """One call that changes the disk, or (`open`, `mark`) one that gives the others their meaning."""
 
     kind: Kind
     path: Path

@@ -15,7 +15,7 @@ from unbroken.state.position import Position
 from unbroken.testing.inventory import Inventory, InventoryItem
 
 Train = Callable[[Path, int], Any]
-"""`train(directory, until)` builds everything anew, trains, and returns what is alive."""
+"""`train(directory, until)` builds everything from scratch, trains, and returns what is alive."""
 
 _SHOWN = 12
 _LONGEST = 31  # shorter than a digest
@@ -53,7 +53,7 @@ def assert_resume_is_exact(train: Train, steps: int, *, ignore: Collection[str] 
     A loop without `Run` is stopped after each step, by calling `train` with fewer steps.
 
     Args:
-        train: `train(directory, until)` builds everything anew (model, data, run), trains until
+        train: `train(directory, until)` builds everything from scratch (model, data, run), trains until
             `until` steps are completed, and returns what is alive: `locals()`, or an object.
         steps: Steps to train; it is stopped once at each micro-batch of them, so few are enough.
         ignore: Names whose values may differ, with all below them: times, for instance.
@@ -90,8 +90,8 @@ def _stop(train: Train, directory: Path, steps: int, watched: _Watched) -> None:
         watched.run.close()
     else:
         raise AssertionError(
-            f"The training did not come by {watched.stop_at} a second time: it depends on something "
-            "that is neither built anew by train() nor saved. Seed what it draws from."
+            f"The training did not reach {watched.stop_at} a second time: it depends on something "
+            "that train() neither builds from scratch nor saves. Seed what it draws from."
         )
 
 
@@ -190,7 +190,7 @@ def _advice(path: str, item: InventoryItem, *, follows: bool) -> str:
     A declared part that differs beside something forgotten has most likely been trained by it.
     """
     if item.part and follows:
-        return f"part {item.part!r} is declared: mend what stands above first, this may follow"
+        return f"part {item.part!r} is declared: correct what is listed above first, this may follow from it"
     if item.part:
         return (
             f"part {item.part!r} is declared, but this is not in its state_dict(), or is overwritten "

@@ -23,7 +23,7 @@ class ForeseenRates:
     by_group: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By name of the group, the rates of the updates from there on; one without a schedule has none."""
     journalled: str = ""
-    """The group whose rate stands in the journal, where its schedule goes by updates; else empty.
+    """The group whose rate the journal has, where its schedule goes by updates; else empty.
 
     A loop of its own tells no other rate, and may step a schedule of PyTorch's once an epoch.
     """

@@ -199,7 +199,7 @@ class Watch:
         if self._taken < WATCHED_STEPS or len(before) < WATCHED_STEPS or trend is None:
             return None
         if "loss spike" in self._said:
-            return None  # told by its name
+            return None  # reported by its name
         first, middle, last = (
             median(x) for x in (before[:100], before[-100:], self._losses[-100:])
         )
@@ -237,7 +237,7 @@ class Watch:
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
-    """Return what is watched of a line; what isn't told is no number."""
+    """Return what is watched of a line; what is missing is no number."""
     return {name: number_of(line.get(name)) for name in ("loss", "grad_norm", "lr")}
 
 
@@ -245,7 +245,7 @@ def number_of(value: Any) -> float:
     """Return a journalled value as a number; NaN where it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):  # not told, or damaged
+    except (TypeError, ValueError):  # missing, or damaged
         return math.nan
 
 

@@ -58,7 +58,7 @@ def test_help_of_train_teaches_on_a_console_without_unicode(tmp_path: Path) -> N
         (["train", "--no-such-flag"], "--no-such-flag is an unknown flag"),
         (["train", *REQUIRED, "--bach-size", "3"], "Did you mean --batch-size?"),
         (["train", *REQUIRED, "--batch", "3"], "--batch is an unknown flag"),
-        (["train", *REQUIRED, "stray"], "stray is a word too many"),
+        (["train", *REQUIRED, "stray"], "stray is an extra word"),
         (["train", *REQUIRED, "--batch-size"], "expected one argument"),
         (["train", *REQUIRED, "--learning-rate", "-1e-5"], "--learning-rate is '-1e-5'"),
         (["train", *REQUIRED, "--val-interval", "-inf"], "--val-interval is '-inf'"),

@@ -183,7 +183,7 @@ def test_nothing_is_mended_that_is_not_broken(
     before = content(layout.checkpoints)
     assert 0 == call("repair", layout.root, "schedule")
     assert 0 == call("repair", layout.checkpoints / "step-00000003", "position")
-    assert 2 == capsys.readouterr().out.count("Nothing to mend")
+    assert 2 == capsys.readouterr().out.count("Nothing to repair")
     assert before == content(layout.checkpoints)
 
 

@@ -110,7 +110,7 @@ def test_verify_finds_damage_and_moves_nothing(
     said = [json.loads(line) for line in out.splitlines()]
     assert ["whole", "damaged", "whole"] == [each["outcome"] for each in said]
     assert ("manifest" if file == "manifest.json" else file) in said[1]["why"]
-    assert "1 of 3 checkpoints are not whole" in err
+    assert "1 of 3 checkpoints are damaged" in err
     assert 3 == len(listed(run))
     assert not run.quarantine.exists()
 

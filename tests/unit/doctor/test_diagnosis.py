@@ -171,14 +171,14 @@ def scaled(name: str, factor: float) -> Callable[[dict[str, Any]], object]:
     ("change", "cause", "evidence"),
     [
         (scaled("loss", 2.0), "weights or optimizer state", "loss spike"),
-        (scaled("loss", 0.5), "trained already", "suspicious drop"),
+        (scaled("loss", 0.5), "used already", "suspicious drop"),
         (scaled("lr", 2.0), "schedule", "learning rate"),
         (scaled("grad_norm", 20.0), "accumulation of gradients", "gradient norm"),
         (lambda line: line.update(loss="nan"), "not finite", "not finite"),
         (lambda line: line.update(samples=64), "effective batch", "64, were 32"),
         (
             lambda line: line.update(sample_digest=f"{line['step'] - 100:032x}"),
-            "given out again",
+            "used again",
             "those of step",
         ),
         (lambda line: line.update(updates=line["step"] + 500), "counter of the updates", "+501"),
@@ -291,4 +291,4 @@ def test_nothing_to_read_ends_with_code_four(
     (tmp_path / "logs" / "events.out.tfevents.1.x").write_bytes(b"")
     shutil.rmtree(tmp_path / "logs") if not name else None
     assert 4 == doctor(tmp_path / name)
-    assert "nothing that tells of the past" in capsys.readouterr().err
+    assert "no record of the past" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_the_spike_at_3500_is_named_with_its_size(
     [
         ({"rates": lambda step: rate(step - 3500)}, "learning rate", "schedule"),
         ({"rates": lambda step: 1.36 * rate(step)}, "learning rate", "schedule"),
-        ({"losses": lambda _: 0.65}, "suspicious drop", "trained already"),
+        ({"losses": lambda _: 0.65}, "suspicious drop", "used already"),
         ({"losses": lambda _: math.nan}, "not finite", "not finite"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_directory_without_anything_tells_nothing(
     (tmp_path / "empty/logs").mkdir(parents=True)
     for place in (tmp_path, tmp_path / "empty", tmp_path / "missing"):
         assert 4 == main(["doctor", str(place)])
-        assert "nothing that tells of the past" in capsys.readouterr().err
+        assert "no record of the past" in capsys.readouterr().err
 
 
 def test_damaged_files_give_what_they_have(tmp_path: Path, told: Told) -> None:

@@ -194,7 +194,7 @@ def test_little_is_padded(effective: int, micro: int, tied: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([], None, 4, 7), "holds no samples"),
+        (([], None, 4, 7), "has no samples"),
         ((["a", "a", "b"], None, 4, 7), "1 sample names occur more than once"),
         ((["a", "b"], [1], 4, 7), "2 samples but 1 lengths"),
         ((["a"], None, 0, 7), "effective batch is 0"),

@@ -66,7 +66,7 @@ def test_equal_steps_are_exact_on_other_threads_too() -> None:
 def test_nothing_journalled_is_unproved_at_once() -> None:
     """Where there is nothing to repeat, nothing is claimed."""
     found = Replay({}, 5)
-    assert "UNPROVED (nothing journalled beyond the checkpoint)" == str(found.verdict)
+    assert "UNPROVED (the journal has no step beyond the checkpoint)" == str(found.verdict)
     assert found.take(line(6)) is None
 
 
@@ -121,7 +121,7 @@ def traced(step: int, **other: Any) -> str:
     [
         (8, {"loss": 9.0}, "the weights are what they were, as far as they are sampled"),
         (6, {"loss": 9.0}, "weights, model, content of the samples or dropout are not"),
-        (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights are others, while the losses before"),
+        (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights differ, while the losses before"),
         (6, {"loss": 9.0, "weight_sketch": 1.6}, "something changed them after the restore"),
         (8, {"loss": 9.0, "modules_in_eval": 3}, "3 of the modules looked at"),
         (8, {"weight_sketch": 1.6}, "the same loss and gradient, but other weights"),

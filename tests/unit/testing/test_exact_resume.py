@@ -92,7 +92,7 @@ def test_what_is_declared_is_not_to_be_declared_again() -> None:
         assert_resume_is_exact(train, STEPS)
     advice = [each for each in str(caught.value).splitlines() if "->" in each]
     assert "add to Run(...):  generator=generator," in advice[0]
-    assert all("is declared: mend what stands above first" in each for each in advice[1:])
+    assert all("is declared: correct what is listed above first" in each for each in advice[1:])
     assert any("part 'model'" in each for each in advice[1:])
 
 
