@@ -111,7 +111,7 @@ class SmallTraining:
         hidden = self.model["layers"](hidden, mask=self.mask, is_causal=True)
         logits = self.model["head"](hidden)
         loss = functional.cross_entropy(logits.transpose(1, 2), self.tokens[:, 1:])
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return time.perf_counter() - began

@@ -32,7 +32,7 @@ def test_four_calls_train_the_same_run(tmp_path: Path) -> None:
             features = torch.stack([data(i)[0] for i in indices])
             targets = torch.stack([data(i)[1] for i in indices])
             loss = ((model(features) - targets) ** 2).sum() / len(step.indices)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            loss.backward()
             loss_sum = loss_sum + loss.detach()
             run.micro_batch_done(len(indices))
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -127,7 +127,7 @@ def other_gradient(training: toy.Training) -> None:
 
 
 def other_content(training: toy.Training) -> None:
-    training.model[0].register_forward_pre_hook(lambda _, given: (1.01 * given[0],))  # type: ignore[index,operator]  # likewise
+    training.model[0].register_forward_pre_hook(lambda _, given: (1.01 * given[0],))  # type: ignore[index]  # likewise
 
 
 def as_if_on_other_threads(training: toy.Training) -> None:

@@ -94,9 +94,7 @@ class EarlierTrainer:
         place = self.output / "logs" / name
         known = set(place.glob("*tfevents*"))
         options = {"purge_step": first + offset} if purge else {}
-        writer: Any = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(place), filename_suffix=f".{self.starts}", **options
-        )
+        writer: Any = SummaryWriter(str(place), filename_suffix=f".{self.starts}", **options)
         began = 1_750_000_000 + 100_000 * self.starts
         for step in range(first, last + 1):
             if step % self.interval:

@@ -99,7 +99,7 @@ def build(chosen: Configuration, start: Start, directory: Path) -> Training:
     has_schedule = None not in schedules.values()
     ema = None
     if chosen.has_ema:
-        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))  # type: ignore[no-untyped-call]
+        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     lengths = [i * 7 % 11 for i in range(chosen.samples)] if chosen.by_length else None
     names = [f"sample-{i}" for i in range(chosen.samples)]
     frozen: dict[str, slice | None] = {"parameter": None, "buffer": None}

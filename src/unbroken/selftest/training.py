@@ -117,7 +117,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
     optimizer = plan.build_optimizer(plan, model)
     schedule = plan.build_schedule(plan, optimizer)
     scaler = plan.build_scaler(plan)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))  # type: ignore[no-untyped-call]  # torch's own
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     order = StepBatches(plan.names(plan), None, plan.effective_batch, plan.seed)
     run = Run(
         directory,

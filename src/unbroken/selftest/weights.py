@@ -110,7 +110,7 @@ def _freeze(model: Model) -> None:
 
 def _mask(model: Model) -> None:
     model.old_voices.requires_grad_(True)
-    model.old_voices.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]  # torch's own
+    model.old_voices.register_hook(torch.zeros_like)
 
 
 def _other_activation(model: Model) -> None:

@@ -76,7 +76,7 @@ def has_drawn_since(seed: int) -> bool:
 
 def cuda_is_in_use() -> bool:
     """Say whether this process has a CUDA context; asking must not create one."""
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch's own
+    return bool(torch.cuda.is_initialized())
 
 
 def derived_seed(seed: int, *position: int) -> int:

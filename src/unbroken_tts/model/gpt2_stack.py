@@ -58,7 +58,7 @@ class Gpt2Stack(nn.Module):
         self.drop = Dropout(dropout)
         self.h = nn.ModuleList()
         for index in range(config.layers):
-            block = GPT2Block(blocks, layer_idx=index)  # type: ignore[no-untyped-call]  # it has no types
+            block = GPT2Block(blocks, layer_idx=index)
             block.attn.resid_dropout = Dropout(dropout)
             block.mlp.dropout = Dropout(dropout)
             self.h.append(block)

@@ -74,7 +74,7 @@ def build(
 def _ema(settings: TrainSettings, model: VoiceGpt) -> AveragedModel | None:
     if not settings.ema_decay:
         return None
-    average = get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
+    average = get_ema_multi_avg_fn(settings.ema_decay)
     return AveragedModel(model, multi_avg_fn=average)
 
 

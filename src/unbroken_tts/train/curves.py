@@ -55,13 +55,13 @@ class Curves:
 
     def play(self, tag: str, wave: torch.Tensor, step: int, rate: int) -> None:
         """Keep a sound: (S,) float32 in [-1, 1] at `rate` samples per second."""
-        sound = audio(tag, wave.reshape(1, -1), sample_rate=rate)  # type: ignore[no-untyped-call]  # torch's own
+        sound = audio(tag, wave.reshape(1, -1), sample_rate=rate)
         self._write(_event(sound, step))
 
     def write(self, tag: str, lines: Sequence[str], step: int) -> None:
         """Keep lines of text, shown as they are and not as Markdown."""
         shown = "\n".join(f"    {each}" for each in lines)
-        self._write(_event(text(tag, shown), step))  # type: ignore[no-untyped-call]  # torch's own
+        self._write(_event(text(tag, shown), step))
 
     def close(self) -> None:
         """Close the file."""
@@ -87,4 +87,4 @@ def _event(summary: Summary, step: int) -> Event:
 
 
 def _point(tag: str, value: float) -> Summary:
-    return scalar(tag, value)  # type: ignore[no-untyped-call]  # torch's own
+    return scalar(tag, value)

@@ -71,7 +71,7 @@ def _averaged(model: VoiceGpt, checkpoint: Any) -> VoiceGpt:
             "The run was trained without one.",
             "Leave out --ema, or train with --ema-decay.",
         )
-    average = get_ema_multi_avg_fn(0.999)  # type: ignore[no-untyped-call]  # torch's own
+    average = get_ema_multi_avg_fn(0.999)
     shell = AveragedModel(model, multi_avg_fn=average)
     _fill(ModulePart("ema", shell), checkpoint.part("ema"))
     inner = shell.module

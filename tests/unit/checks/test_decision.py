@@ -41,7 +41,7 @@ def other(**changes: object) -> StateSummary:
     fields = {
         name: getattr(SAME, name) for name in ("facts", "kinds", "values", "evidence", "position")
     }
-    return StateSummary(**{**fields, **changes})  # type: ignore[arg-type]
+    return StateSummary(**{**fields, **changes})
 
 
 def ids(findings: tuple[object, ...]) -> list[str]:

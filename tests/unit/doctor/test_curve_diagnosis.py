@@ -30,7 +30,7 @@ def drawn(directory: Path, name: str, steps: range, **factors: float) -> Path:
     from torch.utils.tensorboard import SummaryWriter
 
     place = directory / "logs" / name
-    writer: Any = SummaryWriter(str(place))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(place))
     for step in steps:
         own = random.Random(step)  # noqa: S311  # noise, no secret
         values = {

@@ -236,7 +236,7 @@ def test_a_plain_console_reads_the_same_in_its_own_signs(encoding: str | None) -
     failed = lines(whole_report(WEIGHTS, RATE), encoding=encoding)
     passed = lines(whole_report(), encoding=encoding)
     for each in (*failed, *passed):
-        each.encode("ascii" if encoding in {None, "no-such-one"} else encoding)  # type: ignore[arg-type]
+        each.encode("ascii" if encoding in {None, "no-such-one"} else encoding)
     assert "!! CRITICAL: Not true: Every weight is the saved weight" in failed
     assert "[Resume Validation] [FAILED] VALIDATION FAILED" in failed
     assert "[Resume Validation] [OK] ALL CHECKS PASSED" in passed

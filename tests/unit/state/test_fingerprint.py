@@ -26,7 +26,7 @@ class Small(nn.Module):
 def small() -> tuple[Small, AveragedModel, StepFingerprint]:
     torch.manual_seed(1)
     model = Small()
-    average = AveragedModel(model)  # type: ignore[no-untyped-call]  # torch's own
+    average = AveragedModel(model)
     parts = {"model": ModulePart("model", model), "ema": ModulePart("ema", average)}
     return model, average, StepFingerprint(parts, dict(model.named_parameters()))
 

@@ -30,7 +30,7 @@ class Training:
         loss = (self.table @ self.head.detach()).square().sum()
         if "head" not in self.detached:
             loss = loss + self.head.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss.backward()
         assert self.table.grad is not None
         self.table.grad[self.masked] = 0.0
 
