@@ -65,10 +65,7 @@ class EarlierGpt(nn.Module):
         self.text_embedding = nn.Embedding(vocabulary + 1, width)
         self.mel_embedding = nn.Embedding(config.number_mel_codes, width)
         self.drop = nn.Dropout(dropout)
-        self.h = nn.ModuleList(
-            GPT2Block(blocks, layer_idx=index)  # type: ignore[no-untyped-call]  # it has no types
-            for index in range(config.layers)
-        )
+        self.h = nn.ModuleList(GPT2Block(blocks, layer_idx=index) for index in range(config.layers))
         self.ln_f = nn.LayerNorm(width)
         self.mel_positions = nn.Embedding(config.max_mel_tokens + 3, width)
         self.text_positions = nn.Embedding(config.max_text_tokens + 2, width)

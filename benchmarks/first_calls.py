@@ -102,7 +102,7 @@ def _first_and_second(
     ]
     digest = xxhash.xxh3_128()
     for each in first:
-        digest.update(each.detach().contiguous().view(torch.uint8).numpy())
+        digest.update(each.detach().contiguous().view(torch.uint8).numpy().data)
     unlike = sum(int((each != 0).sum()) for each in differences)
     return RESULT.pack(unlike, max(float(each.max()) for each in differences), digest.digest())
 

@@ -134,4 +134,4 @@ def be_deterministic(*, is_on: bool = True, fill: bool = True) -> None:
         fill: Fill memory that was never written with NaN, so that whoever reads it is found out.
     """
     torch.use_deterministic_algorithms(is_on)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]  # a property of the module

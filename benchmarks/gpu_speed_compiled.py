@@ -9,6 +9,6 @@ from gpu_speed import measure_present
 
 def measure(device: str, *, small: bool, note: Note) -> None:
     """Measure our training with its blocks compiled."""
-    torch._logging.set_logs(recompiles=True, graph_breaks=True)  # noqa: SLF001  # its public face
+    torch._logging.set_logs(recompiles=True, graph_breaks=True)  # type: ignore[attr-defined]  # noqa: SLF001  # its public face
     backend = "aot_eager" if small else "inductor"
     measure_present(device, small=small, note=note, compiled=backend)

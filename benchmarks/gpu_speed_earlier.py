@@ -64,7 +64,7 @@ class EarlierTraining:
             for _ in range(EPOCHS)
             for batch in torch.randperm(count, generator=draw).split(work.batch)
         ]
-        loader = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             make_samples(self.lengths, self.config, work.vocabulary),  # type: ignore[arg-type]
             batch_sampler=self.order,
             num_workers=workers,

@@ -6,6 +6,7 @@ The parts of `benchmarks/gpu.py` train with it, and so do the tests that need a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from unbroken_tts.train.loader import MicroBatchLoader, batch_maker
 from unbroken_tts.train.validation import autocast_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from unbroken.run.step import Step, StepResult
     from unbroken_tts.data.batch import Batch
@@ -124,7 +125,7 @@ class DeviceTraining:
             keep=1,
         )
 
-    def steps(self, until: int) -> Iterator[StepResult]:
+    def steps(self, until: int) -> Generator[StepResult]:
         """Train until so many steps are completed, one at a time."""
         if self.how.cuts is not None:
             yield from self._steps_cut(until, self.how.cuts)
@@ -147,21 +148,19 @@ class DeviceTraining:
         try:
             for step in self.run.steps(until):
                 totals = self.totals(step)
-                halved.train(
-                    step, lambda batch, _, s=step, t=totals: self._micro_batch(s, t, batch)
-                )
+                halved.train(step, partial(self._micro_batch, step, totals))
                 yield step.update(clip_norm=CLIP)
         finally:
             loader.close()
 
-    def _steps_cut(self, until: int, cuts: Mapping[int, int]) -> Iterator[StepResult]:
+    def _steps_cut(self, until: int, cuts: Mapping[int, int]) -> Generator[StepResult]:
         """Train with each step cut as it is told; a memory that runs out is an error here."""
         make = batch_maker(self.config)
         for step in self.run.steps(until):
             totals = self.totals(step)
             for micro in step.micro_batches(cuts[step.number]):
                 batch = make([self.samples[index] for index in micro.indices])
-                self._micro_batch(step, totals, batch)
+                self._micro_batch(step, totals, batch, len(micro.indices))
             yield step.update(clip_norm=CLIP)
 
     def totals(self, step: Step) -> TokenTotals:
@@ -172,7 +171,7 @@ class DeviceTraining:
             mel=int(self.lengths.codes[indices].sum()) + len(indices),
         )
 
-    def _micro_batch(self, step: Step, totals: TokenTotals, batch: Batch) -> None:
+    def _micro_batch(self, step: Step, totals: TokenTotals, batch: Batch, _: int) -> None:
         self.how.refuse(batch)
         with self.autocast():
             sums = self.built.model(batch)

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from checkpoint_state import VOCABULARY, BenchmarkState
@@ -119,10 +120,10 @@ def measure_resume(state: BenchmarkState, directory: Path) -> Times:
     """Resume once."""
     run = run_of(state, directory)
     reading = Stopwatch(run.state.restore)
-    run.state.restore = reading  # type: ignore[method-assign]  # the same, timed
-    began = time.perf_counter()
-    report = run.resume("latest")
-    whole = time.perf_counter() - began
+    with patch.object(run.state, "restore", reading):  # the same, timed
+        began = time.perf_counter()
+        report = run.resume("latest")
+        whole = time.perf_counter() - began
     run.close()
     if report.checks.critical or report.checks.warnings:
         raise RuntimeError(f"a healthy resume found {report.checks.critical[:1]}")

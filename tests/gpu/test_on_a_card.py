@@ -80,9 +80,9 @@ def test_what_is_copied_to_is_page_locked(tmp_path: Path) -> None:
     seen: list[bool] = []
     original = ours._micro_batch
 
-    def micro_batch(step: Any, totals: Any, batch: Any) -> None:
+    def micro_batch(step: Any, totals: Any, batch: Any, size: int) -> None:
         seen.append(batch.condition.is_pinned() and batch.text_ids.is_pinned())
-        original(step, totals, batch)
+        original(step, totals, batch, size)
 
     ours._micro_batch = micro_batch
     for _ in ours.steps(2):
