@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,8 @@ def run_start(chosen: Configuration, start: Start, root: Path) -> tuple[Training
             saved = Checkpoint.at(report.checkpoint).facts()
             training.saved_with = (saved["environment"]["threads"], saved["execution"]["batch"])
         training.run.monitor.listen(training.said.append)
-        train(training, start)
-    except Stopped:
-        pass
+        with suppress(Stopped):
+            train(training, start)
     finally:
         training.run.close()
     return training, report
@@ -93,15 +93,17 @@ def is_true(chosen: Configuration, start: Start, training: Training, id_: str) -
 def resume_clean(chosen: Configuration, root: Path) -> list[str]:
     """Train with every stop, and without one; return what was said, or came out otherwise."""
     said: list[str] = []
+    trainings: list[Training] = []
     for start in chosen.starts:
         training, report = run_start(chosen, start, root / "stopped")
+        trainings.append(training)
         if report.checkpoint is not None:
             said += alarms(chosen, start, training, report)
     first, last = chosen.starts[0], chosen.starts[-1]
     at_once = replace(first, until=last.until, ending="finished", saves_at=None)
     whole, _ = run_start(chosen, at_once, root / "whole")
     if chosen.is_one_arithmetic:
-        said += differences(state_of(whole), state_of(training))
+        said += differences(state_of(whole), state_of(trainings[-1]))
         said += differences(journal_of(root / "whole"), journal_of(root / "stopped"))
     said += differences(samples_of(root / "whole"), samples_of(root / "stopped"))
     return said

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,10 @@ def test_every_fault_at_any_call_is_survived(training: Training) -> None:
         survive(training, at, error, lasting=lasting)
 
 
+def _fault_at(at: int, _: Call, seen: int) -> int | None:
+    return errno.EIO if seen == at else None
+
+
 def test_a_fault_at_any_call_of_a_replacement_is_survived(training: Training) -> None:
     """Saving the same position again: a checkpoint of it is found whatever call fails."""
     run = training.run
@@ -106,7 +111,7 @@ def test_a_fault_at_any_call_of_a_replacement_is_survived(training: Training) ->
     here = run.position.step
     for at, _ in enumerate(record.calls):
         run.metrics = {"val_loss": float(at)}
-        faulty = FaultyDisk(lambda _, seen, at=at: errno.EIO if seen == at else None)
+        faulty = FaultyDisk(partial(_fault_at, at))
         with using(faulty):
             try:
                 run.save()

@@ -112,7 +112,7 @@ def other_momentum(training: toy.Training) -> None:
 
 
 def no_dropout(training: toy.Training) -> None:
-    dropout = training.model[1]  # type: ignore[index]  # the toy is a sequence
+    dropout = training.model[1]
     assert isinstance(dropout, torch.nn.Dropout)
     dropout.p = 0.0
 
@@ -127,7 +127,7 @@ def other_gradient(training: toy.Training) -> None:
 
 
 def other_content(training: toy.Training) -> None:
-    training.model[0].register_forward_pre_hook(lambda _, given: (1.01 * given[0],))  # type: ignore[index]  # likewise
+    training.model.get_submodule("0").register_forward_pre_hook(lambda _, given: (1.01 * given[0],))
 
 
 def as_if_on_other_threads(training: toy.Training) -> None:

@@ -45,7 +45,7 @@ def every_position() -> list[tuple[int, int]]:
         toy.EFFECTIVE,
         7,
     )
-    found = []
+    found: list[tuple[int, int]] = []
     for micro in order.micro_batches(unbroken.Position(), toy.MICRO):
         if micro.position.epoch == 2:
             return found

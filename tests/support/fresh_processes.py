@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -92,7 +93,7 @@ def came_to(directory: Path) -> str:
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def in_fresh_process(train: Callable[[], None]) -> None:
+def in_fresh_process(train: Callable[[], object]) -> None:
     """Train in a forked process, silently.
 
     Raises:
@@ -135,7 +136,7 @@ def main() -> None:
             from unbroken_tts.cli.main import main as program
 
             os.chdir(here)
-            in_fresh_process(lambda: program(["example"]) and None)
+            in_fresh_process(lambda: program(["example"]))
         burning = [
             subprocess.Popen([sys.executable, "-c", "while True: pass"])
             for _ in range(asked.burners)
@@ -143,7 +144,7 @@ def main() -> None:
         try:
             for start in range(asked.starts):
                 directory = here / f"start-{start}"
-                in_fresh_process(lambda at=directory: kind(at, asked.steps, asked.precision))  # type: ignore[misc]
+                in_fresh_process(partial(kind, directory, asked.steps, asked.precision))
                 seen[came_to(directory)] += 1
                 shutil.rmtree(directory)
         finally:

@@ -20,6 +20,7 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 
 def die() -> None:
@@ -92,14 +93,14 @@ def _journal(step: str) -> None:
             die()
         return result
 
-    Run.end_step = end_step  # type: ignore[method-assign]
+    patch.object(Run, "end_step", end_step).start()
 
 
 def _validation(batch: str) -> None:
-    from unbroken_tts.train import validation
+    from unbroken_tts.train import loader, validation
 
     seen = 0
-    original = validation.validation_batches
+    original = loader.validation_batches
 
     def batches(*args: Any) -> Any:
         nonlocal seen
@@ -109,7 +110,7 @@ def _validation(batch: str) -> None:
                 die()
             yield each
 
-    validation.validation_batches = batches
+    patch.object(validation, "validation_batches", batches).start()
 
 
 def _disk(call: str) -> None:

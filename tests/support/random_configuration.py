@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 SCHEDULES = (
     "none",
     "unbroken",
@@ -74,7 +76,7 @@ class Configuration:
     """One training, and its starts one after another."""
 
     number: int
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Precision
     optimizer: str
     schedule: str
     samples: int
@@ -107,7 +109,7 @@ class Configuration:
 def draw(number: int) -> Configuration:
     """Return the configuration of a number, always the same one."""
     chosen = random.Random(number)  # noqa: S311  # a choice, not a secret
-    precision = chosen.choice(("fp32", "fp32", "bf16", "fp16"))
+    precision: Precision = chosen.choice(("fp32", "fp32", "bf16", "fp16"))
     batch, wide = chosen.choice((4, 6, 8)), chosen.random() < 0.1
     return Configuration(
         number=number,

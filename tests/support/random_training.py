@@ -104,6 +104,7 @@ def build(chosen: Configuration, start: Start, directory: Path) -> Training:
     names = [f"sample-{i}" for i in range(chosen.samples)]
     frozen: dict[str, slice | None] = {"parameter": None, "buffer": None}
     path = {"rows": {"model.voices": slice(0, FROZEN_ROWS)}, "none": {}}.get(chosen.frozen)
+    declared: dict[str, Any] = {"ema": ema, "plateau": plateau}
     run = unbroken.Run(
         directory,
         order=unbroken.StepBatches(names, lengths, chosen.effective_batch, chosen.number),
@@ -120,8 +121,7 @@ def build(chosen: Configuration, start: Start, directory: Path) -> Training:
         overlap=chosen.number % 2 == 0,
         frozen=path if path is not None else {"model.base": frozen[chosen.frozen]},
         probe=probe_of(chosen, model) if chosen.has_probe else None,
-        **({"ema": ema} if ema is not None else {}),
-        **({"plateau": plateau} if plateau is not None else {}),
+        **{name: part for name, part in declared.items() if part is not None},
     )
     return Training(chosen=chosen, run=run, model=model, ema=ema, plateau=plateau)
 

@@ -19,7 +19,9 @@ from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import TrainingPlan
 from unbroken.state.facts import environment
+from unbroken.state.mix import permutation
 from unbroken.state.modules import TENSORS
+from unbroken.state.randomness import derived_seed
 
 AREA = Area("single")
 FORECASTS = ("rates", "scheduled", "next_rates")
@@ -140,14 +142,12 @@ def _mode_changed(scene: Scene) -> None:
 
 @AREA.fault("another-permutation", "a new version shuffles otherwise", "next-samples-identical")
 def _another_permutation(scene: Scene) -> None:
-    shuffle = step_batches.permutation
     scene.replace(
-        step_batches, "permutation", lambda count, *keys: shuffle(count, *keys)[::-1].copy()
+        step_batches, "permutation", lambda count, *keys: permutation(count, *keys)[::-1].copy()
     )
 
 
 @AREA.fault("another-scheme", "a new version derives seeds otherwise", "random-streams-continue")
 def _another_scheme(scene: Scene) -> None:
-    derive = inspector.derived_seed
     for owner in (inspector, run):
-        scene.replace(owner, "derived_seed", lambda *keys: derive(*keys) ^ 1)
+        scene.replace(owner, "derived_seed", lambda *keys: derived_seed(*keys) ^ 1)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from support.pairs import write_pairs, write_tokenizer
 from unbroken.checkpoint.layout import Layout
@@ -69,11 +70,8 @@ def asked_to_stop(step: int, samples: int = 0, by: str = "SIGTERM") -> Iterator[
             os.kill(os.getpid(), getattr(signal, by))
         original(run)
 
-    Run.seed_micro_batch = seed_micro_batch  # type: ignore[method-assign]
-    try:
+    with patch.object(Run, "seed_micro_batch", seed_micro_batch):
         yield
-    finally:
-        Run.seed_micro_batch = original  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Training:
     """What is alive in one training."""
 
     run: unbroken.Run
-    model: nn.Module
+    model: nn.Sequential
     optimizer: torch.optim.Optimizer
     report: unbroken.ResumeReport
 
@@ -74,9 +74,9 @@ def no_hook(given: object) -> None:
 def train(
     training: Training,
     until: int,
-    at_micro_batch: Callable[[unbroken.Position], None] = no_hook,
+    at_micro_batch: Callable[[unbroken.Position], object] = no_hook,
     micro: int = MICRO,
-    after_step: Callable[[unbroken.StepResult], None] = no_hook,
+    after_step: Callable[[unbroken.StepResult], object] = no_hook,
 ) -> None:
     """Train until `until` steps are completed.
 
@@ -95,7 +95,7 @@ def train(
 def train_step(
     training: Training,
     step: unbroken.Step,
-    at_micro_batch: Callable[[unbroken.Position], None] = no_hook,
+    at_micro_batch: Callable[[unbroken.Position], object] = no_hook,
     micro: int = MICRO,
 ) -> unbroken.StepResult:
     """Train one step."""

@@ -223,8 +223,8 @@ def test_a_training_with_overlap_is_the_one_without(tmp_path: Path) -> None:
             training = toy.build(tmp_path / name, save_every=1, overlap=overlap)
             toy.train(training, until)
             training.run.close()
-        ends.append((leaves(training.run), journal_of(tmp_path / name)))
-    (a, journal_a), (b, journal_b) = ends
+            ends.append((leaves(training.run), journal_of(tmp_path / name)))
+    _, (a, journal_a), _, (b, journal_b) = ends
     require_same(a, b)
     kept = ("step", "loss", "grad_norm", "lr", "weight_sketch")
     assert [[each[k] for k in kept] for each in journal_a.values()] == [

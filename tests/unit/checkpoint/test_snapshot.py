@@ -57,7 +57,7 @@ def lets_an_update_through(monkeypatch: pytest.MonkeyPatch, training: Training) 
     def capture(image: FileImage, tensors: Tensors) -> None:
         original(image, tensors)
         with torch.no_grad():
-            training.model[2].bias.add_(1e-6)
+            training.model.get_parameter("2.bias").add_(1e-6)
 
     monkeypatch.setattr(FileImage, "capture", capture)
 
@@ -84,7 +84,7 @@ def is_late(monkeypatch: pytest.MonkeyPatch, training: Training) -> None:
 
     def before_commit() -> None:
         with torch.no_grad():
-            training.model[0].weight.mul_(1.5)
+            training.model.get_parameter("0.weight").mul_(1.5)
 
     monkeypatch.setattr(training.run._open.saves.saver, "before_commit", before_commit)
 
