@@ -109,6 +109,33 @@ def test_a_stored_tensor_is_read_to_where_it_belongs(tmp_path: Path, name: str) 
 
 SMALL = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
+BAD_ENTRIES: list[object] = [
+    None,
+    [],
+    "x",
+    {},
+    {"dtype": "F32", "shape": [2]},
+    {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]},
+    {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
+    {"dtype": "F64", "shape": [2], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [True, 2], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": ["2"], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 8]},
+    {"dtype": "F32", "shape": [0, 1 << 70], "data_offsets": [0, 0]},
+    {"dtype": "F32", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]},
+    {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+    {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]},
+    {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+    {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 16]},
+    {"dtype": "F32", "shape": [2], "data_offsets": "ab"},
+    {"dtype": "F32", "shape": [2], "data_offsets": [0, 1 << 70]},
+]
+
 
 @pytest.mark.parametrize(
     "content",
@@ -127,35 +154,7 @@ SMALL = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
         file_of(SMALL, bytes(9)),
         file_of(SMALL),
         file_of(SMALL, bytes(8), length=10_000),
-        *(
-            file_of({"a": entry}, bytes(8))
-            for entry in [
-                None,
-                [],
-                "x",
-                {},
-                {"dtype": "F32", "shape": [2]},
-                {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]},
-                {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
-                {"dtype": "F64", "shape": [2], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [True, 2], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": ["2"], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 8]},
-                {"dtype": "F32", "shape": [0, 1 << 70], "data_offsets": [0, 0]},
-                {"dtype": "F32", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]},
-                {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
-                {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]},
-                {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
-                {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 16]},
-                {"dtype": "F32", "shape": [2], "data_offsets": "ab"},
-                {"dtype": "F32", "shape": [2], "data_offsets": [0, 1 << 70]},
-            ]
-        ),
+        *(file_of({"a": entry}, bytes(8)) for entry in BAD_ENTRIES),
         file_of({"a": SMALL["a"], "b": SMALL["a"]}, bytes(8)),
         file_of({"a": SMALL["a"], "b": SMALL["a"]}, bytes(16)),
         file_of(b'{"a":{"dtype":"F32","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,8]}}'),

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from unbroken.cli.main import main
 from unbroken.errors import ResumeRefused
 from unbroken.journal.journal import read_lines
 from unbroken.run import resume as resuming
-from unbroken.testing.disk_calls import DiskRecord, FaultyDisk, using
+from unbroken.testing.disk_calls import Call, DiskRecord, FaultyDisk, using
 
 UNTIL = 9
 
@@ -249,6 +250,10 @@ def calls_of_a_repair(layout: Layout, what: str) -> int:
     return len(record.calls)
 
 
+def fault_from(at: int, error: int, _: Call, seen: int) -> int | None:
+    return error if seen >= at else None
+
+
 @pytest.mark.parametrize("what", ["schedule", "position"])
 def test_a_fault_at_any_call_loses_nothing(
     miscounted: Path, inside: Path, tmp_path: Path, what: str
@@ -262,8 +267,7 @@ def test_a_fault_at_any_call_loses_nothing(
     for at in range(count):
         layout = copy_of(source, tmp_path / str(at))
         error = [errno.ENOSPC, errno.EIO, errno.EROFS][at % 3]
-        faulty = FaultyDisk(lambda _, seen, at=at, error=error: error if seen >= at else None)
-        with using(faulty):
+        with using(FaultyDisk(partial(fault_from, at, error))):
             call("repair", layout.root, what)
         target = resuming.find_source(layout.root, "auto")
         assert target.checkpoint is not None

@@ -74,6 +74,7 @@ def test_a_healthy_past_is_called_healthy(
 
 def test_one_is_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """1 start, 2 starts; 1 resume."""
+    out = ""
     for starts, said in enumerate(("1 start,", "2 starts,"), 1):
         journal(tmp_path, *(lines(range(9 * n + 1, 9 * n + 10), n + 1) for n in range(starts)))
         assert 0 == doctor(tmp_path)

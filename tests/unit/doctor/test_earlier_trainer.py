@@ -102,7 +102,7 @@ def test_the_spike_at_3500_is_named_with_its_size(
     ],
 )
 def test_other_breaks_are_named(
-    tmp_path: Path, told: Told, given: dict[str, Callable[[int], float]], kind: str, cause: str
+    tmp_path: Path, told: Told, given: dict[str, Any], kind: str, cause: str
 ) -> None:
     """A schedule that begins anew, a longer one, samples that come again, what isn't finite."""
     trainer = EarlierTrainer(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from unbroken.errors import SettingsInvalid
 from unbroken_tts import hardware
 from unbroken_tts.hardware import Hardware, batch_row, plan_batch, plan_precision, plan_workers
+
+Asked = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def card(memory_gib: float, *, cores: int = 32, bf16: bool = True) -> Hardware:
@@ -176,9 +180,9 @@ def test_the_number_of_workers(device: Hardware, wanted: int, expected: int) -> 
         (processor(), "bf16", None, "bf16"),
     ],
 )
-def test_the_precision(device: Hardware, precision: str, amp: bool | None, expected: str) -> None:
+def test_the_precision(device: Hardware, precision: Asked, amp: bool | None, expected: str) -> None:
     """With a card bfloat16 or else float16; on a processor bfloat16 only by name."""
-    plan = plan_precision(device, precision=precision, amp=amp)  # type: ignore[arg-type] -- parametrized
+    plan = plan_precision(device, precision=precision, amp=amp)
     assert expected == plan.precision
     assert (expected == "fp16") == plan.has_scaler
 
@@ -186,10 +190,10 @@ def test_the_precision(device: Hardware, precision: str, amp: bool | None, expec
 @pytest.mark.parametrize(
     ("device", "precision"), [(processor(), "fp16"), (card(14.6, bf16=False), "bf16")]
 )
-def test_a_precision_the_device_has_not_is_refused(device: Hardware, precision: str) -> None:
+def test_a_precision_the_device_has_not_is_refused(device: Hardware, precision: Asked) -> None:
     """The message names the flag and the device; the exit code is 2."""
     with pytest.raises(SettingsInvalid, match="--precision") as caught:
-        plan_precision(device, precision=precision)  # type: ignore[arg-type] -- parametrized
+        plan_precision(device, precision=precision)
     assert 2 == caught.value.exit_code
 
 

@@ -139,10 +139,8 @@ def test_a_training_goes_on_while_its_journal_cant_be_written(
     full = FullDisk(3)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "system", full)
-        steps = bad.run.steps(8)
         monkeypatch.setattr(bad.run, "save", lambda **_: tmp_path)  # the saves have their own tests
         train(bad, 8)
-        steps.close()
         full.is_full = False
         bad.run.close()
     lines = [

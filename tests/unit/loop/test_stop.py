@@ -65,7 +65,7 @@ def test_old_handlers_are_put_back() -> None:
 def test_another_thread_listens_to_no_signals() -> None:
     """A loop in another thread runs without handlers, and can still be asked."""
     before = signal.getsignal(signal.SIGTERM)
-    seen = []
+    seen: list[object] = []
 
     def loop() -> None:
         with StopRequest().listening() as stop:

@@ -7,13 +7,16 @@ from torch.nn import functional
 from unbroken_tts.model.attention import attend
 from unbroken_tts.model.dropout import KeepMask
 
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-def _inputs(rows: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+
+def _inputs(rows: int, dtype: torch.dtype = torch.float64) -> Inputs:
     """Return query, key and value as an attention layer hands them over: views of one tensor."""
     torch.manual_seed(rows)
     joined = torch.randn(2, rows, 3 * 3 * 4, dtype=dtype)
     parts = (part.unflatten(-1, (3, 4)).transpose(1, 2) for part in joined.split(12, dim=2))
-    return [part.detach().requires_grad_() for part in parts]
+    query, key, value = (part.detach().requires_grad_() for part in parts)
+    return query, key, value
 
 
 def _expected(
@@ -58,10 +61,11 @@ def test_without_dropping_it_is_that_of_torch() -> None:
 
 def test_bfloat16_stays_near_float32() -> None:
     """Under autocast the same masks give the same values, to the precision of bfloat16."""
-    inputs = _inputs(150, torch.float32)
+    query, key, value = _inputs(150, torch.float32)
     torch.manual_seed(1)
-    expected, _ = attend(torch.nn.Module(), *inputs, None, dropout=0.1)
+    expected, _ = attend(torch.nn.Module(), query, key, value, None, dropout=0.1)
     torch.manual_seed(1)
-    found, _ = attend(torch.nn.Module(), *(each.bfloat16() for each in inputs), None, dropout=0.1)
+    halves = query.bfloat16(), key.bfloat16(), value.bfloat16()
+    found, _ = attend(torch.nn.Module(), *halves, None, dropout=0.1)
     assert torch.bfloat16 == found.dtype
     torch.testing.assert_close(expected, found.float(), atol=0.05, rtol=0.05)

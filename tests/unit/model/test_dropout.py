@@ -39,6 +39,7 @@ def test_the_gradient_goes_where_the_value_went() -> None:
     values = torch.randn(50, 3, requires_grad=True)
     out = Dropout(0.4)(values)
     out.sum().backward()
+    assert values.grad is not None
     torch.testing.assert_close(out.detach(), values.detach() * values.grad)
 
 

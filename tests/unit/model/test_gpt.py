@@ -123,7 +123,7 @@ def test_checkpointing_is_a_switch_that_changes_no_gradient() -> None:
             nonlocal count
             count += 1
 
-        model.gpt.h[0].attn.register_forward_hook(counted)
+        model.gpt.h.get_submodule("0.attn").register_forward_hook(counted)
         gradients.append(_gradients(model, [tiny_batch()], TokenTotals(text=1, mel=1)))
         runs.append(count)
     assert [1, 2] == runs

@@ -51,12 +51,12 @@ def test_autocast_gives_float32_gradients_near_the_exact_ones() -> None:
     torch.manual_seed(2)
     head, targets, hidden = _head(0), torch.randint(0, 11, (50,)), torch.randn(50, 6)
     exact = torch.autograd.grad(
-        head_loss.summed_losses(hidden, head, targets, with_hits=False)[0], head.parameters()
+        head_loss.summed_losses(hidden, head, targets, with_hits=False)[0], list(head.parameters())
     )
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = head_loss.summed_losses(hidden, head, targets, with_hits=False)
     assert torch.float32 == loss.dtype
-    for one, other in zip(exact, torch.autograd.grad(loss, head.parameters()), strict=True):
+    for one, other in zip(exact, torch.autograd.grad(loss, list(head.parameters())), strict=True):
         assert torch.float32 == other.dtype
         torch.testing.assert_close(one, other, atol=0.3, rtol=0.05)
 
@@ -94,7 +94,7 @@ def test_outputs_that_are_added_for_a_card_never_are(outputs: int) -> None:
     for is_aligned in (False, True):
         given = [each.clone().requires_grad_() for each in (hidden, weight, bias)]
         wider = [head_loss._aligned(each) if is_aligned else each for each in given[1:]]
-        loss, hits = head_loss._SummedLosses.apply(
+        loss, hits = head_loss._SummedLosses.apply(  # type: ignore[no-untyped-call]  # torch's own
             given[0], *wider, None, None, targets, True, True
         )
         loss.backward()

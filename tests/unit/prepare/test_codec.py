@@ -49,7 +49,10 @@ def test_codes_are_a_function_of_the_recording(codec: MelVq, waves: list[Wave]) 
     assert pytest.approx(21.53, abs=0.01) == codec.codes_per_second
     for wave in waves[:3]:
         codes = codec.encode(wave, 22_050)
-        assert (np.int32, True) == (codes.dtype, bool((codes >= 0).all() and (codes < 64).all()))
+        assert (np.dtype(np.int32), True) == (
+            codes.dtype,
+            bool((codes >= 0).all() and (codes < 64).all()),
+        )
         assert abs(len(codes) - len(wave) / 22_050 * codec.codes_per_second) <= 1
         assert np.array_equal(codes, codec.encode(wave, 22_050))
 

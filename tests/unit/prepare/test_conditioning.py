@@ -21,7 +21,7 @@ def test_conditioning_has_the_asked_shape(waves: list[Wave], rows: int, width: i
     assert isinstance(maker, Conditioner)
     first, second = maker.condition(waves[0], 22_050), maker.condition(waves[0], 22_050)
     assert ((rows, width), (width,)) == (first.condition.shape, first.emo_vec.shape)
-    assert (np.float32, np.float32) == (first.condition.dtype, first.emo_vec.dtype)
+    assert {np.dtype(np.float32)} == {first.condition.dtype, first.emo_vec.dtype}
     assert np.array_equal(first.condition, second.condition)
     assert np.array_equal(first.emo_vec, second.emo_vec)
     assert 0.01 < np.abs(first.condition).mean() < 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_single_recordings_give_no_pairs(corpus: Corpus, plan: PreparePlan, tmp_
 
 
 @pytest.mark.parametrize(("field", "value"), [("val_ratio", 1.0), ("val_ratio", -0.1), ("pairs_per_target", 0)])  # fmt: skip
-def test_nonsense_is_refused(plan: PreparePlan, field: str, value: float) -> None:
+def test_nonsense_is_refused(plan: PreparePlan, field: str, value: Any) -> None:
     """Numbers without a meaning are refused by name."""
     with pytest.raises(SettingsInvalid):
         dataclasses.replace(plan, **{field: value})

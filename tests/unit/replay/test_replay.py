@@ -210,7 +210,10 @@ def test_inputs_stay_exact_after_the_deciding_steps(other: dict[str, Any]) -> No
 def test_after_another_skip_the_rates_are_no_longer_compared() -> None:
     """An overflow on the edge may fall to the other side late in a replay; the rate follows it."""
     near = {n: {"loss": (2 + 1 / n) * (1 + 1e-7)} for n in range(6, 11)}
-    skip = {11: {"skipped": True, "updates": 10}, 12: {"updates": 11, "lr": 1e-4 * 11}}
+    skip: dict[int, dict[str, Any]] = {
+        11: {"skipped": True, "updates": 10},
+        12: {"updates": 11, "lr": 1e-4 * 11},
+    }
     assert ReplayOutcome.EQUIVALENT is fed(replay(THREADS), near | skip).outcome
 
 

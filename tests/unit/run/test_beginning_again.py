@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -28,16 +29,15 @@ def killed(tmp_path: Path) -> Path:
 
 def without_a_save(training: Training, until: int) -> None:
     """Train, and end as if killed: the end of a training would save."""
-    with suppress(KeyboardInterrupt):
-        original = training.run.end_step
+    original = training.run.end_step
 
-        def end_step(*given: Any, **named: Any) -> unbroken.StepResult:
-            result = original(*given, **named)
-            if result.step == until:
-                raise KeyboardInterrupt
-            return result
+    def end_step(*given: Any, **named: Any) -> unbroken.StepResult:
+        result = original(*given, **named)
+        if result.step == until:
+            raise KeyboardInterrupt
+        return result
 
-        training.run.end_step = end_step
+    with suppress(KeyboardInterrupt), patch.object(training.run, "end_step", end_step):
         training.train(99)
     training.run.close()
 
@@ -102,14 +102,14 @@ def test_another_effective_batch_is_met(killed: Path) -> None:
 def test_other_weights_are_no_proof(killed: Path) -> None:
     """It begins with another base: it goes on, its steps prove nothing, and later ones are its own."""
     training = Training(killed)
-    training.model[0].weight.data.mul_(2)
+    training.model.get_parameter("0.weight").data.mul_(2)
     training.run.resume()
     without_a_save(training, 3)
     verdict = training.run.monitor.verdict
     assert verdict is not None
     assert ReplayOutcome.UNPROVED is verdict.outcome
     again = Training(killed)
-    again.model[0].weight.data.mul_(2)
+    again.model.get_parameter("0.weight").data.mul_(2)
     assert 3 == again.run.resume().steps_to_repeat  # not the five of the other weights
     without_a_save(again, 5)
     assert again.run.monitor.verdict is not None

@@ -70,7 +70,7 @@ def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     training.run.inspector.frozen = {"model.0.weight": slice(0, 1)}
     training.run.resume()
     with torch.no_grad():
-        training.model[0].weight[0] += 1
+        training.model.get_parameter("0.weight")[0] += 1
     training.run.restored = None
     training.train(2)
     training.run.close()
@@ -163,10 +163,9 @@ def test_a_schedule_that_leaves_what_was_written_down_is_told(tmp_path: Path) ->
     schedule = partial(lr_scheduler.LambdaLR, lr_lambda=lambda n: 0.9**n)
     Cycled(tmp_path, schedule=schedule).train(6)
     resumed = Cycled(tmp_path, schedule=schedule)
-    stepping = resumed.run.steps(9)
-    next(stepping)
-    resumed.run.schedulers[0].lr_lambdas = [lambda n: 0.8**n]
-    stepping.close()
+    for _ in resumed.run.steps(9):
+        resumed.run.schedulers[0].lr_lambdas = [lambda n: 0.8**n]
+        break
     resumed.train(9)
     assert ["learning rate"] == [each.kind for each in resumed.run.monitor.remarks]
 

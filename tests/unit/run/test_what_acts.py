@@ -112,10 +112,11 @@ def test_other_trained_parameters_are_accepted_as_they_were_saved(saved: Path) -
         Training(saved, trained=False).run.resume()
     training = Training(saved, trained=False)
     training.run.resume(accept=["trainable-parameters-unchanged"])
-    assert training.model[0].bias.requires_grad
-    before = training.model[0].bias.detach().clone()
+    bias = training.model.get_parameter("0.bias")
+    assert bias.requires_grad
+    before = bias.detach().clone()
     training.train(4)
-    assert not torch.equal(before, training.model[0].bias)
+    assert not torch.equal(before, bias)
 
 
 def test_a_person_lets_the_saved_value_act(saved: Path) -> None:
@@ -169,7 +170,8 @@ def test_looking_changes_nothing(saved: Path, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         training.run.resume()
     training.model[1].eval()
-    training.model[0].weight.grad = torch.ones_like(training.model[0].weight)
+    weight = training.model.get_parameter("0.weight")
+    weight.grad = torch.ones_like(weight)
     generator = torch.get_rng_state()
     first = training.run.inspector.live()
     second = training.run.inspector.live()
@@ -181,7 +183,8 @@ def test_looking_changes_nothing(saved: Path, caplog: pytest.LogCaptureFixture) 
     assert torch.equal(generator, torch.get_rng_state())
     assert not training.model[1].training
     assert training.model[0].training
-    assert torch.equal(torch.ones(3, 2), training.model[0].weight.grad)
+    assert weight.grad is not None
+    assert torch.equal(torch.ones(3, 2), weight.grad)
 
 
 def test_a_part_that_does_not_take_its_state_is_named(tmp_path: Path) -> None:
@@ -219,8 +222,14 @@ def zero_moments(training: Training) -> None:
         each["exp_avg"].zero_()
 
 
+def initialise(training: Training) -> None:
+    layer = training.model[1]
+    assert isinstance(layer, nn.Linear)
+    layer.reset_parameters()
+
+
 TOUCHES: dict[str, tuple[str, Callable[[Training], object]]] = {
-    "a weight": ("weights-identical", lambda t: t.model[0].weight.data.add_(1e-7)),
+    "a weight": ("weights-identical", lambda t: t.model.get_parameter("0.weight").data.add_(1e-7)),
     "the moments": ("optimizer-state-identical", zero_moments),
     "a rate": ("rate-is-the-schedules", lambda t: t.optimizer.param_groups[0].update(lr=0.3)),
     "the schedule": ("learning-rate-continues", lambda t: t.run.schedulers[0].step()),
@@ -228,7 +237,7 @@ TOUCHES: dict[str, tuple[str, Callable[[Training], object]]] = {
         "optimizer-state-identical",
         lambda t: t.optimizer.param_groups[0].update(weight_decay=0.1),
     ),
-    "an initialisation": ("weights-identical", lambda t: t.model[1].reset_parameters()),
+    "an initialisation": ("weights-identical", initialise),
 }
 
 

@@ -27,6 +27,8 @@ def test_partial_gradients_and_sums_come_back() -> None:
     new, new_state = unfinished()
     new(torch.ones(1, 3)).sum().backward()
     hand_over(old_state, new_state)
+    assert old.weight.grad is not None
+    assert new.weight.grad is not None
     assert torch.equal(old.weight.grad, new.weight.grad)
     assert new.bias.grad is None
     assert same(old_state.sums.values, new_state.sums.values)

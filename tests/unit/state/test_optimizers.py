@@ -84,7 +84,7 @@ def in_groups(model: nn.Module) -> torch.optim.Optimizer:
 CASES: dict[str, tuple[Make, dict[str, bool]]] = {
     "groups with tensor rates": (in_groups, {}),
     "SparseAdam": (
-        lambda model: torch.optim.SparseAdam(model.embedding.parameters(), lr=0.1),  # type: ignore[union-attr, operator]
+        lambda model: torch.optim.SparseAdam([model.get_parameter("embedding.weight")], lr=0.1),
         {"sparse": True},
     ),
     "Muon": (over_all("Muon", lr=0.02), {"bias": False}),
@@ -179,7 +179,7 @@ def test_parameters_that_changed_places_are_found() -> None:
         (over_all("AdamW"), in_groups, "2 parameter groups, were 1"),
         (
             over_all("AdamW"),
-            lambda model: torch.optim.AdamW(model.one.parameters()),  # type: ignore[union-attr, operator]
+            lambda model: torch.optim.AdamW(model.get_submodule("one").parameters()),
             r"gone \['model.embedding.weight', 'model.two.weight', 'model.two.bias'\]",
         ),
         (

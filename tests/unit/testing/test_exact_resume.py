@@ -47,13 +47,15 @@ def forgetful(declare: bool) -> Callable[[Path, int], dict[str, Any]]:
     def train(directory: Path, until: int) -> dict[str, Any]:
         torch.manual_seed(0)
         averaged = AveragedModel(nn.Linear(4, 1))
-        parts = {"averaged": averaged} if declare else {}
+        parts: dict[str, Any] = {"averaged": averaged} if declare else {}
         training = toy.build(directory, keep=1, **parts)
         toy.train(
             training,
             until,
-            after_step=lambda _: averaged.module.weight.data.mul_(0.9).add_(
-                next(training.model.parameters()).mean()
+            after_step=lambda _: (
+                averaged.module.get_parameter("weight")
+                .data.mul_(0.9)
+                .add_(next(training.model.parameters()).mean())
             ),
         )
         training.run.close()

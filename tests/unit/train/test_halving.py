@@ -175,7 +175,8 @@ def test_gradients_and_sums_of_the_attempt_are_dropped(
     """When a step begins again nothing of the attempt is left in the parameters or the sums."""
     from unbroken.run.step import Step
 
-    original, left = Step.begin_again, []
+    original = Step.begin_again
+    left: list[list[object]] = []
 
     def begin_again(step: Step) -> None:
         state = step._state

@@ -20,7 +20,7 @@ from support.tiny_trainer import (
     require_equal,
 )
 from unbroken.journal.journal import read_lines
-from unbroken_tts.train import validation
+from unbroken_tts.train import loader, validation
 
 
 def validations(output: Path) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def test_an_error_inside_a_validation_leaves_no_trace(
     error: type[BaseException],
 ) -> None:
     """The start ends, the run is as it was, and goes on exactly."""
-    original = validation.validation_batches
+    original = loader.validation_batches
 
     def failing(*args: Any) -> Iterator[Any]:
         for number, batch in enumerate(original(*args)):

@@ -132,6 +132,7 @@ def scaled_training(directory: Path, inf_at: int) -> unbroken.Run:
             loss = model(torch.ones(len(micro.indices), 3)).square().sum() / 4
             step.backward(loss)
             if step.number == inf_at:
+                assert model.weight.grad is not None
                 model.weight.grad.fill_(math.inf)
         before = model.weight.detach().clone()
         result = step.update(clip_norm=1.0)

@@ -12,7 +12,7 @@ import pytest
 from support.tiny_trainer import TinyTrainer, newest, require_equal
 from unbroken.checkpoint.layout import Layout
 from unbroken.run.resume import run_id_of
-from unbroken_tts.train import inputs, session, validation
+from unbroken_tts.train import inputs, loader, session, validation
 
 
 def ask(name: str) -> None:
@@ -90,7 +90,7 @@ def test_a_stop_during_a_validation_repeats_it_later(
     first_of_the_start: bool,
 ) -> None:
     """The validation is broken off, the state saved, and the next start validates first."""
-    original = validation.validation_batches
+    original = loader.validation_batches
 
     def interrupted(*args: Any) -> Iterator[Any]:
         for number, batch in enumerate(original(*args)):
@@ -119,7 +119,7 @@ def test_a_sample_that_changes_under_way_is_named(
 
     manifest = write_pairs(tmp_path / "data", 44, split="train")
     doomed = tmp_path / "data/features/codes/train_00007.npy"
-    original = session.read_inputs
+    original = inputs.read_inputs
 
     def read_inputs(*args: Any, **named: Any) -> Any:
         found = original(*args, **named)
