@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]  # no types
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # no types
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no types
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import audio, scalar, text
 
 from unbroken_tts.train.console import Console
