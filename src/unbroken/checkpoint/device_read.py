@@ -17,6 +17,9 @@ from pathlib import Path
 from unbroken.checkpoint.block_digest import BLOCK, READERS, segment_digests
 from unbroken.cores import spare_cores
 
+if sys.platform == "darwin":
+    import fcntl
+
 _DIRECT: int = getattr(os, "O_DIRECT", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)
 
@@ -67,8 +70,6 @@ def _digests(
 
 def _drop_from_cache(descriptor: int) -> bool:
     if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415  # not on Windows
-
         fcntl.fcntl(descriptor, fcntl.F_NOCACHE, 1)
         return True
     if hasattr(os, "posix_fadvise"):

@@ -18,6 +18,11 @@ from pathlib import Path
 
 from unbroken.checkpoint import disk
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK)}
 _UNKNOWN = {
     getattr(errno, name, errno.ENOLCK) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")
@@ -77,12 +82,8 @@ def is_of(descriptor: int, path: Path) -> bool:
 
 def _try(descriptor: int) -> None:
     if sys.platform == "win32":
-        import msvcrt  # noqa: PLC0415  # not on other systems
-
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:
-        import fcntl  # noqa: PLC0415  # not on Windows
-
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -12,6 +12,9 @@ import os
 import sys
 from pathlib import Path
 
+if sys.platform == "darwin":
+    import fcntl
+
 Bytes = bytes | bytearray | memoryview
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
@@ -50,8 +53,6 @@ class System:
     def sync(self, descriptor: int) -> None:
         """Bring a file's bytes to the device, through its own cache where the system lets us."""
         if sys.platform == "darwin":
-            import fcntl  # noqa: PLC0415  # not on Windows
-
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         else:
             os.fsync(descriptor)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.journal.journal import last_line_of_each_step
@@ -19,9 +21,6 @@ _SMOOTHED = 9
 
 def draw(runs: Runs) -> bytes:
     """Return the picture as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 -- an optional extra
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- likewise
-
     a, b, c = (
         last_line_of_each_step(Layout(path).journal)
         for path in (runs.undisturbed, runs.killed, runs.naive)
