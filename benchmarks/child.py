@@ -54,7 +54,7 @@ class Child:
 
 
 def _serve(name: WayName, work: Workload, directory: Path, pipe: Connection) -> None:
-    import torch  # noqa: PLC0415  the parent stays light
+    import torch
 
     torch.set_num_threads(work.threads)
     way, before = _begin(name, work, directory)
@@ -73,10 +73,10 @@ def _serve(name: WayName, work: Workload, directory: Path, pipe: Connection) -> 
 
 
 def _begin(name: WayName, work: Workload, directory: Path) -> tuple[Way, float]:
-    import psutil  # noqa: PLC0415  the parent stays light
-    import transformers.models.gpt2.modeling_gpt2  # noqa: F401, PLC0415  no part of the growth
-    from earlier_way import EarlierWay  # noqa: PLC0415  the parent stays light
-    from present_way import PresentWay  # noqa: PLC0415  likewise
+    import psutil
+    import transformers.models.gpt2.modeling_gpt2  # noqa: F401  no part of the growth
+    from earlier_way import EarlierWay
+    from present_way import PresentWay
 
     before = psutil.Process().memory_info().rss / MIB
     kind: type[EarlierWay | PresentWay] = EarlierWay if name == "earlier" else PresentWay
@@ -91,7 +91,7 @@ def _train(way: Way, steps: int) -> Round:
 
 def peak_mib() -> float:
     """Return the most memory this process ever held, in MiB."""
-    import psutil  # noqa: PLC0415  the parent stays light
+    import psutil
 
     info = psutil.Process().memory_info()._asdict()
     if "peak_wset" in info:  # Windows
@@ -100,6 +100,6 @@ def peak_mib() -> float:
     if status.exists():
         lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    import resource  # noqa: PLC0415  not on Windows
+    import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # macOS counts bytes

@@ -43,12 +43,8 @@ class EarlierGpt(nn.Module):
 
     def __init__(self, config: GptConfig, vocabulary: int) -> None:
         super().__init__()
-        from transformers.models.gpt2.configuration_gpt2 import (  # noqa: PLC0415  start-up time
-            GPT2Config,
-        )
-        from transformers.models.gpt2.modeling_gpt2 import (  # noqa: PLC0415  start-up time
-            GPT2Block,
-        )
+        from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+        from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
         self.config = config
         width, dropout = config.model_dim, config.dropout

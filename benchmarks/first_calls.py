@@ -92,7 +92,7 @@ def _first_and_second(
     torch.set_num_threads(threads)
     torch.mm(torch.ones(512, 512), torch.ones(512, 512))  # as before in every model; wakes threads
     if prepared:
-        from unbroken.first_calls import make_first_calls  # noqa: PLC0415  # importing it makes them
+        from unbroken.first_calls import make_first_calls  # importing it makes them
 
         make_first_calls()
     first, second = operation(dtype), operation(dtype)
@@ -145,7 +145,7 @@ def cost_milliseconds() -> float:
     child = os.fork()
     if child == 0:
         try:
-            from unbroken.first_calls import make_first_calls  # noqa: PLC0415  # see above
+            from unbroken.first_calls import make_first_calls
 
             began = time.perf_counter()
             make_first_calls.__wrapped__()

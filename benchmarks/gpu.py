@@ -25,6 +25,7 @@ import importlib.util
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,8 +101,6 @@ def run_part(name: str, device: str, *, small: bool, seconds: float) -> Part:
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a part and what it started."""
     if hasattr(os, "killpg"):
-        import signal  # noqa: PLC0415  SIGKILL is not on every system
-
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()

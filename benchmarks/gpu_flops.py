@@ -62,6 +62,6 @@ def operations(config: GptConfig, vocabulary: int, mix: LengthMix) -> Operations
 
 def trained_numbers(config: GptConfig, vocabulary: int) -> int:
     """Return how many numbers are trained."""
-    from unbroken_tts.model.gpt_file import trained_shapes  # noqa: PLC0415  start-up time
+    from unbroken_tts.model.gpt_file import trained_shapes
 
     return sum(int(np.prod(shape)) for shape in trained_shapes(config, vocabulary).values())

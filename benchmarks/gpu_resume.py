@@ -50,12 +50,12 @@ def child(
     directory: Path, device: str, case: Case, sizes: dict[str, Any], *, kill_at: int
 ) -> dict[str, Any]:
     """Train to the end, or to the kill; return what came of it."""
-    from gpu_device import be_deterministic  # noqa: PLC0415  the parent stays light
-    from gpu_training import DeviceTraining, How  # noqa: PLC0415  likewise
-    from workload import Workload  # noqa: PLC0415  likewise
+    from gpu_device import be_deterministic
+    from gpu_training import DeviceTraining, How
+    from workload import Workload
 
-    from unbroken.checkpoint.store import Store  # noqa: PLC0415  likewise
-    from unbroken.journal.journal import last_line_of_each_step  # noqa: PLC0415  likewise
+    from unbroken.checkpoint.store import Store
+    from unbroken.journal.journal import last_line_of_each_step
 
     if case.deterministic:
         be_deterministic()
@@ -174,7 +174,7 @@ def kill_and_resume(cases: dict[str, Case], device: str, *, small: bool, note: N
     Raises:
         RuntimeError: One that was expected to be exact was not.
     """
-    from gpu_training import SMALL, TINY  # noqa: PLC0415  the children need no parent that has it
+    from gpu_training import SMALL, TINY
 
     sizes = TINY if small else SMALL
     began = time.perf_counter()

@@ -156,8 +156,8 @@ def profile(
     if not is_cuda(device):
         step()
         return {}, []
-    from torch.profiler import ProfilerActivity  # noqa: PLC0415  only here
-    from torch.profiler import profile as profiled  # noqa: PLC0415  likewise
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiled
 
     try:
         with profiled(activities=[ProfilerActivity.CUDA]) as found:

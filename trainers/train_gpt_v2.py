@@ -46,7 +46,7 @@ def main() -> int:
         sys.stderr.write(MISSING.format(what=what, folder=folder))
         return 2
 
-    from unbroken_tts.cli.start import train  # noqa: PLC0415 -- only now known to be there
+    from unbroken_tts.cli.start import train
 
     return train(["train", *sys.argv[1:]])
 

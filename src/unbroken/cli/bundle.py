@@ -52,9 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         SettingsInvalid: The output is there already.
         SaveFailed: It can't be written.
     """
-    from unbroken.checkpoint import disk  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
-    from unbroken.doctor.bundle import collect, to_zip  # noqa: PLC0415 -- likewise torch
+    from unbroken.checkpoint import disk
+    from unbroken.checkpoint.layout import is_checkpoint_name
+    from unbroken.doctor.bundle import collect, to_zip
 
     root = arguments.path.absolute()
     if is_checkpoint_name(root.name):

@@ -51,10 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         CheckpointCorrupt: One is damaged.
         NoUsableCheckpoint: One isn't there.
     """
-    from unbroken.checkpoint.difference import difference  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
-    from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich
+    from unbroken.checkpoint.difference import difference
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.cli.paths import one_checkpoint_at
+    from unbroken.report.progress import progress_bars
 
     a, b = (Checkpoint.at(one_checkpoint_at(path)) for path in (arguments.a, arguments.b))
     with progress_bars() as bar:

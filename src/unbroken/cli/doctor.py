@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         NoUsableCheckpoint: There is nothing to read.
         SettingsInvalid: TensorBoard would be needed and is not installed.
     """
-    from unbroken.doctor.examination import examine_past  # noqa: PLC0415 -- likewise torch
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich, slowly
+    from unbroken.doctor.examination import examine_past
+    from unbroken.report.progress import progress_bars
 
     with progress_bars(counts_bytes=True) as bar:
         found = examine_past(arguments.path, bar("reading the record"))
@@ -71,8 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plain(found: Diagnosis) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415 -- beside its use
-
     resumes = [
         {**asdict(each), "broke": each.broke, "cause": each.cause} for each in found.resumptions
     ]

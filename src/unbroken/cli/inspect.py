@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         CheckpointCorrupt: The checkpoint is damaged.
         NoUsableCheckpoint: There is none.
     """
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.cli.paths import checkpoints_at  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.cli.paths import checkpoints_at
 
     found = checkpoints_at(arguments.path)
     if found == [arguments.path]:
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.cli.pin import is_pinned  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.cli.pin import is_pinned
 
     try:
         checkpoint = Checkpoint.at(path)

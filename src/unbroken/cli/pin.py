@@ -47,8 +47,8 @@ def add_pin_parser(
 
 def is_pinned(checkpoint: Path) -> bool:
     """Say whether a checkpoint is pinned in the run's directory it lies in."""
-    from unbroken.checkpoint.pins import read_pins  # noqa: PLC0415 -- only when a command needs it
-    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.pins import read_pins
+    from unbroken.cli.paths import run_directory_of
 
     return checkpoint.name in read_pins(run_directory_of(checkpoint))
 
@@ -61,9 +61,9 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
         CheckpointCorrupt: What is to be pinned is a damaged one.
         SaveFailed: The directory can't be written.
     """
-    from unbroken.checkpoint.pins import read_pins, write_pins  # noqa: PLC0415 -- likewise
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.pins import read_pins, write_pins
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.cli.paths import run_directory_of
 
     for path in paths:
         name = path.absolute().name
@@ -88,7 +88,7 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
 
 def _require_checkpoint(path: Path) -> None:
     """Refuse what does not even have the name of a checkpoint, such as the directory of a run."""
-    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import is_checkpoint_name
 
     if not is_checkpoint_name(path.absolute().name):
         raise NoUsableCheckpoint(

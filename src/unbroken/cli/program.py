@@ -205,7 +205,7 @@ def _close_stdout() -> None:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 -- slow to import
+    from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("unbroken")

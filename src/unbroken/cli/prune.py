@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         NoUsableCheckpoint: There is no run, or none of its checkpoints is whole.
         DirectoryInUse: A training writes to the run.
     """
-    from unbroken.checkpoint.layout import Layout  # noqa: PLC0415 -- likewise
-    from unbroken.checkpoint.lock import WriterLock  # noqa: PLC0415 -- likewise
-    from unbroken.checkpoint.run_directory import run_id_of  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import Layout
+    from unbroken.checkpoint.lock import WriterLock
+    from unbroken.checkpoint.run_directory import run_id_of
+    from unbroken.checkpoint.store import Store
 
     policies = _policies(arguments)
     layout = Layout(arguments.path)
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _policies(arguments: argparse.Namespace) -> list[RetentionPolicy]:
-    from unbroken.checkpoint.retention import (  # noqa: PLC0415 -- with its package, slow to import
+    from unbroken.checkpoint.retention import (
         KeepBest,
         KeepEvery,
         KeepLast,

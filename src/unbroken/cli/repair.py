@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         DirectoryInUse: A training writes to the run.
         SaveFailed: The disk refused; what was there is untouched.
     """
-    from unbroken.checkpoint.lock import WriterLock  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.lock import WriterLock
 
     layout, store = _run_at(arguments.path)
     if arguments.dry_run:
@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_at(path: Path) -> tuple[Layout, Store]:
-    from unbroken.checkpoint.layout import Layout, is_checkpoint_name  # noqa: PLC0415 -- likewise
-    from unbroken.checkpoint.run_directory import run_id_of  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.checkpoint.store import Store  # noqa: PLC0415 -- likewise
-    from unbroken.cli.paths import run_directory_of  # noqa: PLC0415 -- likewise
+    from unbroken.checkpoint.layout import Layout, is_checkpoint_name
+    from unbroken.checkpoint.run_directory import run_id_of
+    from unbroken.checkpoint.store import Store
+    from unbroken.cli.paths import run_directory_of
 
     is_one = is_checkpoint_name(path.absolute().name)
     layout = run_directory_of(path) if is_one else Layout(path.absolute())
@@ -93,11 +93,11 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
 
 
 def _planned(arguments: argparse.Namespace, store: Store) -> Repair | None:
-    from unbroken.checkpoint.layout import is_checkpoint_name  # noqa: PLC0415 -- likewise
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- likewise
-    from unbroken.cli.paths import one_checkpoint_at  # noqa: PLC0415 -- likewise
-    from unbroken.doctor import repair as mending  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich
+    from unbroken.checkpoint.layout import is_checkpoint_name
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.cli.paths import one_checkpoint_at
+    from unbroken.doctor import repair as mending
+    from unbroken.report.progress import progress_bars
 
     path = arguments.path.absolute()
     is_one = is_checkpoint_name(path.name)
@@ -127,8 +127,8 @@ def _explain(repair: Repair | None) -> None:
 
 
 def _carry_out(store: Store, repair: Repair) -> None:
-    from unbroken.doctor.repair import carry_out  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken.journal.record import note_in_history  # noqa: PLC0415 -- likewise
+    from unbroken.doctor.repair import carry_out
+    from unbroken.journal.record import note_in_history
 
     try:
         place = carry_out(store.layout, repair, store.require_ours)

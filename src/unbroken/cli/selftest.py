@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsInvalid: No fault is called so.
     """
-    from unbroken.selftest.runner import Score, is_passed, run_selftest  # noqa: PLC0415 -- imports torch
+    from unbroken.selftest.runner import Score, is_passed, run_selftest
 
     ids = _chosen(arguments.only)
     began = time.monotonic()
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(name: str) -> list[str]:
-    from unbroken.selftest.catalogue import FAULTS  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.selftest.catalogue import FAULTS
 
     ids = [each.id for each in FAULTS if name in ("", each.id, each.area)]
     if not ids:

@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         NoUsableCheckpoint: One is not whole, or there is none.
     """
-    from unbroken.cli.paths import checkpoints_at  # noqa: PLC0415 -- likewise torch
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- imports rich, slowly
+    from unbroken.cli.paths import checkpoints_at
+    from unbroken.report.progress import progress_bars
 
     found = [each for path in arguments.paths for each in checkpoints_at(path)]
     bad = 0
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verified(path: Path, report: Callable[[int, int], None]) -> dict[str, Any]:
-    from unbroken.checkpoint.read import Checkpoint  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken.checkpoint.read import Checkpoint
 
     said: dict[str, Any] = {"path": str(path)}
     try:

@@ -72,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
             "Give --kill-seed a whole number such as 7.",
         )
 
-    from unbroken_tts.cli.stages import stage_lines  # noqa: PLC0415 -- --help answers at once
-    from unbroken_tts.demo.scale import FULL, QUICK  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken_tts.demo.show import show  # noqa: PLC0415 -- likewise
+    from unbroken_tts.cli.stages import stage_lines
+    from unbroken_tts.demo.scale import FULL, QUICK
+    from unbroken_tts.demo.show import show
 
     began = time.monotonic()
     print(f"Kill seed {seed} (the same moments again: --kill-seed {seed})", flush=True)
@@ -97,11 +97,11 @@ def _require_extras() -> None:
 
 
 def _print(story: Story, output: Path, seconds: float) -> None:
-    from rich import box  # noqa: PLC0415 -- only where a table is drawn
-    from rich.console import Console  # noqa: PLC0415 -- likewise
-    from rich.table import Table  # noqa: PLC0415 -- likewise
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
-    from unbroken_tts.demo.show import PAGE, PICTURE  # noqa: PLC0415 -- imports torch
+    from unbroken_tts.demo.show import PAGE, PICTURE
 
     is_plain = not sys.stdout.isatty()
     console = Console(width=110 if is_plain else None, highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -75,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             "A forward pass needs a sample.",
             "Give --batch-size a whole number from 1, or leave it out (8).",
         )
-    from unbroken_tts.cli.weights import open_weights  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken_tts.data.manifest import load_pairs  # noqa: PLC0415 -- likewise
-    from unbroken_tts.evaluate import evaluate  # noqa: PLC0415 -- likewise
+    from unbroken_tts.cli.weights import open_weights
+    from unbroken_tts.data.manifest import load_pairs
+    from unbroken_tts.evaluate import evaluate
 
     pairs = load_pairs(arguments.manifest)
     weights = open_weights(arguments.weights, arguments.config, averaged=arguments.ema)
@@ -91,10 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(pairs: Pairs, config: GptConfig, vocabulary: int) -> Pairs:
     """Hold every sample against the model's tables before the first forward pass."""
-    import tempfile  # noqa: PLC0415 -- beside the module it serves
-
-    from unbroken_tts.data.limits import Limits  # noqa: PLC0415 -- imports numpy
-    from unbroken_tts.data.preflight import preflight  # noqa: PLC0415 -- likewise
+    from unbroken_tts.data.limits import Limits
+    from unbroken_tts.data.preflight import preflight
 
     limits = Limits(
         vocabulary=vocabulary,
@@ -111,7 +110,7 @@ def _checked(pairs: Pairs, config: GptConfig, vocabulary: int) -> Pairs:
 
 def _batches(pairs: Pairs, size: int, config: GptConfig) -> Iterator[Batch]:
     """Yield the samples in manifest order, `size` at a time."""
-    from unbroken_tts.data.samples import PairDataset, collate  # noqa: PLC0415 -- imports torch
+    from unbroken_tts.data.samples import PairDataset, collate
 
     dataset = PairDataset(pairs)
     for start in range(0, len(dataset), size):

@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: Whatever is the user's to mend.
     """
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 - --help answers at once
-    from unbroken_tts.example import make_example  # noqa: PLC0415 - imports torch
+    from unbroken.report.progress import progress_bars
+    from unbroken_tts.example import make_example
 
     with writing(arguments.directory):
         arguments.directory.mkdir(parents=True, exist_ok=True)

@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.target
     require_free(target, is_forced=arguments.force)
 
-    from unbroken_tts.cli.weights import open_weights  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken_tts.export import merge, write_gpt_pth  # noqa: PLC0415 -- likewise
+    from unbroken_tts.cli.weights import open_weights
+    from unbroken_tts.export import merge, write_gpt_pth
 
     weights = open_weights(arguments.source, arguments.config, averaged=arguments.ema)
     tensors = merge(weights.model, weights.untrained_encoders)

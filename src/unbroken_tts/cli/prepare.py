@@ -151,7 +151,7 @@ def _source(arguments: argparse.Namespace) -> Path:
 
 
 def _base_texts(path: Path | None) -> tuple[str, ...]:
-    from unbroken_tts.corpus.sentences import load_sentences  # noqa: PLC0415 - only when extending
+    from unbroken_tts.corpus.sentences import load_sentences
 
     if path is None:
         return tuple(load_sentences("en"))
@@ -166,7 +166,7 @@ def _base_texts(path: Path | None) -> tuple[str, ...]:
 
 
 def _tokenizer_plan(arguments: argparse.Namespace) -> TokenizerPlan:
-    from unbroken_tts.prepare.plan import TokenizerPlan  # noqa: PLC0415 - imports torch
+    from unbroken_tts.prepare.plan import TokenizerPlan
 
     existing, base, size = (
         arguments.tokenizer,
@@ -195,16 +195,16 @@ def _tokenizer_plan(arguments: argparse.Namespace) -> TokenizerPlan:
 
 
 def _pieces(base: Path) -> int:
-    from unbroken_tts.prepare.plan import TokenizerPlan  # noqa: PLC0415 - imports torch
-    from unbroken_tts.prepare.tokenizers import processor  # noqa: PLC0415 - likewise
+    from unbroken_tts.prepare.plan import TokenizerPlan
+    from unbroken_tts.prepare.tokenizers import processor
 
     model = TokenizerPlan(kind="existing", path=base).read()
     return int(processor(model).GetPieceSize())
 
 
 def _plan(arguments: argparse.Namespace) -> PreparePlan:
-    from unbroken_tts.model.config import GptConfig  # noqa: PLC0415 - --help answers at once
-    from unbroken_tts.prepare.plan import PreparePlan  # noqa: PLC0415 - imports torch
+    from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.prepare.plan import PreparePlan
 
     return PreparePlan(
         tokenizer=_tokenizer_plan(arguments),
@@ -226,8 +226,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     source, plan = _source(arguments), _plan(arguments)
 
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 - likewise
-    from unbroken_tts.prepare.pipeline import prepare  # noqa: PLC0415 - likewise
+    from unbroken.report.progress import progress_bars
+    from unbroken_tts.prepare.pipeline import prepare
 
     with progress_bars(stays=True) as stages:
         summary = prepare(source, arguments.output, plan, stages=stages)

@@ -91,11 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.target
     require_free(target, is_forced=arguments.force)
 
-    from unbroken.report.progress import progress_bars  # noqa: PLC0415 -- --help answers at once
-    from unbroken_tts.prepare.audio import write_audio  # noqa: PLC0415 -- imports numpy
-    from unbroken_tts.speak.speaker import speaker_of  # noqa: PLC0415 -- imports torch, slowly
-    from unbroken_tts.speak.speech import line_of, speak  # noqa: PLC0415 -- likewise
-    from unbroken_tts.speak.voice import open_voice  # noqa: PLC0415 -- likewise
+    from unbroken.report.progress import progress_bars
+    from unbroken_tts.prepare.audio import write_audio
+    from unbroken_tts.speak.speaker import speaker_of
+    from unbroken_tts.speak.speech import line_of, speak
+    from unbroken_tts.speak.voice import open_voice
 
     sampling = _sampling(arguments)
     voice = open_voice(
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:
-    from unbroken_tts.model.sampling import Sampling  # noqa: PLC0415 -- imports torch, slowly
+    from unbroken_tts.model.sampling import Sampling
 
     if not 0 <= arguments.seed < 1 << 63:
         raise SettingsInvalid(

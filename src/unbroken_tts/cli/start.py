@@ -16,7 +16,7 @@ STOPPED, INTERRUPTED = 75, 130
 def main() -> int:
     """Run the program with the words of this process; return its exit code."""
     if sys.argv[1:2] != ["train"]:
-        from unbroken_tts.cli.main import main as run  # noqa: PLC0415  # only now
+        from unbroken_tts.cli.main import main as run
 
         return run()
     return train(sys.argv[1:])
@@ -25,7 +25,7 @@ def main() -> int:
 def train(words: list[str]) -> int:
     """Run a training, stoppable from here on; what it doesn't listen to itself ends it at once."""
     listen()
-    from unbroken_tts.cli.main import main as run  # noqa: PLC0415  # after it can be stopped
+    from unbroken_tts.cli.main import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(words)

@@ -56,6 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the settings and train; return the exit code."""
     settings = read_settings(vars(arguments))
 
-    from unbroken_tts.train.main import train  # noqa: PLC0415 -- imports torch, which takes seconds
+    from unbroken_tts.train.main import train
 
     return train(settings)

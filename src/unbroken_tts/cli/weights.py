@@ -42,7 +42,7 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
         NoUsableCheckpoint: The directory holds no checkpoint.
     """
     if path.is_dir():
-        from unbroken_tts.train.load import load_weights  # noqa: PLC0415 -- only for a run
+        from unbroken_tts.train.load import load_weights
 
         loaded = load_weights(path, averaged=averaged)
         return Weights(model=loaded.model, untrained_encoders=loaded.untrained_encoders)

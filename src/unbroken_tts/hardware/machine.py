@@ -46,7 +46,7 @@ def detect(device: str = "auto") -> Hardware:
     Raises:
         SettingsInvalid: The device named isn't there.
     """
-    import torch  # noqa: PLC0415 -- the table and its tests need no torch
+    import torch
 
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu" or (device == "auto" and not available):

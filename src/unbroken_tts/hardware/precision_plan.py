@@ -90,7 +90,7 @@ def configure(hardware: Hardware, precision: PrecisionPlan, *, threads: int = 0)
     Returns:
         The thread count in force.
     """
-    import torch  # noqa: PLC0415 -- the table and its tests need no torch
+    import torch
 
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ _BLOCK = 128
 
 def register() -> None:
     """Make the attention known to `transformers`."""
-    from transformers import AttentionInterface  # noqa: PLC0415  start-up time
+    from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
 
@@ -56,9 +56,7 @@ def attend(  # the signature is that of `transformers`
         (B, S, H, d), and no weights.
     """
     if not dropout or attention_mask is not None or query.device.type != "cpu":
-        from transformers.integrations.sdpa_attention import (  # noqa: PLC0415  start-up time
-            sdpa_attention_forward,
-        )
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         attended, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs

@@ -33,12 +33,8 @@ class Gpt2Stack(nn.Module):
     def __init__(self, config: GptConfig, dropout: float, *, checkpointing: bool) -> None:
         super().__init__()
         # Imported here because it takes longer than torch itself, and most commands build no model.
-        from transformers.models.gpt2.configuration_gpt2 import (  # noqa: PLC0415  start-up time
-            GPT2Config,
-        )
-        from transformers.models.gpt2.modeling_gpt2 import (  # noqa: PLC0415  start-up time
-            GPT2Block,
-        )
+        from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+        from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
         attention.register()
         blocks = GPT2Config(
