@@ -56,7 +56,7 @@ class EarlierGpt(nn.Module):
             embd_pdrop=dropout,
             attn_pdrop=dropout,
             resid_pdrop=dropout,
-            attn_implementation="sdpa",  # type: ignore[call-arg]  # of its base class
+            attn_implementation="sdpa",
         )
         self.text_embedding = nn.Embedding(vocabulary + 1, width)
         self.mel_embedding = nn.Embedding(config.number_mel_codes, width)

@@ -48,7 +48,7 @@ class Gpt2Stack(nn.Module):
             embd_pdrop=dropout,
             attn_pdrop=dropout,
             resid_pdrop=dropout,
-            attn_implementation=attention.NAME,  # type: ignore[call-arg]  # of its base class
+            attn_implementation=attention.NAME,
         )
         self.checkpointing = checkpointing
         self.drop = Dropout(dropout)
