@@ -15,6 +15,7 @@ from support import toy_training as toy
 from unbroken.checkpoint.layout import Layout
 from unbroken.journal.change import EnvironmentChange
 from unbroken.journal.journal import read_lines
+from unbroken.journal.past import Reference
 from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
 from unbroken.state.facts import KERNEL_VARIABLES
 
@@ -119,7 +120,7 @@ def no_dropout(training: toy.Training) -> None:
 
 def other_order(training: toy.Training) -> None:
     training.run.order.seed = 8
-    training.run.order._epoch = -1
+    training.run.order._epoch = -1  # noqa: SLF001  # as if no epoch had been laid out yet
 
 
 def other_gradient(training: toy.Training) -> None:
@@ -132,11 +133,10 @@ def other_content(training: toy.Training) -> None:
 
 def as_if_on_other_threads(training: toy.Training) -> None:
     """Have every journalled step computed with another number of threads, by its record."""
-    replay = training.run.monitor._replay
-    assert replay is not None
+    references = toy.references_of(training)
     change = EnvironmentChange("environment.threads", 2, 1)
-    for step, each in replay._references.items():
-        replay._references[step] = type(each)(each.line, (change,))
+    for step, each in references.items():
+        references[step] = Reference(each.line, (change,))
 
 
 FAULTS = [
@@ -290,9 +290,8 @@ def test_a_start_tells_what_it_computed_with(broken_off: Path) -> None:
     training.run.close()
     torch.set_num_threads(1)
     training = toy.build(broken_off, save_every=0)
-    replay = training.run.monitor._replay
-    assert replay is not None
-    named = {step: [str(c) for c in each.changes] for step, each in replay._references.items()}
+    references = toy.references_of(training)
+    named = {step: [str(c) for c in each.changes] for step, each in references.items()}
     training.run.close()
     threads = ["environment.threads is 1, was 2"]
     assert {7: threads, 8: threads} | {step: [] for step in range(9, ENDED + 1)} == named

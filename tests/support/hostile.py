@@ -8,6 +8,7 @@ import os
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,16 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _watching[-1].append(f"!{event}")
 
 
+@cache
+def _listen() -> None:
+    """Put the hook in, once: it can't be taken away again."""
+    sys.addaudithook(_audit)
+
+
 @contextlib.contextmanager
 def watched() -> Iterator[list[str]]:
     """List the files that are opened meanwhile, and with a `!` what must never happen."""
-    if not hasattr(sys, "_audited_by_unbroken"):
-        sys.addaudithook(_audit)  # can't be taken away again, so it is put in once
-        sys._audited_by_unbroken = True  # type: ignore[attr-defined]
+    _listen()
     _watching.append([])
     try:
         yield _watching[-1]

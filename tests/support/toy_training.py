@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import unbroken
+from unbroken.journal.past import Reference
 
 SAMPLES = 22
 EFFECTIVE = 6
@@ -108,6 +109,13 @@ def train_step(
         loss = ((training.model(features) - targets) ** 2).sum() / total
         step.backward(loss, error=loss.detach())
     return step.update(clip_norm=1.0)
+
+
+def references_of(training: Training) -> dict[int, Reference]:
+    """Return what the repeated steps are compared with, by step."""
+    replay = training.run.monitor._replay  # noqa: SLF001  # no public way shows it
+    assert replay is not None
+    return replay._references  # noqa: SLF001  # likewise
 
 
 def child(directory: Path, until: int, signal_name: str, step: int, samples: int) -> None:

@@ -19,7 +19,7 @@ class Model(nn.Module):
         self.register_buffer("base", torch.ones(4))
 
 
-def parts(weight_decay: float, momentum: float = 0.0) -> tuple[Model, torch.optim.Optimizer, dict]:  # type: ignore[type-arg]
+def parts(weight_decay: float, momentum: float = 0.0) -> tuple[Model, torch.optim.Optimizer, dict[str, Any]]:
     torch.manual_seed(0)
     model = Model()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum, weight_decay=weight_decay)
