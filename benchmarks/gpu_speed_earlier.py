@@ -65,7 +65,7 @@ class EarlierTraining:
             for batch in torch.randperm(count, generator=draw).split(work.batch)
         ]
         loader: DataLoader[Any] = DataLoader(
-            make_samples(self.lengths, self.config, work.vocabulary),  # type: ignore[arg-type]
+            make_samples(self.lengths, self.config, work.vocabulary),  # type: ignore[arg-type]  # a list has what is asked
             batch_sampler=self.order,
             num_workers=workers,
             collate_fn=batch_maker(self.config),

@@ -40,7 +40,7 @@ LOADED_LATE = (
 def leave_out_first_calls() -> None:
     """Make `import unbroken` call nothing."""
     nothing = ModuleType("unbroken.first_calls")
-    nothing.make_first_calls_with_torch = lambda: None  # type: ignore[attr-defined]
+    nothing.make_first_calls_with_torch = lambda: None  # type: ignore[attr-defined]  # a module made up here
     sys.modules["unbroken.first_calls"] = nothing
 
 

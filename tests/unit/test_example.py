@@ -113,7 +113,7 @@ def test_interrupted_example_is_completed(example: Path, tmp_path: Path) -> None
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        make_example(tmp_path, stages=stop)  # type: ignore[arg-type]
+        make_example(tmp_path, stages=stop)  # type: ignore[arg-type]  # it raises before it returns
     make_example(tmp_path)
     manifest = f"{DATA}/train_pairs.jsonl"
     assert (example / manifest).read_bytes() == (tmp_path / manifest).read_bytes()

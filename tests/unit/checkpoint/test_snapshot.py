@@ -221,7 +221,9 @@ def test_an_error_in_the_background_refuses_the_next_save(training: Training) ->
     with pytest.raises(SaveFailed):
         training.run.save(wait=False)
     training.run.save()
-    assert 3 == resuming.find_source(training.run.layout.root, "auto").checkpoint.position.step  # type: ignore[union-attr]
+    found = resuming.find_source(training.run.layout.root, "auto").checkpoint
+    assert found is not None
+    assert 3 == found.position.step
     training.run.close()
 
 

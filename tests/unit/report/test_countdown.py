@@ -178,7 +178,7 @@ def test_a_notebook_counts_as_a_person_unless_a_program_executes_it(
     """In a notebook no stream is a terminal; run from end to end, nobody can answer."""
     shell = types.SimpleNamespace(kernel=types.SimpleNamespace(_allow_stdin=can_be_asked))
     module = types.ModuleType("IPython")
-    module.get_ipython = lambda: shell  # type: ignore[attr-defined]
+    module.get_ipython = lambda: shell  # type: ignore[attr-defined]  # a module made up here
     monkeypatch.setitem(sys.modules, "IPython", module)
     streams = io.StringIO(), io.StringIO()
     assert can_be_asked != bool(why_unattended(*streams, {"KUBERNETES_SERVICE_HOST": "x"}))

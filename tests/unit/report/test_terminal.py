@@ -7,6 +7,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,8 @@ SETTING = finding("settings-unchanged", "learning_rate is 0.0001, was 2e-05")
 NO_PROBE = uncompared("probe-loss-reproduced", "the run has no probe", severity=Severity.WARNING)
 
 
-def lines(found: Report, *accepted: str, **other: object) -> list[str]:
-    return render(found, decide(found, accepted), **other)  # type: ignore[arg-type]
+def lines(found: Report, *accepted: str, **other: Any) -> list[str]:
+    return render(found, decide(found, accepted), **other)
 
 
 def where(rows: list[str], text: str) -> int:
@@ -128,11 +129,11 @@ def test_a_failing_report_says_first_what_is_critical_and_last_that_it_failed() 
     ],
     ids=["rate", "losses", "mask", "rows", "accumulation"],
 )
-def test_the_sentences_users_know_keep_their_wording(found: object, alarm: str) -> None:
+def test_the_sentences_users_know_keep_their_wording(found: Any, alarm: str) -> None:
     """Each leads its block when it is true, and stands with its numbers below the verdict."""
-    rows = lines(whole_report(found))  # type: ignore[arg-type]
+    rows = lines(whole_report(found))
     assert alarm == rows[3]
-    assert f"  - {sentence(found)}" == rows[-2]  # type: ignore[arg-type]
+    assert f"  - {sentence(found)}" == rows[-2]
 
 
 def test_another_effective_batch_is_a_warning_and_goes_on() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -19,7 +21,9 @@ class Model(nn.Module):
         self.register_buffer("base", torch.ones(4))
 
 
-def parts(weight_decay: float, momentum: float = 0.0) -> tuple[Model, torch.optim.Optimizer, dict[str, Any]]:
+def parts(
+    weight_decay: float, momentum: float = 0.0
+) -> tuple[Model, torch.optim.Optimizer, dict[str, Any]]:
     torch.manual_seed(0)
     model = Model()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum, weight_decay=weight_decay)
