@@ -41,7 +41,7 @@ class Updater:
     def backward(self, loss: torch.Tensor) -> None:
         """Add a micro-batch's gradients to those of the step, scaled where there is a scaler."""
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]  # torch's own
+        scaled.backward()
 
     def unscale(self) -> None:
         """Divide the gradients by the scaler's scale."""

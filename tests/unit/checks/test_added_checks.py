@@ -53,7 +53,8 @@ class Raises(Check):
 
 def declared(**attributes: Any) -> Check:
     """Return a check that declares something else."""
-    return type("Declared", (NoiseStaysNear,), attributes)()
+    made: Check = type("Declared", (NoiseStaysNear,), attributes)()
+    return made
 
 
 def test_the_added_come_first_in_their_stage_and_answer_for_their_facts() -> None:
