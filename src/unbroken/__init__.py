@@ -1,4 +1,8 @@
-"""A stopped PyTorch training run continues as if it had never stopped, and proves it."""
+"""A stopped PyTorch training run continues as if it had never stopped, and proves it.
+
+Public are the names of `__all__` here, in `unbroken.checks` and in `unbroken.testing`, with what
+docs/api.md says of each. All other modules may change without notice.
+"""
 
 from __future__ import annotations
 
@@ -23,28 +27,51 @@ from unbroken.errors import (
 from unbroken.first_calls import make_first_calls_with_torch
 
 if TYPE_CHECKING:
+    from unbroken.checkpoint.disk import AppendFile, atomic_write
+    from unbroken.checkpoint.read import Checkpoint
+    from unbroken.checkpoint.tensor_file import read_tensors, write_tensors
+    from unbroken.cli.program import Parser, Program, nearest, run_program
+    from unbroken.cores import usable_cores
+    from unbroken.counts import counted
     from unbroken.loop.isolation import isolated
     from unbroken.loop.schedule import Schedule, warmup_cosine
+    from unbroken.loop.stop import StopRequest
     from unbroken.order.step_batches import MicroBatch, StepBatches
+    from unbroken.report.countdown import count_down, why_unattended
+    from unbroken.report.progress import new_bars, progress_bars
+    from unbroken.report.saved_report import save_report
+    from unbroken.report.symbols import legible
+    from unbroken.report.terminal import render as render_report
+    from unbroken.run.directory import RunDirectory, find_checkpoint
     from unbroken.run.probe import Probe
     from unbroken.run.resume import ResumeReport
     from unbroken.run.run import Run
+    from unbroken.run.source import ResumeSource, find_source
     from unbroken.run.step import Step, StepResult
+    from unbroken.state.facts import FactDifference
+    from unbroken.state.mix import mix64, mix64_each, permutation
     from unbroken.state.position import Position
 
 __all__ = [
+    "AppendFile",
+    "Checkpoint",
     "CheckpointCorrupt",
     "DataInvalid",
     "DirectoryInUse",
     "Diverged",
+    "FactDifference",
     "MicroBatch",
     "NoUsableCheckpoint",
     "NotEncodable",
+    "Parser",
     "Position",
     "Probe",
+    "Program",
     "ResumeRefused",
     "ResumeReport",
+    "ResumeSource",
     "Run",
+    "RunDirectory",
     "SaveFailed",
     "Schedule",
     "SettingsInvalid",
@@ -52,33 +79,82 @@ __all__ = [
     "Step",
     "StepBatches",
     "StepResult",
+    "StopRequest",
     "Stopped",
     "TrainingWentBad",
     "UnbrokenError",
+    "atomic_write",
+    "count_down",
+    "counted",
+    "find_checkpoint",
+    "find_source",
     "isolated",
+    "legible",
+    "mix64",
+    "mix64_each",
+    "nearest",
+    "new_bars",
+    "permutation",
+    "progress_bars",
+    "read_tensors",
+    "render_report",
+    "run_program",
+    "save_report",
+    "usable_cores",
     "warmup_cosine",
+    "why_unattended",
+    "write_tensors",
 ]
 
 # Imported when first used: the command line answers `--help` without waiting for torch.
 _LAZY: Final = {
+    "AppendFile": "unbroken.checkpoint.disk",
+    "atomic_write": "unbroken.checkpoint.disk",
+    "Checkpoint": "unbroken.checkpoint.read",
+    "read_tensors": "unbroken.checkpoint.tensor_file",
+    "write_tensors": "unbroken.checkpoint.tensor_file",
+    "Parser": "unbroken.cli.program",
+    "Program": "unbroken.cli.program",
+    "nearest": "unbroken.cli.program",
+    "run_program": "unbroken.cli.program",
+    "usable_cores": "unbroken.cores",
+    "counted": "unbroken.counts",
     "isolated": "unbroken.loop.isolation",
     "Schedule": "unbroken.loop.schedule",
     "warmup_cosine": "unbroken.loop.schedule",
+    "StopRequest": "unbroken.loop.stop",
     "MicroBatch": "unbroken.order.step_batches",
     "StepBatches": "unbroken.order.step_batches",
+    "count_down": "unbroken.report.countdown",
+    "why_unattended": "unbroken.report.countdown",
+    "new_bars": "unbroken.report.progress",
+    "progress_bars": "unbroken.report.progress",
+    "save_report": "unbroken.report.saved_report",
+    "legible": "unbroken.report.symbols",
+    "RunDirectory": "unbroken.run.directory",
+    "find_checkpoint": "unbroken.run.directory",
     "Probe": "unbroken.run.probe",
     "ResumeReport": "unbroken.run.resume",
     "Run": "unbroken.run.run",
-    "Position": "unbroken.state.position",
+    "ResumeSource": "unbroken.run.source",
+    "find_source": "unbroken.run.source",
     "Step": "unbroken.run.step",
     "StepResult": "unbroken.run.step",
+    "FactDifference": "unbroken.state.facts",
+    "mix64": "unbroken.state.mix",
+    "mix64_each": "unbroken.state.mix",
+    "permutation": "unbroken.state.mix",
+    "Position": "unbroken.state.position",
 }
+_RENAMED: Final = {"render_report": ("unbroken.report.terminal", "render")}
+"""What is called otherwise where it lives, as it needs less of a name there."""
 
 make_first_calls_with_torch()
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from the module it lives in."""
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    module, attribute = _RENAMED.get(name) or (_LAZY[name], name)
+    return getattr(import_module(module), attribute)

@@ -51,6 +51,43 @@ def test_four_calls_train_the_same_run(tmp_path: Path) -> None:
         assert torch.equal(theirs, ours)
 
 
+def test_a_loop_of_its_own_goes_on_inside_a_step(tmp_path: Path) -> None:
+    """Gradients and sums of the micro-batches that were done are in a checkpoint inside a step."""
+    whole = build(tmp_path / "whole")
+    train(whole, STEPS)
+    own = build(tmp_path / "own")
+    while own.run.position.step < STEPS:
+        step = own.run.begin_step()
+        for start in range(own.run.position.samples, len(step.indices), MICRO):
+            own.run.seed_micro_batch()
+            indices = step.indices[start : start + MICRO]
+            features = torch.stack([data(i)[0] for i in indices])
+            targets = torch.stack([data(i)[1] for i in indices])
+            loss = ((own.model(features) - targets) ** 2).sum() / len(step.indices)
+            step.backward(loss, error=loss)
+            own.run.micro_batch_done(len(indices))
+            if (step.number, start) == (5, 0) and not own.report.position.samples:
+                break
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(own.model.parameters(), 1.0)
+            losses, rate = step.losses(), own.optimizer.param_groups[0]["lr"]
+            own.optimizer.step()
+            own.run.schedulers[0].step()
+            own.optimizer.zero_grad()
+            own.run.end_step(losses, grad_norm=norm.item(), rate=rate)
+            continue
+        own.run.save()
+        own.run.close()
+        own = build(tmp_path / "own")
+        assert (4, MICRO) == (own.report.position.step, own.report.position.samples)
+    own.run.close()
+    theirs, ours = (
+        [each | {"start": 0} for each in last_line_of_each_step(run.layout.journal).values()]
+        for run in (whole.run, own.run)
+    )
+    assert theirs == ours
+
+
 def test_other_samples_are_refused(tmp_path: Path) -> None:
     """A loop that is about to use other samples than the run's is told before it does."""
     run = build(tmp_path).run

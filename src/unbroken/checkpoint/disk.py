@@ -147,6 +147,30 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         write_new_file(aside, [content], durable=durable)
 
 
+@contextlib.contextmanager
+def atomic_write(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[Path]:
+    """Replace a file as a whole: a reader, and who comes after a power cut, sees the old or the new.
+
+    Give the path of a new file to write, in whatever way. At the end of the block it is flushed to the
+    device and takes the place of the old one; where the block fails, it is removed.
+
+    Args:
+        path: What is replaced; neither it nor its directory need be there.
+        aside: Where the new file is made, in the same directory; None for a hidden name of this
+            process. What an interruption left there is removed.
+        durable: Whether to flush it. Without that a power cut may leave a file that is torn.
+    """
+    make_directory(path.parent)
+    with replacing(path, aside, durable=durable) as new:
+        yield new
+        if durable:
+            descriptor = system.open_to_append(new)
+            try:
+                system.sync(descriptor)
+            finally:
+                system.close(descriptor)
+
+
 def remove_tree(path: Path) -> None:
     """Delete a directory and what is in it; of a link only the link. One gone already is fine."""
     if path.is_symlink() or path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.formats import Manifest
@@ -16,10 +17,11 @@ from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.tensor_file import StoredTensor, open_tensors
 from unbroken.checkpoint.verify import damaged, verify_file
-from unbroken.errors import CheckpointCorrupt
+from unbroken.errors import CheckpointCorrupt, StateMismatch
 from unbroken.state.codec import decode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.dtypes import DTYPES
+from unbroken.state.modules import ModulePart
 from unbroken.state.position import Position
 
 
@@ -109,6 +111,35 @@ class Checkpoint:
             CheckpointCorrupt: The file that lists them is not what was saved.
         """
         return list(self._parts())
+
+    def load_into(self, module: nn.Module, part: str = "model") -> None:
+        """Fill a module with what was saved of one: tensors, modes, which parameters are trained.
+
+        Args:
+            module: Of the same structure, without wrappers; compared before anything is touched.
+            part: The name that the module had in `Run`.
+
+        Raises:
+            StateMismatch: No such part was saved, or it is not of the module's structure.
+            CheckpointCorrupt: A file or a leaf is not what was saved.
+        """
+        live = ModulePart(part, module)
+        is_there = part in self._parts()
+        saved = self.part(part) if is_there else None
+        found = live.differences(saved) if is_there else [f"it has no part {part!r}"]
+        if found:
+            raise StateMismatch(
+                f"The module doesn't fit {self.path}: {'; '.join(found[:5])}.",
+                "It would be filled in part. Nothing was changed.",
+                "Build the module as the run built it, or name another part or checkpoint.",
+            )
+        live.restore(saved)
+
+    def digests(self, part: str) -> dict[str, str]:
+        """Return the digest of each tensor of a part, by leaf; equal digests mean equal bits."""
+        file = f"{part}.safetensors"
+        leaves = self.manifest.leaves.items()
+        return {leaf: each.digest for leaf, each in leaves if each.file == file}
 
     def stored_parts(self) -> dict[str, Any]:
         """Return the state of every part with its tensors still on the disk.

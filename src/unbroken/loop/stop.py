@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from unbroken.errors import SaveFailed, Stopped
 
@@ -38,6 +38,9 @@ class StopRequest:
     Args:
         stop_file: A file whose existence asks for a stop; looked for at most once a second.
     """
+
+    SIGNALS: ClassVar = SIGNALS
+    """The signals that ask for a stop on this system."""
 
     def __init__(self, stop_file: Path | None = None) -> None:
         self.stop_file = stop_file

@@ -193,7 +193,7 @@ class Run:
 
         Args:
             how: `auto`, `latest`, the path of a checkpoint of this run, the empty text for a new
-                run, or a source that `unbroken.run.resume.find_source` found.
+                run, or a source that `unbroken.find_source` found.
             accept: Ids of checks whose difference is meant.
             confirm: Asks a person, where a critical difference has a saved value that can act.
 

@@ -168,6 +168,10 @@ class Step:
         for name, each in named.items():
             self._state.sums.add(name, each)
 
+    def losses(self) -> dict[str, float]:
+        """Return what `backward` was given in this step so far, summed by name."""
+        return {name: float(each) for name, each in self._state.sums.values.items()}
+
     def update(
         self, clip_norm: float = 0.0, on_nonfinite: Literal["stop", "skip"] = "stop"
     ) -> StepResult:

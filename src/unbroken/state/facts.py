@@ -48,6 +48,11 @@ class FactDifference:
     saved: Any
     live: Any
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was saved of this fact, as by an earlier version that knew fewer."""
+        return self.saved is ABSENT
+
     def __str__(self) -> str:
         """Say what it is and what it was."""
         return f"{self.name} is {self.live!r}, was {self.saved!r}"

@@ -38,7 +38,7 @@ def mix64_each(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uin
     Returns:
         (N,) uint64, where entry i equals the state that began as `seed` mixed with `numbers[i]`.
     """
-    state = np.uint64(seed) + np.uint64(_GOLDEN) + numbers
+    state = np.uint64((seed + _GOLDEN) & _MASK) + numbers
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
@@ -46,6 +46,5 @@ def mix64_each(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uin
 
 def permutation(count: int, *seeds: int) -> npt.NDArray[np.int64]:
     """Return a permutation of `range(count)` as a stable argsort of mixed 64-bit keys."""
-    with np.errstate(over="ignore"):
-        keys = mix64_each(mix64(*seeds), np.arange(count, dtype=np.uint64))
+    keys = mix64_each(mix64(*seeds), np.arange(count, dtype=np.uint64))
     return np.argsort(keys, kind="stable")

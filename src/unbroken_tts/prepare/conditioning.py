@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unbroken.state.mix import mix64, mix64_each
+from unbroken import mix64, mix64_each
 from unbroken_tts.prepare.audio import Wave, resampled
 from unbroken_tts.prepare.mel import BANDS, HOP, SAMPLE_RATE, log_mel
 from unbroken_tts.prepare.single_thread import single_thread
@@ -57,8 +57,7 @@ class Conditioner(Protocol):
 @cache
 def _projection(rows: int, columns: int, seed: int) -> torch.Tensor:
     """Return a fixed matrix of independent uniform values with variance 1 / rows, from our mixing."""
-    with np.errstate(over="ignore"):
-        mixed = mix64_each(mix64(seed), np.arange(rows * columns, dtype=np.uint64))
+    mixed = mix64_each(mix64(seed), np.arange(rows * columns, dtype=np.uint64))
     unit = (mixed >> np.uint64(11)).astype(np.float64) / (1 << 53)
     values = (2 * unit - 1) * np.sqrt(3.0 / rows)
     return torch.from_numpy(values.reshape(rows, columns))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unbroken.errors import StateMismatch
-from unbroken.loop.schedule import Schedule, warmup_cosine, warmup_cosine_legacy
+from unbroken.loop.schedule import Schedule, warmup_cosine
 
 
 def scheduled(*rates: float | torch.Tensor, warmup: int = 3, total: int = 10) -> Schedule:
@@ -49,23 +49,6 @@ def test_known_values() -> None:
     factor = warmup_cosine(4, 7)
     expected = [0.25, 0.5, 0.75, 1.0, *(0.5 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3))]
     assert expected == [factor(n) for n in range(7)]
-
-
-def test_the_curve_of_the_earlier_trainer() -> None:
-    """Legacy begins at 0, has the full rate after `warmup` updates, and ends at 0."""
-    factor = warmup_cosine_legacy(4, 8)
-    expected = [
-        0,
-        0.25,
-        0.5,
-        0.75,
-        1.0,
-        *(0.5 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3)),
-    ]
-    assert expected == [factor(n) for n in range(8)]
-    assert 0.0 == factor(8)
-    assert 1.0 == warmup_cosine_legacy(0, 8)(0)
-    assert all(math.isfinite(warmup_cosine_legacy(8, 8)(n)) for n in range(12))
 
 
 def test_each_group_keeps_its_own_base_rate() -> None:
