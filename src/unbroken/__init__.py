@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from unbroken.loop.stop import StopRequest
     from unbroken.order.step_batches import MicroBatch, StepBatches
     from unbroken.report.countdown import count_down, why_unattended
+    from unbroken.report.layout import terminal_width
     from unbroken.report.progress import new_bars, progress_bars
     from unbroken.report.saved_report import save_report
     from unbroken.report.symbols import legible
@@ -100,6 +101,7 @@ __all__ = [
     "render_report",
     "run_program",
     "save_report",
+    "terminal_width",
     "usable_cores",
     "warmup_cosine",
     "why_unattended",
@@ -127,6 +129,7 @@ _LAZY: Final = {
     "StepBatches": "unbroken.order.step_batches",
     "count_down": "unbroken.report.countdown",
     "why_unattended": "unbroken.report.countdown",
+    "terminal_width": "unbroken.report.layout",
     "new_bars": "unbroken.report.progress",
     "progress_bars": "unbroken.report.progress",
     "save_report": "unbroken.report.saved_report",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken.errors import DataInvalid
-from unbroken.loop.isolation import isolated
+from unbroken import DataInvalid, isolated
 from unbroken_tts.model.base import check_base, load_base, read_base
 from unbroken_tts.model.gpt import VoiceGpt
 

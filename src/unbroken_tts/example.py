@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.corpus.sentences import load_sentences
 from unbroken_tts.corpus.synthesise import VOICES, make_corpus
 from unbroken_tts.export import write_gpt_pth

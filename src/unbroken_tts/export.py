@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken.checkpoint import disk
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid, atomic_write
 from unbroken_tts.model.gpt_file import gpt_file_shapes
 
 if TYPE_CHECKING:
@@ -63,11 +61,8 @@ def write_gpt_pth(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises:
         OSError: The disk is full or the directory can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with disk.replacing(path) as aside, aside.open("xb") as file:
+    with atomic_write(path) as aside, aside.open("xb") as file:
         torch.save(dict(tensors), file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from unbroken.cli.program import nearest
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid, nearest
 from unbroken_tts.settings import GROUPS, TrainSettings
 from unbroken_tts.settings.declaration import mark
 

@@ -59,3 +59,28 @@ def test_a_module_without_a_place_is_found(tmp_path: Path) -> None:
     done = lint_imports(tmp_path)
     assert 0 != done.returncode
     assert "stray" in done.stdout + done.stderr
+
+
+def test_a_private_import_of_the_trainer_is_found(tmp_path: Path) -> None:
+    """Of a package, of a module in a public package, inside a function; what is public is let be."""
+    copy_of_the_code(tmp_path)
+    evaluate = tmp_path / "src" / "unbroken_tts" / "evaluate.py"
+    added = [
+        "import unbroken.testing",
+        "from unbroken import checks",
+        "from unbroken import journal",
+        "import unbroken.testing.inventory",
+        "def late() -> None:",
+        "    from unbroken.state.position import Position",
+    ]
+    whole = evaluate.read_text(encoding="utf-8")
+    evaluate.write_text(whole + "\n".join([*added, ""]), encoding="utf-8")
+    done = lint_imports(tmp_path)
+    assert 1 == done.returncode
+    contract = "unbroken_tts imports what is public of unbroken, and nothing else BROKEN"
+    assert contract in done.stdout
+    found = done.stdout.replace("\n", " ")
+    for private in ("unbroken.journal", "unbroken.testing.inventory", "unbroken.state.position"):
+        assert f"unbroken_tts.evaluate -> {private} " in found
+    for public in ("unbroken.testing", "unbroken.checks"):
+        assert f"unbroken_tts.evaluate -> {public} " not in found

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser

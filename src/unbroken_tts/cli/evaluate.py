@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: Whatever is the user's to mend.
     """
-    from unbroken.report.progress import progress_bars
+    from unbroken import progress_bars
     from unbroken_tts.example import make_example
 
     with writing(arguments.directory):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from unbroken.cli.program import Parser, Program, run_program
+from unbroken import Parser, Program, run_program
 
 __all__ = ["COMMANDS", "Parser", "main"]
 

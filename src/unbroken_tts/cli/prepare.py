@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
@@ -226,7 +226,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     source, plan = _source(arguments), _plan(arguments)
 
-    from unbroken.report.progress import progress_bars
+    from unbroken import progress_bars
     from unbroken_tts.prepare.pipeline import prepare
 
     with progress_bars(stays=True) as stages:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.cli.target import require_free, writing
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.target
     require_free(target, is_forced=arguments.force)
 
-    from unbroken.report.progress import progress_bars
+    from unbroken import progress_bars
     from unbroken_tts.prepare.audio import write_audio
     from unbroken_tts.speak.speaker import speaker_of
     from unbroken_tts.speak.speech import line_of, speak

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unbroken.report.progress import progress_bars
+from unbroken import progress_bars
 from unbroken_tts.prepare.fitting import Stages
 from unbroken_tts.progress import Progress
 

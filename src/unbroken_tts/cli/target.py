@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 
 def require_free(target: Path, *, is_forced: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.model.base import check_base, load_base, read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 _FILES = {"am": "amharic.txt", "en": "english.txt"}
 

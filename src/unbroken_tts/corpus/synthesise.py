@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.progress import Progress, ignore_progress
 
 VOICES = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xxhash
 
-from unbroken.checkpoint import disk
+from unbroken import atomic_write
 from unbroken_tts.data.array_facts import FACTS
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class FactsCache:
         sizes = _SIZES.pack(len(self.rows), len(paths), FACTS.itemsize)
         body = b"".join((sizes, paths, self.facts.tobytes()))
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with disk.replacing(self.file, durable=False) as aside:
+            with atomic_write(self.file, durable=False) as aside:
                 aside.write_bytes(b"".join((_MAGIC, xxhash.xxh3_128_digest(body), body)))
         except OSError as error:
             return (

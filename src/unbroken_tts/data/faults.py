@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

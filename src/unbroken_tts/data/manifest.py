@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.data.faults import FaultKind, FaultsFound, SampleFault
 from unbroken_tts.data.manifest_line import MalformedError, ManifestRow, UnpairedError, parse_line
 from unbroken_tts.data.pairs import Pairs

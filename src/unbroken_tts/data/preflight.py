@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unbroken.counts import counted
+from unbroken import counted
 from unbroken_tts.data.array_checks import check_identities, check_roles
 from unbroken_tts.data.array_facts import is_settled, read_all, same_file, stat_files
 from unbroken_tts.data.facts_cache import FactsCache

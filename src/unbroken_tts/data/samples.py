@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import Dataset
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.data.array_facts import array_digest
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.npy import ArrayUnusable, read_array

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sentencepiece
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

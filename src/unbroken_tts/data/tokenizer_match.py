@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.data.npy import ArrayUnusable, read_array
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from unbroken.checkpoint.layout import Layout
-from unbroken.journal.journal import last_line_of_each_step
+from unbroken import RunDirectory
 from unbroken_tts.demo.runs import Runs
 
 _A, _B, _C, _KILL = "#1b6ca8", "#f2a33a", "#b3321e", "#444444"
@@ -21,10 +20,7 @@ _SMOOTHED = 9
 
 def draw(runs: Runs) -> bytes:
     """Return the picture as PNG."""
-    a, b, c = (
-        last_line_of_each_step(Layout(path).journal)
-        for path in (runs.undisturbed, runs.killed, runs.naive)
-    )
+    a, b, c = (RunDirectory(path).steps() for path in (runs.undisturbed, runs.killed, runs.naive))
     figure = Figure(figsize=(10.5, 8.6), layout="constrained")
     FigureCanvasAgg(figure)
     whole, near, difference = figure.subplots(3, 1, height_ratios=[3, 3, 1.2])

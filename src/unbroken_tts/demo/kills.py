@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unbroken.state.mix import mix64
+from unbroken import mix64
 from unbroken_tts.demo.scale import MICRO_BATCH, Scale
 
 _FEWEST_CALLS, _MOST_CALLS = 3, 12

@@ -11,11 +11,7 @@ from typing import Any
 
 import torch
 
-from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.store import Store
-from unbroken.journal.journal import last_line_of_each_step, read_lines
-from unbroken.run.resume import run_id_of
+from unbroken import Checkpoint, RunDirectory, find_checkpoint
 from unbroken_tts.demo.runs import Runs
 from unbroken_tts.demo.speech import Speech
 from unbroken_tts.model.base import read_base
@@ -61,7 +57,7 @@ def prove(runs: Runs, steps: int, speech: Mapping[str, Sequence[Speech]]) -> lis
         _compared("gradient norms", f"{steps} numbers", a, b, lambda line: line["grad_norm"]),
         _repeated(runs.killed, a),
     ]
-    rows += _states(_newest(runs.undisturbed), _newest(runs.killed))
+    rows += _states(find_checkpoint(runs.undisturbed), find_checkpoint(runs.killed))
     rows += _frozen(runs)
     rows += _audio(speech["A"], speech["B"])
     return rows
@@ -74,7 +70,7 @@ def digest(value: Any) -> str:
 
 
 def _journal(directory: Path) -> dict[int, dict[str, Any]]:
-    return last_line_of_each_step(Layout(directory).journal)
+    return RunDirectory(directory).steps()
 
 
 def _samples(line: Mapping[str, Any]) -> Any:
@@ -98,7 +94,7 @@ def _compared(
 
 def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> ProofRow:
     """Compare the steps that B trained and lost, and then trained again, with A's: every attempt."""
-    lines = [line for line in read_lines(Layout(directory).journal) if "step" in line]
+    lines = [line for line in RunDirectory(directory).lines() if "step" in line]
     counted = [line["step"] for line in lines]
     again = [line for line in lines if counted.count(line["step"]) > 1]
     second = [[*_samples(line), *_losses(line), line["lr"]] for line in again]
@@ -114,24 +110,11 @@ def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> ProofRow:
     )
 
 
-def _newest(directory: Path) -> Checkpoint:
-    layout = Layout(directory)
-    run_id = run_id_of(layout)
-    assert run_id is not None
-    checkpoint = Store(layout, run_id).newest_whole().checkpoint
-    assert checkpoint is not None
-    return checkpoint
-
-
 def _states(a: Checkpoint, b: Checkpoint) -> list[ProofRow]:
     """Compare every saved tensor by its digest, and what isn't a tensor by its value."""
     rows = []
     for what, part in (("weights", "model"), ("optimiser state", "optimizer")):
-        file = f"{part}.safetensors"
-        first, second = (
-            {leaf: each.digest for leaf, each in run.manifest.leaves.items() if each.file == file}
-            for run in (a, b)
-        )
+        first, second = a.digests(part), b.digests(part)
         size = f"{len(first)} tensors"
         rows.append(ProofRow(what=what, size=size, first=digest(first), second=digest(second)))
     first_rest, second_rest = (

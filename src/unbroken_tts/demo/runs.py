@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbroken.checkpoint.layout import Layout
-from unbroken.journal.journal import read_lines
+from unbroken import RunDirectory
 from unbroken_tts.demo.killable_trainer import KILL
 from unbroken_tts.demo.kills import Kill, kills_of, workers_of
 from unbroken_tts.demo.material import Material
@@ -134,7 +133,7 @@ def _die_and_go_on(b: DemoTraining, kills: Sequence[Kill]) -> Iterator[Kill]:
     """
     for number, kill in enumerate(kills):
         _kill(b, kill.moment, "--num-workers", workers_of(number), "--resume", "auto")
-        *_, last = read_lines(Layout(b.output).journal)
+        *_, last = RunDirectory(b.output).lines()
         yield replace(kill, step=last["step"])
     b.finish("--num-workers", workers_of(len(kills)), "--resume", "auto")
 

@@ -13,7 +13,7 @@ import json
 import shutil
 from pathlib import Path
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.demo.curves import draw
 from unbroken_tts.demo.material import Material, make_material
 from unbroken_tts.demo.page import write_page

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbroken.errors import UnbrokenError
+from unbroken import UnbrokenError
 from unbroken_tts.demo.material import Material
 from unbroken_tts.demo.scale import ACCUMULATION, MICRO_BATCH, NAIVE_SEED, SEED, Scale
 from unbroken_tts.prepare.summary import Summary

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbroken.checkpoint.layout import Layout
-from unbroken.journal.journal import last_line_of_each_step
+from unbroken import RunDirectory
 from unbroken_tts.prepare.fitting import Stages
 from unbroken_tts.progress import Progress
 
@@ -24,7 +23,7 @@ def watching(trainings: Mapping[str, tuple[Path, int]], stages: Stages) -> Itera
         stages: Draws progress.
     """
     looks = [
-        _look(Layout(directory).journal, total, stages(name))
+        _look(RunDirectory(directory), total, stages(name))
         for name, (directory, total) in trainings.items()
     ]
     done = threading.Event()
@@ -45,13 +44,13 @@ def watching(trainings: Mapping[str, tuple[Path, int]], stages: Stages) -> Itera
             look()
 
 
-def _look(journal: Path, total: int, report: Progress) -> Callable[[], None]:
+def _look(directory: RunDirectory, total: int, report: Progress) -> Callable[[], None]:
     seen = [-1]
 
     def look() -> None:
-        size = journal.stat().st_size if journal.exists() else 0
+        size = directory.journal.stat().st_size if directory.journal.exists() else 0
         if size != seen[0]:
             seen[0] = size
-            report(max(last_line_of_each_step(journal), default=0), total)
+            report(max(directory.steps(), default=0), total)
 
     return look

@@ -8,8 +8,7 @@ from typing import Final
 
 import psutil
 
-from unbroken.cores import usable_cores
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid, usable_cores
 
 GIB: Final = 1024**3
 

@@ -13,7 +13,7 @@ import torch
 from torch.serialization import safe_globals
 from torch.torch_version import TorchVersion
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 if TYPE_CHECKING:
     from pathlib import Path

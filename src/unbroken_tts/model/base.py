@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.model.archive import read_archive
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 if TYPE_CHECKING:
     from pathlib import Path

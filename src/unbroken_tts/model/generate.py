@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.model.key_value_cache import KeyValueCache
 from unbroken_tts.model.layout import RowPlan, lay_out

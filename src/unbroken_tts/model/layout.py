@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import torch
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

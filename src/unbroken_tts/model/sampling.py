@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

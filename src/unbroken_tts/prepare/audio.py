@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 Wave = npt.NDArray[np.float32]
 """(S,) float32 mono samples, nominally in [-1, 1]."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec

@@ -9,7 +9,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec, load_codec
 from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.prepare.audio import read_header
 from unbroken_tts.prepare.normalisation import normalise
 from unbroken_tts.prepare.sources import RecordingFault, Utterance

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.prepare.features import feature_path
 from unbroken_tts.prepare.pairs import Row, is_validation, make_pairs
 from unbroken_tts.prepare.records import UtteranceRecord

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.prepare.conditioning import Conditioner, MelStat
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.fitting import Stages, codec_of, silent_stages, tokenizer_of

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare import normalisation
 from unbroken_tts.prepare.codec.registry import describe

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unbroken.checkpoint.disk import AppendFile
-from unbroken.errors import DataInvalid
+from unbroken import AppendFile, DataInvalid
 from unbroken_tts.prepare.written import disk_full_is_told
 
 KINDS = ("codes", "condition", "emo_vec", "text_ids")

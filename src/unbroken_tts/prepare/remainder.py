@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.prepare.codec import Codec
 from unbroken_tts.prepare.features import feature_path, recording_path
 from unbroken_tts.prepare.items import UsableUtterance

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 """What is looked for when the source is a directory."""

@@ -15,7 +15,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 
 # Generated code: its classes are made at import, so type checkers do not see them.
 _PROTO: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unbroken.checkpoint import disk
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid, atomic_write
 
 _PARTIAL = ".partial"
 
@@ -41,7 +40,7 @@ def disk_full_is_told(directory: Path) -> Iterator[None]:
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one step: a reader sees the old content or the new, never a part."""
     partial = path.with_name(path.name + _PARTIAL)
-    with disk_full_is_told(path.parent), disk.replacing(path, partial, durable=False):
+    with disk_full_is_told(path.parent), atomic_write(path, partial, durable=False):
         partial.write_bytes(content)
 
 

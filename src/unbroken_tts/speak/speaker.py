@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.audio import read_audio

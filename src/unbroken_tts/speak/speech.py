@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.generate import GeneratedCodes, generate
 from unbroken_tts.model.sampling import Sampling

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.evaluate import model_from_file
 from unbroken_tts.model.config import GptConfig

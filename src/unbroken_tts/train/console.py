@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from rich.progress import Progress
 
-from unbroken.report.progress import new_bars
+from unbroken import new_bars
 
 Report = Callable[[int, int], None]
 """`report(done, total)` moves a bar."""

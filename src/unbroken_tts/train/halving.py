@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 
 if TYPE_CHECKING:
-    from unbroken.order.step_batches import MicroBatch
-    from unbroken.run.step import Step
+    from unbroken import MicroBatch, Step
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.data.samples import Sample
     from unbroken_tts.train.loader import MicroBatchLoader

@@ -9,11 +9,17 @@ from typing import Any
 
 import torch
 
-from unbroken.checkpoint import disk
-from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.tensor_file import write_tensors
-from unbroken.errors import DataInvalid, NoUsableCheckpoint, SaveFailed, SettingsInvalid
-from unbroken.run.resume import ResumeSource, find_source, finish_moving, run_id_of
+from unbroken import (
+    DataInvalid,
+    NoUsableCheckpoint,
+    ResumeSource,
+    RunDirectory,
+    SaveFailed,
+    SettingsInvalid,
+    atomic_write,
+    find_source,
+    write_tensors,
+)
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
@@ -40,17 +46,17 @@ def find_run(settings: TrainSettings) -> ResumeSource:
     output = settings.output_dir
     if how and how not in ("auto", "latest"):
         return _explicit(Path(how))
-    if run_id_of(Layout(output)) is None and how:
+    if RunDirectory(output).run_id is None and how:
         _refuse_earlier_trainer(output, how)
     return find_source(output, how)
 
 
 def _explicit(path: Path) -> ResumeSource:
-    if path.parent.name == Layout(path).earlier.name:
+    if path.parent.name == RunDirectory(path).earlier.name:
         # The move of this run may have been interrupted between two renames.
-        finish_moving(Layout(path.parent.parent))
+        RunDirectory(path.parent.parent).finish_moving()
     owner = path.parent if path.name in ("latest", "latest.pth") else path
-    if path.is_file() and path.suffix == ".pth" and run_id_of(Layout(owner)) is None:
+    if path.is_file() and path.suffix == ".pth" and RunDirectory(owner).run_id is None:
         raise NoUsableCheckpoint(
             f"{path} is not a checkpoint of ours: it is a file of weights or of the earlier trainer.",
             "Such a file holds no data position that could be continued exactly.",
@@ -157,16 +163,13 @@ def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: 
     )
 
 
-def keep_untrained_encoders(
-    layout: Layout, untrained_encoders: dict[str, torch.Tensor] | None
-) -> None:
+def keep_untrained_encoders(root: Path, untrained_encoders: dict[str, torch.Tensor] | None) -> None:
     """Keep the untrained encoders once beside the run; a checkpoint doesn't repeat them."""
     if untrained_encoders is None:
         return
-    place = untrained_encoders_file(layout)
+    place = untrained_encoders_file(root)
     try:
-        disk.make_directory(place.parent)
-        with disk.replacing(place, place.with_suffix(".tmp")) as aside:
+        with atomic_write(place, place.with_suffix(".tmp")) as aside:
             write_tensors(
                 aside, {name: each.contiguous() for name, each in untrained_encoders.items()}
             )

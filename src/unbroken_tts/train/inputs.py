@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import ResumeRefused
+from unbroken import ResumeRefused
 from unbroken_tts.data.limits import Limits
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.data.preflight import Checked, overlap_note, preflight

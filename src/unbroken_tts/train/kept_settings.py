@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from unbroken.errors import ResumeRefused
+from unbroken import ResumeRefused
 from unbroken_tts.settings import TrainSettings, must_match_fields
 from unbroken_tts.settings_flags import flag
 

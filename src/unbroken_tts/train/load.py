@@ -9,11 +9,7 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from unbroken.checkpoint.layout import Layout
-from unbroken.checkpoint.tensor_file import read_tensors
-from unbroken.errors import DataInvalid, StateMismatch
-from unbroken.run.resume import find_source
-from unbroken.state.modules import ModulePart
+from unbroken import Checkpoint, DataInvalid, RunDirectory, find_source, read_tensors
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
 
@@ -53,19 +49,19 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
     if averaged:
         model = _averaged(model, checkpoint)
     else:
-        _fill(ModulePart("model", model), checkpoint.part("model"))
+        checkpoint.load_into(model)
     model.eval()
     return Loaded(
         model=model,
-        untrained_encoders=untrained_encoders_of(source.layout),
+        untrained_encoders=untrained_encoders_of(source.layout.root),
         facts=facts,
         checkpoint=checkpoint.path,
         step=checkpoint.position.step,
     )
 
 
-def _averaged(model: VoiceGpt, checkpoint: Any) -> VoiceGpt:
-    if "ema.safetensors" not in checkpoint.manifest.files:
+def _averaged(model: VoiceGpt, checkpoint: Checkpoint) -> VoiceGpt:
+    if "ema" not in checkpoint.part_names():
         raise DataInvalid(
             f"{checkpoint.path} holds no moving average of the weights.",
             "The run was trained without one.",
@@ -73,35 +69,24 @@ def _averaged(model: VoiceGpt, checkpoint: Any) -> VoiceGpt:
         )
     average = get_ema_multi_avg_fn(0.999)
     shell = AveragedModel(model, multi_avg_fn=average)
-    _fill(ModulePart("ema", shell), checkpoint.part("ema"))
+    checkpoint.load_into(shell, "ema")
     inner = shell.module
     assert isinstance(inner, VoiceGpt)
     return inner
 
 
-def _fill(part: ModulePart, saved: Any) -> None:
-    found = part.differences(saved)
-    if found:
-        raise StateMismatch(
-            f"The checkpoint's weights don't fit its own facts: {'; '.join(found[:5])}.",
-            "They would be loaded in part.",
-            "Use another checkpoint of the run.",
-        )
-    part.restore(saved)
-
-
-def untrained_encoders_file(layout: Layout) -> Path:
+def untrained_encoders_file(root: Path) -> Path:
     """Return where a run keeps its untrained encoders, once and not in every checkpoint."""
-    return layout.base / "carried.safetensors"
+    return RunDirectory(root).base / "carried.safetensors"
 
 
-def untrained_encoders_of(layout: Layout) -> dict[str, torch.Tensor]:
+def untrained_encoders_of(root: Path) -> dict[str, torch.Tensor]:
     """Read the untrained encoders that a run keeps.
 
     Raises:
         DataInvalid: They are not there.
     """
-    place = untrained_encoders_file(layout)
+    place = untrained_encoders_file(root)
     if not place.is_file():
         raise DataInvalid(
             f"{place} is missing.",

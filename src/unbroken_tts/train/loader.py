@@ -13,9 +13,7 @@ from functools import partial
 import torch
 from torch.utils.data import DataLoader
 
-from unbroken.loop.stop import SIGNALS
-from unbroken.order.step_batches import MicroBatch, StepBatches
-from unbroken.state.position import Position
+from unbroken import MicroBatch, Position, StepBatches, StopRequest
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset, Sample, collate
 from unbroken_tts.model.config import GptConfig
@@ -111,7 +109,7 @@ def batch_maker(config: GptConfig) -> partial[Batch]:
 def ignore_stop_signals(worker: int) -> None:
     """Leave stop requests to the training process; Ctrl+C reaches every process of a terminal."""
     del worker
-    for number in SIGNALS:
+    for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

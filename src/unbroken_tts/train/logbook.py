@@ -11,14 +11,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from unbroken.journal.journal import last_line_of_each_step
-from unbroken.run.step import StepResult
+from unbroken import RunDirectory, StepResult
 from unbroken_tts.evaluate import Scores
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.curves import Curves
@@ -33,9 +31,8 @@ class Logbook:
 
     Args:
         console: Where lines go.
-        logs: The run's directory for TensorBoard files.
+        directory: The run's: its logs, and its journal for the steps of a begun interval.
         name: The name of this run's curves; `INDEXTTS_RUN_NAME` overrides it.
-        journal: The journal, for the steps of a begun interval.
         step: Steps completed so far; older points of a given-up future are hidden after it.
         until: Steps of the whole run.
         interval: Steps between lines; 0 for none.
@@ -44,9 +41,8 @@ class Logbook:
     def __init__(
         self,
         console: Console,
-        logs: Path,
+        directory: RunDirectory,
         name: str,
-        journal: Path,
         *,
         step: int,
         until: int,
@@ -56,8 +52,8 @@ class Logbook:
         self.until = until
         self.interval = interval
         name = os.environ.get("INDEXTTS_RUN_NAME") or name
-        self.curves = Curves(console, logs / name, step)
-        self._losses = _begun_interval(journal, step, interval)
+        self.curves = Curves(console, directory.logs / name, step)
+        self._losses = _begun_interval(directory, step, interval)
         self.newest: dict[str, float] = {}
         """Losses of the last step that this start trained; empty before the first."""
         self._tokens = 0
@@ -125,10 +121,10 @@ class Logbook:
         self.curves.close()
 
 
-def _begun_interval(journal: Path, step: int, interval: int) -> list[dict[str, float]]:
+def _begun_interval(directory: RunDirectory, step: int, interval: int) -> list[dict[str, float]]:
     if not interval or not step % interval:
         return []
-    lines = last_line_of_each_step(journal)
+    lines = directory.steps()
     begun = range(step - step % interval + 1, step + 1)
     found = [_losses_of(lines[number]) for number in begun if number in lines]
     return [each for each in found if each is not None]

@@ -13,8 +13,7 @@ from contextlib import closing
 
 import torch
 
-from unbroken.loop.stop import StopRequest
-from unbroken.run.step import Step, StepResult
+from unbroken import Step, StepResult, StopRequest
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss

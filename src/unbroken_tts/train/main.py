@@ -11,13 +11,17 @@ from typing import Any
 
 import torch
 
+from unbroken import (
+    ResumeReport,
+    RunDirectory,
+    SettingsInvalid,
+    Stopped,
+    StopRequest,
+    UnbrokenError,
+    counted,
+    render_report,
+)
 from unbroken.checks import every_check, require_known
-from unbroken.counts import counted
-from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
-from unbroken.loop.stop import SIGNALS
-from unbroken.report.terminal import render
-from unbroken.run.resume import ResumeReport
-from unbroken.state.facts import ABSENT
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
@@ -88,7 +92,7 @@ def stoppable_start() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = [number for number in SIGNALS if number != signal.SIGINT]
+    asked = [number for number in StopRequest.SIGNALS if number != signal.SIGINT]
     before = {number: signal.signal(number, heard) for number in asked}
     try:
         yield
@@ -107,15 +111,14 @@ def _train(session: TrainingSession, console: Console) -> int:
     run.monitor.listen(console.line)
     logbook = Logbook(
         console,
-        run.layout.logs,
+        RunDirectory(run.layout.root),
         session.name,
-        run.layout.journal,
         step=run.position.step,
         until=session.until,
         interval=session.settings.log_interval,
     )
     if session.report.checks.findings:
-        shown = render(session.report.checks, session.report.decision, verbose=True)
+        shown = render_report(session.report.checks, session.report.decision, verbose=True)
         logbook.resumed(session.report.position.step, shown)
     try:
         train_until_done(session, console, logbook)
@@ -152,7 +155,7 @@ def _announce(report: ResumeReport, session: TrainingSession, console: Console) 
     for note in (*report.notes, *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:
-        if each.saved is not ABSENT:  # an earlier version told less; that is no change
+        if not each.is_new:  # an earlier version told less; that is no change
             console.line(f"NOTE: changed since the checkpoint: {each}")
     run, position = session.run, report.position
     if report.outcome == "resumed":

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from unbroken.run.probe import Probe
+from unbroken import Probe
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset, collate
 from unbroken_tts.model.gpt import VoiceGpt

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from unbroken.checkpoint.layout import MANIFEST, Place, place_in_name
+from unbroken import RunDirectory
 from unbroken.checks import Finding, OnAccept, Report
 from unbroken_tts.train.kept_settings import FOR_GOOD, SETTINGS_CHECK
 
@@ -37,7 +37,7 @@ def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) 
             was to begin again.
     """
     found = {}
-    before = None if checkpoint is None else checkpoint_before(checkpoint)
+    before = None if checkpoint is None else _before(checkpoint)
     for each in report.critical:
         if each.on_accept is not OnAccept.NEVER and not _is_for_good(each):
             found[each.id] = in_shell([*words, "--accept", each.id])
@@ -85,19 +85,8 @@ def without(words: Sequence[str], flag: str) -> list[str]:
     return left
 
 
-def checkpoint_before(checkpoint: Path) -> Path | None:
-    """Return the complete checkpoint that was saved before one, where there is one."""
-    names = sorted(
-        (each.name for each in checkpoint.parent.glob("step-*") if (each / MANIFEST).is_file()),
-        key=_place,
-    )
-    earlier = [each for each in names if _place(each) < _place(checkpoint.name)]
-    return checkpoint.parent / earlier[-1] if earlier else None
-
-
-def _place(name: str) -> Place:
-    """Return where a checkpoint of this name stands; what is none's comes before all."""
-    return place_in_name(name) or (-1, 0)
+def _before(checkpoint: Path) -> Path | None:
+    return RunDirectory(checkpoint.parent.parent).checkpoint_before(checkpoint)
 
 
 def _value_of(words: Sequence[str], flag: str) -> str:

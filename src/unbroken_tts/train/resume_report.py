@@ -9,12 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from unbroken import count_down, legible, render_report, save_report, terminal_width, why_unattended
 from unbroken.checks import Decision, Report
-from unbroken.report.countdown import count_down, why_unattended
-from unbroken.report.layout import terminal_width
-from unbroken.report.saved_report import save_report
-from unbroken.report.symbols import legible
-from unbroken.report.terminal import render
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 
@@ -53,7 +49,7 @@ class ResumeDialogue:
         commands = self._commands(report) if self._commands and decision.blocking else None
 
         def lines(stream: TextIO) -> list[str]:
-            return render(
+            return render_report(
                 report,
                 decision,
                 verbose=self.settings.verbose,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -11,12 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from unbroken.checkpoint.lock import require_free
-from unbroken.errors import ResumeRefused, SaveFailed
-from unbroken.order.step_batches import StepBatches
-from unbroken.run.probe import Probe
-from unbroken.run.resume import ResumeReport, ResumeSource
-from unbroken.run.run import Run
+from unbroken import (
+    Probe,
+    ResumeRefused,
+    ResumeReport,
+    ResumeSource,
+    Run,
+    RunDirectory,
+    SaveFailed,
+    StepBatches,
+)
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan
@@ -74,7 +77,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     """
     source = find_run(settings)
     require_writable(source.layout.root)
-    require_free(source.layout)
+    RunDirectory(source.layout.root).require_free()
     saved = source.facts()
     asked, settings = settings, kept_settings(settings, saved)
     execution = plan_execution(settings, console, saved)
@@ -136,7 +139,7 @@ def _resume(
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # a score on other samples is no rival
     try:
-        keep_untrained_encoders(run.layout, initial.untrained_encoders)
+        keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
     except SaveFailed:
         run.close()
         raise
@@ -171,9 +174,9 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
     root = run.layout.root
     if root.absolute() != settings.output_dir.absolute():
         found.append(f"the run of --resume lies in {root} and goes on there, not in --output-dir")
-    if not untrained_encoders_file(run.layout).exists():
+    if not untrained_encoders_file(root).exists():
         found.append(
-            f"{untrained_encoders_file(run.layout)} is gone: training needs it not, but no gpt.pth can be exported"
+            f"{untrained_encoders_file(root)} is gone: training needs it not, but no gpt.pth can be exported"
         )
     if not settings.max_steps and settings.warmup_steps >= until:
         found.append(
@@ -239,9 +242,8 @@ def _run(
 
 def _curves_name(run: Run) -> str:
     """Return the name of the run's curves: when it began."""
-    try:
-        born = float(json.loads(run.layout.run_file.read_text("utf-8"))["created"])
-        # In UTC: the curves stay together where the run goes on in another time zone.
-        return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))
-    except (ValueError, KeyError, TypeError, OverflowError, OSError):  # edited by somebody
+    born = RunDirectory(run.layout.root).created
+    if born is None:  # edited by somebody
         return f"run_{run.run_id}"
+    # In UTC: the curves stay together where the run goes on in another time zone.
+    return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from unbroken.loop.isolation import isolated
+from unbroken import isolated
 from unbroken_tts.model.generate import GeneratedCodes, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.codec.codec import Codec

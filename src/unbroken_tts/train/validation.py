@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unbroken.loop.stop import StopRequest
-from unbroken.state.mix import permutation
+from unbroken import StopRequest, permutation
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.evaluate import Scores, evaluate

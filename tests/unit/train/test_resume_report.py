@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.findings import finding, report, whole_report
 from support.pseudo_terminal import run_at_terminal
+from unbroken import RunDirectory
 from unbroken.checks.decision import decide
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
@@ -191,13 +192,12 @@ def test_the_report_is_kept_with_the_run(
 
 def test_the_report_stands_beside_the_curves(tmp_path: Path) -> None:
     """TensorBoard shows it as text, its lines as they are."""
-    logbook = Logbook(
-        Console(), tmp_path, "run", tmp_path / "journal.jsonl", step=7, until=9, interval=0
-    )
+    run = RunDirectory(tmp_path)
+    logbook = Logbook(Console(), run, "run", step=7, until=9, interval=0)
     logbook.resumed(7, ["====", "agrees  a   b"])
     logbook.resumed(7, [])
     logbook.close()
-    (directory,) = [each for each in tmp_path.iterdir() if each.is_dir()]
+    (directory,) = run.logs.iterdir()
     read = EventAccumulator(str(directory))
     read.Reload()
     (event,) = read.Tensors("resume/report/text_summary")

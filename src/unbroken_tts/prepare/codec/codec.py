@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from unbroken.errors import SettingsInvalid
+from unbroken import SettingsInvalid
 from unbroken_tts.prepare.audio import Wave
 
 Codes = npt.NDArray[np.int32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unbroken.state.mix import permutation
+from unbroken import permutation
 from unbroken_tts.progress import Progress, ignore_progress
 
 _CHUNK = 4_096

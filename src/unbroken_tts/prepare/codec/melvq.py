@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from unbroken.errors import DataInvalid
+from unbroken import DataInvalid
 from unbroken_tts.prepare.audio import Wave, resampled
 from unbroken_tts.prepare.codec.codec import Codes
 from unbroken_tts.prepare.codec.kmeans import kmeans, nearest

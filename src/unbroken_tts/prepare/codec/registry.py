@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.prepare.codec.melvq import MelVq
 
