@@ -46,12 +46,14 @@ spelling: $(STAMP)
 generated: $(STAMP) ## generated pages are current
 	$(BIN)/python scripts/write_cli_docs.py --check
 	$(BIN)/python scripts/write_troubleshooting.py --check
+	$(BIN)/python scripts/write_api_docs.py --check
 
 format: $(STAMP) ## put the code into shape, and the generated pages too
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python scripts/write_cli_docs.py
 	$(BIN)/python scripts/write_troubleshooting.py
+	$(BIN)/python scripts/write_api_docs.py
 
 demo: $(STAMP) ## train, kill, go on exactly, speak (QUICK=1: the short one)
 	$(BIN)/unbroken-tts demo $(if $(QUICK),--quick)

@@ -46,6 +46,40 @@ def test_an_example_runs(tmp_path: Path, page: str, code: str) -> None:
         assert done.returncode == 0, f"{page}: {done.stderr}"
 
 
+RUN_EACH = """
+import os, re, sys, tempfile, traceback
+from pathlib import Path
+
+page, failed = Path(sys.argv[1]).read_text("utf-8"), 0
+for title, text in re.findall(r"^## (.*?)\\n(.*?)(?=^## |\\Z)", page, re.M | re.S):
+    for code in re.findall(r"```python\\n(.*?)```", text, re.S):
+        os.chdir(tempfile.mkdtemp(dir=sys.argv[2]))
+        sys.path_importer_cache.clear()
+        try:
+            exec(compile(code, title, "exec"), {"__name__": "__main__"})
+            print("ran", title)
+        except BaseException:
+            traceback.print_exc()
+            failed = 1
+sys.exit(failed)
+"""
+"""Runs the examples of a page in one process, each in a directory of its own: torch loads once."""
+
+
+def test_the_examples_of_the_public_names_run(tmp_path: Path) -> None:
+    """Every group of docs/api.md has one example, and it runs as it stands."""
+    page = ROOT / "docs" / "api.md"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN_EACH, str(page), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    groups = re.findall(r"^## (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    assert groups == re.findall(r"^ran (.*)$", done.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_killed_example_ends_as_one_that_was_not(tmp_path: Path, page: str) -> None:
     """What a reader tries first: the loop of the page, killed and started again, ends with the same bits."""
