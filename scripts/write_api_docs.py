@@ -96,6 +96,18 @@ GROUPS = (
         example="command",
     ),
     Group(
+        title="Checks of your own",
+        package="unbroken.checks",
+        names=(
+            "Check", "FactCheck", "StateSummary", "Leaf", "agrees", "differs", "cannot_compare",
+            "Difference", "CheckResult", "CheckOutcome", "Severity", "OnAccept", "Stage", "Advice",
+            "Consequences", "wrong_examples", "every_check", "require_known", "Finding", "Report",
+            "Decision",
+        ),
+        example="checks",
+        note="A longer example is in [library.md](library.md#a-check-of-your-own).\n",
+    ),
+    Group(
         title="Errors",
         package="unbroken",
         names=(

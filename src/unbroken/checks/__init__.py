@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from unbroken.checks.decision import Decision
     from unbroken.checks.fact_check import FactCheck
     from unbroken.checks.report import Finding, Report
-    from unbroken.checks.root_cause import LOADED, STRUCTURE
+    from unbroken.checks.root_cause import Consequences
     from unbroken.checks.state_summary import Leaf, StateSummary
 
 __all__ = [
-    "LOADED",
-    "STRUCTURE",
     "Advice",
     "Check",
     "CheckOutcome",
     "CheckResult",
+    "Consequences",
     "Decision",
     "Difference",
     "FactCheck",
@@ -76,7 +75,7 @@ _MODULES: Final = {
     "decision": ("Decision",),
     "fact_check": ("FactCheck",),
     "report": ("Finding", "Report"),
-    "root_cause": ("LOADED", "STRUCTURE"),
+    "root_cause": ("Consequences",),
     "state_summary": ("Leaf", "StateSummary"),
 }
 _LAZY: Final = {name: module for module, names in _MODULES.items() for name in names}

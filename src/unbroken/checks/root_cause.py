@@ -48,16 +48,22 @@ WEIGHTS: Final = "weights-identical"
 OPTIMIZER_STATE: Final = "optimizer-state-identical"
 OTHER_STATE: Final = "other-state-identical"
 HELD_RATE: Final = "rate-is-the-schedules"
-STRUCTURE: Final = (
-    "model-leaves-complete",
-    "ties-unchanged",
-    "trainable-parameters-unchanged",
-    "optimizer-alignment-by-name",
-    "optimizer-covers-parameters",
-)
-"""What follows where the model is another one; for `explains` of a check on what it is built from."""
-LOADED: Final = (WEIGHTS, OPTIMIZER_STATE, "frozen-rows-unmoved", PROBE)
-"""What follows where the state doesn't fit the objects it was loaded into; for `explains` as well."""
+
+
+class Consequences:
+    """Ids of checks that differ because of another one; for `explains` of a check of your own."""
+
+    STRUCTURE: Final = (
+        "model-leaves-complete",
+        "ties-unchanged",
+        "trainable-parameters-unchanged",
+        "optimizer-alignment-by-name",
+        "optimizer-covers-parameters",
+    )
+    """The model is built differently."""
+    LOADED: Final = (WEIGHTS, OPTIMIZER_STATE, "frozen-rows-unmoved", PROBE)
+    """The state does not fit the objects that it was loaded into."""
+
 
 RULES: Final[tuple[Rule, ...]] = (
     # What the run is made of.
@@ -106,7 +112,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "trainable-parameters-unchanged",
             "optimizer-alignment-by-name",
             "optimizer-covers-parameters",
-            *LOADED,
+            *Consequences.LOADED,
         ),
     ),
     Rule(
@@ -115,7 +121,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "trainable-parameters-unchanged",
             "optimizer-alignment-by-name",
             "optimizer-covers-parameters",
-            *LOADED,
+            *Consequences.LOADED,
         ),
     ),
     Rule(

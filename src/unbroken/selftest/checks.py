@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from unbroken.checks.fact_check import FactCheck
-from unbroken.checks.root_cause import LOADED, STRUCTURE
+from unbroken.checks.root_cause import Consequences
 
 CHECKS: Final = (
     FactCheck(
@@ -15,7 +15,12 @@ CHECKS: Final = (
         covers=("vocabulary",),
         example=(29, 33),
         cause="The vocabulary was extended after the run began.",
-        explains=("tokenizer-unchanged", "data-set-unchanged", *STRUCTURE, *LOADED),
+        explains=(
+            "tokenizer-unchanged",
+            "data-set-unchanged",
+            *Consequences.STRUCTURE,
+            *Consequences.LOADED,
+        ),
     ),
     FactCheck(
         id="tokenizer-unchanged",
@@ -33,6 +38,6 @@ CHECKS: Final = (
         covers=("model",),
         example=({"width": 24}, {"width": 32}),
         cause="The model was asked for with other numbers.",
-        explains=(*STRUCTURE, "optimizer-options-unchanged", *LOADED),
+        explains=(*Consequences.STRUCTURE, "optimizer-options-unchanged", *Consequences.LOADED),
     ),
 )

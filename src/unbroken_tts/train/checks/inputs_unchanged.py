@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from unbroken.checks import LOADED, STRUCTURE, Check, CheckResult, FactCheck, StateSummary
+from unbroken.checks import Check, CheckResult, Consequences, FactCheck, StateSummary
 
 
 def _in_pieces(result: CheckResult, saved: StateSummary, live: StateSummary) -> CheckResult:
@@ -36,8 +36,8 @@ VOCABULARY_SIZE_UNCHANGED: Final = FactCheck(
         "model-configuration-unchanged",
         "data-set-unchanged",
         "settings-unchanged",
-        *STRUCTURE,
-        *LOADED,
+        *Consequences.STRUCTURE,
+        *Consequences.LOADED,
         "next-samples-identical",
     ),
     refine=_in_pieces,
@@ -71,11 +71,11 @@ MODEL_CONFIGURATION_UNCHANGED: Final = FactCheck(
     remedy="Give the run's config.yaml.",
     does_not="compare tensors; the structure and the digests do.",
     explains=(
-        *STRUCTURE,
+        *Consequences.STRUCTURE,
         "parts-complete",
         "optimizer-options-unchanged",
         "training-mode-unchanged",
-        *LOADED,
+        *Consequences.LOADED,
     ),
 )
 
