@@ -13,7 +13,6 @@ from unbroken.checkpoint import disk
 from unbroken.checks.catalogue import CONTENT, every_check
 from unbroken.checks.check import Check
 from unbroken.run import resume
-from unbroken.run import run as running
 from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import FAULTS
 from unbroken.selftest.checks import CHECKS
@@ -98,7 +97,7 @@ def take_out(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def others(*given: Any) -> list[Check]:
         return [each for each in every_check(*given) if each.id != check]
 
-    monkeypatch.setattr(running, "every_check", others)
+    monkeypatch.setattr(resume, "every_check", others)
     content = tuple(each for each in CONTENT if each != check)
     monkeypatch.setattr(resume, "CONTENT", content)
 

@@ -14,7 +14,7 @@ import torch
 from support.rewritten_checkpoint import Change, rewrite
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.run import inspector, run
+from unbroken.run import bookkeeping, inspector, run
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import TrainingPlan
@@ -149,5 +149,5 @@ def _another_permutation(scene: Scene) -> None:
 
 @AREA.fault("another-scheme", "a new version derives seeds otherwise", "random-streams-continue")
 def _another_scheme(scene: Scene) -> None:
-    for owner in (inspector, run):
+    for owner in (inspector, bookkeeping):
         scene.replace(owner, "derived_seed", lambda *keys: derived_seed(*keys) ^ 1)

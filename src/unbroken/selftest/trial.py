@@ -205,7 +205,8 @@ class Trials:
                 hook(training)
             train(training, UNTIL)
         except UnbrokenError as error:
-            return _of_error(error, training.run.monitor.verdict if training else None)
+            begun = training.run if training is not None and training.run.run_id else None
+            return _of_error(error, begun.monitor.verdict if begun else None)
         except Exception as error:  # noqa: BLE001  # whatever a program may end by
             return Detection(how=DetectionKind.REFUSED, by=type(error).__name__, says=str(error))
         finally:

@@ -64,7 +64,7 @@ def test_an_edited_beginning_is_none(tmp_path: Path, created: str) -> None:
     directory = RunDirectory(tmp_path)
     directory.run_file.write_text(f'{{"created": {created}}}', encoding="utf-8")
     assert directory.created is None
-    with pytest.raises(SettingsInvalid, match="not the file of a run"):
+    with pytest.raises(SettingsInvalid, match="not the file of an unbroken run"):
         _ = directory.run_id
 
 
