@@ -94,3 +94,25 @@ def test_other_samples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StateMismatch, match="the run's order says"):
         run.begin_step(["sample-0"])
     run.close()
+
+
+@pytest.mark.parametrize("samples", [-5, 0, 99])
+def test_a_micro_batch_counts_samples_that_the_step_has(tmp_path: Path, samples: int) -> None:
+    """A wrong count is refused before it moves the position."""
+    training = build(tmp_path)
+    training.run.begin_step()
+    with pytest.raises(StateMismatch, match=f"A micro-batch of {samples} samples"):
+        training.run.micro_batch_done(samples)
+    assert 0 == training.run.position.samples
+    training.run.close()
+
+
+def test_a_step_ends_with_all_its_samples(tmp_path: Path) -> None:
+    """A step whose samples were not all counted is refused, not journalled as whole."""
+    training = build(tmp_path)
+    training.run.begin_step()
+    training.run.micro_batch_done(1)
+    with pytest.raises(StateMismatch, match="of its samples were not counted"):
+        training.run.end_step({"loss": 1.0})
+    assert 0 == training.run.position.step
+    training.run.close()

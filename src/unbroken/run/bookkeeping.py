@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.monitor import ResumeMonitor
@@ -83,7 +84,19 @@ class StepBookkeeping:
         seed_everything(derived_seed(self._seed, here.step, here.samples))
 
     def micro_batch_done(self, samples: int) -> bool:
-        """Count a micro-batch; say whether it was the last of its step."""
+        """Count a micro-batch; say whether it was the last of its step.
+
+        Raises:
+            StateMismatch: The step has fewer samples left, or none were counted.
+        """
+        here = self._state.position
+        left = len(self._order.at(here)) - here.samples
+        if not 0 < samples <= left:
+            raise StateMismatch(
+                f"A micro-batch of {samples} samples was counted, and step {here.step + 1} has {left} left.",
+                "A resume would begin at a sample that the step doesn't have.",
+                "Count each micro-batch once, with as many samples as it used.",
+            )
         before = self._state.count(samples)
         self._cut.micro_batch(samples)
         if self._monitor.asks_for_draws and not self._cut.drew:
@@ -109,8 +122,16 @@ class StepBookkeeping:
 
         Raises:
             Diverged: The step was repeated and came out otherwise.
+            StateMismatch: Samples of the step were not counted.
         """
         state, order, before = self._state, self._order, self._state.position
+        missing = len(order.at(before)) - before.samples
+        if missing:
+            raise StateMismatch(
+                f"Step {before.step + 1} ends, and {missing} of its samples were not counted.",
+                "They would be left out of the training without a trace.",
+                "Count each micro-batch with micro_batch_done() before end_step().",
+            )
         if "fingerprint" not in applied:
             applied["fingerprint"] = state.fingerprint.summary()
         result = StepResult(step=before.step + 1, losses=losses, **applied)

@@ -20,7 +20,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
-from unbroken.errors import SaveFailed
+from unbroken.errors import SaveFailed, SettingsInvalid
 from unbroken.journal.logs import logs_of
 from unbroken.loop.rates_ahead import next_rates, scheduled_rates
 from unbroken.loop.schedule import Schedule
@@ -71,6 +71,17 @@ class StateInspector:
     """Digests of what is frozen, from the start of the run."""
     options_at_birth: dict[str, Any] = field(default_factory=dict)
     """Options of the optimisers as the code asked for them then, or when others were taken."""
+
+    def __post_init__(self) -> None:
+        """Refuse a seed of the run's own that is no number of 64 bits."""
+        seed: object = self.seed  # a caller may give anything
+        if seed is self.order.seed or (type(seed) is int and 0 <= seed < 2**64):
+            return
+        raise SettingsInvalid(
+            f"Run(seed=) is {seed!r}.",
+            "The randomness of each micro-batch derives from 64 bits of it.",
+            "Give a whole number from 0 to 2**64 - 1, or none for the order's seed.",
+        )
 
     @property
     def facts(self) -> dict[str, Any]:

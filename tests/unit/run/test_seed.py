@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.toy_training import Training, build, train, train_step
-from unbroken import ResumeRefused
+from unbroken import ResumeRefused, SettingsInvalid
 from unbroken.journal.journal import last_line_of_each_step
 from unbroken.replay.replay import ReplayOutcome
 from unbroken.run.source import find_source
@@ -103,3 +103,10 @@ def test_another_seed_is_refused_where_a_run_begins_again(tmp_path: Path) -> Non
 def test_facts_without_a_seed_tell_none(facts: dict[str, Any]) -> None:
     """An older or foreign checkpoint says nothing about it."""
     assert seed_of(facts) is None
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True])
+def test_a_seed_is_a_number_of_64_bits(tmp_path: Path, seed: Any) -> None:
+    """What would be cut off, or fail at the first micro-batch, is refused at once."""
+    with pytest.raises(SettingsInvalid, match="Run\\(seed=\\) is"):
+        build(tmp_path, run_seed=seed)
