@@ -58,7 +58,7 @@ for title, text in re.findall(r"^## (.*?)\\n(.*?)(?=^## |\\Z)", page, re.M | re.
         try:
             exec(compile(code, title, "exec"), {"__name__": "__main__"})
             print("ran", title)
-        except BaseException:
+        except (Exception, SystemExit):
             traceback.print_exc()
             failed = 1
 sys.exit(failed)

@@ -38,14 +38,14 @@ def killed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a signal of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_killed_example_prints_what_the_readme_shows(killed: Path) -> None:
     """The line of the replay, and nothing else."""
     resumed = start(killed, CODE)
     assert KILLED.splitlines()[3:] == (resumed.stdout + resumed.stderr).splitlines()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a signal of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_refused_example_prints_what_the_readme_shows(killed: Path) -> None:
     """The error and its whole report; of the traceback only its first line."""
     refused = start(killed, RATE_SET_BY_HAND)

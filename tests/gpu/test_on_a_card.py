@@ -18,7 +18,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="a CUDA device: `pytest -m gpu` runs it where one is"
+    ),
 ]
 
 

@@ -17,7 +17,9 @@ from unbroken.checks.decision import decide
 from unbroken.report.layout import Row, terminal_width
 from unbroken.report.terminal import render
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell or terminal")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="a POSIX shell or terminal: runs on Linux and macOS"
+)
 
 FOUND = whole_report(
     finding(

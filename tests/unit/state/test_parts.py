@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -106,10 +107,14 @@ def test_any_leaf_that_did_not_arrive_is_named(saved: Any, live: Any, leaf: str)
 
 def test_a_nan_that_arrived_is_no_difference() -> None:
     """What is not equal to itself still is what was saved."""
+    arrived = Box(x=0.0, y=torch.zeros(1))
+    state = TrainingState({"part": arrived}, [])
     hand_over(
-        TrainingState({"part": Box(x=float("nan"), y=torch.tensor([float("nan")]))}, []),
-        TrainingState({"part": Box(x=0.0, y=torch.zeros(1))}, []),
+        TrainingState({"part": Box(x=float("nan"), y=torch.tensor([float("nan")]))}, []), state
     )
+    assert state.is_usable
+    assert math.isnan(arrived.state["x"])
+    assert arrived.state["y"].isnan().all()
 
 
 def test_a_part_that_raises_leaves_the_state_dead() -> None:
