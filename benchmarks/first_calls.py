@@ -5,7 +5,7 @@ makes one operation twice on the same input, with other processes keeping the co
 first call differs from the second, or from those of most processes, the operation does not repeat
 itself on this machine.
 
-    python benchmarks/first_calls.py                         # about half an hour
+    python benchmarks/first_calls.py                         # hours; each row says how long is left
     python benchmarks/first_calls.py --only log attention    # some of the operations
     python benchmarks/first_calls.py --prepared              # after the first calls of `unbroken`
 
