@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from written_page import write_or_compare
+
 from unbroken import Stopped, UnbrokenError
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -320,15 +322,7 @@ def main() -> int:
     if missing := ungrouped():
         print(f"No group of scripts/write_api_docs.py has {', '.join(missing)}.")
         return 1
-    wanted = page()
-    if "--check" in sys.argv[1:]:
-        found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        if found != wanted:
-            print(f"{PAGE.name} is not current: run `python scripts/write_api_docs.py`.")
-            return 1
-        return 0
-    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
-    return 0
+    return write_or_compare(PAGE, page())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from written_page import write_or_compare
+
 from unbroken.cli.main import COMMANDS as LIBRARY_COMMANDS
 from unbroken.cli.program import Parser
 from unbroken_tts.cli.main import COMMANDS
@@ -114,16 +116,7 @@ def _cell(text: str | None) -> str:
 
 def main() -> int:
     """Write the page, or compare it with --check; return the exit code."""
-    wanted = page()
-    if "--check" in sys.argv[1:]:
-        found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        if found != wanted:
-            print(f"{PAGE.name} is not current: run `python scripts/write_cli_docs.py`.")
-            return 1
-        return 0
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
-    return 0
+    return write_or_compare(PAGE, page())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from written_page import write_or_compare
+
 from unbroken.checks import Check, Finding, OnAccept, Report, Severity, every_check
 from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
@@ -225,15 +227,7 @@ def _lower(text: str) -> str:
 
 def main() -> int:
     """Write the page, or compare it with --check; return the exit code."""
-    wanted = page()
-    if "--check" in sys.argv[1:]:
-        found = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        if found != wanted:
-            print(f"{PAGE.name} is not current: run `python scripts/write_troubleshooting.py`.")
-            return 1
-        return 0
-    PAGE.write_text(wanted, encoding="utf-8", newline="\n")
-    return 0
+    return write_or_compare(PAGE, page())
 
 
 if __name__ == "__main__":
