@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratedCodes:
-    """What is to be spoken, and how."""
+class SpeechRequest:
+    """What is to be spoken, and by whom."""
 
     text_ids: Sequence[int]
     """Token ids of the text, without start and stop."""
@@ -36,7 +36,7 @@ class GeneratedCodes:
 
 def generate(
     model: VoiceGpt,
-    utterances: Sequence[GeneratedCodes],
+    utterances: Sequence[SpeechRequest],
     sampling: Sampling,
     *,
     max_codes: int | None = None,
@@ -81,7 +81,7 @@ def generate(
 
 def _generate(
     model: VoiceGpt,
-    utterances: Sequence[GeneratedCodes],
+    utterances: Sequence[SpeechRequest],
     sampling: Sampling,
     limit: int,
     *,
@@ -112,7 +112,7 @@ def _generate(
 
 
 def next_code_logits(
-    model: VoiceGpt, utterances: Sequence[GeneratedCodes], codes: Sequence[Sequence[int]]
+    model: VoiceGpt, utterances: Sequence[SpeechRequest], codes: Sequence[Sequence[int]]
 ) -> torch.Tensor:
     """Return the logits after the given codes, computed without a cache: (B, K) float32."""
     batch = _as_batch(model, utterances, codes)
@@ -167,7 +167,7 @@ class _Speaking:
 
 def _as_batch(
     model: VoiceGpt,
-    utterances: Sequence[GeneratedCodes],
+    utterances: Sequence[SpeechRequest],
     codes: Sequence[Sequence[int]] | None = None,
 ) -> Batch:
     texts = [list(utterance.text_ids) for utterance in utterances]

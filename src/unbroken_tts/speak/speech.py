@@ -13,7 +13,7 @@ import numpy as np
 
 from unbroken import DataInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
-from unbroken_tts.model.generate import GeneratedCodes, generate
+from unbroken_tts.model.generate import SpeechRequest, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.normalisation import normalise
@@ -99,7 +99,7 @@ def speak(
         SettingsInvalid: The codec can't make sound.
     """
     utterances = [
-        GeneratedCodes(text_ids=line.ids, condition=speaker.condition, emo_vec=speaker.emo_vec)
+        SpeechRequest(text_ids=line.ids, condition=speaker.condition, emo_vec=speaker.emo_vec)
         for line, speaker in zip(lines, speakers, strict=True)
     ]
     every = generate(voice.model, utterances, sampling, progress=progress)

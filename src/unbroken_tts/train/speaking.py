@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from unbroken import isolated
-from unbroken_tts.model.generate import GeneratedCodes, generate
+from unbroken_tts.model.generate import SpeechRequest, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.train.logbook import Logbook
@@ -29,7 +29,7 @@ def speak_samples(session: TrainingSession, logbook: Logbook, step: int) -> None
         if session.run.stop.is_made:
             return
         sample = dataset[number]
-        utterance = GeneratedCodes(
+        utterance = SpeechRequest(
             text_ids=sample.text_ids.tolist(), condition=sample.condition, emo_vec=sample.emo_vec
         )
         with isolated(model, seed=number):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.tiny_model import tiny_batch, tiny_config, tiny_model
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken_tts.model.generate import (
-    GeneratedCodes,
+    SpeechRequest,
     _as_batch,
     _Speaking,
     generate,
@@ -37,10 +37,10 @@ def _voice() -> VoiceGpt:
     return model
 
 
-def _utterances(count: int = 3) -> list[GeneratedCodes]:
+def _utterances(count: int = 3) -> list[SpeechRequest]:
     batch = tiny_batch(LENGTHS[:count])
     return [
-        GeneratedCodes(
+        SpeechRequest(
             text_ids=batch.text_ids[i, : batch.text_lengths[i]].tolist(),
             condition=batch.condition[i],
             emo_vec=batch.emo_vec[i],
@@ -128,7 +128,7 @@ def test_an_impossible_limit_is_refused(limit: int) -> None:
 
 def test_a_text_too_long_is_refused() -> None:
     """A text needs a row of the position table for each token."""
-    one = GeneratedCodes(text_ids=[3] * 21, condition=torch.zeros(4, 12), emo_vec=torch.zeros(12))
+    one = SpeechRequest(text_ids=[3] * 21, condition=torch.zeros(4, 12), emo_vec=torch.zeros(12))
     with pytest.raises(DataInvalid, match="21 text tokens"):
         generate(tiny_model(), [one], Sampling())
 
