@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unbroken import AppendFile, DataInvalid
-from unbroken_tts.prepare.written import disk_full_is_told
+from unbroken_tts.prepare.written import disk_full_is_told, json_line
 
 KINDS = ("codes", "condition", "emo_vec", "text_ids")
 """The feature directories; a recording's file is `<kind>/<id>.npy`."""
@@ -110,5 +110,5 @@ class Records:
         """
         assert self._file is not None  # it is opened
         with disk_full_is_told(self._path.parent):
-            self._file.append(json.dumps(asdict(record), ensure_ascii=False).encode())
+            self._file.append(json_line(asdict(record)))
         self.by_id[record.id] = record

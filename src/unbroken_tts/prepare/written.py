@@ -54,10 +54,10 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> int:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return an object as one line of JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    """Return an object as one line of JSON in UTF-8, without its end."""
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON Lines, whole or not at all."""
-    write_whole(path, b"".join(json_line(row) for row in rows))
+    write_whole(path, b"".join(json_line(row) + b"\n" for row in rows))

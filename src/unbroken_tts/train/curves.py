@@ -51,7 +51,7 @@ class Curves:
 
     def draw(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each named curve."""
-        self._write(*(_event(_point(tag, each), step) for tag, each in values.items()))
+        self._write(*(_event(scalar(tag, each), step) for tag, each in values.items()))
 
     def play(self, tag: str, wave: torch.Tensor, step: int, rate: int) -> None:
         """Keep a sound: (S,) float32 in [-1, 1] at `rate` samples per second."""
@@ -84,7 +84,3 @@ class Curves:
 
 def _event(summary: Summary, step: int) -> Event:
     return Event(wall_time=time.time(), step=step, summary=summary)
-
-
-def _point(tag: str, value: float) -> Summary:
-    return scalar(tag, value)
