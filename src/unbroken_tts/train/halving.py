@@ -2,9 +2,11 @@
 
 Nothing of the step is kept: gradients and sums are dropped and it begins anew with the same samples,
 as a training with the smaller micro-batch would have made it. The next step begins with the size
-that was planned, so that how a step is cut follows from the step and not from those before it. A
-checkpoint inside of a step that was cut smaller is no exception: after a resume, where micro-batches
-of the planned size can't have made what is done of the step, it begins anew.
+that was planned, so that how a step is cut follows from the step and not from those before it.
+
+A checkpoint inside of a step doesn't say how the step was cut. Where micro-batches of the planned
+size can't have made what is done of it, the resumed step begins anew. Where they can, it goes on; if
+it was cut smaller in truth, its samples are the same, but its losses not to the last bit.
 """
 
 from __future__ import annotations
@@ -103,13 +105,13 @@ def _has_room(
         for micro in step.micro_batches(size):
             micro_batch(batch_of(micro), size)
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return False
     return True
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Say whether the memory ran out: torch's own, or what the card's libraries ask for beside it."""
     return isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in _NO_ROOM)
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from unbroken import (
     ResumeReport,
     RunDirectory,
@@ -25,6 +23,7 @@ from unbroken.checks import every_check, require_known
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
+from unbroken_tts.train.halving import is_out_of_memory
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
 from unbroken_tts.train.session import TrainingSession, open_session
@@ -125,7 +124,9 @@ def _train(session: TrainingSession, console: Console) -> int:
     except UnbrokenError as error:
         console.keep(f"Ended: {error.what}")  # the command itself prints it
         raise
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         run.note("out of memory", step=run.position.step, batch=session.plan.batch)
         raise _out_of_memory(session) from error
     finally:

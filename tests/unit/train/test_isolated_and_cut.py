@@ -75,13 +75,21 @@ def test_a_validation_does_not_depend_on_its_batch_size(
             assert mine[name] == pytest.approx(other[name], rel=1e-6), name
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, torch.OutOfMemoryError])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        torch.OutOfMemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["ctrl-c", "torch", "cublas"],
+)
 def test_an_error_inside_a_validation_leaves_no_trace(
     trainer: TinyTrainer,
     whole: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    error: type[BaseException],
+    error: BaseException,
 ) -> None:
     """The start ends, the run is as it was, and goes on exactly."""
     original = loader.validation_batches
@@ -96,8 +104,8 @@ def test_an_error_inside_a_validation_leaves_no_trace(
     with monkeypatch.context() as patch:
         patch.setattr(validation, "validation_batches", failing)
         ended = trainer.start(tmp_path)
-    assert ended.code == (130 if error is KeyboardInterrupt else 2)
-    assert ("--batch-size 1" in ended.err) == (error is torch.OutOfMemoryError)
+    assert ended.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert ("--batch-size 1" in ended.err) == isinstance(error, RuntimeError)
     assert torch.equal(before, torch.get_rng_state())
     assert trainer.start(tmp_path).code == 0
     require_equal(whole, tmp_path)
