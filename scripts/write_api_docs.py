@@ -50,7 +50,8 @@ GROUPS = (
         example="training",
         note="A run also has `order`, `layout` (the paths of its directory, as `RunDirectory` has "
         "them) and `stop` (its `StopRequest`). `run.monitor.listen(tell)` hands every line about "
-        "repeated steps to `tell` instead of the log.\n",
+        "repeated steps to `tell` instead of the log; `run.monitor.nothing_to_train()` drops the lines "
+        "that wait, where no step follows.\n",
     ),
     Group(
         title="Probe and validation",
