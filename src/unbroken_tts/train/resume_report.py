@@ -54,8 +54,7 @@ class ResumeDialogue:
                 decision,
                 verbose=self.settings.verbose,
                 width=terminal_width(stream),
-                # A stream without an encoding keeps text as it is.
-                encoding=getattr(stream, "encoding", None) or "utf-8",
+                encoding=_encoding_of(stream),
                 commands=commands,
                 directory=self._directory,
             )
@@ -111,8 +110,7 @@ class ResumeDialogue:
         return True
 
     def _line(self, text: str) -> None:
-        # A stream without an encoding keeps text as it is.
-        self._print(lambda stream: [legible(text, getattr(stream, "encoding", None) or "utf-8")])
+        self._print(lambda stream: [legible(text, _encoding_of(stream))])
 
     def _print(self, lines: Callable[[TextIO], list[str]]) -> None:
         """Print lines made for a stream; a person whose stdout goes elsewhere reads stderr's."""
@@ -121,6 +119,11 @@ class ResumeDialogue:
         if not sys.stdout.isatty() and not why_unattended(sys.stdin, sys.stderr, os.environ):
             with suppress(OSError):
                 sys.stderr.write("".join(f"{each}\n" for each in lines(sys.stderr)))
+
+
+def _encoding_of(stream: TextIO) -> str:
+    # A stream without an encoding keeps text as it is.
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def _is_same(report: Report, other: Report) -> bool:
