@@ -33,6 +33,8 @@ import torch
 import xxhash
 from first_call_operations import OPERATIONS, Operation
 
+BURN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""Keeps a core busy for as long as the process that started it lives."""
 RESULT = struct.Struct("<qd16s")
 """What a child sends: entries that differ, the largest difference, digest of the first result."""
 
@@ -130,7 +132,7 @@ def row(name: str, dtype: str, threads: int, processes: int, *, prepared: bool) 
 @contextmanager
 def busy_cores(burners: int) -> Iterator[None]:
     """Keep cores busy with so many processes for as long as a block runs."""
-    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(burners)]
+    burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(burners)]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A loop that makes the five calls itself trains the same run as `steps`."""
+"""A loop that makes the calls itself trains the same run as `steps`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unbroken.journal.journal import last_line_of_each_step
 STEPS = 9
 
 
-def test_five_calls_train_the_same_run(tmp_path: Path) -> None:
+def test_the_calls_of_steps_train_the_same_run(tmp_path: Path) -> None:
     """They are what `steps` is made of; see docs/library.md."""
     whole = build(tmp_path / "whole")
     train(whole, STEPS)

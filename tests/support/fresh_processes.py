@@ -28,6 +28,8 @@ from types import ModuleType
 import torch
 
 THREADS = 2
+BURN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""Keeps a core busy for as long as the process that started it lives."""
 LOADED_LATE = (
     "torch._dynamo",
     "torch.utils.tensorboard",
@@ -137,10 +139,7 @@ def main() -> None:
 
             os.chdir(here)
             in_fresh_process(lambda: program(["example"]))
-        burning = [
-            subprocess.Popen([sys.executable, "-c", "while True: pass"])
-            for _ in range(asked.burners)
-        ]
+        burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(asked.burners)]
         try:
             for start in range(asked.starts):
                 directory = here / f"start-{start}"

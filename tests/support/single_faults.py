@@ -14,14 +14,14 @@ import torch
 from support.rewritten_checkpoint import Change, rewrite
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.run import bookkeeping, inspector, run
+from unbroken.run import run
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import TrainingPlan
 from unbroken.state.facts import environment
 from unbroken.state.mix import permutation
 from unbroken.state.modules import TENSORS
-from unbroken.state.randomness import derived_seed
+from unbroken.state.random_streams import PositionStreams
 
 AREA = Area("single")
 FORECASTS = ("rates", "scheduled", "next_rates")
@@ -149,5 +149,5 @@ def _another_permutation(scene: Scene) -> None:
 
 @AREA.fault("another-scheme", "a new version derives seeds otherwise", "random-streams-continue")
 def _another_scheme(scene: Scene) -> None:
-    for owner in (inspector, bookkeeping):
-        scene.replace(owner, "derived_seed", lambda *keys: derived_seed(*keys) ^ 1)
+    seed_at = PositionStreams.seed_at
+    scene.replace(PositionStreams, "seed_at", lambda self, position: seed_at(self, position) ^ 1)

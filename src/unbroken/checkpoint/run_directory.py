@@ -7,20 +7,22 @@ import json
 import time
 import uuid
 from pathlib import Path
+from typing import Final
 
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.layout import Layout
 from unbroken.errors import SettingsInvalid
 from unbroken.state.digest import DIGEST_SCHEME
 from unbroken.state.mix import ORDER_SCHEME
-from unbroken.state.randomness import SEED_SCHEME
+from unbroken.state.random_streams import SEED_SCHEME, SEED_SCHEMES
 
 FORMAT = 1
-SCHEMES = {
+SCHEMES: Final = {
     "order_scheme": ORDER_SCHEME,
     "seed_scheme": SEED_SCHEME,
     "digest_scheme": DIGEST_SCHEME,
 }
+"""By which numbered ways a run that begins now derives and digests."""
 
 _STAMP = "%Y%m%d-%H%M%S"
 
@@ -43,13 +45,22 @@ def run_id_of(layout: Layout) -> str | None:
             "It may belong to another tool, or it is damaged; it is left alone.",
             "Choose another directory.",
         ) from error
-    if schemes != SCHEMES or content.get("format") != FORMAT or not isinstance(run_id, str):
+    known = schemes["seed_scheme"] in SEED_SCHEMES and schemes == {
+        **SCHEMES,
+        "seed_scheme": schemes["seed_scheme"],
+    }
+    if not known or content.get("format") != FORMAT or not isinstance(run_id, str):
         raise SettingsInvalid(
             f"{layout.run_file} was written with {schemes}, format {content.get('format')}.",
             f"This version knows {SCHEMES}, format {FORMAT}; another order would be another run.",
             "Continue it with the version that began it.",
         )
     return run_id
+
+
+def seed_scheme_of(layout: Layout) -> int:
+    """Return the seed scheme of the run in a directory whose `run_id_of` is known."""
+    return int(json.loads(layout.run_file.read_bytes())["seed_scheme"])
 
 
 def begin_run(layout: Layout, seed: int) -> str:

@@ -21,7 +21,7 @@ from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint, SettingsInval
 from unbroken.state.facts import seed_of
 from unbroken.state.modules import TENSORS
 from unbroken.state.position import Position
-from unbroken.state.randomness import derived_seed
+from unbroken.state.random_streams import streams_of
 
 SCHEDULE_KEYS = {"updates", "base_rates", "specification"}
 """What the state of a schedule of ours holds; it is a function of its counter."""
@@ -125,7 +125,8 @@ def repaired_position(checkpoint: Checkpoint) -> Repair | None:
     evidence = dict(checkpoint.evidence())
     seed = seed_of(checkpoint.facts())
     if "seed_here" in evidence and seed is not None:
-        evidence["seed_here"] = derived_seed(seed, position.step, 0)
+        streams = streams_of(evidence["schemes"]["seed_scheme"], seed)
+        evidence["seed_here"] = streams.seed_at(position)
     evidence["next_samples_after"] = here.samples
     return Repair(
         what="position",

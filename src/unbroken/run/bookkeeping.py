@@ -13,12 +13,8 @@ from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step import LoopCalls, Step, StepResult
 from unbroken.run.step_cut import StepCut
 from unbroken.run.update import Updater
-from unbroken.state.randomness import (
-    GeneratorStates,
-    derived_seed,
-    has_drawn_since,
-    seed_everything,
-)
+from unbroken.state.random_streams import RandomStreams
+from unbroken.state.randomness import has_drawn_since
 from unbroken.state.training_state import TrainingState
 
 
@@ -30,7 +26,7 @@ class StepBookkeeping:
         state: Has the position.
         updater: Applies the gradients of a step.
         monitor: Looks at each completed step where a resume is watched.
-        seed: The run's, from which the randomness of each micro-batch derives.
+        streams: What the randomness of each step derives from.
     """
 
     def __init__(
@@ -39,18 +35,17 @@ class StepBookkeeping:
         state: TrainingState,
         updater: Updater,
         monitor: ResumeMonitor,
-        seed: int,
+        streams: RandomStreams,
     ) -> None:
         self._order = order
         self._state = state
         self._updater = updater
         self._monitor = monitor
-        self._seed = seed
+        self._streams = streams
         self._cut = StepCut()
-        self._outer: GeneratorStates | None = None
 
     def begin_step(self, calls: LoopCalls, sample_ids: Sequence[str] | None) -> Step:
-        """Return the next step, and keep the global generators as they are outside of it.
+        """Return the next step, and set the global generators for its beginning.
 
         Args:
             calls: The run's own calls, by which the step is counted.
@@ -69,19 +64,16 @@ class StepBookkeeping:
         )
         if sample_ids is not None:
             step.require_samples(sample_ids)
-        self._outer = GeneratorStates.capture()
+        self._streams.begin_step(self._state.position)
         return step
 
-    def put_generators_back(self) -> None:
-        """Set the global generators to what they were before the step, once."""
-        if self._outer is not None:
-            self._outer.put_back()
-            self._outer = None
+    def leave_step(self) -> None:
+        """Let the global generators go, where a step is over or left."""
+        self._streams.end_step()
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""
-        here = self._state.position
-        seed_everything(derived_seed(self._seed, here.step, here.samples))
+        self._streams.begin_micro_batch(self._state.position)
 
     def micro_batch_done(self, samples: int) -> bool:
         """Count a micro-batch; say whether it was the last of its step.
@@ -100,11 +92,12 @@ class StepBookkeeping:
         before = self._state.count(samples)
         self._cut.micro_batch(samples)
         if self._monitor.asks_for_draws and not self._cut.drew:
-            self._cut.drew = has_drawn_since(derived_seed(self._seed, before.step, before.samples))
+            self._cut.drew = has_drawn_since(self._streams.seed_at(before))
         position = self._state.position
         is_last = position.samples >= len(self._order.at(position))
         if is_last:
             self._state.fingerprint.record()
+            self._streams.end_micro_batches(position)
         return is_last
 
     def end_step(
@@ -138,7 +131,7 @@ class StepBookkeeping:
         ids = [order.ids[i] for i in order.at(before)]
         updates = before.updates + (not result.skipped)
         state.begin_step(replace(order.after(before), updates=updates))
-        self.put_generators_back()
+        self.leave_step()
         line = result.line(state.position, before.epoch, ids)
         if self._cut.largest:
             line[MICRO_BATCH_SIZE] = self._cut.largest

@@ -31,7 +31,7 @@ from unbroken.state.digest import combined_digest
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart, across_samples
 from unbroken.state.optimizers import OptimizerPart
-from unbroken.state.randomness import derived_seed
+from unbroken.state.random_streams import PositionStreams, RandomStreams, streams_of
 from unbroken.state.training_state import OWN_PARTS, TrainingState
 from unbroken.watch.foreseen_rates import ForeseenRates
 
@@ -71,17 +71,23 @@ class StateInspector:
     """Digests of what is frozen, from the start of the run."""
     options_at_birth: dict[str, Any] = field(default_factory=dict)
     """Options of the optimisers as the code asked for them then, or when others were taken."""
+    streams: RandomStreams = field(init=False)
+    """What the randomness of each step derives from; a new run's until another scheme is known."""
 
     def __post_init__(self) -> None:
         """Refuse a seed of the run's own that is no number of 64 bits."""
         seed: object = self.seed  # a caller may give anything
-        if seed is self.order.seed or (type(seed) is int and 0 <= seed < 2**64):
-            return
-        raise SettingsInvalid(
-            f"Run(seed=) is {seed!r}.",
-            "The randomness of each micro-batch derives from 64 bits of it.",
-            "Give a whole number from 0 to 2**64 - 1, or none for the order's seed.",
-        )
+        if seed is not self.order.seed and not (type(seed) is int and 0 <= seed < 2**64):
+            raise SettingsInvalid(
+                f"Run(seed=) is {seed!r}.",
+                "The randomness of each micro-batch derives from 64 bits of it.",
+                "Give a whole number from 0 to 2**64 - 1, or none for the order's seed.",
+            )
+        self.streams = PositionStreams(self.seed)
+
+    def go_on_with_scheme(self, seed_scheme: int) -> None:
+        """Derive randomness by the scheme that the run began with."""
+        self.streams = streams_of(seed_scheme, self.seed)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -231,8 +237,8 @@ class StateInspector:
             "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
             "step_samples": len(self.order.at(here)),
-            "schemes": dict(SCHEMES),
-            "seed_here": derived_seed(self.seed, here.step, here.samples),
+            "schemes": {**SCHEMES, "seed_scheme": self.streams.scheme},
+            "seed_here": self.streams.seed_at(here),
         }
 
     def _probed(self) -> dict[str, Any]:

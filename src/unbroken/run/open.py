@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.run_directory import seed_scheme_of
 from unbroken.checkpoint.saver import Saver
 from unbroken.checks.check import CheckOutcome
 from unbroken.checks.logs_continue import JOURNAL, LogsContinue
@@ -47,6 +48,8 @@ class OpenRun:
     book: StepBookkeeping
     restored: StateSummary | None
     """The live objects right after a restore; None where nothing was restored."""
+    restore_again: Callable[[], None]
+    """Puts the saved state into the live objects once more, new values and all."""
     metrics: Mapping[str, float]
     """The scores that the checkpoint has."""
     report: resuming.ResumeReport
@@ -80,6 +83,8 @@ def open_run(
     lock.take()
     with _given_back_on_failure(lock, source.layout):
         source = resuming.confirm_source(source)
+        if source.run_id is not None:
+            plan.inspector.go_on_with_scheme(seed_scheme_of(source.layout))
         restored = _restored(plan, source, policy)
         lock.require_ours()
         entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
@@ -100,8 +105,9 @@ def open_run(
             due=plan.due,
         ),
         monitor=monitor,
-        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.seed),
+        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams),
         restored=restored.live,
+        restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
         report=_report(plan, source, restored, entered, past),
     )

@@ -10,6 +10,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged
 from unbroken.run.update import Updater
+from unbroken.state.random_streams import RandomStreams
 from unbroken.state.training_state import TrainingState
 
 
@@ -51,5 +52,10 @@ class RunPlan:
 
     @property
     def seed(self) -> int:
-        """The number that the randomness of each micro-batch derives from."""
+        """The number that all randomness of the steps derives from."""
         return self.inspector.seed
+
+    @property
+    def streams(self) -> RandomStreams:
+        """What the randomness of each step derives from."""
+        return self.inspector.streams

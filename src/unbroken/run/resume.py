@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import finish_moving, run_id_of
 from unbroken.checks.advice import Advice
-from unbroken.checks.catalogue import CONTENT, LIBRARY, every_check, require_known
+from unbroken.checks.catalogue import every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.expected_state import expected_state
@@ -89,6 +90,10 @@ class ResumeReport:
     """What acts where something differs."""
 
 
+def _nothing_again() -> None:
+    """Restore nothing: the run began without a checkpoint."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """What a restore came to."""
@@ -98,34 +103,8 @@ class Restored:
     changed: tuple[FactDifference, ...]
     live: StateSummary | None = None
     """The live objects right after it; None where nothing was restored."""
-
-
-def require_untouched(restored: StateSummary, inspector: StateInspector) -> None:
-    """Compare the live objects before the first step with what they were after the restore.
-
-    Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
-    a validation may have noted its score.
-
-    Raises:
-        ResumeRefused: Something changed what was restored; the objects refuse to train.
-    """
-    began = time.monotonic()
-    kinds = {name: kind for name, kind in inspector.kinds().items() if kind != "other"}
-    now = replace(inspector.content(), kinds=kinds)
-    checks = [each for each in LIBRARY if each.id in CONTENT]
-    findings = examine(checks, replace(restored, kinds=kinds), now)
-    decision = decide(_report(findings, began))
-    if decision.goes_on:
-        return
-    inspector.state.forbid_training()
-    raise _refusal(
-        _report(findings, began),
-        decision,
-        "Between Run.resume() and the first step it changed:",
-        "What was restored and checked is no longer what would be trained: another load, an "
-        "initialisation, a cast, or a rate set by hand acted after it.",
-        "Do it before Run.resume(), or leave it out; a new value is taken with accept=[...].",
-    )
+    again: Callable[[], None] = _nothing_again
+    """Puts the saved state into the live objects once more."""
 
 
 def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePolicy) -> Restored:
@@ -149,8 +128,9 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, inspector)
     if decision.blocking and not (decision.can_be_confirmed and policy.confirm):
-        raise _not_the_run(_report(findings, began), decision)
-    _put_in(checkpoint, inspector, saved.facts, decision)
+        raise _not_the_run(report_of(findings, began), decision)
+    put_in = partial(_put_in, checkpoint, inspector, saved.facts, decision)
+    put_in()
     is_taken = "optimizer-options-unchanged" in {each.id for each in decision.use_new}
     inspector.note_birth(built if is_taken else saved, saved)
     live = inspector.live()
@@ -160,13 +140,13 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)
     size = sum(each.size for each in checkpoint.manifest.files.values())
-    report = replace(_report(findings, began), state_bytes=size)
+    report = replace(report_of(findings, began), state_bytes=size)
     if decision.blocking and not _confirmed(report, decision, policy):
         inspector.state.forbid_training()
         raise _not_the_run(report, decision)
     changed = differences(saved.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
-    return Restored(report=report, decision=decision, changed=tuple(free), live=live)
+    return Restored(report=report, decision=decision, changed=tuple(free), live=live, again=put_in)
 
 
 def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumePolicy) -> Restored:
@@ -191,7 +171,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
     now = StateSummary(facts=built.facts, evidence=built.evidence)
     findings = examine(checks, saved, now)
     decision = _decided(findings, began, policy, inspector)
-    report = _report(findings, began)
+    report = report_of(findings, began)
     if decision.blocking and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
     inspector.note_birth(built)
@@ -204,14 +184,15 @@ def _of(checks: Collection[Check], stage: Stage) -> list[Check]:
     return [each for each in checks if each.stage is stage]
 
 
-def _report(findings: list[Finding], began: float) -> Report:
+def report_of(findings: list[Finding], began: float) -> Report:
+    """Return what the checks found since `began`, a reading of `time.monotonic`."""
     return Report(findings=tuple(findings), seconds=time.monotonic() - began)
 
 
 def _decided(
     findings: list[Finding], began: float, policy: ResumePolicy, inspector: StateInspector
 ) -> Decision:
-    decision = decide(_report(findings, began), policy.accept)
+    decision = decide(report_of(findings, began), policy.accept)
     if inspector.requested_facts is not None or not decision.can_be_confirmed:
         return decision
     # The objects were built from what was asked for: there is no saved value that could act.
@@ -249,14 +230,13 @@ def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:
     first = decision.blocking[0]
-    return _refusal(
-        report, decision, "This is not the run that was saved:", first.why, first.remedy
-    )
+    return refusal(report, decision, "This is not the run that was saved:", first.why, first.remedy)
 
 
-def _refusal(
+def refusal(
     report: Report, decision: Decision, heading: str, why: str, remedy: str
 ) -> ResumeRefused:
+    """Return the error for a resume that what differs forbids; it holds report and decision."""
     lines = [
         line
         for each in decision.blocking

@@ -2,7 +2,8 @@
 
 The order of events in `steps`:
 
-1. A step batch is given out; before each of its micro-batches the randomness is set.
+1. A step batch is given out. The randomness is set at its start, before each of its micro-batches
+   and after the last.
 2. `step.update` completes the step, and a line goes to the journal.
 3. The loop's own body runs on (validation, logging).
 4. A checkpoint is saved if one is due.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,20 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, StateSummary
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
-from unbroken.errors import SaveFailed
+from unbroken.errors import SaveFailed, SettingsInvalid
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.ending import Ending, RunPhase
+from unbroken.run.epoch_work import EpochWork
+from unbroken.run.goal_state import GoalState
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
 from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
-from unbroken.run.resume import ResumePolicy, ResumeReport, require_untouched
+from unbroken.run.restored import require_untouched, undo_changes
+from unbroken.run.resume import ResumePolicy, ResumeReport
 from unbroken.run.source import ResumeSource, find_source
 from unbroken.run.step import Step, StepResult
 from unbroken.run.update import Updater
@@ -71,7 +76,7 @@ class Run:
         probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
         overlap: Copy what only optimisers change beside the next forward pass; see docs/checkpoints.md.
-        seed: What all randomness of the micro-batches derives from; None for the order's seed.
+        seed: What all randomness of the steps derives from; None for the order's seed.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
@@ -83,6 +88,8 @@ class Run:
     """Scores measured since the last step, written into the next checkpoint's manifest."""
     restored: StateSummary | None = None
     """The state right after a restore, until the first step."""
+    _resumed_inside: StateSummary | None = None
+    """The same where the step that comes next was begun before; until its first micro-batch."""
     _opened: OpenRun | None = None
     _is_open = False
 
@@ -144,6 +151,8 @@ class Run:
             on_diverged=on_diverged,
             overlap=overlap,
         )
+        self._epoch_work = EpochWork()
+        self._goal = GoalState(self.state)
         self._policy = ResumePolicy.of(may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
 
@@ -221,34 +230,88 @@ class Run:
         self._require_open()
         self._open.record.note(event, **details)
 
-    def steps(self, until: int) -> Iterator[Step]:
-        """Yield the steps from the run's position on, until `until` steps are completed.
+    def epochs(self, until: int) -> Iterator[int]:
+        """Yield the numbers of the epochs, from 0, from the run's position on, until `until` are done.
+
+        The body trains the epoch's steps with `for step in run.steps():` and then does the epoch's
+        work: a validation, a schedule by epochs. No checkpoint is saved before that work is done. A
+        resume inside an epoch gives out that epoch again, with the steps that are left of it; what
+        the body changes before its first step is undone there, for it acted before the stop.
 
         Raises:
             Stopped: A stop was asked for and the run saved. Code after the loop runs only when
                 `until` was reached.
+            StateMismatch: A body left out steps of its epoch.
         """
-        ending = self._ending
+        ending, work = self._ending, self._epoch_work
         self._require_ready()
         with self.stop.listening():
             ending.safe_point()
-            while self.position.step < until:
+            while self.position.epoch < until:
+                work.begin(self.position.epoch)
+                yield self.position.epoch
+                if work.has_steps(self.position):
+                    raise work.left_early(self.position)
+                self._save_if_training(at_once=work.end())
+                ending.safe_point()
+            ending.at_goal()
+            self._save_until(lambda _: ending.safe_point())
+
+    def steps(self, until: int | None = None) -> Iterator[Step]:
+        """Yield the steps from the run's position on.
+
+        Args:
+            until: How many steps are then completed since the run began. None for those that are
+                left of the epoch, inside `for epoch in run.epochs(...)`.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved. Code after the loop runs only when
+                `until` was reached.
+            SettingsInvalid: It is not said where the steps end.
+        """
+        ending, work = self._ending, self._epoch_work
+        self._require_ready()
+        if until is None and work.number is None:
+            raise SettingsInvalid(
+                "run.steps() was called without until=, outside of run.epochs().",
+                "Nothing says where the training ends.",
+                "Give until=, the number of steps in all, or loop over run.epochs(...).",
+            )
+        with self.stop.listening():
+            self._save_what_changed_at_the_goal()
+            ending.safe_point()
+            while not self._is_at_goal(until):
                 began = time.monotonic()
                 yield from self._one_step()
                 ending.step_done(time.monotonic() - began)
-                if ending.phase is RunPhase.TRAINING:
-                    self.save_in_background()
+                if work.is_to_do(self.position):
+                    break
+                self._save_if_training()
                 ending.safe_point()
             ending.at_goal()
-            if self.position.step == until:
+            if self.position.step == until and not work.is_to_do(self.position):
                 self._save_until(lambda _: ending.safe_point())
+                self._goal.reached()
+
+    def _is_at_goal(self, until: int | None) -> bool:
+        work, position = self._epoch_work, self.position
+        return work.is_to_do(position) or (until is not None and position.step >= until)
+
+    def _save_if_training(self, *, at_once: bool = False) -> None:
+        if self._ending.phase is RunPhase.TRAINING:
+            self.save_in_background(at_once=at_once)
+
+    def _save_what_changed_at_the_goal(self) -> None:
+        """Save again where the loop changed the state after the `until` that was saved last."""
+        if self._goal.has_changed():
+            self._open.saves.save(self.metrics, wait=True, anew=True)
 
     def _one_step(self) -> Iterator[Step]:
         step = self.begin_step()
         try:
             yield step
         finally:
-            self._open.book.put_generators_back()
+            self._open.book.leave_step()
         if self.position.step < step.number:
             raise RuntimeError(f"step {step.number} was left without update()")
 
@@ -266,11 +329,44 @@ class Run:
         self._require_ready()
         restored, self.restored = self.restored, None
         if restored is not None:
-            require_untouched(restored, self.inspector)
+            self._meet_beginning_of_epoch(restored)
+            self._resumed_inside = restored if self.position.samples else None
         return self._open.book.begin_step(self, sample_ids)
 
+    def _meet_beginning_of_epoch(self, restored: StateSummary) -> None:
+        """Undo what an epoch's body did before its first step, if it did so before; refuse all else."""
+        if self._epoch_work.is_resumed_inside(self.position):
+            undo_changes(restored, self._open, self.inspector)
+        else:
+            require_untouched(restored, self.inspector)
+
+    @contextmanager
+    def micro_batch(self, samples: int) -> Iterator[None]:
+        """Go forward and backward inside: randomness is set before, and the samples count after.
+
+        For a loop that cuts its steps itself; `step.micro_batches` does the same. A stop request is
+        honoured after it.
+
+        Args:
+            samples: How many of the step's samples go forward and backward.
+
+        Raises:
+            StateMismatch: The step has fewer samples left.
+            Stopped: A stop was asked for and the run saved.
+        """
+        self.seed_micro_batch()
+        yield
+        self.micro_batch_done(samples)
+
     def seed_micro_batch(self) -> None:
-        """Set the global generators from the position."""
+        """Set the global generators from the position, before a micro-batch.
+
+        Where a resumed step was begun before the stop, what the loop did since `begin_step` acted
+        then, and is undone first.
+        """
+        inside, self._resumed_inside = self._resumed_inside, None
+        if inside is not None:
+            undo_changes(inside, self._open, self.inspector)
         self._open.book.seed_micro_batch()
 
     def micro_batch_done(self, samples: int) -> None:
@@ -300,8 +396,11 @@ class Run:
                 on, and an error surfaces at the end of the next step.
 
         Raises:
-            SaveFailed: The disk refused; the last checkpoint is untouched.
+            SaveFailed: The disk refused, or the work at the end of an epoch is not done; the last
+                checkpoint is untouched.
         """
+        if self._epoch_work.is_to_do(self.position):
+            raise self._epoch_work.forbid_save()
         return self._open.saves.save(self.metrics, wait=wait)
 
     def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
@@ -312,9 +411,15 @@ class Run:
     def save_in_background(self, *, at_once: bool = False) -> None:
         """Look at the save before, and hand over the next if it is due or wanted `at_once`.
 
+        In the work at the end of an epoch it is handed over once that work is done.
+
         Raises:
             SaveFailed: More work than `max_lost_minutes` is at risk.
         """
+        if self._epoch_work.is_to_do(self.position):
+            if at_once:
+                self._epoch_work.want_save()
+            return
         self._open.saves.save_if_due(self.metrics, at_once=at_once)
 
     def snapshot(self) -> Snapshot:

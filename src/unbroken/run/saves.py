@@ -47,12 +47,13 @@ class CheckpointSaves:
         """Return the state as it is now; the tensors are the live ones."""
         return self._inspector.snapshot(self._layout, self._run_id, self._start, metrics)
 
-    def save(self, metrics: Mapping[str, float], *, wait: bool) -> Path:
+    def save(self, metrics: Mapping[str, float], *, wait: bool, anew: bool = False) -> Path:
         """Save the present state, unless it was handed over already; return where it lies.
 
         Args:
             metrics: Scores of this state.
             wait: Until it is on the disk and verified.
+            anew: Also where a checkpoint of this position was handed over.
 
         Raises:
             SaveFailed: The disk refused; the last checkpoint is untouched.
@@ -61,7 +62,7 @@ class CheckpointSaves:
         if wait:
             with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
                 saver.finish()
-        if not saver.holds(position, metrics):
+        if anew or not saver.holds(position, metrics):
             saver.save(self.snapshot(metrics))
             self._due.begun()
         if wait:

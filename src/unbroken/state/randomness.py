@@ -1,22 +1,16 @@
-"""Randomness derived from the position, so that it need not be saved and can't be restored wrongly.
-
-Before each micro-batch the global generators (torch on the CPU and on the current accelerator,
-numpy, python) are set from `(seed, step, samples done)`; after the step they are put back.
-"""
+"""The global generators of this process: torch on every device, numpy, python."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
 from unbroken.state.mix import mix64
-
-SEED_SCHEME = 1
-"""Number of the way seeds are derived; the tests hold golden values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +19,8 @@ class GeneratorStates:
 
     torch_cpu: torch.Tensor
     """(5056,) uint8."""
-    torch_cuda: torch.Tensor | None
-    """(16,) uint8 of the current CUDA device; None without one."""
+    torch_devices: dict[str, list[torch.Tensor]]
+    """By kind of device, the state of each device's generator: (16,) uint8 with CUDA."""
     numpy: dict[str, Any]
     """State of numpy's legacy global generator."""
     python: tuple[Any, ...]
@@ -37,17 +31,24 @@ class GeneratorStates:
         """Copy the states as they are now."""
         return cls(
             torch_cpu=torch.get_rng_state(),
-            torch_cuda=torch.cuda.get_rng_state() if cuda_is_in_use() else None,
+            torch_devices={
+                **{name: each.get_rng_state_all() for name, each in _numbered_devices().items()},
+                **({"mps": [torch.mps.get_rng_state()]} if mps_is_available() else {}),
+            },
             numpy=np.random.get_state(legacy=False),  # noqa: NPY002  # the global one is meant
             python=random.getstate(),
         )
 
     def is_same_as(self, other: GeneratorStates) -> bool:
         """Say whether both would draw the same numbers."""
-        cuda = self.torch_cuda, other.torch_cuda
         return (
             torch.equal(self.torch_cpu, other.torch_cpu)
-            and (cuda[0] is cuda[1] or (None not in cuda and torch.equal(*cuda)))  # type: ignore[arg-type]  # neither is None
+            and self.torch_devices.keys() == other.torch_devices.keys()
+            and all(
+                torch.equal(mine, others)
+                for kind, states in self.torch_devices.items()
+                for mine, others in zip(states, other.torch_devices[kind], strict=True)
+            )
             and bool(np.array_equal(self.numpy["state"]["key"], other.numpy["state"]["key"]))
             and self.numpy["state"]["pos"] == other.numpy["state"]["pos"]
             and self.python == other.python
@@ -56,8 +57,11 @@ class GeneratorStates:
     def put_back(self) -> None:
         """Set the global generators to these states."""
         torch.set_rng_state(self.torch_cpu)
-        if self.torch_cuda is not None:
-            torch.cuda.set_rng_state(self.torch_cuda)
+        for kind, states in self.torch_devices.items():
+            if kind == "mps":
+                torch.mps.set_rng_state(states[0])
+            else:
+                getattr(torch, kind).set_rng_state_all(states)
         np.random.set_state(self.numpy)  # noqa: NPY002  # the global generator is the subject
         random.setstate(self.python)
 
@@ -74,20 +78,23 @@ def has_drawn_since(seed: int) -> bool:
     return not now.is_same_as(fresh)
 
 
-def cuda_is_in_use() -> bool:
-    """Say whether this process has a CUDA context; asking must not create one."""
-    return bool(torch.cuda.is_initialized())
+def _numbered_devices() -> dict[str, ModuleType]:
+    """Return torch's modules of device kinds that this process uses; asking must create no context."""
+    kinds = {"cuda": torch.cuda, "xpu": torch.xpu}
+    return {name: each for name, each in kinds.items() if each.is_initialized()}
 
 
-def derived_seed(seed: int, *position: int) -> int:
-    """Return the 64-bit seed of a position: `mix64` of scheme, seed and position."""
-    return mix64(SEED_SCHEME, seed, *position)
+def mps_is_available() -> bool:
+    """Say whether this machine has a Metal device; its one generator belongs to the process."""
+    return torch.backends.mps.is_available()
 
 
 def seed_everything(seed: int) -> None:
-    """Set every global generator of this process from one 64-bit seed."""
+    """Set every global generator of this process, on every device in use, from one 64-bit seed."""
     torch.default_generator.manual_seed(seed)
-    if cuda_is_in_use():
-        torch.cuda.manual_seed(seed)
+    for each in _numbered_devices().values():
+        each.manual_seed_all(seed)
+    if mps_is_available():
+        torch.mps.manual_seed(seed)
     np.random.seed(mix64(seed, 1) & 0xFFFFFFFF)  # noqa: NPY002  # likewise
     random.seed(mix64(seed, 2))

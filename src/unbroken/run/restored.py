@@ -1,0 +1,100 @@
+"""Between a restore and the first step: what the loop may change there, and what is undone.
+
+A loop that is resumed inside a step, or inside an epoch, runs the beginning of its body a second
+time: `optimizer.zero_grad()`, an average, a schedule. It acted before the checkpoint was saved, so
+the saved state has it; acting twice would be another training.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from unbroken.checks.catalogue import CONTENT, LIBRARY
+from unbroken.checks.decision import decide
+from unbroken.checks.report import examine
+from unbroken.checks.state_summary import StateSummary
+from unbroken.journal.record import RunRecord
+from unbroken.run.inspector import StateInspector
+from unbroken.run.resume import refusal, report_of
+
+NAMED = 5
+"""How many changed values are named where more are undone."""
+
+_log = logging.getLogger("unbroken")
+
+
+class RestoresAgain(Protocol):
+    """What can put the saved state into the live objects once more, and writes the history."""
+
+    @property
+    def restore_again(self) -> Callable[[], None]:
+        """Put the saved state into the live objects."""
+        ...
+
+    @property
+    def record(self) -> RunRecord:
+        """Writes the history."""
+        ...
+
+
+def undo_changes(restored: StateSummary, run: RestoresAgain, inspector: StateInspector) -> None:
+    """Restore once more what the loop changed since the restore.
+
+    Args:
+        restored: The live objects right after the restore.
+        run: The open run.
+        inspector: Looks at the live objects.
+    """
+    now = inspector.content()
+    changed = [
+        *(path for path, leaf in restored.leaves.items() if now.leaves.get(path) != leaf),
+        *(path for path in now.leaves if path not in restored.leaves),
+        *(
+            path
+            for path in sorted(restored.values.keys() | now.values.keys())
+            if now.values.get(path) != restored.values.get(path)
+        ),
+    ]
+    if not changed:
+        return
+    run.restore_again()
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    _log.info(
+        "The beginning of this step or epoch ran before the stop already; what it changed now was "
+        "undone: %s%s.",
+        ", ".join(changed[:NAMED]),
+        more,
+    )
+    run.record.note("undone", step=inspector.state.position.step, values=changed[:NAMED])
+
+
+def require_untouched(restored: StateSummary, inspector: StateInspector) -> None:
+    """Compare the live objects before the first step with what they were after the restore.
+
+    Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
+    a validation may have noted its score.
+
+    Raises:
+        ResumeRefused: Something changed what was restored; the objects refuse to train.
+    """
+    began = time.monotonic()
+    kinds = {name: kind for name, kind in inspector.kinds().items() if kind != "other"}
+    now = replace(inspector.content(), kinds=kinds)
+    checks = [each for each in LIBRARY if each.id in CONTENT]
+    findings = examine(checks, replace(restored, kinds=kinds), now)
+    decision = decide(report_of(findings, began))
+    if decision.goes_on:
+        return
+    inspector.state.forbid_training()
+    raise refusal(
+        report_of(findings, began),
+        decision,
+        "Between Run.resume() and the first step it changed:",
+        "What was restored and checked is no longer what would be trained: another load, an "
+        "initialisation, a cast, or a rate set by hand acted after it.",
+        "Do it before Run.resume(), or leave it out; a new value is taken with accept=[...].",
+    )

@@ -1,0 +1,136 @@
+"""Randomness derived from the position, so that it need not be saved and can't be restored wrongly.
+
+The global generators are set at the start of each step, before each of its micro-batches, and after
+the last one. Every number that a loop's body draws is so a function of the run's seed and the place
+where it is drawn, and no two steps draw the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from unbroken.errors import CheckpointCorrupt
+from unbroken.state.mix import mix64
+from unbroken.state.position import Position
+from unbroken.state.randomness import GeneratorStates, seed_everything
+
+SEED_SCHEME: Final = 2
+"""Number of the way seeds are derived in new runs; the tests hold golden values."""
+
+
+class RandomStreams(Protocol):
+    """How the global generators of a run follow from its position."""
+
+    scheme: int
+    """Number of the way seeds are derived; kept in `run.json` for as long as the run lives."""
+
+    def seed_at(self, position: Position) -> int:
+        """Return the 64-bit seed of the micro-batch that comes next."""
+        ...
+
+    def begin_step(self, position: Position) -> None:
+        """Set the generators for what a loop does before its micro-batches."""
+        ...
+
+    def begin_micro_batch(self, position: Position) -> None:
+        """Set the generators for a micro-batch."""
+        ...
+
+    def end_micro_batches(self, position: Position) -> None:
+        """Set the generators for what a loop does after its micro-batches, up to the next step."""
+        ...
+
+    def end_step(self) -> None:
+        """Let go of what `begin_step` took."""
+        ...
+
+
+class PositionStreams:
+    """Scheme 2: the seed of a stream is `mix64(2, seed, steps completed, place in the step)`.
+
+    The place is 0 before the micro-batches, and one more than the samples done before a micro-batch
+    and after the last one.
+    """
+
+    scheme = 2
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def seed_at(self, position: Position) -> int:
+        """Return the seed of the micro-batch that comes next, or of what follows the last one."""
+        return mix64(self.scheme, self._seed, position.step, 1 + position.samples)
+
+    def begin_step(self, position: Position) -> None:
+        """Set the generators from the step alone: a step that is resumed inside begins alike."""
+        seed_everything(mix64(self.scheme, self._seed, position.step, 0))
+
+    def begin_micro_batch(self, position: Position) -> None:
+        """Set the generators from step and samples done."""
+        seed_everything(self.seed_at(position))
+
+    def end_micro_batches(self, position: Position) -> None:
+        """Set the generators from step and all its samples."""
+        seed_everything(self.seed_at(position))
+
+    def end_step(self) -> None:
+        """Do nothing: the next step sets the generators anew."""
+
+
+class MicroBatchStreams:
+    """Scheme 1: only micro-batches have streams; after a step the generators are put back.
+
+    Runs that began with it go on with it. Whatever is drawn in a step outside its micro-batches is
+    the same in every step.
+    """
+
+    scheme = 1
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._outer: GeneratorStates | None = None
+
+    def seed_at(self, position: Position) -> int:
+        """Return `mix64(1, seed, steps completed, samples done)`."""
+        return mix64(self.scheme, self._seed, position.step, position.samples)
+
+    def begin_step(self, position: Position) -> None:
+        """Keep the generators as they are outside of steps."""
+        del position
+        self._outer = GeneratorStates.capture()
+
+    def begin_micro_batch(self, position: Position) -> None:
+        """Set the generators from step and samples done."""
+        seed_everything(self.seed_at(position))
+
+    def end_micro_batches(self, position: Position) -> None:
+        """Do nothing: the last micro-batch's stream goes on."""
+
+    def end_step(self) -> None:
+        """Set the generators to what they were before the step, once."""
+        if self._outer is not None:
+            self._outer.put_back()
+            self._outer = None
+
+
+SEED_SCHEMES: Final = {each.scheme: each for each in (MicroBatchStreams, PositionStreams)}
+"""By number, every scheme that a run may have begun with."""
+
+
+def streams_of(scheme: int, seed: int) -> RandomStreams:
+    """Return the streams of a run.
+
+    Args:
+        scheme: The seed scheme it began with.
+        seed: The run's, 64-bit.
+
+    Raises:
+        CheckpointCorrupt: There is no such scheme.
+    """
+    if scheme not in SEED_SCHEMES:
+        raise CheckpointCorrupt(
+            f"The run derives its randomness by seed scheme {scheme!r}.",
+            f"This version knows the schemes {', '.join(map(str, SEED_SCHEMES))}.",
+            "Continue it with the version that began it.",
+        )
+    return SEED_SCHEMES[scheme](seed)
