@@ -62,7 +62,7 @@ GROUPS = (
     Group(
         title="Requests to stop",
         package="unbroken",
-        names=("StopRequest",),
+        names=("StopRequest", "ignore_stop_signals"),
         example="stop",
     ),
     Group(
@@ -115,7 +115,7 @@ GROUPS = (
         package="unbroken",
         names=(
             "UnbrokenError", "SettingsInvalid", "DataInvalid", "DirectoryInUse", "NotEncodable",
-            "StateMismatch", "ResumeRefused", "Diverged", "CheckpointCorrupt",
+            "RunMisused", "StateMismatch", "ResumeRefused", "Diverged", "CheckpointCorrupt",
             "NoUsableCheckpoint", "SaveFailed", "TrainingWentBad", "Stopped",
         ),
         example="errors",

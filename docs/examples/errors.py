@@ -1,5 +1,7 @@
 import sys
 
+import torch
+
 import unbroken
 
 try:
@@ -7,3 +9,15 @@ try:
 except unbroken.UnbrokenError as error:
     print(type(error).__name__, error.exit_code)
     print(error.what, error.why, error.remedy, sep="\n", file=sys.stderr)
+
+model = torch.nn.Linear(1, 1)
+run = unbroken.Run(
+    "misused",
+    order=unbroken.StepBatches(["a"], lengths=None, effective_batch=1, seed=1),
+    model=model,
+    optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+)
+try:
+    run.begin_step()
+except unbroken.RunMisused as error:
+    print(error.remedy)  # run.resume("auto") comes first

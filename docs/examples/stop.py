@@ -1,5 +1,8 @@
 import signal
 
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
 import unbroken
 
 stop = unbroken.StopRequest()
@@ -8,9 +11,10 @@ with stop.listening():
     if stop.is_made:
         print("asked by", stop.reason, "- exit with", stop.exit_code)
 
-
-def leave_stops_to_the_training(worker: int) -> None:
-    """For `DataLoader(worker_init_fn=...)`: Ctrl+C reaches every process of a terminal."""
-    del worker
-    for number in unbroken.StopRequest.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+# Workers that are spawned let a stop pass until the training has saved; forked ones do so anyway.
+loader = DataLoader(
+    TensorDataset(torch.zeros(8, 4)),
+    num_workers=2,
+    multiprocessing_context="spawn",
+    worker_init_fn=unbroken.ignore_stop_signals,
+)

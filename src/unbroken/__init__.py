@@ -17,6 +17,7 @@ from unbroken.errors import (
     NotEncodable,
     NoUsableCheckpoint,
     ResumeRefused,
+    RunMisused,
     SaveFailed,
     SettingsInvalid,
     StateMismatch,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from unbroken.cores import usable_cores
     from unbroken.counts import counted
     from unbroken.loop.isolation import isolated
+    from unbroken.loop.loader_workers import ignore_stop_signals
     from unbroken.loop.schedule import Schedule, warmup_cosine
     from unbroken.loop.stop import StopRequest
     from unbroken.order.step_batches import MicroBatch, StepBatches
@@ -73,6 +75,7 @@ __all__ = [
     "ResumeSource",
     "Run",
     "RunDirectory",
+    "RunMisused",
     "SaveFailed",
     "Schedule",
     "SettingsInvalid",
@@ -89,6 +92,7 @@ __all__ = [
     "counted",
     "find_checkpoint",
     "find_source",
+    "ignore_stop_signals",
     "isolated",
     "legible",
     "mix64",
@@ -122,6 +126,7 @@ _LAZY: Final = {
     "usable_cores": "unbroken.cores",
     "counted": "unbroken.counts",
     "isolated": "unbroken.loop.isolation",
+    "ignore_stop_signals": "unbroken.loop.loader_workers",
     "Schedule": "unbroken.loop.schedule",
     "warmup_cosine": "unbroken.loop.schedule",
     "StopRequest": "unbroken.loop.stop",

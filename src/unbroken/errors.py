@@ -6,7 +6,8 @@ status of the process (see docs/architecture.md, "Exit codes").
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 
 class UnbrokenError(Exception):
@@ -15,24 +16,48 @@ class UnbrokenError(Exception):
     Args:
         what: What was found, with both values and the file or leaf it was found in.
         why: Why it matters: what would go wrong if it were ignored.
-        remedy: What to do, as one imperative sentence.
+        remedy: What to do, as one imperative sentence. It speaks of the library's arguments.
+        topic: By which a program with flags finds a remedy in its own words; empty where it needs none.
+        given: What such a remedy has to name, as text.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
+    """What the process should exit with."""
 
-    def __init__(self, what: str, why: str, remedy: str) -> None:
-        super().__init__(f"{what}\n{why}\n{remedy}")
+    def __init__(
+        self,
+        what: str,
+        why: str,
+        remedy: str,
+        *,
+        topic: str = "",
+        given: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(what, why, remedy)
         self.what = what
         self.why = why
         self.remedy = remedy
+        self.topic = topic
+        self.given = dict(given or {})
 
-    def __reduce__(self) -> tuple[type[UnbrokenError], tuple[str, str, str]]:
-        """Let a worker process hand the error over with its three sentences."""
-        return type(self), (self.what, self.why, self.remedy)
+    def __str__(self) -> str:
+        """Return the three sentences."""
+        return f"{self.what}\n{self.why}\n{self.remedy}"
+
+    def __reduce__(self) -> tuple[type[UnbrokenError], tuple[str, ...], dict[str, Any]]:
+        """Let a worker process hand the error over with all that it says."""
+        state = {"topic": self.topic, "given": self.given, "exit_code": self.exit_code}
+        return type(self), (self.what, self.why, self.remedy), state
 
 
 class SettingsInvalid(UnbrokenError):
     """The command itself can't be run: usage, settings, or inputs that contradict one another."""
+
+    exit_code = 2
+
+
+class RunMisused(UnbrokenError, RuntimeError):
+    """A loop made a call that the run can't follow at this point, such as after `close()`."""
 
     exit_code = 2
 
@@ -117,9 +142,23 @@ class Stopped(UnbrokenError):
     """The run was asked to stop, saved, and can be started again.
 
     Args:
-        exit_code: 75 after SIGTERM, SIGUSR1, SIGHUP or a stop file; 130 after Ctrl+C.
+        exit_code: 75 after SIGTERM, SIGUSR1, SIGHUP, an added signal or a stop file; 130 after Ctrl+C.
     """
 
-    def __init__(self, what: str, why: str, remedy: str, exit_code: int = 75) -> None:
-        super().__init__(what, why, remedy)
-        self.stop_code = exit_code
+    def __init__(
+        self,
+        what: str,
+        why: str,
+        remedy: str,
+        exit_code: int = 75,
+        *,
+        topic: str = "",
+        given: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(what, why, remedy, topic=topic, given=given)
+        self.exit_code = exit_code
+
+    @property
+    def stop_code(self) -> int:
+        """The exit code, by its earlier name."""
+        return self.exit_code

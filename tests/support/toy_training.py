@@ -131,7 +131,7 @@ def child(directory: Path, until: int, signal_name: str, step: int, samples: int
         train(training, until, at_micro_batch)
         training.run.close()
     except unbroken.Stopped as stopped:
-        sys.exit(stopped.stop_code)
+        sys.exit(stopped.exit_code)
 
 
 if __name__ == "__main__":

@@ -207,8 +207,8 @@ def _require_space(layout: Layout, size: int) -> None:
     free = shutil.disk_usage(layout.checkpoints).free
     if free < size + SPACE_RESERVE:
         raise SaveFailed(
-            f"A checkpoint needs {size / 1e6:.1f} MB, {layout.checkpoints} has "
-            f"{free / 1e6:.1f} MB free.",
+            f"A checkpoint needs {size / 1e6:.1f} MB, and {SPACE_RESERVE / 1e6:.1f} MB must stay free "
+            f"beside it; {layout.checkpoints} has {free / 1e6:.1f} MB free.",
             "The save would fail half-way, so it was not started; the last checkpoint is untouched.",
             "Free space on the disk, or keep fewer checkpoints.",
         )

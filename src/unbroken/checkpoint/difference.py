@@ -1,6 +1,6 @@
 """What differs between two checkpoints: tensors by how much, other values by what they are.
 
-Tensors whose digests are equal are not read; the others are read block by block, so that neither
+Tensors whose digests are equal are not read, so both should be verified before; the others are read block by block, so that neither
 checkpoint has to fit into memory.
 """
 

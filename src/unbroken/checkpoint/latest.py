@@ -25,7 +25,7 @@ def name_latest(layout: Layout, name: str) -> None:
     if layout.latest.is_dir() and not layout.latest.is_symlink():
         _log.warning(
             "%s is a directory, so it can't say that the newest checkpoint is %s. Nothing is lost: "
-            "--resume auto doesn't need it. Move the directory away.",
+            "a resume doesn't need it. Move the directory away.",
             layout.latest,
             name,
         )

@@ -29,7 +29,9 @@ def read_manifest(checkpoint: Path) -> Manifest:
         manifest = _validated(checkpoint, json.loads(_body(checkpoint, _bytes_of(path))))
         _ = manifest.segments
     except FileNotFoundError as error:
-        raise _unusable(checkpoint, f"{MANIFEST} is missing, so its save never finished") from error
+        raise _unusable(
+            checkpoint, f"{MANIFEST} is missing: its save never finished, or the file was lost"
+        ) from error
     except OSError as error:
         raise unreadable(checkpoint, str(error)) from error
     except NotTiled as error:
@@ -74,7 +76,7 @@ def _unusable(checkpoint: Path, what: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} can't be used: {what}.",
         "A run can only continue from a checkpoint that is verified.",
-        "Use --resume auto, which takes the newest checkpoint that is not damaged.",
+        'Resume with "auto", which takes the newest checkpoint that is not damaged.',
     )
 
 

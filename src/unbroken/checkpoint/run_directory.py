@@ -63,11 +63,21 @@ def seed_scheme_of(layout: Layout) -> int:
     return int(json.loads(layout.run_file.read_bytes())["seed_scheme"])
 
 
-def begin_run(layout: Layout, seed: int) -> str:
-    """Write `run.json` and return the new run's id."""
-    run_id = uuid.uuid4().hex[:12]
+def begin_run(
+    layout: Layout, seed: int, run_id: str | None = None, seed_scheme: int = SEED_SCHEME
+) -> str:
+    """Write `run.json` and return the run's id.
+
+    Args:
+        layout: The run's directory.
+        seed: The run's.
+        run_id: Of a run whose file was lost; None for a new run.
+        seed_scheme: By which it derives its randomness.
+    """
+    run_id = run_id or uuid.uuid4().hex[:12]
     disk.make_directory(layout.root)
     content = {"format": FORMAT, "run_id": run_id, "created": time.time(), "seed": seed, **SCHEMES}
+    content["seed_scheme"] = seed_scheme
     disk.replace_file(layout.run_file, (json.dumps(content, indent=1) + "\n").encode())
     return run_id
 
@@ -108,13 +118,24 @@ def _time_of(stamp: str) -> dt.datetime | None:
 
 def finish_moving(layout: Layout) -> None:
     """Bring what is left of a moved run to its `run.json`, where a move was interrupted."""
-    if layout.run_file.exists() or not layout.earlier.is_dir():
+    newest = place_of_interrupted_move(layout)
+    if newest is None:
         return
-    places = [each for each in layout.earlier.iterdir() if Layout(each).run_file.is_file()]
-    if not places:
-        return
-    newest = max(places, key=lambda each: each.name[:15])
     for source in layout.moved:
-        target = newest / source.name
-        if source.exists() and not target.exists():
-            disk.rename(source, target)
+        if _is_left(source, newest):
+            disk.rename(source, newest / source.name)
+
+
+def place_of_interrupted_move(layout: Layout) -> Path | None:
+    """Return where a run was being moved to whose rest is still here; None for no such move."""
+    if layout.run_file.exists() or not layout.earlier.is_dir():
+        return None
+    places = [each for each in layout.earlier.iterdir() if Layout(each).run_file.is_file()]
+    newest = max(places, key=lambda each: each.name[:15], default=None)
+    if newest is None or not any(_is_left(each, newest) for each in layout.moved):
+        return None
+    return newest
+
+
+def _is_left(source: Path, place: Path) -> bool:
+    return source.exists() and not (place / source.name).exists()

@@ -69,6 +69,7 @@ class Saver:
         self._host = HostCopy()
         self._allocating: list[Future[None]] = []
         self._is_proved = False
+        self._is_closed = False
         self._held: tuple[Position, dict[str, float]] | None = None
         self._pending: Future[Path] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="unbroken-save")
@@ -82,6 +83,16 @@ class Saver:
         self._held = (checkpoint.position, dict(checkpoint.manifest.metrics))
         if self.store.set_aside_newer(checkpoint.position):
             name_latest(self.store.layout, checkpoint_name(checkpoint.position))
+
+    @property
+    def held(self) -> Position | None:
+        """Where the state stands that was handed over last; None where that went wrong, or before."""
+        return None if self._held is None else self._held[0]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be saved any more."""
+        return self._is_closed
 
     def holds(self, position: Position, metrics: Mapping[str, float]) -> bool:
         """Say whether the state at a position was handed over already, with these scores."""
@@ -216,6 +227,7 @@ class Saver:
         Raises:
             SaveFailed: It went wrong.
         """
+        self._is_closed = True
         try:
             self.finish()
         finally:

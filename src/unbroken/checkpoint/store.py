@@ -186,8 +186,9 @@ class Store:
             else f"The record in {self.layout.root} says that this run saved checkpoints, but none "
             f"is under {self.layout.checkpoints}.",
             "A run can only continue from a state that is verified to be the saved one.",
-            "Bring a whole checkpoint of the run back, or begin a new run: leave out --resume "
-            "(the old one is moved to earlier/), with --init-from if there is a weights file.",
+            'Bring a whole checkpoint of the run back, or begin a new run: run.resume("") moves the '
+            "old one to earlier/.",
+            topic="none whole",
         )
 
     def save(self, copied: HostSnapshot) -> Path:

@@ -56,7 +56,7 @@ def damaged(checkpoint: Path, what: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} is damaged: {what}.",
         "Loading it would continue from a state that no training ever had.",
-        "Use --resume auto, which takes the newest checkpoint that is not damaged.",
+        'Resume with "auto", which takes the newest checkpoint that is not damaged.',
     )
 
 

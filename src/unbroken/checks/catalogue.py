@@ -105,12 +105,15 @@ def every_check(
         advice: What else to say of a finding, by the id of its check.
 
     Raises:
-        SettingsInvalid: One of them is no check, or its id exists twice.
+        SettingsInvalid: One of them is no check, its id exists twice, or advice names no check.
     """
+    _require_list("checks", added, "checks=[NoiseStaysNear()]")
+    _require_list("may_change", may_change, 'may_change=["noise"]')
     every = [*map(_declared, added), *LIBRARY]
     answered_for = [name for each in every for name in each.covers]
     every.append(OtherFactsUnchanged((*answered_for, *may_change)))
     _require_unique([each.id for each in every])
+    _require_advice(advice or {}, [each.id for each in every])
     made = [each.freed(may_change) if isinstance(each, FactCheck) else each for each in every]
     return [
         advised(each, (advice or {}).get(each.id))
@@ -144,6 +147,37 @@ def _declared(check: Check) -> Check:
     return check
 
 
+def _require_list(name: str, given: object, example: str) -> None:
+    """Let nothing pass for a list: of a text, each letter would be taken for a name."""
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise SettingsInvalid(
+            f"{name}= was given {given!r}, which is no list.",
+            "It would name nothing, or something else.",
+            f"Give a list, such as {example}.",
+        )
+
+
+def _require_advice(advice: Mapping[str, Advice], known: list[str]) -> None:
+    for id_, each in advice.items():
+        if id_ not in known:
+            raise SettingsInvalid(
+                f"advice= was given for {id_!r}, which is not the id of a check.{_nearest(id_, known)}",
+                "What it says would never be shown.",
+                "Give the id of a check of this run; the library's are in docs/troubleshooting.md.",
+            )
+        if not isinstance(each, Advice):
+            raise SettingsInvalid(
+                f"advice= was given {each!r} for {id_!r}, which is no unbroken.checks.Advice.",
+                "Nothing of it could be shown.",
+                'Give Advice(remedy="..."), with why= and cause= where they are to be others.',
+            )
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def _require_unique(ids: list[str]) -> None:
     twice = next((each for each in ids if ids.count(each) > 1), None)
     if twice is not None:
@@ -165,14 +199,13 @@ def require_known(accepted: Collection[str], checks: Collection[Check]) -> None:
     Raises:
         SettingsInvalid: An id names no check.
     """
+    _require_list("accept", accepted, 'accept=["settings-unchanged"]')
     known = [each.id for each in checks]
     for id_ in accepted:
         if id_ not in known:
-            near = difflib.get_close_matches(id_, known, 1)
             listed = ", ".join(each.id for each in checks if each.on_accept is not OnAccept.NEVER)
             raise SettingsInvalid(
-                f"{id_!r} was accepted, but it is not the id of a check."
-                + (f" Did you mean {near[0]}?" if near else ""),
+                f"{id_!r} was accepted, but it is not the id of a check.{_nearest(str(id_), known)}",
                 "What it was meant to accept would stop the resume all the same.",
                 f"Give an id as the report prints it. These can be accepted: {listed}.",
             )

@@ -107,7 +107,7 @@ def _finding(check: Check, saved: StateSummary, live: StateSummary) -> Finding:
     try:
         verdict = _compared(check, saved, live)
         severity = _severity(check, verdict, saved)
-    except Exception as error:  # noqa: BLE001  # whatever goes wrong in a check is a finding
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever goes wrong is a finding
         verdict, severity = _crash(check, error), check.severity
     return Finding(
         id=check.id,
@@ -147,7 +147,7 @@ def _severity(check: Check, verdict: CheckResult, saved: StateSummary) -> Severi
     return verdict.severity or check.severity
 
 
-def _crash(check: Check, error: Exception) -> CheckResult:
+def _crash(check: Check, error: BaseException) -> CheckResult:
     place = traceback.extract_tb(error.__traceback__)[-1]
     raised = f"{type(error).__name__}: {error}, in {place.name}, line {place.lineno}"
     return CheckResult(

@@ -22,8 +22,8 @@ DIFFERENT: Final = 3
 DESCRIPTION: Final = """\
 Show which tensors of two checkpoints differ and by how much (the largest absolute difference, and
 the norm of the difference relative to the norm of A), largest first, and which other values and
-facts differ. For a run's directory its newest checkpoint is used. Tensors with equal digests are not
-read. Exit code 0 if nothing differs, 3 if something does.
+facts differ. For a run's directory its newest checkpoint is used. Both are read and verified first.
+Exit code 0 if nothing differs, 3 if something does, 4 if one is damaged.
 
   unbroken diff run_a run_b
   unbroken diff run_a/checkpoints/step-00000500 run_b/checkpoints/step-00000500 --json"""
@@ -57,6 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken.report.progress import progress_bars
 
     a, b = (Checkpoint.at(one_checkpoint_at(path)) for path in (arguments.a, arguments.b))
+    # Digests are compared: they tell of the bytes that are there only once these are verified.
+    with progress_bars(counts_bytes=True) as bar:
+        for each in (a, b):
+            each.verify(bar(f"verifying {each.path.name}"))
     with progress_bars() as bar:
         found = difference(a, b, bar("comparing tensors"))
     if arguments.json:

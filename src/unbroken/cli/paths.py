@@ -27,7 +27,7 @@ def checkpoints_at(path: Path) -> list[Path]:
     raise NoUsableCheckpoint(
         f"{path} is neither a checkpoint nor a directory with checkpoints.",
         "There is nothing to read.",
-        "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
+        "Name a directory under checkpoints/, or the directory of a run.",
     )
 
 

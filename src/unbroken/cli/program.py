@@ -163,7 +163,7 @@ def _report(error: UnbrokenError) -> int:
     except OSError:
         # The terminal hung up; what matters now is the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    return error.stop_code if isinstance(error, Stopped) else error.exit_code
+    return error.exit_code
 
 
 def _missing_module(error: ModuleNotFoundError, program: Program) -> int:

@@ -87,7 +87,7 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
         raise NoUsableCheckpoint(
             f"{layout.root} holds no run.",
             "Only a checkpoint in the directory of its run can be repaired, because its journal is there.",
-            "Name a directory under checkpoints/, or the directory of a run (--output-dir).",
+            "Name a directory under checkpoints/, or the directory of a run.",
         )
     return layout, Store(layout, run_id)
 
@@ -146,4 +146,4 @@ def _carry_out(store: Store, repair: Repair) -> None:
         checkpoint=place.name,
         explanation=list(repair.explanation),
     )
-    print(f"Done. The run continues from {place}; run its command again with --resume auto.")
+    print(f'Done. The run continues from {place}; start its program again, and resume with "auto".')

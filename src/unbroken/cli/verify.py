@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             "A run can't continue from them; nothing was changed.",
             "Check the disk. "
             + (
-                "Continue with --resume auto, which takes the newest checkpoint that is not damaged."
+                'Resume with "auto", which takes the newest checkpoint that is not damaged.'
                 if bad < len(found) or len(found) == 1
                 else "Restore a checkpoint of the run from a backup, or begin a new run."
             ),

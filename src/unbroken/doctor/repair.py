@@ -119,7 +119,7 @@ def repaired_position(checkpoint: Checkpoint) -> Repair | None:
         raise SettingsInvalid(
             f"{twin} is at the start of this step already.",
             "It was saved there, which is better than a state that is reconstructed.",
-            "Continue from it: `unbroken repair ... previous`, or --resume with its path.",
+            "Continue from it: `unbroken repair ... previous`, or resume its path.",
         )
     parts = {**checkpoint.parts(), "sums": {}, "gradients": {TENSORS: {}}}
     evidence = dict(checkpoint.evidence())

@@ -6,12 +6,13 @@ what a resume goes on from was taken away by somebody else: a person, or a copy 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unbroken.checkpoint.commit import replaced_name
-from unbroken.checkpoint.layout import LONGEST_NAME, Layout, Place, place_in_name
+from unbroken.checkpoint.layout import LONGEST_NAME, MANIFEST, Layout, Place, place_in_name
 from unbroken.journal.journal import read_lines
 from unbroken.state.position import Position
 
@@ -24,6 +25,8 @@ class MissingCheckpoint:
     step: int
     saved: float | None
     """Seconds since 1970, UTC; None where only `latest` tells of it."""
+    lacks_manifest: bool = False
+    """Whether its directory is there, without the file that makes it a checkpoint."""
 
 
 def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | None:
@@ -58,7 +61,10 @@ def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | 
     if newest is None:
         return None
     return MissingCheckpoint(
-        name=newest, step=(place_in_name(newest) or (0, 0))[0], saved=saved[newest]
+        name=newest,
+        step=(place_in_name(newest) or (0, 0))[0],
+        saved=saved[newest],
+        lacks_manifest=(layout.checkpoints / newest).is_dir(),
     )
 
 
@@ -83,4 +89,5 @@ def _latest(layout: Layout) -> str:
 
 
 def _is_there(layout: Layout, name: str) -> bool:
-    return any((layout.checkpoints / each).is_dir() for each in (name, replaced_name(name)))
+    places = [layout.checkpoints / each for each in (name, replaced_name(name))]
+    return any(os.path.lexists(each / MANIFEST) for each in places)

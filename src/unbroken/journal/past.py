@@ -49,7 +49,7 @@ class Past:
     seconds_per_step: float | None = None
     """Of earlier starts, saves and validations included; None if it is unknown."""
     starts_without_a_step: int = 0
-    """Starts in a row, up to the last, that began here and completed nothing."""
+    """Starts in a row, up to the last, that began here, completed nothing, and died."""
 
 
 @dataclass(slots=True)
@@ -61,6 +61,8 @@ class _Start:
     is_another_training: bool = False
     """Whether from here on something acts that a person accepted."""
     lines: int = 0
+    is_well_ended: bool = False
+    """Whether it was closed, and not because of an error."""
 
 
 def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any],
@@ -126,6 +128,8 @@ def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
             if line.get("resumed_from") is None:  # it began, or began again with other weights
                 before, began_with = began_with, line.get("began_with")
                 found[number].is_another_training |= began_with != before
+        elif line.get("event") == "closed" and number in found:
+            found[number].is_well_ended = line.get("error") is None
         elif line.get("event") == "diverged" and number in found:
             if line.get("continued"):
                 found[number].is_another_training = True
@@ -212,7 +216,7 @@ def _without_a_step(starts: Mapping[int, _Start], step: int) -> int:
     for each in reversed(list(starts.values())):
         if each.lines or each.step != step:
             break
-        count += 1
+        count += not each.is_well_ended
     return count
 
 

@@ -7,20 +7,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
 from unbroken.errors import SaveFailed, Stopped
-
-SIGNALS = tuple(
-    number
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGBREAK")
-    if (number := getattr(signal, name, None)) is not None
-)
-"""Signals that ask for a stop; which of them exist depends on the system."""
+from unbroken.loop.loader_workers import shield_workers
+from unbroken.loop.signals import SIGNALS, stop_signals
 
 GRACEFUL_STEPS = 2
 """Steps trained on after the save of a stop, while grace remains."""
@@ -37,17 +32,23 @@ class StopRequest:
 
     Args:
         stop_file: A file whose existence asks for a stop; looked for at most once a second.
+        added: Signals that ask for a stop beside `SIGNALS`, by number or name.
+
+    Raises:
+        SettingsInvalid: One that was added is no signal that can ask for a stop.
     """
 
     SIGNALS: ClassVar = SIGNALS
-    """The signals that ask for a stop on this system."""
+    """The signals that ask for a stop on this system, whatever is added."""
 
-    def __init__(self, stop_file: Path | None = None) -> None:
+    def __init__(self, stop_file: Path | None = None, added: Collection[int | str] = ()) -> None:
         self.stop_file = stop_file
+        self.signals = stop_signals(added)
         self.reason: str | None = None
         self.exit_code = EXIT_STOPPED
         self.since = 0.0
         self._looked = 0.0
+        shield_workers(self)
 
     def ask(self, reason: str, exit_code: int = EXIT_STOPPED) -> None:
         """Note a request; the first one counts."""
@@ -97,12 +98,15 @@ class StopRequest:
     def listening(self) -> Iterator[StopRequest]:
         """Listen to the signals; the old handlers are put back at the end.
 
-        A second signal ends the process at once, as by default: what is committed stays.
+        A signal that is ignored stays ignored: whoever started the process, such as nohup or a shell
+        in the background, wants it to survive that. A second signal ends the process at once, as by
+        default: what is committed stays.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread may set handlers; the stop file still works
             return
-        old = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        heard = [each for each in self.signals if signal.getsignal(each) is not signal.SIG_IGN]
+        old = {number: signal.signal(number, self._heard) for number in heard}
         try:
             yield self
         finally:
@@ -150,8 +154,11 @@ class GracefulStop:
         return Stopped(
             f"Stopped by {self.request.reason}; saved as {self.saved}.",
             "The run is saved completely and can continue from here, bit for bit.",
-            f"{self.request.before_a_start}Start the same command again with --resume auto.",
+            f"{self.request.before_a_start}Start the same program again: "
+            'run.resume("auto") goes on from here.',
             exit_code=self.request.exit_code,
+            topic="stopped",
+            given={"before": self.request.before_a_start},
         )
 
 

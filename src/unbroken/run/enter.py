@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 from unbroken.checkpoint.initial_facts import InitialFacts, write_initial_facts
@@ -52,6 +51,8 @@ def enter(
     begun_with = source.initial_facts()
     if source.run_id is not None:
         run_id, moved = source.run_id, _quarantined(source)
+        if source.is_named_again:
+            begin_run(source.layout, seed, run_id, inspector.streams.scheme)
     else:
         moved = _make_room(source)
         run_id = begin_run(source.layout, seed)
@@ -72,7 +73,7 @@ def _make_room(source: ResumeSource) -> list[str]:
         finish_moving(source.layout)
         return []
     place = move_to_earlier(source.layout, source.replaces_run)
-    back = f"to go back to it: --resume {shlex.quote(str(place))}"
+    back = f"to go back to it: run.resume({str(place)!r})"
     return [f"the run that stood here was moved to {place}; {back}"]
 
 
@@ -129,6 +130,6 @@ def slow_save(layout: Layout, grace_seconds: float) -> list[str]:
         (
             f"WARNING: the last save took {taken[-1]:.1f} s, but only {grace_seconds:g} s are "
             "granted between a stop request and the kill: a stop may come too late to be saved. "
-            "Grant more (--grace-seconds, and the same where the job is started)."
+            "Grant more: grace_seconds, and the same where the job is started."
         )
     ]

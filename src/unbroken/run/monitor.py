@@ -14,6 +14,7 @@ from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
 from unbroken.run.resume_log import ResumeLog
 from unbroken.watch.first_loss import FirstLosses
 from unbroken.watch.first_updates import FirstUpdates
+from unbroken.watch.idle_rates import IdleRates
 from unbroken.watch.watch import Remark, Watch
 
 OnDiverged = Literal["stop", "continue"]
@@ -50,6 +51,7 @@ class ResumeMonitor:
         self._watch = watch
         self._first_losses = first_losses
         self._first_updates = first_updates
+        self._idle = IdleRates()
         self._ended: float | None = None
         self._conclude(self.verdict)
 
@@ -99,11 +101,13 @@ class ResumeMonitor:
         Raises:
             Diverged: It proves that this is another training than the one that was saved.
         """
+        self._log.say_waiting()
+        self._log.remark(self._idle.take(line, rates))
+        self._log.say_waiting()
         if self._watch is None or self._replay is None:
             return
         now = time.monotonic()
         seconds, self._ended = None if self._ended is None else now - self._ended, now
-        self._log.say_waiting()
         remarks = self._watch.take(line, seconds, rates)
         self._log.remark(remarks)
         if not self._replay.is_over:
@@ -147,6 +151,7 @@ class ResumeMonitor:
         """Conclude from what was repeated, where training ends before all of it was."""
         if self._replay is not None:
             self._conclude(self._replay.finish())
+        self._log.remark(self._idle.end())
         self._log.say_waiting()
 
     def _conclude(self, verdict: ReplayVerdict | None) -> None:
@@ -166,8 +171,9 @@ class ResumeMonitor:
             f"{verdict}.",
             f"The run, {since}, repeats steps that the journal knows, and this one came out "
             "otherwise: from here on it would be another training. It was not saved.",
-            "Put back what changed and start again with --resume auto; to go on with the other "
-            'training, start with --on-diverged continue (in a program: on_diverged="continue").',
+            'Put back what changed and start again with run.resume("auto"); to go on with the other '
+            'training, give Run(..., on_diverged="continue").',
+            topic="diverged",
         )
 
     def _require_no_leap(self, line: Mapping[str, Any], leap: tuple[str, str] | None) -> None:
@@ -188,6 +194,7 @@ class ResumeMonitor:
             raise Diverged(
                 f"{headline} at step {step:,}: {found}.",
                 why,
-                "Put back what changed and start again with --resume auto; to go on all the same, "
-                f'start with --on-diverged continue (in a program: on_diverged="continue"){also}.',
+                'Put back what changed and start again with run.resume("auto"); to go on all the same, '
+                f'give Run(..., on_diverged="continue"){also}.',
+                topic="diverged",
             )

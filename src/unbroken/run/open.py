@@ -10,7 +10,6 @@ from typing import Any
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
-from unbroken.checkpoint.run_directory import seed_scheme_of
 from unbroken.checkpoint.saver import Saver
 from unbroken.checks.check import CheckOutcome
 from unbroken.checks.logs_continue import JOURNAL, LogsContinue
@@ -26,6 +25,7 @@ from unbroken.replay.replay import Replay
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.enter import Entered, enter
+from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.resume_log import ResumeLog
@@ -46,6 +46,7 @@ class OpenRun:
     saves: CheckpointSaves
     monitor: ResumeMonitor
     book: StepBookkeeping
+    leaving: Leaving
     restored: StateSummary | None
     """The live objects right after a restore; None where nothing was restored."""
     restore_again: Callable[[], None]
@@ -55,8 +56,11 @@ class OpenRun:
     report: resuming.ResumeReport
     """What the resume came to."""
 
-    def close(self) -> None:
+    def close(self, *, is_stopped: bool) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
+
+        Args:
+            is_stopped: Whether a stop was saved.
 
         Raises:
             SaveFailed: That save went wrong.
@@ -64,6 +68,7 @@ class OpenRun:
         with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
             ending.callback(self.lock.release)
             ending.callback(self.record.close)
+            ending.callback(self.leaving.closed, is_stopped=is_stopped)
             ending.callback(self.saves.saver.close)
             ending.callback(self.monitor.close)
 
@@ -84,7 +89,7 @@ def open_run(
     with _given_back_on_failure(lock, source.layout):
         source = resuming.confirm_source(source)
         if source.run_id is not None:
-            plan.inspector.go_on_with_scheme(seed_scheme_of(source.layout))
+            plan.inspector.go_on_with_scheme(source.seed_scheme)
         restored = _restored(plan, source, policy)
         lock.require_ours()
         entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
@@ -106,6 +111,7 @@ def open_run(
         ),
         monitor=monitor,
         book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams),
+        leaving=Leaving(plan.state, saver, record.note),
         restored=restored.live,
         restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},

@@ -30,6 +30,7 @@ from unbroken.errors import SaveFailed, SettingsInvalid
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
+from unbroken.run import misuse
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.goal_state import GoalState
@@ -71,6 +72,8 @@ class Run:
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
+        stop_signals: Signals that ask for a stop beside SIGTERM, SIGINT, SIGUSR1 and SIGHUP, such as
+            `["SIGUSR2"]`.
         requested_facts: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
         probe: A small batch whose losses are compared at every resume; None for none.
@@ -81,7 +84,8 @@ class Run:
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A file among the facts can't be read, or a check's id exists twice.
+        SettingsInvalid: A file among the facts can't be read, a check's id exists twice, or a signal
+            can't ask for a stop.
     """
 
     metrics: dict[str, float]
@@ -114,6 +118,7 @@ class Run:
         max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
+        stop_signals: Collection[int | str] = (),
         requested_facts: Mapping[str, Any] | None = None,
         frozen: Mapping[str, slice | None] | None = None,
         probe: Probe | None = None,
@@ -140,8 +145,7 @@ class Run:
         )
         lost = max_lost_minutes
         self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=lost)
-        self.stop = StopRequest(stop_file)
-        self.metrics = {}
+        self.stop, self.metrics = StopRequest(stop_file, stop_signals), {}
         self._plan = RunPlan(
             inspector=self.inspector,
             updater=self.updater,
@@ -174,7 +178,7 @@ class Run:
     @property
     def monitor(self) -> ResumeMonitor:
         """What the steps after a resume prove, and what was seen of them."""
-        return self._open.monitor
+        return self._once_opened.monitor
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -220,14 +224,20 @@ class Run:
         return opened.report
 
     @property
-    def _open(self) -> OpenRun:
+    def _once_opened(self) -> OpenRun:
         if self._opened is None:
-            raise RuntimeError("resume() comes before the first step")
+            raise misuse.not_resumed()
         return self._opened
+
+    @property
+    def _open(self) -> OpenRun:
+        opened = self._once_opened
+        if not self._is_open:
+            raise misuse.closed()
+        return opened
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
-        self._require_open()
         self._open.record.note(event, **details)
 
     def epochs(self, until: int) -> Iterator[int]:
@@ -244,8 +254,7 @@ class Run:
             StateMismatch: A body left out steps of its epoch.
         """
         ending, work = self._ending, self._epoch_work
-        self._require_ready()
-        with self.stop.listening():
+        with self.stop.listening(), self._ready().leaving.loop(None):
             ending.safe_point()
             while self.position.epoch < until:
                 work.begin(self.position.epoch)
@@ -270,14 +279,14 @@ class Run:
             SettingsInvalid: It is not said where the steps end.
         """
         ending, work = self._ending, self._epoch_work
-        self._require_ready()
+        leaving = self._ready().leaving
         if until is None and work.number is None:
             raise SettingsInvalid(
                 "run.steps() was called without until=, outside of run.epochs().",
                 "Nothing says where the training ends.",
                 "Give until=, the number of steps in all, or loop over run.epochs(...).",
             )
-        with self.stop.listening():
+        with self.stop.listening(), leaving.loop(until):
             self._save_what_changed_at_the_goal()
             ending.safe_point()
             while not self._is_at_goal(until):
@@ -311,27 +320,23 @@ class Run:
         try:
             yield step
         finally:
-            self._open.book.leave_step()
+            self._once_opened.book.leave_step()
         if self.position.step < step.number:
-            raise RuntimeError(f"step {step.number} was left without update()")
+            raise misuse.left_without_update(step.number)
 
-    def _require_open(self) -> None:
-        if not self._is_open:
-            raise RuntimeError("resume() comes before the first step")
-
-    def _require_ready(self) -> None:
-        self._require_open()
+    def _ready(self) -> OpenRun:
         if not self.state.is_usable:
-            raise RuntimeError("a restore failed half-way: these objects can't train")
+            raise misuse.can_not_train()
+        return self._open
 
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
         """Begin the next step; other samples than the run's are a `StateMismatch`."""
-        self._require_ready()
+        opened = self._ready()
         restored, self.restored = self.restored, None
         if restored is not None:
             self._meet_beginning_of_epoch(restored)
             self._resumed_inside = restored if self.position.samples else None
-        return self._open.book.begin_step(self, sample_ids)
+        return opened.book.begin_step(self, sample_ids)
 
     def _meet_beginning_of_epoch(self, restored: StateSummary) -> None:
         """Undo what an epoch's body did before its first step, if it did so before; refuse all else."""
@@ -424,14 +429,16 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
-        return self._open.saves.snapshot(self.metrics)
+        return self._once_opened.saves.snapshot(self.metrics)
 
     def close(self) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
+
+        Steps that are in no checkpoint are told by a warning and in the history; they are not saved.
 
         Raises:
             SaveFailed: That save went wrong.
         """
         was_open, self._is_open = self._is_open, False
         if was_open:
-            self._open.close()
+            self._once_opened.close(is_stopped=self._ending.phase is RunPhase.STOPPING)

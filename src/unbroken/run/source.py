@@ -10,12 +10,13 @@ from typing import Any, Literal
 from unbroken.checkpoint.initial_facts import InitialFacts, read_initial_facts
 from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.checkpoint.run_directory import run_id_of
+from unbroken.checkpoint.run_directory import run_id_of, seed_scheme_of
 from unbroken.checkpoint.store import Found, SkippedCheckpoint, Store
 from unbroken.counts import counted
 from unbroken.errors import NoUsableCheckpoint
 from unbroken.journal.journal import read_lines
-from unbroken.journal.missing_checkpoint import missing_checkpoint
+from unbroken.journal.missing_checkpoint import MissingCheckpoint, missing_checkpoint
+from unbroken.run.unnamed_run import require_no_unnamed_run
 
 StartOutcome = Literal["began", "resumed", "began again"]
 
@@ -31,6 +32,8 @@ class ResumeSource:
     """None when a run begins, or begins again because it never committed a checkpoint."""
     replaces_run: str | None = None
     """A run that stands in the directory and is moved to `earlier/` when the new one begins."""
+    is_named_again: bool = False
+    """Whether the run's `run.json` is lost and is written anew when it goes on."""
     notes: tuple[str, ...] = ()
     damaged: tuple[SkippedCheckpoint, ...] = ()
     """Checkpoints that are damaged on the device; the start moves them to `quarantine/`."""
@@ -48,6 +51,13 @@ class ResumeSource:
         if self.checkpoint is not None or self.run_id is None or not self.has_trained:
             return None
         return read_initial_facts(self.layout, self.run_id)
+
+    @property
+    def seed_scheme(self) -> int:
+        """By which scheme the run that is continued derives its randomness."""
+        if self.is_named_again and self.checkpoint is not None:
+            return int(self.checkpoint.evidence()["schemes"]["seed_scheme"])
+        return seed_scheme_of(self.layout)
 
     @property
     def has_trained(self) -> bool:
@@ -83,6 +93,8 @@ def find_source(directory: Path, how: str) -> ResumeSource:
     layout = Layout(directory)
     if how == "":
         seen = _seen(layout)
+        if run_id_of(layout) is None:
+            require_no_unnamed_run(layout)
         return ResumeSource(
             layout=layout,
             run_id=None,
@@ -123,11 +135,13 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
     seen = _seen(layout)
     run_id = run_id_of(layout)
     if run_id is None:
+        require_no_unnamed_run(layout)
         if must_exist:
             raise NoUsableCheckpoint(
                 f"{layout.root} holds no run.",
                 "There is nothing to continue.",
-                "Check --output-dir, or use --resume auto, which begins a run where none is.",
+                'Check the directory, or call run.resume("auto"), which begins a run where none is.',
+                topic="no run",
             )
         return ResumeSource(
             layout=layout, run_id=None, checkpoint=None, searched=searched, seen=seen
@@ -138,41 +152,48 @@ def _newest(layout: Layout, *, must_exist: bool, notes: tuple[str, ...] = ()) ->
             raise NoUsableCheckpoint(
                 f"The run in {layout.root} never committed a checkpoint.",
                 "There is no state to continue from.",
-                "Use --resume auto, which begins the run again at step 0.",
+                'Call run.resume("auto"), which begins the run again at step 0.',
+                topic="no checkpoint yet",
             )
         notes += ("the run never committed a checkpoint: it begins again at step 0",)
     return ResumeSource(
         layout=layout,
         run_id=run_id,
         checkpoint=found.checkpoint,
-        notes=(*notes, *_cost(found), *_missing(layout, found.checkpoint)),
+        notes=(*notes, *_cost(layout, found)),
         damaged=tuple(each for each in found.skipped if each.is_damaged),
         searched=searched,
         seen=seen,
     )
 
 
-def _cost(found: Found) -> list[str]:
-    """Say what was skipped, and what is lost by that."""
-    notes = [f"skipped: {each.why}" for each in found.skipped]
-    lost = [each for each in found.skipped if each.is_ours]
+def _cost(layout: Layout, found: Found) -> list[str]:
+    """Say what was skipped or is gone, and what is lost by that."""
     chosen = found.checkpoint
-    if chosen is None or not lost:
-        return notes
-    created = [each.created for each in lost if each.created is not None]
-    cost = _cost_of(chosen, max(each.step for each in lost), max(created, default=None))
-    return [*notes, f"going on from {chosen.path.name} instead costs {cost}"]
-
-
-def _missing(layout: Layout, chosen: Checkpoint | None) -> list[str]:
-    """Say which newer checkpoint is gone, and what is lost by that."""
     gone = None if chosen is None else missing_checkpoint(layout, chosen.position)
-    if chosen is None or gone is None:
-        return []
+    told = [each for each in found.skipped if gone is None or each.path.name != gone.name]
+    notes = [f"skipped: {each.why}" for each in told]
+    lost = [each for each in told if each.is_ours]
+    if chosen is not None and lost:
+        created = [each.created for each in lost if each.created is not None]
+        cost = _cost_of(chosen, max(each.step for each in lost), max(created, default=None))
+        notes.append(f"going on from {chosen.path.name} instead costs {cost}")
+    if chosen is not None and gone is not None:
+        notes.append(_gone(layout, chosen, gone))
+    return notes
+
+
+def _gone(layout: Layout, chosen: Checkpoint, gone: MissingCheckpoint) -> str:
     cost = _cost_of(chosen, gone.step, gone.saved)
-    where = f"{gone.name} was saved, but is not under {layout.checkpoints} any more"
-    remedy = "To keep them, stop, bring it back and start again"
-    return [f"WARNING: {where}: going on from {chosen.path.name} instead costs {cost}. {remedy}"]
+    what, it = (
+        (f"its {MANIFEST} is lost", "the file")
+        if gone.lacks_manifest
+        else (f"is not under {layout.checkpoints} any more", "it")
+    )
+    return (
+        f"WARNING: {gone.name} was saved, but {what}: going on from {chosen.path.name} instead costs "
+        f"{cost}. To keep them, stop, bring {it} back and start again"
+    )
 
 
 def _cost_of(chosen: Checkpoint, step: int, saved: float | None) -> str:
@@ -203,6 +224,16 @@ def _explicit(path: Path) -> ResumeSource:
         checkpoint.verify()
         layout = Layout(path.resolve().parent.parent)
         run_id = run_id_of(layout)
+        if run_id is None and path.resolve().parent == layout.checkpoints.resolve():
+            return ResumeSource(
+                layout=layout,
+                run_id=checkpoint.manifest.run_id,
+                checkpoint=checkpoint,
+                is_named_again=True,
+                notes=(
+                    f"{layout.run_file} is lost: it is written anew, as the run of {path.name}",
+                ),
+            )
         if run_id != checkpoint.manifest.run_id:
             raise NoUsableCheckpoint(
                 f"{path} belongs to run {checkpoint.manifest.run_id}, "
@@ -211,8 +242,11 @@ def _explicit(path: Path) -> ResumeSource:
                 "Put the checkpoint back under its run's checkpoints/, or name the run's directory.",
             )
         return ResumeSource(layout=layout, run_id=run_id, checkpoint=checkpoint)
+    if run_id_of(Layout(path)) is None:
+        require_no_unnamed_run(Layout(path))
     raise NoUsableCheckpoint(
         f"{path} is neither a checkpoint nor the directory of a run.",
         "An explicit path is never replaced by something else.",
-        "Name a directory under checkpoints/, or use --resume auto.",
+        'Name a directory under checkpoints/, or call run.resume("auto").',
+        topic="no such source",
     )

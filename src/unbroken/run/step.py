@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from unbroken.errors import StateMismatch, TrainingWentBad
+from unbroken.errors import RunMisused, StateMismatch, TrainingWentBad
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step_cut import StepCut
@@ -31,7 +31,7 @@ class StepResult:
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates of all groups, by name, as they were applied; only while a resume is watched."""
+    """Learning rates of all groups, by name, as they were applied; only while a resume is watched, and where the first is 0."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
     fingerprint: Mapping[str, float] = field(default_factory=dict)
@@ -184,12 +184,15 @@ class Step:
         Raises:
             TrainingWentBad: Something isn't finite; nothing was updated.
             Diverged: After a resume, what is frozen was moved or a repeated step came out otherwise.
-            RuntimeError: Samples of the step are missing.
+            RunMisused: Samples of the step are missing.
         """
         state, updater = self._state, self._updater
         if self.samples_done != len(self.indices):
-            raise RuntimeError(
-                f"update() after {self.samples_done} of {len(self.indices)} samples of the step"
+            raise RunMisused(
+                f"step.update() came after {self.samples_done} of the {len(self.indices)} samples of "
+                f"step {self.number}.",
+                "The samples that are missing would be left out of the training without a trace.",
+                "Go through all of step.micro_batches(...) before it.",
             )
         updater.unscale()
         self._monitor.before_update(self.number)
@@ -203,7 +206,7 @@ class Step:
         applied: dict[str, Any] = {
             "grad_norm": grad_norm,
             "rate": updater.rate,
-            "rates": state.rates() if self._monitor.is_watching else {},
+            "rates": state.rates() if self._monitor.is_watching or not updater.rate else {},
             "fingerprint": state.fingerprint.summary(entries),
         }
         skipped = not self._updated(leave_out=bool(bad))
@@ -228,5 +231,7 @@ class Step:
             f"Step {self.number} is not finite: {values}. Its samples: {', '.join(self.ids)}.",
             "An update with it would ruin the weights; it was not made, and the last checkpoint "
             "is untouched.",
-            "Look at these samples, lower the learning rate, or go on with --on-nonfinite skip.",
+            "Look at these samples, lower the learning rate, or leave such steps out: "
+            'step.update(on_nonfinite="skip").',
+            topic="not finite",
         )

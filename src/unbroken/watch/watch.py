@@ -39,7 +39,7 @@ class Remark:
 
     kind: str
     """`loss spike`, `suspicious drop`, `learning rate`, `gradient norm`, `evaluation mode`, `speed`,
-    `skipped updates`, `plateau`, `not finite`, `out of memory`, or `report`."""
+    `skipped updates`, `plateau`, `idle rate`, `not finite`, `out of memory`, or `report`."""
     step: int
     sentence: str
     is_alarm: bool

@@ -6,14 +6,13 @@ number of workers, or none, changes nothing but the speed.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch.utils.data import DataLoader
 
-from unbroken import MicroBatch, Position, StepBatches, StopRequest
+from unbroken import MicroBatch, Position, StepBatches, ignore_stop_signals
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.data.samples import PairDataset, Sample, collate
 from unbroken_tts.model.config import GptConfig
@@ -80,7 +79,7 @@ class MicroBatchLoader:
         next(self._batches)
 
     def close(self) -> None:
-        """End the worker processes; they don't listen to the signal that would end them later."""
+        """End the worker processes now; what they read ahead is dropped."""
         end = getattr(self._batches, "_shutdown_workers", None)
         if end is not None:
             end()
@@ -104,13 +103,6 @@ def batch_maker(config: GptConfig) -> partial[Batch]:
     return partial(
         collate, stop_text_token=config.stop_text_token, stop_mel_token=config.stop_mel_token
     )
-
-
-def ignore_stop_signals(worker: int) -> None:
-    """Leave stop requests to the training process; Ctrl+C reaches every process of a terminal."""
-    del worker
-    for number in StopRequest.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def validation_batches(

@@ -26,6 +26,7 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.halving import is_out_of_memory
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
+from unbroken_tts.train.remedies import note_with_flags, say_with_flags
 from unbroken_tts.train.session import TrainingSession, open_session
 
 
@@ -44,6 +45,9 @@ def train(settings: TrainSettings) -> int:
             session = open_session(settings, console)
             console.keep_in(session.run.layout.logs / "console.log")
             return _train(session, console)
+    except UnbrokenError as error:
+        say_with_flags(error)
+        raise
     finally:
         console.close()
 
@@ -91,7 +95,12 @@ def stoppable_start() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = [number for number in StopRequest.SIGNALS if number != signal.SIGINT]
+    asked = [
+        number
+        for number in StopRequest.SIGNALS
+        # What is ignored stays ignored: nohup wants the training to survive it.
+        if number != signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, heard) for number in asked}
     try:
         yield
@@ -153,7 +162,7 @@ def _out_of_memory(session: TrainingSession) -> SettingsInvalid:
 
 
 def _announce(report: ResumeReport, session: TrainingSession, console: Console) -> None:
-    for note in (*report.notes, *session.notes):
+    for note in (*map(note_with_flags, report.notes), *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:
         if not each.is_new:  # an earlier version told less; that is no change

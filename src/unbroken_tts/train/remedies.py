@@ -1,9 +1,12 @@
-"""What a finding of the library's checks means at the command line: its flags and files, in one place."""
+"""What the library's findings and errors mean at the command line: its flags and files, in one place."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Final
 
+from unbroken import UnbrokenError
 from unbroken.checks import Advice
 
 REMEDIES: Final = {
@@ -58,3 +61,33 @@ REMEDIES: Final = {
     ),
 }
 """By the id of the check; what is not here is said as the library says it."""
+
+ERROR_REMEDIES: Final = {
+    "stopped": "{before}Start the same command again with --resume auto.",
+    "diverged": "Put back what changed and start again with --resume auto; to go on all the same, "
+    "start with --on-diverged continue.",
+    "not finite": "Look at these samples, lower the learning rate, or go on with --on-nonfinite skip.",
+    "no run": "Check --output-dir, or use --resume auto, which begins a run where none is.",
+    "no checkpoint yet": "Use --resume auto, which begins the run again at step 0.",
+    "no such source": "Name a directory under checkpoints/, or use --resume auto.",
+    "none whole": "Bring a whole checkpoint of the run back, or begin a new run: leave out --resume "
+    "(the old one is moved to earlier/), with --init-from if there is a weights file.",
+    "unnamed run": "To go on from the newest, type --resume {newest}. For a new run choose another "
+    "--output-dir.",
+}
+"""By the topic of the error; what is not here is said as the library says it."""
+
+
+def note_with_flags(note: str) -> str:
+    """Return a note of the library with the command's flags in the place of its arguments."""
+    note = note.replace("grace_seconds", "--grace-seconds")
+    return re.sub(
+        r"run\.resume\('([^']*)'\)", lambda found: f"--resume {shlex.quote(found[1])}", note
+    )
+
+
+def say_with_flags(error: UnbrokenError) -> None:
+    """Let an error of the library say what to do by the command's flags."""
+    remedy = ERROR_REMEDIES.get(error.topic)
+    if remedy is not None:
+        error.remedy = remedy.format_map(error.given)

@@ -88,12 +88,14 @@ def code_digest(package: str) -> str:
 
 
 def _sources(settings: TrainSettings) -> dict[str, Any]:
-    """Return where things lie, so that speaking finds them; hints, never the run's identity."""
+    """Return where things lie, so that speaking finds them; hints, never the run's identity.
+
+    However a path is written, and over whatever link, one file has one place.
+    """
     return {
-        "tokenizer": settings.tokenizer.absolute().as_posix(),
+        "tokenizer": settings.tokenizer.resolve().as_posix(),
         "train_manifest": [
-            Path(parse_argument(each).path).absolute().as_posix()
-            for each in settings.train_manifest
+            Path(parse_argument(each).path).resolve().as_posix() for each in settings.train_manifest
         ],
-        "codec": settings.codec.absolute().as_posix() if settings.codec else None,
+        "codec": settings.codec.resolve().as_posix() if settings.codec else None,
     }

@@ -86,7 +86,7 @@ def test_a_checkpoint_that_was_taken_away_is_missed_once(tmp_path: Path) -> None
     layout = trained(tmp_path)
     before = read.Checkpoint.at(layout.checkpoints / "step-00000004").manifest.created
     history = [json.loads(each) for each in layout.history.read_text("utf-8").splitlines()]
-    history[-1]["time"] = before + 600.0
+    history[-2]["time"] = before + 600.0  # after it the run was closed
     text = "".join(json.dumps(each) + "\n" for each in history)
     layout.history.write_text(text, encoding="utf-8", newline="\n")
     shutil.rmtree(layout.checkpoints / "step-00000006")
@@ -100,7 +100,7 @@ def test_latest_alone_tells_of_it(tmp_path: Path) -> None:
     """Where the history lost the line; without a time no minutes are said."""
     layout = trained(tmp_path)
     lines = layout.history.read_text("utf-8").splitlines(keepends=True)
-    layout.history.write_text("".join(lines[:-1]), encoding="utf-8", newline="\n")
+    layout.history.write_text("".join(lines[:-2]), encoding="utf-8", newline="\n")
     shutil.rmtree(layout.checkpoints / "step-00000006")
     (said,) = missed(resumed(tmp_path))
     assert "costs 2 steps; they are trained again" in said

@@ -8,6 +8,7 @@ import pytest
 
 from support.findings import finding, report
 from unbroken.checks import (
+    Advice,
     Check,
     CheckResult,
     Difference,
@@ -118,13 +119,49 @@ def test_an_untitled_check_is_called_by_its_id() -> None:
         ([declared(severity="critical")], "has the severity 'critical', which is no Severity"),
         ([declared(on_accept="take new")], "has the on_accept 'take new'"),
         ([declared(stage=None)], "has the stage None"),
+        (NoiseStaysNear(), "which is no list"),
+        (None, "checks= was given None"),
     ],
 )
-def test_a_declaration_that_means_nothing_is_refused(added: list[Any], says: str) -> None:
+def test_a_declaration_that_means_nothing_is_refused(added: Any, says: str) -> None:
     """A wrong check is met when the run is declared, never in the middle of a resume."""
     with pytest.raises(SettingsInvalid) as refused:
         every_check(added=added)
     assert says in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"may_change": "noise"}, "may_change= was given 'noise', which is no list"),
+        ({"advice": {"weights-identicl": Advice()}}, "Did you mean weights-identical?"),
+        ({"advice": {"weights-identical": "Look."}}, "'Look.' for 'weights-identical'"),
+    ],
+)
+def test_what_would_act_on_nothing_is_refused(given: Any, says: str) -> None:
+    """A text in the place of a list, and advice that would never be shown."""
+    with pytest.raises(SettingsInvalid) as refused:
+        every_check(**given)
+    assert says in refused.value.what
+
+
+def test_a_text_is_no_list_of_ids() -> None:
+    """It would be taken letter by letter."""
+    with pytest.raises(SettingsInvalid, match="accept= was given 'weights-identical'") as refused:
+        require_known("weights-identical", every_check())
+    assert "accept=[" in refused.value.remedy
+
+
+@pytest.mark.parametrize("raised", [SystemExit(0), SystemExit("no noise")])
+def test_a_check_does_not_end_the_program(raised: BaseException) -> None:
+    """One that exits is a finding too, with exit code 0 as well."""
+
+    def leave(*_: object) -> CheckResult:
+        raise raised
+
+    (found,) = examine([declared(compare=leave)], StateSummary(), StateSummary())
+    assert found.is_critical
+    assert "SystemExit" in found.numbers
 
 
 def test_its_id_can_be_accepted() -> None:

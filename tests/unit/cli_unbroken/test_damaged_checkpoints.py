@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,22 @@ def test_doctor_advises_no_command_where_none_is_whole(
     said = capsys.readouterr().out
     assert "unbroken repair" not in said
     assert 3 == said.count("no checkpoint of this run is whole")
+
+
+@pytest.mark.parametrize("place", ["A", "B"])
+def test_diff_of_a_damaged_checkpoint_says_that_it_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """Its manifest still lists the digests that were saved, and those are equal."""
+    run = damaged(tmp_path)
+    copy = run.root / "copy" / "step-00000006"
+    shutil.copytree(run.checkpoints / "step-00000006", copy)
+    file = copy / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    pair = (copy, run.checkpoints / copy.name)
+    assert 4 == call("diff", *(pair if place == "A" else reversed(pair)))
+    said = capsys.readouterr()
+    assert "is damaged" in said.err
+    assert "0 of" not in said.out

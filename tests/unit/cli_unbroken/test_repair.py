@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,42 @@ def test_counters_that_nobody_can_judge_are_not_mended(
     training.run.close()
     assert 2 == call("repair", tmp_path, "schedule")
     assert "counts 2 updates, optimizer 3" in capsys.readouterr().err
+    assert 3 == call("doctor", tmp_path)
+    said = capsys.readouterr().out
+    assert "unbroken repair" not in said  # it would be refused, and nothing stands before it
+    assert "counts 2 updates, optimizer 3" in said
+
+
+def test_doctor_goes_back_where_the_schedule_can_not_be_rebuilt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that it names is the one that is carried out."""
+    training = build(tmp_path, save_every=2)
+    train(training, 2)
+    for each in training.optimizer.state.values():
+        each["step"] += 1
+    train(training, 4)
+    training.run.close()
+    assert 3 == call("doctor", "--json", tmp_path)
+    (newest,) = [
+        each["remedy"]
+        for each in json.loads(capsys.readouterr().out)["checkpoints"]
+        if each["name"] == "step-00000004"
+    ]
+    assert newest.endswith("step-00000004 previous")
+    assert 0 == call(*shlex.split(newest)[1:])
+
+
+def test_doctor_names_no_repair_without_a_run(
+    miscounted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the directory of a run can be repaired; the checkpoint is bad all the same."""
+    layout = copy_of(miscounted, tmp_path / "copy")
+    layout.run_file.unlink()
+    assert 3 == call("doctor", layout.root)
+    said = capsys.readouterr().out
+    assert "unbroken repair" not in said
+    assert "run.json" in said
 
 
 def calls_of_a_repair(layout: Layout, what: str) -> int:

@@ -138,15 +138,15 @@ def test_verify_names_the_damaged_tensor(run: Layout, capsys: pytest.CaptureFixt
 def test_verify_sends_nobody_to_a_whole_one_that_is_not_there(
     run: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where some are whole, --resume auto goes on with one; where none is, it would be refused."""
+    """Where some are whole, a resume goes on with one; where none is, it would be refused."""
     first, *others = sorted(run.checkpoints.glob("step-*"))
     (first / "model.safetensors").write_bytes(b"")
     assert 4 == call("verify", run.root)
-    assert "--resume auto" in capsys.readouterr().err
+    assert 'Resume with "auto"' in capsys.readouterr().err
     for each in others:
         (each / "model.safetensors").write_bytes(b"")
     assert 4 == call("verify", run.root)
-    assert "--resume auto" not in capsys.readouterr().err
+    assert 'Resume with "auto"' not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect"])

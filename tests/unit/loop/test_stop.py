@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from unbroken.loop.stop import SIGNALS, GracefulStop, StopRequest
+from unbroken.errors import SettingsInvalid, Stopped
+from unbroken.loop.signals import SIGNALS
+from unbroken.loop.stop import GracefulStop, StopRequest
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -133,4 +137,50 @@ def test_a_stop_file_has_to_go_before_the_next_start(tmp_path: Path) -> None:
     ending = GracefulStop(request, 30.0, "step-00000001", inside_step=False)
     assert f"Remove the file {file}. Start" in ending.stopped().remedy
     file.unlink()
-    assert ending.stopped().remedy.startswith("Start the same command again")
+    assert ending.stopped().remedy.startswith("Start the same program again")
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_an_ignored_signal_stays_ignored(name: str) -> None:
+    """What `nohup` or a shell in the background has the process ignore doesn't stop it."""
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        stop = StopRequest()
+        with stop.listening():
+            send(number)
+            assert not stop.is_made
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@posix
+@pytest.mark.parametrize("given", ["SIGUSR2", signal.SIGUSR2, int(signal.SIGUSR2)])
+def test_a_signal_that_was_added_is_a_request(given: int | str) -> None:
+    """By name or number; the usual ones stay."""
+    for name in ("SIGUSR2", "SIGTERM"):
+        stop = StopRequest(added=[given])
+        with stop.listening():
+            send(getattr(signal, name))
+            assert stop.is_made
+        assert (name, 75) == (stop.reason, stop.exit_code)
+
+
+@posix
+@pytest.mark.parametrize(
+    "given", [["SIGKILL"], ["SIGSTOP"], ["SIGCHLD"], ["SIGUSR9"], [4711], [None], "SIGUSR2", 12]
+)
+def test_what_can_not_ask_for_a_stop_is_refused(given: Any) -> None:
+    """A signal that nobody can hear, that means something else, or that doesn't exist."""
+    with pytest.raises(SettingsInvalid, match="stop_signals=") as refused:
+        StopRequest(added=given)
+    assert 'stop_signals=["SIGUSR2"]' in refused.value.remedy
+
+
+def test_the_exit_code_of_a_stop_is_the_errors() -> None:
+    """By either name, and after it went from one process to another."""
+    stopped = Stopped("what", "why", "remedy", exit_code=130)
+    for each in (stopped, copy.copy(stopped)):  # as a process hands it to another
+        assert (130, 130, "remedy") == (each.exit_code, each.stop_code, each.remedy)

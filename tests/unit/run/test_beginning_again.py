@@ -162,4 +162,5 @@ def test_a_new_run_moves_the_beginning_of_the_old_one_away_with_it(killed: Path)
     (place,) = training.run.layout.earlier.iterdir()
     old, new = (json.loads((each / "start.json").read_bytes()) for each in (place, killed))
     assert (1, 2) == (old["facts"]["mix"], new["facts"]["mix"])
-    assert 1 == sum(1 for _ in read_lines(killed / "history.jsonl"))
+    events = [line["event"] for line in read_lines(killed / "history.jsonl")]
+    assert ["start", "closed"] == events

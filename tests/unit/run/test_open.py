@@ -32,14 +32,14 @@ def test_nothing_is_done_before_the_resume(
 ) -> None:
     """Nothing is written either: the directory is not there."""
     run = unopened(tmp_path / "run")
-    with pytest.raises(RuntimeError, match=r"resume\(\) comes before"):
+    with pytest.raises(unbroken.RunMisused, match=r"resume\(\) comes before"):
         use(run)
     run.close()
     assert "" == run.run_id
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("use", [*USES.values(), unbroken.Run.save], ids=[*USES, "a save"])
 def test_nothing_is_done_after_the_close(
     tmp_path: Path, use: Callable[[unbroken.Run], object]
 ) -> None:
@@ -47,7 +47,7 @@ def test_nothing_is_done_after_the_close(
     run = build(tmp_path).run
     run.close()
     history = list(read_lines(run.layout.history))
-    with pytest.raises(RuntimeError, match=r"resume\(\) comes before"):
+    with pytest.raises(unbroken.RunMisused, match=r"closed by run.close\(\)"):
         use(run)
     run.close()
     assert run.run_id

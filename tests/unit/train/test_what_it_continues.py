@@ -88,6 +88,36 @@ def test_an_older_checkpoint_sets_the_newer_ones_aside(
     require_equal(whole, copied)
 
 
+def test_checkpoints_without_their_run_are_gone_on_from_by_name(
+    trainer: TinyTrainer, whole: Path, copied: Path
+) -> None:
+    """A lost `run.json` is no reason to begin at step 0; the flag that is named goes on."""
+    place = newest(copied).path
+    (copied / "run.json").unlink()
+    ended = trainer.start(copied)
+    assert ended.code == 4
+    assert f"--resume {place}" in ended.err
+    assert not (copied / "superseded").exists()
+    ended = trainer.start(copied, resume=str(place))
+    assert ended.code == 0, ended.err
+    assert run_id_of(Layout(whole)) == run_id_of(Layout(copied))
+    assert trainer.start(copied).code == 0
+
+
+def test_one_file_has_one_place_however_it_is_written(
+    trainer: TinyTrainer, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a relative path nor one over a link is noted as a change."""
+    monkeypatch.chdir(trainer.root)
+    (tmp_path / "link").symlink_to(trainer.root)
+    for data, tokenizer in (("data", "data/../tok.model"), (tmp_path / "link/data", "tok.model")):
+        ended = trainer.start(
+            copied, "--train-manifest", f"{data}/train_pairs.jsonl", "--tokenizer", tokenizer
+        )
+        assert ended.code == 0, ended.err
+        assert not ended.lines("NOTE: changed")
+
+
 @pytest.mark.parametrize("how", ["auto", "latest"])
 def test_files_of_the_earlier_trainer_are_never_begun_over(
     trainer: TinyTrainer, tmp_path: Path, how: str
