@@ -25,6 +25,31 @@ def unwrap(module: nn.Module) -> nn.Module:
             return module
 
 
+_COMPILED = "_orig_mod"
+"""PyTorch's own name for the module inside a compiled one."""
+
+
+def uncompiled(path: str) -> str:
+    """Return a path without the names that compiling adds: compiled or not, it is the same module."""
+    if _COMPILED not in path:
+        return path
+    return ".".join(each for each in path.split(".") if each != _COMPILED)
+
+
+def uncompiled_names(value: Any) -> Any:
+    """Return nested state without the names that compiling adds, in its keys and in its texts.
+
+    Earlier versions saved them.
+    """
+    if type(value) in (dict, OrderedDict):
+        return type(value)(
+            (uncompiled_names(key), uncompiled_names(each)) for key, each in value.items()
+        )
+    if type(value) is list:
+        return [uncompiled_names(each) for each in value]
+    return uncompiled(value) if type(value) is str else value
+
+
 def map_leaves(value: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:
     """Rebuild dicts, lists, tuples and deques, every other value passed through `change(path, value)`."""
     if type(value) in (dict, OrderedDict):

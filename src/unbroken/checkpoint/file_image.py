@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from unbroken.checkpoint.late_copy import ByteArray, LateCopy
+from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.segment import Segment
 from unbroken.errors import NotEncodable
-from unbroken.state.digest import byte_view, bytes_digest, host_bytes
+from unbroken.state.digest import ByteArray, byte_array, byte_view, bytes_digest
 from unbroken.state.dtypes import dtype_name
 
 PAGE = mmap.PAGESIZE
@@ -105,7 +105,7 @@ class FileImage:
             if tensor.is_cuda:
                 target.copy_(byte_view(tensor), non_blocking=self._pinned)
                 continue
-            source = np.frombuffer(host_bytes(tensor), dtype=np.uint8)
+            source = byte_array(tensor.to("cpu"))
             if source.ctypes.data == tensor.data_ptr():
                 pieces += _pieces(target.numpy(), source)
             else:  # a copy in row-major order already: not kept while the others are made

@@ -11,18 +11,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unbroken.errors import SaveFailed
-from unbroken.state.digest import byte_view
+from unbroken.state.digest import ByteArray, byte_array
 
 if TYPE_CHECKING:
     import torch
-
-ByteArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
-"""(bytes,) uint8: memory as bytes."""
 
 ENTRIES = 64
 """Entries of each tensor that are kept."""
@@ -44,7 +41,7 @@ class LateTensor:
     def __init__(self, leaf: str, live: torch.Tensor, target: ByteArray) -> None:
         self.leaf = leaf
         self.live = live
-        self.source: ByteArray = byte_view(live).numpy()
+        self.source = byte_array(live)
         self.target = target
         self.version = live._version  # noqa: SLF001  # torch has no other name for it
         self.entries = self._some(self.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unbroken.state.digest import tensor_digest
 from unbroken.state.dtypes import DTYPES
 from unbroken.state.modules import ModulePart
 from unbroken.state.position import Position
+from unbroken.tree import uncompiled_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Checkpoint:
 
     def evidence(self) -> dict[str, Any]:
         """Return what was observed at the save."""
-        return self._document(EVIDENCE)
+        found: dict[str, Any] = uncompiled_names(self._document(EVIDENCE))
+        return found
 
     def parts(self, streamed: Collection[str] = ()) -> dict[str, Any]:
         """Return the state of every part.
@@ -92,7 +94,7 @@ class Checkpoint:
             CheckpointCorrupt: A file or a leaf is not what was saved.
         """
         return {
-            name: decode(each, self.tensors(name) if name in streamed else self._in_memory(name))
+            name: _decoded(each, self.tensors(name) if name in streamed else self._in_memory(name))
             for name, each in self._parts().items()
         }
 
@@ -102,7 +104,7 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: A file or a leaf is not what was saved.
         """
-        return decode(self._parts()[name], self._in_memory(name))
+        return _decoded(self._parts()[name], self._in_memory(name))
 
     def part_names(self) -> list[str]:
         """Return the names of the parts, in the order they were declared.
@@ -147,7 +149,7 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: A file is not what was saved, or a header isn't the manifest's.
         """
-        return {name: decode(each, self.tensors(name)) for name, each in self._parts().items()}
+        return {name: _decoded(each, self.tensors(name)) for name, each in self._parts().items()}
 
     def _in_memory(self, part: str) -> dict[str, torch.Tensor]:
         return {leaf: self._read(leaf, each) for leaf, each in self.tensors(part).items()}
@@ -216,3 +218,7 @@ class Checkpoint:
 
     def _corrupt(self, what: str) -> CheckpointCorrupt:
         return damaged(self.path, what)
+
+
+def _decoded(form: Any, tensors: Mapping[str, Any]) -> Any:
+    return uncompiled_names(decode(form, tensors))

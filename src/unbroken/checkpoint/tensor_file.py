@@ -22,7 +22,7 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.file_image import header_bytes
 from unbroken.errors import CheckpointCorrupt
-from unbroken.state.digest import byte_view, host_bytes
+from unbroken.state.digest import byte_array, host_bytes
 from unbroken.state.dtypes import DTYPES, byte_count
 from unbroken.state.stored import Stored
 
@@ -88,7 +88,7 @@ class StoredTensor(Stored):
         return block
 
     def _fill(self, live: torch.Tensor, begin: int) -> None:
-        target = byte_view(live).numpy()
+        target = byte_array(live)
         if target.nbytes < SHARED_READ:
             self._read_bytes(target.data, begin)
             return

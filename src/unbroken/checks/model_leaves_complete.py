@@ -1,6 +1,8 @@
 """Every tensor of the model is in the checkpoint, with its shape and dtype.
 
-Compares: names, shapes and dtypes of parameters and buffers, by name, both ways.
+Compares: names, shapes and dtypes of parameters and buffers, by name, both ways. What came, grew or
+went while the run trained is state: of that, what the code builds now is compared with what it built
+then.
 
 Why: a tensor that isn't restored keeps the noise it was initialised with; a cast loses bits.
 
@@ -36,11 +38,27 @@ class ModelLeavesComplete(Check):
     remedy = "Build the model as it was, or begin a new run from its weights."
     AGREES = (
         (
+            StateSummary(
+                kinds={"m": "model"},
+                leaves={"m.queue": Leaf("float32", (9, 3)), "m.mask": Leaf("float32", (3,))},
+                values={"m.born.queue": "float32 [0, 3]", "m.born.mask": None},
+            ),
+            StateSummary(kinds={"m": "model"}, leaves={"m.queue": Leaf("float32", (0, 3))}),
+        ),
+        (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
         ),
     )
     DIFFERS = (
+        (
+            StateSummary(
+                kinds={"m": "model"},
+                leaves={"m.queue": Leaf("float32", (9, 3))},
+                values={"m.born.queue": "float32 [0, 3]"},
+            ),
+            StateSummary(kinds={"m": "model"}, leaves={"m.queue": Leaf("float32", (0, 4))}),
+        ),
         (
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("float32", (2, 3))}),
             StateSummary(kinds={"m": "model"}, leaves={"m.w": Leaf("bfloat16", (2, 3))}),
@@ -54,20 +72,32 @@ class ModelLeavesComplete(Check):
             {path: str(leaf) for path, leaf in each.leaves.items() if is_below(path, parts)}
             for each in (saved, live)
         )
+        born = {**before, **_born(saved, parts)}
         details = [
             Difference(
                 path,
-                was := before.get(path, "not in the checkpoint"),
+                was := born.get(path) or "not in the checkpoint",
                 found := now.get(path, "gone"),
                 f"{path}: is {found}, was {was}",
             )
             for path in sorted(before.keys() | now.keys())
-            if before.get(path) != now.get(path)
+            if now.get(path) not in (before.get(path), born.get(path))
         ]
         if details:
             numbers = f"{len(details)} of {len(before | now)} tensors differ"
             return differs(numbers, *details, headline=_cast(saved, live, parts))
         return agrees(f"{len(now)} tensors")
+
+
+def _born(saved: StateSummary, parts: list[str]) -> dict[str, str | None]:
+    """Return what the code built where that changed before the save; None for what it didn't."""
+    return {
+        f"{part}.{path.removeprefix(root)}": each
+        for part in parts
+        for root in (f"{part}.born.",)
+        for path, each in saved.values.items()
+        if path.startswith(root)
+    }
 
 
 def _cast(saved: StateSummary, live: StateSummary, parts: list[str]) -> str:

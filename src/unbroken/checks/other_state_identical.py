@@ -55,7 +55,7 @@ class OtherStateIdentical(Check):
         """Compare every leaf; averages and teachers are named where they alone differ."""
         seconds = untrained_models(live)
         parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]
-        found = compare_state(saved, live, parts, modes(live))
+        found = compare_state(saved, live, parts, modes(saved, live))
         paths = [each.path for each in found.differences]
         if paths and all(is_below(each, seconds) for each in paths):
             names = ", ".join(seconds)

@@ -48,10 +48,18 @@ def untrained_models(observed: StateSummary) -> list[str]:
     return [each for each in observed.of_kind("model") if each not in trained]
 
 
-def modes(live: StateSummary) -> set[str]:
-    """Return the paths of the training modes: how a module stands, not what it holds."""
-    roots = tuple(f"{part}.training" for part in live.of_kind("model"))
-    return {path for path in live.values if path.startswith(roots)}
+def modes(*observed: StateSummary) -> set[str]:
+    """Return the paths of what tells how a module stands, not what it holds.
+
+    Its training modes, the forms that its tensors were born with, and the versions of its classes.
+    """
+    return {
+        path
+        for each in observed
+        for part in each.of_kind("model")
+        for path in each.values
+        if path.startswith((f"{part}.training", f"{part}.born.", f"{part}.metadata."))
+    }
 
 
 def _below(observed: StateSummary, parts: Collection[str], skip: Collection[str]) -> dict[str, Any]:

@@ -43,4 +43,4 @@ class WeightsIdentical(Check):
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every tensor of every model that is trained."""
-        return compare_state(saved, live, trained_models(live), modes(live))
+        return compare_state(saved, live, trained_models(live), modes(saved, live))

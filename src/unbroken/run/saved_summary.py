@@ -9,6 +9,7 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.run.flat_state import flat
 from unbroken.state.stored import in_memory, is_tensor
+from unbroken.tree import uncompiled
 
 
 def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSummary:
@@ -28,7 +29,7 @@ def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSu
         kinds=evidence.get("kinds", kinds),
         values=values,
         leaves={
-            path: Leaf(each.dtype, tuple(each.shape), each.digest)
+            uncompiled(path): Leaf(each.dtype, tuple(each.shape), each.digest)
             for path, each in checkpoint.manifest.leaves.items()
         },
         evidence={**evidence, "optimizer_steps": _optimizer_steps(parts)},

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 
 class PartialSums:
@@ -52,7 +53,8 @@ def gradient_differences(
         f"gradients.{name}: shape {tuple(each.shape)}, "
         + (f"parameter {tuple(parameters[name].shape)}" if name in parameters else "no parameter")
         for name, each in saved.items()
-        if name not in parameters or parameters[name].shape != each.shape
+        if name not in parameters
+        or not (is_lazy(parameters[name]) or parameters[name].shape == each.shape)
     ]
 
 

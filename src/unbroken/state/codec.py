@@ -22,12 +22,18 @@ import numpy as np
 import torch
 
 from unbroken.errors import CheckpointCorrupt, NotEncodable
+from unbroken.state.digest import host_bytes
 from unbroken.state.dtypes import dtype_name
-from unbroken.state.stored import Stored
+from unbroken.state.known_kinds import known_from, known_kind
+from unbroken.state.stored import Stored, in_memory
+from unbroken.state.tensor_forms import is_plain, taken_apart, tensor_from
 from unbroken.tree import join
 
 MAX_DEPTH = 200
 """Deepest nesting that is written or read: state is far shallower, a crafted file is not."""
+
+LARGE = 1 << 14
+"""Bytes from which on an array goes to the tensors; what is smaller is written in the JSON."""
 
 MAX_PLAIN_INT = 1 << 4096
 """Larger whole numbers are written in hexadecimal: Python refuses to read very long decimal ones."""
@@ -43,9 +49,11 @@ def encode(value: Any, path: str, tensors: dict[str, Any]) -> Json:
 
     Args:
         value: Nested state: None, bool, int, float, str, bytes, complex, tensors, numpy arrays and
-            scalars, and dicts, lists, tuples, sets, Counters and deques of these.
+            scalars, random generators, members of enums, and dicts, lists, tuples, sets, Counters,
+            deques, named tuples, data classes and default dicts of these.
         path: The leaf path of `value`, used in messages and as the tensors' names.
-        tensors: Receives every tensor, in memory or stored; numpy arrays are stored in the JSON, they are small.
+        tensors: Receives every tensor, in memory or stored, and the bytes of every numpy array and
+            bytes object of at least `LARGE` bytes as (bytes,) uint8.
 
     Raises:
         NotEncodable: The value, or one inside it, has no faithful form.
@@ -61,14 +69,20 @@ def _encode(value: Any, path: str, tensors: dict[str, Any], depth: int) -> Json:
     if type(value) in _PLAIN:
         return _PLAIN[type(value)](value)
     if isinstance(value, torch.Tensor):
-        return _encode_tensor(value, path, tensors)
+        return _encode_tensor(value, path, tensors, depth)
     if isinstance(value, Stored):
         tensors[path] = value
         return {"$": "tensor", "leaf": path}
+
+    def inner(key: object, each: Any) -> Json:
+        return _encode(each, join(path, key), tensors, depth + 1)
+
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:
-        return encoder(value, lambda key, each: _encode(each, join(path, key), tensors, depth + 1))
-    return _encode_scalar(value, path)
+        return encoder(value, inner)
+    if (known := known_kind(value)) is not None:
+        return {"$": "known", **{key: inner(key, each) for key, each in known.items()}}
+    return _encode_scalar(value, path, tensors)
 
 
 def _encode_str(value: str) -> Json:
@@ -87,19 +101,28 @@ _PLAIN: dict[type, Callable[[Any], Json]] = {
 }
 
 
-def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, Any]) -> Json:
-    if (
-        value.layout is not torch.strided
-        or value.is_quantized
-        or type(value.data) is not torch.Tensor
-    ):
-        raise _not_encodable(path, f"is a {type(value).__name__} of layout {value.layout}")
+def _encode_tensor(value: torch.Tensor, path: str, tensors: dict[str, Any], depth: int) -> Json:
+    if type(value.data) is not torch.Tensor:
+        raise _not_encodable(path, f"is a {type(value).__name__}")
+    if value.is_meta:
+        raise _not_encodable(path, "is on the meta device and has no bytes")
+    if not is_plain(value):
+        pieces = taken_apart(value)
+        if pieces is None:
+            raise _not_encodable(
+                path, f"is a tensor of dtype {value.dtype} and layout {value.layout}"
+            )
+        return {
+            "$": "composed",
+            **{
+                key: _encode(each, join(path, key), tensors, depth + 1)
+                for key, each in pieces.items()
+            },
+        }
     if path in tensors:
         raise _not_encodable(path, "has the same path as another leaf")
     if _encode_str(path) != path:
         raise _not_encodable(path, "can't be the name of a leaf: it is no text")
-    if value.is_meta:
-        raise _not_encodable(path, "is on the meta device and has no bytes")
     dtype_name(value, path)
     tensors[path] = value.detach()
     return {"$": "tensor", "leaf": path}
@@ -150,14 +173,14 @@ _ENCODERS: dict[type, Callable[[Any, Inner], Json]] = {
 }
 
 
-def _encode_scalar(value: Any, path: str) -> Json:
+def _encode_scalar(value: Any, path: str, tensors: dict[str, Any]) -> Json:
     if type(value) in (bytes, bytearray):
         kind = "bytes" if type(value) is bytes else "bytearray"
-        return {"$": kind, "is": base64.b64encode(bytes(value)).decode("ascii")}
+        return {"$": kind, "is": _encode_bytes(value, path, tensors)}
     if type(value) is complex:
         return {"$": "complex", "is": [repr(value.real), repr(value.imag)]}
     if type(value) is np.ndarray or isinstance(value, np.generic):
-        return _encode_numpy(value, path)
+        return _encode_numpy(value, path, tensors)
     if isinstance(value, torch.dtype | torch.device):
         kind = "dtype" if isinstance(value, torch.dtype) else "device"
         return {"$": kind, "is": str(value)}
@@ -168,7 +191,16 @@ def _encode_scalar(value: Any, path: str) -> Json:
     raise _not_encodable(path, f"is a {type(value).__module__}.{type(value).__qualname__}")
 
 
-def _encode_numpy(value: Any, path: str) -> Json:
+def _encode_bytes(content: Any, path: str, tensors: dict[str, Any]) -> Json:
+    """Return bytes, or a contiguous array's, as base64; as a tensor that shares them where they are many."""
+    flat = np.frombuffer(content, np.uint8) if len(content) else np.empty(0, np.uint8)
+    if flat.nbytes < LARGE:
+        return base64.b64encode(flat.tobytes()).decode("ascii")
+    shared = flat if flat.flags.writeable else flat.copy()
+    return _encode_tensor(torch.from_numpy(shared), path, tensors, 0)
+
+
+def _encode_numpy(value: Any, path: str, tensors: dict[str, Any]) -> Json:
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.names is not None:
         raise _not_encodable(path, f"is a numpy array of dtype {array.dtype}")
@@ -176,7 +208,7 @@ def _encode_numpy(value: Any, path: str) -> Json:
         "$": "scalar" if isinstance(value, np.generic) else "array",
         "dtype": array.dtype.str,
         "shape": list(array.shape),
-        "is": base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii"),
+        "is": _encode_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8), path, tensors),
     }
 
 
@@ -227,19 +259,38 @@ def _decode(data: Json, tensors: Mapping[str, Any], depth: int) -> Any:
     kind = data["$"]
     if kind == "tensor":
         return tensors[data["leaf"]]
+
+    def inner(each: Json) -> Any:
+        return _decode(each, tensors, depth + 1)
+
+    if kind in _MADE:
+        return _MADE[kind]({key: inner(each) for key, each in data.items() if key != "$"})
     if kind in _SCALARS:
-        return _SCALARS[kind](data)
-    items = [_decode(each, tensors, depth + 1) for each in data["items"]]
+        return _SCALARS[kind](_with_bytes(data, inner) if kind in _OF_BYTES else data)
+    items = [inner(each) for each in data["items"]]
     if kind == "deque":
         return deque(items, maxlen=data["maxlen"])
     return _CONTAINERS[kind](items)
+
+
+def _with_bytes(data: Json, inner: Callable[[Json], Any]) -> Json:
+    content = data["is"]
+    if isinstance(content, dict):
+        return {**data, "is": _bytes_of(in_memory(inner(content)))}
+    return {**data, "is": base64.b64decode(content, validate=True)}
+
+
+def _bytes_of(tensor: Any) -> bytes:
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.uint8:
+        raise TypeError("not the bytes of an array")
+    return host_bytes(tensor).tobytes()
 
 
 def _numpy(data: Json) -> Any:
     if not NUMPY_DTYPE.fullmatch(data["dtype"]):
         raise ValueError("not a dtype that is written")
     dtype = np.dtype(data["dtype"])
-    flat = np.frombuffer(base64.b64decode(data["is"], validate=True), dtype=dtype)
+    flat = np.frombuffer(data["is"], dtype=dtype)
     return flat.reshape(data["shape"]).copy()
 
 
@@ -256,14 +307,20 @@ def _dtype(data: Json) -> torch.dtype:
     return found
 
 
+_MADE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "composed": tensor_from,
+    "known": known_from,
+}
+
+_OF_BYTES = ("str", "bytes", "bytearray", "array", "scalar")
+"""Kinds whose content is bytes: as base64, or as the name of a tensor where they are many."""
+
 _SCALARS: dict[str, Callable[[Json], Any]] = {
     "int": lambda data: int(data["is"], 16),
     "float": lambda data: float(data["is"]),
-    "str": lambda data: base64.b64decode(data["is"], validate=True).decode(
-        "utf-8", "surrogatepass"
-    ),
-    "bytes": lambda data: base64.b64decode(data["is"], validate=True),
-    "bytearray": lambda data: bytearray(base64.b64decode(data["is"], validate=True)),
+    "str": lambda data: data["is"].decode("utf-8", "surrogatepass"),
+    "bytes": lambda data: data["is"],
+    "bytearray": lambda data: bytearray(data["is"]),
     "complex": lambda data: complex(float(data["is"][0]), float(data["is"][1])),
     "array": _numpy,
     "scalar": _numpy_scalar,

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import xxhash
 
@@ -16,9 +18,39 @@ DIGEST_SCHEME = 1
 """Number of this way to make digests; a scheme is never changed, only succeeded."""
 
 
+ByteArray: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+"""(bytes,) uint8: memory as bytes."""
+
+
+class _Memory:
+    """A tensor's memory as numpy asks for it.
+
+    Not `tensor.numpy()`: PyTorch would never let that storage be resized again, which observers of
+    quantisation and queues do in place.
+    """
+
+    def __init__(self, flat: torch.Tensor) -> None:
+        self.flat = flat  # kept alive: numpy keeps this object
+        self.__array_interface__: dict[str, Any] = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (flat.numel(),),
+            "data": (flat.data_ptr(), False),
+        }
+
+
+def byte_array(tensor: torch.Tensor) -> ByteArray:
+    """Return the bytes of a tensor in host memory, in row-major order, as (bytes,) uint8.
+
+    They are the tensor's own where it is contiguous. It may not be resized while they are in use.
+    """
+    flat = byte_view(tensor)
+    return np.asarray(_Memory(flat)) if flat.numel() else np.empty(0, np.uint8)
+
+
 def host_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the raw bytes of a tensor in row-major order, copied to the host where needed."""
-    return byte_view(tensor.to("cpu")).numpy().data
+    return byte_array(tensor.to("cpu")).data
 
 
 def byte_view(tensor: torch.Tensor) -> torch.Tensor:

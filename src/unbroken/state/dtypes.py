@@ -20,6 +20,8 @@ DTYPES: dict[str, torch.dtype] = {
     "U64": torch.uint64,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
     "F32": torch.float32,
@@ -42,6 +44,11 @@ def dtype_name(tensor: torch.Tensor, path: str) -> str:
             "Keep this state in another dtype.",
         )
     return _NAMES[tensor.dtype]
+
+
+def short_dtype(dtype: torch.dtype) -> str:
+    """Return the format's name of a dtype, or PyTorch's where it has none."""
+    return _NAMES.get(dtype, str(dtype))
 
 
 MOST_BYTES = 1 << 62

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from unbroken.state.modules import ModulePart
+from unbroken.tree import uncompiled
 
 WEIGHTS: Final = "weight_sketch"
 """Norm of sampled entries of what an optimiser updates, before the step's update."""
@@ -53,6 +54,7 @@ class _Place:
     address: int = -1
     entries: torch.Tensor | None = None
     count: int = 0
+    size: int = 0
 
     @property
     def device(self) -> torch.device | None:
@@ -65,7 +67,9 @@ class _Place:
         tensor = self.owner.get(self.name)
         if tensor is None or not (tensor is self.tensor or _is_plain(tensor)):
             return None
-        if tensor is not self.tensor or tensor.data_ptr() != self.address:
+        is_other = tensor is not self.tensor or tensor.numel() != self.size
+        if is_other or tensor.data_ptr() != self.address:
+            self.size = tensor.numel()
             self.tensor, self.address = tensor, tensor.data_ptr()
             self.entries = _middle(tensor)
             self.count = len(self.entries)
@@ -87,6 +91,8 @@ class StepFingerprint:
         self._modules: list[nn.Module] = []
         self._lengths: dict[str, int] = {}
         self._in_eval: int | None = None
+        # Only these are chosen from: what comes while training is not there yet at every start.
+        self._built = {path for path, _ in self._every_place()}
         self.entries: torch.Tensor | None = None
         """Those of this step, 1-dim, where the tensors are; None where none were recorded."""
 
@@ -130,6 +136,11 @@ class StepFingerprint:
         self.entries, self._in_eval = None, None
         self._lengths = {}
 
+    def _every_place(self) -> Iterator[tuple[str, _Place]]:
+        for part, each in self._parts.items():
+            if isinstance(each, ModulePart):
+                yield from ((path, place) for path, place, _ in _places(part, each.module))
+
     def _find(self) -> None:
         trained = {id(each) for each in self._trained.values()}
         found: dict[str, list[tuple[str, _Place]]] = {WEIGHTS: [], BUFFERS: [], AVERAGES: []}
@@ -141,6 +152,8 @@ class StepFingerprint:
                 acting = (one for one in each.module.modules() if isinstance(one, _ACT_BY_MODE))
                 self._modules += [each.module, *islice(acting, MODULES)]
             for path, place, is_buffer in _places(part, each.module):
+                if path not in self._built:
+                    continue
                 if not is_trained:
                     found[AVERAGES].append((path, place))
                 elif is_buffer:
@@ -165,7 +178,7 @@ def _places(part: str, model: nn.Module) -> Iterator[tuple[str, _Place, bool]]:
                 continue
             for name, tensor in owner.items():
                 if tensor is not None and name not in fleeting and _is_plain(tensor):
-                    yield f"{part}.{path}.{name}", _Place(owner, name), is_buffer
+                    yield f"{part}.{uncompiled(path)}.{name}", _Place(owner, name), is_buffer
 
 
 def _chosen(

@@ -1,14 +1,30 @@
-"""Modules as a part: parameters and buffers by name, ties stored once, training modes kept."""
+"""Modules as a part: parameters and buffers by name, ties stored once, training modes kept.
+
+What a module's own `state_dict()` and `load_state_dict()` do is the authority. Where both are
+PyTorch's, tensors are put by name into the storages that are there, one at a time. Where a class, an
+instance or a hook has a way of its own, that way is gone. What then stands in the module is compared
+with what was saved, to the last bit.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from unbroken.state.stored import fill, in_memory
+from unbroken.errors import StateMismatch
+from unbroken.state.foreign import while_loading, while_saving
+from unbroken.state.module_shape import ModuleShape, form_of, owners, take_shape
+from unbroken.state.module_ways import gives_live_tensors, has_own_way
+from unbroken.state.rehearsal import is_same, names_that_differ, rehearsed
+from unbroken.state.stored import fill, holds_tensors, in_memory
+from unbroken.tree import uncompiled
 
 TENSORS = ""
 """Key of a module's tensors: an empty key adds nothing to a path, so a leaf is `part.name`."""
@@ -16,73 +32,302 @@ TENSORS = ""
 EXTRA = "_extra_state"
 """PyTorch's name for what `get_extra_state` returned."""
 
+BORN, VERSIONS = "born", "metadata"
+"""Keys that are there only where a module has something to say under them."""
+
 
 class ModulePart:
     """The state of one unwrapped module.
 
     Saved are its tensors (each tie once, under its first name), what `get_extra_state` returned, the
-    training mode of each submodule, and which parameters require gradients.
+    training mode of each submodule, and which parameters require gradients. Where tensors came, grew
+    or went since the run was set up, `born` has what they were then, None where there was none.
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name = name
         self.module = module
+        self._shape = ModuleShape.of(module)
+        self._born = _forms(self._own_state())
 
     def capture(self) -> dict[str, Any]:
-        """Return the tensors, `aliases`, `extra`, `training` and `requires_grad`."""
-        state = self.module.state_dict(keep_vars=True)
+        """Return the tensors, `aliases`, `extra`, `training` and `requires_grad`.
+
+        Raises:
+            NotEncodable: The module's own `state_dict()` failed.
+        """
+        own = self._own_state()
         tensors: dict[str, torch.Tensor] = {}
         aliases: dict[str, str] = {}
         first: dict[tuple[Any, ...], str] = {}
         extra: dict[str, Any] = {}
-        for name, each in state.items():
-            if name.rpartition(".")[2] == EXTRA:  # may be a tensor, but not one to copy into
+        for name, each in own.items():
+            if not _is_leaf(name, each):  # may be a tensor, but not one to copy into
                 extra[name] = each
                 continue
-            same = (each.data_ptr(), each.shape, each.stride(), each.dtype, str(each.device))
+            same = _identity(each)
             if each.numel() and same in first:
                 aliases[name] = first[same]
             else:
                 first[same] = name
                 tensors[name] = each.detach()
-        return {
+        found = {
             TENSORS: tensors,
             "aliases": aliases,
             "extra": extra,
-            "training": {name: each.training for name, each in self.module.named_modules()},
-            "requires_grad": {n: each.requires_grad for n, each in self.module.named_parameters()},
+            "training": {
+                uncompiled(name): each.training for name, each in self.module.named_modules()
+            },
+            "requires_grad": {
+                uncompiled(n): each.requires_grad for n, each in self.module.named_parameters()
+            },
         }
+        if born := self._changed_since_birth(_forms(own)):
+            found[BORN] = born
+        if has_own_way(self.module) and (versions := getattr(own, "_metadata", None)):
+            found[VERSIONS] = {uncompiled(path): each for path, each in versions.items()}
+        return found
+
+    def _own_state(self) -> OrderedDict[str, Any]:
+        """Return the module's own state by uncompiled name, without what a lazy module has yet to make."""
+        with while_saving(self.name):
+            own = (
+                self.module.state_dict(keep_vars=True)
+                if gives_live_tensors(self.module)
+                else self.module.state_dict()
+            )
+            found = OrderedDict(
+                (uncompiled(name), each) for name, each in own.items() if not is_lazy(each)
+            )
+        found._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]  # noqa: SLF001  # as PyTorch does
+        return found
+
+    def _changed_since_birth(self, now: Mapping[str, str]) -> dict[str, str | None]:
+        every = {**self._born, **now}
+        return {n: self._born.get(n) for n in every if self._born.get(n) != now.get(n)}
 
     def differences(self, saved: Any) -> list[str]:
         """Compare names, ties, shapes and dtypes."""
         live = self.capture()
-        if not isinstance(saved, dict) or set(saved) != set(live):
+        if not is_modules(saved):
             return [f"{self.name}: the saved state is not a module's"]
-        found = tensor_differences(self.name, saved[TENSORS], live[TENSORS])
-        if saved["aliases"] != live["aliases"]:
+        found = self._tensor_differences(saved, live)
+        born = saved.get(BORN, {})
+        ties = {n: first for n, first in saved["aliases"].items() if n not in born}
+        if ties != {n: first for n, first in live["aliases"].items() if n not in born}:
             found.append(f"{self.name}: ties are {live['aliases']}, were {saved['aliases']}")
         for kind in ("extra", "training", "requires_grad"):
-            if set(saved[kind]) != set(live[kind]):
-                names = sorted(set(saved[kind]) ^ set(live[kind]))
+            names = sorted((set(saved[kind]) ^ set(live[kind])) - set(born))
+            if names:
                 found.append(f"{self.name}: {kind} differs at {', '.join(names[:5])}")
         return found
 
+    def _tensor_differences(self, saved: Any, live: Any) -> list[str]:
+        """Say which tensors differ in form, unless the saved module was built with them as they are here."""
+        before, now = _all_tensors(saved), _all_tensors(live)
+        born = saved.get(BORN, {})
+        shape = ModuleShape.of(self.module) if born else None
+        odd = {
+            name
+            for name in _otherwise(before, now)
+            if name not in born
+            or born[name] != (form_of(now[name]) if name in now else None)
+            or not (shape and shape.can_take(name, before, saved["requires_grad"]))
+        }
+        return tensor_differences(
+            self.name,
+            {
+                name: each
+                for name, each in before.items()
+                if name not in saved["aliases"] and name in odd
+            },
+            {
+                name: each
+                for name, each in now.items()
+                if name not in live["aliases"] and name in odd
+            },
+        )
+
+    def refusals(self, captured: Any) -> list[str]:
+        """Say what of a state the module would not take in as it was when the run was set up."""
+        saved = _all_tensors(captured)
+        found = [
+            f"{self.name}.{name}: {_shown(saved.get(name))}, was {was or 'not there'} when Run(...) "
+            "was made"
+            for name, was in captured.get(BORN, {}).items()
+            if not self._shape.can_take(name, saved, captured["requires_grad"])
+        ]
+        try:
+            copy = None if found else rehearsed(self.module, self._load_into, captured)
+        except StateMismatch as error:
+            return [error.what]
+        if copy is None:
+            return found
+        back = ModulePart(self.name, copy).capture()
+        lost = names_that_differ(_values(captured), _values(back), self.name)
+        return [
+            f"{name}: the module's own load_state_dict() does not bring it back" for name in lost
+        ]
+
+    def _load_into(self, copy: nn.Module, captured: Any) -> None:
+        """Put a state into a copy of the module whose tensors were emptied, as a start would."""
+        sizes = {n: was for n, was in captured.get(BORN, {}).items() if was is not None}
+        for path, each in owners(copy).items():
+            for leaf, buffer in each._buffers.items():  # noqa: SLF001  # to give it its first size
+                name = f"{path}.{leaf}" if path else leaf
+                if buffer is not None and name in sizes:
+                    buffer.data = buffer.data.new_zeros(_size(sizes[name]))
+        ModulePart(self.name, copy).restore(captured)
+
+    def unsaved(self, parameters: Mapping[str, torch.Tensor]) -> list[str]:
+        """Return those of the module's parameters, by name, that its own state does not hold.
+
+        What a class packs in its own way is looked for in what a copy of it makes of the state.
+        """
+        own = self._own_state()
+        held = {_storage(each) for name, each in own.items() if _is_leaf(name, each)}
+        missing = [
+            name
+            for name, each in parameters.items()
+            if not is_lazy(each) and each.numel() and _storage(each) not in held
+        ]
+        copy = None
+        with suppress(StateMismatch):  # what it refuses can't have everything in it
+            copy = rehearsed(self.module, self._load_into, self.capture()) if missing else None
+        if copy is None:
+            return missing
+        back = {uncompiled(name): each for name, each in copy.named_parameters()}
+        return [n for n in missing if n not in back or not is_same(back[n], parameters[n])]
+
+    def unsaved_states(self) -> list[str]:
+        """Return what the module keeps where its own state is empty: tensors that are no buffers."""
+        if self._own_state():
+            return []
+        return [
+            f"{path}.{name}" if path else name
+            for path, each in owners(self.module).items()
+            for name, value in vars(each).items()
+            if name in getattr(each, "_defaults", ()) or holds_tensors(value)
+        ]
+
     @torch.no_grad()
     def restore(self, saved: Any) -> None:
-        """Copy into the existing storages; set extra state and training modes."""
+        """Put tensors into the existing storages, or give all to the module's own `load_state_dict()`.
+
+        Raises:
+            StateMismatch: The module's own method failed.
+        """
+        tensors = _all_tensors(saved)
+        odd = _otherwise(tensors, _all_tensors(self.capture()))
+        take_shape(self.module, tensors, odd, saved["requires_grad"])
+        if has_own_way(self.module):
+            self._load(saved)
+        else:
+            self._fill(saved)
+        for name, each in self.module.named_modules():
+            each.training = saved["training"][uncompiled(name)]
+        for name, each in self.module.named_parameters():
+            each.requires_grad_(saved["requires_grad"][uncompiled(name)])
+
+    def _fill(self, saved: Any) -> None:
         live = self.capture()[TENSORS]
         for name, each in saved[TENSORS].items():
-            if live[name].is_contiguous():
-                fill(live[name], each)
+            here = live[name]
+            if here.layout is torch.strided and not here.is_contiguous():
+                _unexpanded(here).copy_(_unexpanded(in_memory(each), like=here))
             else:
-                _unexpanded(live[name]).copy_(_unexpanded(in_memory(each), like=live[name]))
+                fill(here, each)
+        paths = self._paths()
         for name, each in saved["extra"].items():
             owner = name.removesuffix(EXTRA).removesuffix(".")
-            self.module.get_submodule(owner).set_extra_state(each)
-        for name, each in self.module.named_modules():
-            each.training = saved["training"][name]
-        for name, each in self.module.named_parameters():
-            each.requires_grad_(saved["requires_grad"][name])
+            with while_loading(self.name):
+                self.module.get_submodule(paths[owner]).set_extra_state(each)
+
+    def _load(self, saved: Any) -> None:
+        """Hand everything to the module's own `load_state_dict`, under the names that it has here."""
+        paths = self._paths()
+        state: OrderedDict[str, Any] = OrderedDict()
+        own: dict[str, Any] = {name: _copied(each) for name, each in saved[TENSORS].items()}
+        own |= {name: own[first] for name, first in saved["aliases"].items()}
+        for name, each in {**own, **saved["extra"]}.items():
+            path, _, leaf = name.rpartition(".")
+            path = paths.get(path, path)
+            state[f"{path}.{leaf}" if path else leaf] = each
+        versions = saved.get(VERSIONS)
+        if versions is None:  # of an earlier version of ours: the module's own are the best guess
+            state._metadata = getattr(self.module.state_dict(), "_metadata", None)  # type: ignore[attr-defined]  # noqa: SLF001  # as PyTorch does
+        else:
+            state._metadata = OrderedDict(  # type: ignore[attr-defined]  # noqa: SLF001  # as PyTorch does
+                (paths.get(path, path), each) for path, each in versions.items()
+            )
+        with while_loading(self.name):
+            self.module.load_state_dict(state)
+
+    def _paths(self) -> dict[str, str]:
+        """Return the path of each submodule as it is here by its uncompiled one."""
+        every = self.module.named_modules(remove_duplicate=False)
+        return {uncompiled(path): path for path, _ in every}
+
+
+def is_modules(saved: Any) -> bool:
+    """Say whether a saved state has the form of a module's."""
+    needed = {TENSORS, "aliases", "extra", "training", "requires_grad"}
+    return isinstance(saved, dict) and needed <= set(saved) <= needed | {BORN, VERSIONS}
+
+
+def _values(state: Any) -> Any:
+    """Return a state without what only tells how the module came to it."""
+    return {key: each for key, each in state.items() if key not in (BORN, VERSIONS)}
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Return the address of a tensor's memory, or what stands for it where it has no single one."""
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        return id(tensor)
+    return tensor.untyped_storage().data_ptr()
+
+
+def _size(form: str) -> list[int]:
+    return list(json.loads(form.partition(" ")[2]))
+
+
+def _is_leaf(name: str, value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and name.rpartition(".")[2] != EXTRA
+
+
+def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Return what two names of one tensor have in common, and two tensors don't."""
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        return (id(tensor),)
+    return (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, str(tensor.device))
+
+
+def _forms(own: Mapping[str, Any]) -> dict[str, str]:
+    return {name: form_of(each) for name, each in own.items() if _is_leaf(name, each)}
+
+
+def _all_tensors(state: Any) -> dict[str, Any]:
+    """Return a state's tensors under all their names."""
+    tensors = state[TENSORS]
+    return {**tensors, **{name: tensors[first] for name, first in state["aliases"].items()}}
+
+
+def _otherwise(saved: Mapping[str, Any], live: Mapping[str, Any]) -> set[str]:
+    """Return the names that only one has, or whose forms differ."""
+    return {
+        name
+        for name in saved.keys() | live.keys()
+        if name not in saved or name not in live or form_of(saved[name]) != form_of(live[name])
+    }
+
+
+def _shown(tensor: Any) -> str:
+    return "gone" if tensor is None else f"is {form_of(tensor)}"
+
+
+def _copied(value: Any) -> Any:
+    """Return a tensor that the module may keep: what was saved is still to be compared."""
+    return value.clone() if isinstance(value, torch.Tensor) else in_memory(value)
 
 
 def _unexpanded(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:

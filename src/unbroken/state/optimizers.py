@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from unbroken.errors import NotEncodable
 from unbroken.state.stored import Stored, in_memory, is_tensor
@@ -78,8 +79,8 @@ class OptimizerPart:
 
     def _name(self, parameter: torch.Tensor) -> str:
         """Return a parameter's leaf path; one that was added since the start has none."""
-        added = f"added after Run(...), shape {tuple(parameter.shape)}"
-        return self.names.get(id(parameter), added)
+        known = self.names.get(id(parameter))  # a lazy module's parameter has no shape yet
+        return known or f"added after Run(...), shape {tuple(parameter.shape)}"
 
     def differences(self, saved: Any) -> list[str]:
         """Compare groups, names, options' names, and the shapes of elementwise state."""
@@ -110,7 +111,10 @@ class OptimizerPart:
     def _state_differences(self, name: str, saved: Any) -> list[str]:
         if name not in self.parameters:
             return [f"{self.name}.state.{name}: surplus in the checkpoint"]
-        shape = self.parameters[name].shape
+        parameter = self.parameters[name]
+        if is_lazy(parameter):
+            return []
+        shape = parameter.shape
         return [
             f"{self.name}.state.{name}.{key}: shape {tuple(each.shape)}, parameter {tuple(shape)}"
             for key, each in saved.items()

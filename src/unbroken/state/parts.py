@@ -15,9 +15,12 @@ from torch import nn
 
 from unbroken.errors import NotEncodable, StateMismatch
 from unbroken.state.codec import decode, encode
+from unbroken.state.foreign import while_loading, while_saving
+from unbroken.state.generators import GeneratorPart, is_generator
 from unbroken.state.modules import ModulePart
 from unbroken.state.optimizers import OptimizerPart
-from unbroken.tree import unwrap
+from unbroken.state.stored import holds_tensors
+from unbroken.tree import uncompiled, unwrap
 
 
 @runtime_checkable
@@ -54,7 +57,7 @@ class Part(Protocol):
         ...
 
     def restore(self, saved: Any) -> None:
-        """Take a saved state in whose structure was found equal."""
+        """Take a saved state in whose structure was found to fit."""
         ...
 
 
@@ -64,33 +67,63 @@ class PlainPart:
     def __init__(self, name: str, target: Stateful) -> None:
         self.name = name
         self.target = target
+        self._born = set(self.capture())
 
     def capture(self) -> dict[str, Any]:
-        """Return the object's own state."""
-        return self.target.state_dict()
+        """Return the object's own state.
+
+        Raises:
+            NotEncodable: Its `state_dict()` failed, or gave no dict.
+        """
+        with while_saving(self.name):
+            found = self.target.state_dict()
+            if not isinstance(found, Mapping):
+                raise TypeError(f"it gave a {type(found).__name__}, not a dict")
+        return found
 
     def differences(self, saved: Any) -> list[str]:
-        """Compare the names at the top; what is below belongs to the object."""
-        live = self.target.state_dict()
+        """Compare the names at the top; what came while training, and what is below, is the object's."""
         if not isinstance(saved, Mapping):
             return [f"{self.name}: saved state is a {type(saved).__name__}, not a dict"]
-        found = name_differences(self.name, set(saved), set(live))
+        live = set(self.capture())
+        found = name_differences(self.name, set(saved), live) if live - set(saved) else []
         if not found and isinstance(self.target, Comparing):
             found = [f"{self.name}: {each}" for each in self.target.differences(saved)]
         return found
 
+    def unsaved_states(self) -> list[str]:
+        """Return what the object keeps where its own state is empty."""
+        kept = getattr(self.target, "__dict__", {})
+        return [] if self.capture() else [n for n, each in kept.items() if holds_tensors(each)]
+
+    def refusals(self, captured: Any) -> list[str]:
+        """Say what of a state the object would refuse as it was when the run was set up."""
+        return missing_names(self.name, set(captured), self._born)
+
     def restore(self, saved: Any) -> None:
-        """Give the object a copy of the saved state: some take theirs apart while loading it."""
+        """Give the object a copy of the saved state: some take theirs apart while loading it.
+
+        Raises:
+            StateMismatch: Its `load_state_dict()` failed.
+        """
         tensors: dict[str, torch.Tensor] = {}
         form = encode(saved, self.name, tensors)
-        self.target.load_state_dict(decode(form, tensors))
+        with while_loading(self.name):
+            self.target.load_state_dict(decode(form, tensors))
 
 
 def name_differences(path: str, saved: set[str], live: set[str]) -> list[str]:
     """Say which names are missing in the saved state and which are surplus."""
+    surplus = sorted(saved - live, key=str)
     return [
-        f"{path}.{name}: missing in the checkpoint" for name in sorted(live - saved, key=str)
-    ] + [f"{path}.{name}: surplus in the checkpoint" for name in sorted(saved - live, key=str)]
+        *missing_names(path, saved, live),
+        *(f"{path}.{name}: surplus in the checkpoint" for name in surplus),
+    ]
+
+
+def missing_names(path: str, saved: set[str], live: set[str]) -> list[str]:
+    """Say which names are missing in the saved state."""
+    return [f"{path}.{name}: missing in the checkpoint" for name in sorted(live - saved, key=str)]
 
 
 def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
@@ -114,6 +147,8 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
             parts[name] = OptimizerPart(name, each, parameters)
         elif isinstance(each, Stateful):
             parts[name] = PlainPart(name, each)
+        elif is_generator(each):
+            parts[name] = GeneratorPart(name, each)
         else:
             raise NotEncodable(
                 f"The part {name!r} is a {type(each).__name__} without state_dict().",
@@ -121,6 +156,60 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
                 "Give it state_dict() and load_state_dict(), or leave it out on purpose.",
             )
     return parts
+
+
+def refusals(parts: Mapping[str, Part], captured: Mapping[str, Any]) -> list[str]:
+    """Say what of a captured state the parts would refuse as they were when the run was set up."""
+    return [
+        each
+        for name, part in parts.items()
+        if isinstance(part, ModulePart | PlainPart)
+        for each in part.refusals(captured[name])
+    ]
+
+
+def require_saved(parts: Mapping[str, Part], trained: Mapping[str, torch.Tensor]) -> None:
+    """Refuse what would train and be in no checkpoint.
+
+    Args:
+        parts: The live parts.
+        trained: Parameters that an optimiser updates, by leaf path.
+
+    Raises:
+        NotEncodable: A parameter is in no module's own state, or a part has state and saves none.
+    """
+    for name, part in parts.items():
+        if isinstance(part, ModulePart):
+            _require_parameters(part, name, trained)
+        if isinstance(part, ModulePart | PlainPart):
+            _require_any_state(part, name)
+
+
+def _require_parameters(part: ModulePart, name: str, trained: Mapping[str, torch.Tensor]) -> None:
+    own = {
+        path.removeprefix(f"{name}."): each
+        for path, each in trained.items()
+        if path.startswith(f"{name}.")
+    }
+    if missing := part.unsaved(own):
+        listed = ", ".join(f"{name}.{each}" for each in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise NotEncodable(
+            f"{listed}{more}: an optimiser updates it, but the module's state_dict() does not have it.",
+            "It would be trained, and be in no checkpoint: a resume would begin it anew.",
+            "Correct the state_dict(), or the hook that takes it out; or freeze what is not to be "
+            "trained and leave it out of the optimiser.",
+        )
+
+
+def _require_any_state(part: ModulePart | PlainPart, name: str) -> None:
+    if lost := part.unsaved_states():
+        raise NotEncodable(
+            f"The part {name!r} saves nothing, but it keeps {', '.join(lost[:5])}.",
+            "What it has gathered would be lost at the first stop.",
+            f"Call {name}.persistent(True) before Run(...) where it is a metric; otherwise have its "
+            "state_dict() return them (as registered buffers of a module), or leave the part out.",
+        )
 
 
 def declared_parameters(declared: Mapping[str, Any]) -> dict[str, nn.Parameter]:
@@ -132,7 +221,7 @@ def declared_parameters(declared: Mapping[str, Any]) -> dict[str, nn.Parameter]:
             for name, parameter in unwrap(each).named_parameters():
                 if id(parameter) not in seen:
                     seen.add(id(parameter))
-                    found[f"{part}.{name}"] = parameter
+                    found[f"{part}.{uncompiled(name)}"] = parameter
     return found
 
 

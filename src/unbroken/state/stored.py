@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -30,6 +31,12 @@ class Stored(ABC):
 def is_tensor(value: Any) -> bool:
     """Say whether a value is a tensor, in memory or stored."""
     return isinstance(value, torch.Tensor | Stored)
+
+
+def holds_tensors(value: Any) -> bool:
+    """Say whether a value is a tensor or a numpy array, or a list or tuple with one in it."""
+    inside = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(each, torch.Tensor | np.ndarray) for each in inside)
 
 
 def fill(live: torch.Tensor, saved: torch.Tensor | Stored) -> None:

@@ -29,7 +29,9 @@ from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
     make_parts,
     parameter_names,
+    refusals,
     require_same_structure,
+    require_saved,
     restore_parts,
 )
 from unbroken.state.position import Position
@@ -69,6 +71,7 @@ class TrainingState:
         self.is_usable = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
         self.require_encodable()
+        require_saved(self.parts, self.trained)
 
     def capture(self) -> dict[str, Any]:
         """Return the state of every part and of the unfinished step; the tensors are the live ones."""
@@ -76,6 +79,25 @@ class TrainingState:
         captured["sums"] = self.sums.state_dict()
         captured["gradients"] = {TENSORS: gradients(self.trained)}
         return captured
+
+    def require_resumable(self) -> None:
+        """Show that the objects, as they were when the run was set up, would take this state in.
+
+        Raises:
+            NotEncodable: They would refuse it, so that no checkpoint of it could be resumed.
+        """
+        captured = self.capture()
+        for name, each in captured.items():
+            encode(each, name, {})
+        if found := refusals(self.parts, captured):
+            listed = "\n".join(f"  {each}" for each in found[:10])
+            raise NotEncodable(
+                f"A checkpoint of this state could not be resumed:\n{listed}",
+                "The objects that a start builds would not take it back as it was: the run would train "
+                "on, save, and be lost at the first stop.",
+                "Build everything that is trained before Run(...); where an object's own "
+                "load_state_dict() loses something, correct it.",
+            )
 
     def count(self, samples: int) -> Position:
         """Count the samples of a micro-batch whose gradients are in; return the position before."""
