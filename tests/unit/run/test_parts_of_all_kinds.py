@@ -7,6 +7,7 @@ names that pruning changes, a schedule that is built when its phase begins.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch.nn.utils import parametrizations, prune
 from torch.optim import lr_scheduler, swa_utils
 
 import unbroken
+from support.rewritten_checkpoint import rewrite
+from unbroken.checkpoint.read import Checkpoint
 from unbroken.run.flat_state import flat
 from unbroken.state.digest import tensor_digest
 
@@ -342,6 +345,31 @@ def test_a_submodule_may_be_compiled_at_the_resume_and_not_before(
     """Compiled or not, it is the same run: the names that compiling adds are not its state's."""
     assert_exact(compiled(0), tmp_path / "later", compiled(depth))
     assert_exact(compiled(depth), tmp_path / "before", compiled(0))
+
+
+def named_as_once(state: Any) -> Any:
+    """Return nested state with the names that earlier versions gave to a compiled first layer."""
+    if isinstance(state, dict):
+        return {named_as_once(key): named_as_once(each) for key, each in state.items()}
+    if isinstance(state, list):
+        return [named_as_once(each) for each in state]
+    if not isinstance(state, str):
+        return state
+    return re.sub(r"^(model\.)?0\.(weight|bias)$", r"\g<1>0._orig_mod.\2", state)
+
+
+def test_a_checkpoint_with_compiled_names_in_it_goes_on(tmp_path: Path) -> None:
+    """Earlier versions saved the names that compiling adds."""
+    whole = Train(lambda: Kit(small()), tmp_path / "whole", STEPS)
+    Train(lambda: Kit(small()), tmp_path / "stopped", STOP)
+    (saved,) = (tmp_path / "stopped/checkpoints").iterdir()
+
+    def change(parts: dict[str, Any], _evidence: dict[str, Any]) -> None:
+        parts |= {name: named_as_once(each) for name, each in parts.items()}
+
+    rewrite(saved, change)
+    assert any("_orig_mod" in leaf for leaf in Checkpoint.at(saved).manifest.leaves)
+    assert whole.state == Train(lambda: Kit(small()), tmp_path / "stopped", STEPS).state
 
 
 class ReplayBuffer:

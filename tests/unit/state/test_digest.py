@@ -98,3 +98,19 @@ def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(host_bytes(content))
     assert tensor_digest(content) == file_digest(path)
+
+
+def test_a_storage_that_was_looked_at_can_still_be_resized() -> None:
+    """Observers of quantisation and queues resize their buffers in place; looking must not end that."""
+    tensor = torch.arange(4.0)
+    looked_at = (host_bytes(tensor), tensor_digest(tensor), combined_digest([("a", tensor)]))
+    assert len(looked_at[0]) == 16
+    tensor.resize_(400)
+    assert torch.equal(torch.arange(4.0), tensor[:4])
+
+
+def test_bytes_keep_their_tensor_alive() -> None:
+    """Whoever holds the bytes holds the memory, whatever became of the tensor."""
+    kept = host_bytes(torch.full((1000,), 7, dtype=torch.uint8))
+    others = [torch.zeros(1000, dtype=torch.uint8) for _ in range(50)]
+    assert (bytes([7]) * 1000, 50) == (bytes(kept), len(others))

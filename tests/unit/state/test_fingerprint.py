@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 
 from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, NAMES, WEIGHTS, StepFingerprint
@@ -114,3 +115,14 @@ def test_what_is_not_finite_is_told() -> None:
     with torch.no_grad():
         model.layer.weight.fill_(math.inf)
     assert math.inf == told(fingerprint)[WEIGHTS]
+
+
+def test_a_start_looks_at_what_the_one_before_looked_at() -> None:
+    """Pruning gives a weight another name and a mask; a start after it chooses among the same tensors."""
+    model, _, _ = small()
+    resumed = StepFingerprint({"model": ModulePart("model", model)}, dict(model.named_parameters()))
+    alone = StepFingerprint({"model": ModulePart("model", model)}, dict(model.named_parameters()))
+    told(alone)
+    prune.l1_unstructured(model.layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+    model.norm.register_buffer("late", torch.ones(9))
+    assert told(alone) == told(resumed)
