@@ -26,6 +26,6 @@ def require_readable(documents: Mapping[str, bytes]) -> None:
                 f"{MAX_DOCUMENT_BYTES / 1e6:.0f} MB that are read back.",
                 "No start could read it, so it was not made visible; the last checkpoint is "
                 "untouched.",
-                "Keep what is large in a state as torch tensors: lists, texts, bytes and numpy "
-                "arrays are written as JSON.",
+                "Keep what is large in a state as tensors or numpy arrays: lists, texts and a great "
+                "many small arrays are written as JSON.",
             )

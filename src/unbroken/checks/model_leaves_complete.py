@@ -68,8 +68,15 @@ class ModelLeavesComplete(Check):
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the structure of all models."""
         parts = live.of_kind("model")
+        # What a module saves that is no tensor may be a list that fills: it is the module's own.
+        extra = tuple(f"{part}.extra." for part in parts)
+        lists = [path for path in live.values if path.startswith(extra)] if extra else []
         before, now = (
-            {path: str(leaf) for path, leaf in each.leaves.items() if is_below(path, parts)}
+            {
+                path: str(leaf)
+                for path, leaf in each.leaves.items()
+                if is_below(path, parts) and not is_below(path, lists)
+            }
             for each in (saved, live)
         )
         born = {**before, **_born(saved, parts)}

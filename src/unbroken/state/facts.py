@@ -71,7 +71,7 @@ def settled(facts: Mapping[str, Any]) -> dict[str, Any]:
         encode(each, name, tensors)
         if tensors:
             raise NotEncodable(
-                f"The fact {next(iter(tensors))} is a tensor.",
+                f"The fact {next(iter(tensors))} is a tensor, or an array as large as one.",
                 "Facts are compared and shown; tensors are state.",
                 "Give its digest, or declare the object that owns it as a part.",
             )

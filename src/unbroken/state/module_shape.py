@@ -30,6 +30,11 @@ def form_of(tensor: Any) -> str:
     return f"{short_dtype(tensor.dtype)} {list(tensor.shape)}"
 
 
+def is_of_one_form(one: Any, other: Any) -> bool:
+    """Say whether two tensors, in memory or stored, have one dtype and one shape."""
+    return bool(one.dtype == other.dtype and one.shape == other.shape)
+
+
 def owners(module: nn.Module) -> dict[str, nn.Module]:
     """Return every submodule by its path; what is compiled stands for its wrapper."""
     every = module.named_modules(remove_duplicate=False)
@@ -112,11 +117,12 @@ def take_shape(
         return
     every = {path: each for path, each in owners(module).items() if not is_own(each)}
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    for name in changed:
+    held = ModuleShape.of(module).parameters
+    # Parameters first: a weight that is pruned no more takes its mask with it.
+    for name in sorted(changed - saved.keys(), key=lambda each: (each not in held, each)):
         path, _, leaf = name.rpartition(".")
-        owner = every.get(path)
-        if owner is not None and name not in saved:
-            _let_go(owner, path, leaf, saved)
+        if path in every:
+            _let_go(every[path], path, leaf, saved)
     for name in changed & saved.keys():
         path, _, leaf = name.rpartition(".")
         if path in every:

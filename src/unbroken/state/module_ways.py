@@ -7,6 +7,7 @@ methods are used.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -29,11 +30,20 @@ def has_own_way(module: nn.Module) -> bool:
 
 def is_own(module: nn.Module) -> bool:
     """Say whether a module saves or loads in a way of its own, whatever is inside it."""
-    hooks = [each for kind in _HOOKS for each in vars(module).get(kind, {}).values()]
-    return any(_is_defined_outside(each) for each in hooks) or any(
-        name in vars(module) or _is_defined_outside(getattr(type(module), name))
-        for name in _METHODS
+    held = vars(module)
+    kind: Any = type(module)
+    return (
+        _is_own_class(kind)
+        or any(name in held for name in _METHODS)
+        or any(
+            _is_defined_outside(hook) for kind in _HOOKS for hook in (held.get(kind) or {}).values()
+        )
     )
+
+
+@cache
+def _is_own_class(kind: type[nn.Module]) -> bool:
+    return any(_is_defined_outside(getattr(kind, name)) for name in _METHODS)
 
 
 def _is_defined_outside(function: Any) -> bool:

@@ -8,7 +8,6 @@ with what was saved, to the last bit.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,19 +20,29 @@ from torch.nn.parameter import is_lazy
 from unbroken.errors import StateMismatch
 from unbroken.state.foreign import while_loading, while_saving
 from unbroken.state.module_shape import ModuleShape, form_of, owners, take_shape
+from unbroken.state.module_state import (
+    BORN,
+    EXTRA,
+    TENSORS,
+    VERSIONS,
+    Form,
+    all_tensors,
+    copied,
+    identity_of,
+    is_leaf,
+    is_modules,
+    of_other_forms,
+    shown_form,
+    size_of,
+    storage_of,
+    tensors_of,
+    unexpanded,
+    values_of,
+)
 from unbroken.state.module_ways import gives_live_tensors, has_own_way
 from unbroken.state.rehearsal import is_same, names_that_differ, rehearsed
 from unbroken.state.stored import fill, holds_tensors, in_memory
 from unbroken.tree import uncompiled
-
-TENSORS = ""
-"""Key of a module's tensors: an empty key adds nothing to a path, so a leaf is `part.name`."""
-
-EXTRA = "_extra_state"
-"""PyTorch's name for what `get_extra_state` returned."""
-
-BORN, VERSIONS = "born", "metadata"
-"""Keys that are there only where a module has something to say under them."""
 
 
 class ModulePart:
@@ -48,7 +57,7 @@ class ModulePart:
         self.name = name
         self.module = module
         self._shape = ModuleShape.of(module)
-        self._born = _forms(self._own_state())
+        self._born = {n: Form(t.dtype, t.shape) for n, t in tensors_of(self._own_state()).items()}
 
     def capture(self) -> dict[str, Any]:
         """Return the tensors, `aliases`, `extra`, `training` and `requires_grad`.
@@ -62,10 +71,10 @@ class ModulePart:
         first: dict[tuple[Any, ...], str] = {}
         extra: dict[str, Any] = {}
         for name, each in own.items():
-            if not _is_leaf(name, each):  # may be a tensor, but not one to copy into
+            if not is_leaf(name, each):  # may be a tensor, but not one to copy into
                 extra[name] = each
                 continue
-            same = _identity(each)
+            same = identity_of(each)
             if each.numel() and same in first:
                 aliases[name] = first[same]
             else:
@@ -82,7 +91,7 @@ class ModulePart:
                 uncompiled(n): each.requires_grad for n, each in self.module.named_parameters()
             },
         }
-        if born := self._changed_since_birth(_forms(own)):
+        if born := self._changed_since_birth(tensors_of(own)):
             found[BORN] = born
         if has_own_way(self.module) and (versions := getattr(own, "_metadata", None)):
             found[VERSIONS] = {uncompiled(path): each for path, each in versions.items()}
@@ -102,9 +111,10 @@ class ModulePart:
         found._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]  # noqa: SLF001  # as PyTorch does
         return found
 
-    def _changed_since_birth(self, now: Mapping[str, str]) -> dict[str, str | None]:
-        every = {**self._born, **now}
-        return {n: self._born.get(n) for n in every if self._born.get(n) != now.get(n)}
+    def _changed_since_birth(self, now: Mapping[str, Any]) -> dict[str, str | None]:
+        """Return the forms that tensors were born with, of those that have others now."""
+        changed = of_other_forms(self._born, now)
+        return {n: form_of(self._born[n]) if n in self._born else None for n in sorted(changed)}
 
     def differences(self, saved: Any) -> list[str]:
         """Compare names, ties, shapes and dtypes."""
@@ -124,12 +134,12 @@ class ModulePart:
 
     def _tensor_differences(self, saved: Any, live: Any) -> list[str]:
         """Say which tensors differ in form, unless the saved module was built with them as they are here."""
-        before, now = _all_tensors(saved), _all_tensors(live)
+        before, now = all_tensors(saved), all_tensors(live)
         born = saved.get(BORN, {})
         shape = ModuleShape.of(self.module) if born else None
         odd = {
             name
-            for name in _otherwise(before, now)
+            for name in of_other_forms(before, now)
             if name not in born
             or born[name] != (form_of(now[name]) if name in now else None)
             or not (shape and shape.can_take(name, before, saved["requires_grad"]))
@@ -150,9 +160,9 @@ class ModulePart:
 
     def refusals(self, captured: Any) -> list[str]:
         """Say what of a state the module would not take in as it was when the run was set up."""
-        saved = _all_tensors(captured)
+        saved = all_tensors(captured)
         found = [
-            f"{self.name}.{name}: {_shown(saved.get(name))}, was {was or 'not there'} when Run(...) "
+            f"{self.name}.{name}: {shown_form(saved.get(name))}, was {was or 'not there'} when Run(...) "
             "was made"
             for name, was in captured.get(BORN, {}).items()
             if not self._shape.can_take(name, saved, captured["requires_grad"])
@@ -164,7 +174,7 @@ class ModulePart:
         if copy is None:
             return found
         back = ModulePart(self.name, copy).capture()
-        lost = names_that_differ(_values(captured), _values(back), self.name)
+        lost = names_that_differ(values_of(captured), values_of(back), self.name)
         return [
             f"{name}: the module's own load_state_dict() does not bring it back" for name in lost
         ]
@@ -176,7 +186,7 @@ class ModulePart:
             for leaf, buffer in each._buffers.items():  # noqa: SLF001  # to give it its first size
                 name = f"{path}.{leaf}" if path else leaf
                 if buffer is not None and name in sizes:
-                    buffer.data = buffer.data.new_zeros(_size(sizes[name]))
+                    buffer.data = buffer.data.new_zeros(size_of(sizes[name]))
         ModulePart(self.name, copy).restore(captured)
 
     def unsaved(self, parameters: Mapping[str, torch.Tensor]) -> list[str]:
@@ -185,11 +195,11 @@ class ModulePart:
         What a class packs in its own way is looked for in what a copy of it makes of the state.
         """
         own = self._own_state()
-        held = {_storage(each) for name, each in own.items() if _is_leaf(name, each)}
+        held = {storage_of(each) for name, each in own.items() if is_leaf(name, each)}
         missing = [
             name
             for name, each in parameters.items()
-            if not is_lazy(each) and each.numel() and _storage(each) not in held
+            if not is_lazy(each) and each.numel() and storage_of(each) not in held
         ]
         copy = None
         with suppress(StateMismatch):  # what it refuses can't have everything in it
@@ -217,8 +227,8 @@ class ModulePart:
         Raises:
             StateMismatch: The module's own method failed.
         """
-        tensors = _all_tensors(saved)
-        odd = _otherwise(tensors, _all_tensors(self.capture()))
+        tensors = all_tensors(saved)
+        odd = of_other_forms(tensors, all_tensors(self.capture()))
         take_shape(self.module, tensors, odd, saved["requires_grad"])
         if has_own_way(self.module):
             self._load(saved)
@@ -234,7 +244,7 @@ class ModulePart:
         for name, each in saved[TENSORS].items():
             here = live[name]
             if here.layout is torch.strided and not here.is_contiguous():
-                _unexpanded(here).copy_(_unexpanded(in_memory(each), like=here))
+                unexpanded(here).copy_(unexpanded(in_memory(each), like=here))
             else:
                 fill(here, each)
         paths = self._paths()
@@ -247,7 +257,7 @@ class ModulePart:
         """Hand everything to the module's own `load_state_dict`, under the names that it has here."""
         paths = self._paths()
         state: OrderedDict[str, Any] = OrderedDict()
-        own: dict[str, Any] = {name: _copied(each) for name, each in saved[TENSORS].items()}
+        own: dict[str, Any] = {name: copied(each) for name, each in saved[TENSORS].items()}
         own |= {name: own[first] for name, first in saved["aliases"].items()}
         for name, each in {**own, **saved["extra"]}.items():
             path, _, leaf = name.rpartition(".")
@@ -267,76 +277,6 @@ class ModulePart:
         """Return the path of each submodule as it is here by its uncompiled one."""
         every = self.module.named_modules(remove_duplicate=False)
         return {uncompiled(path): path for path, _ in every}
-
-
-def is_modules(saved: Any) -> bool:
-    """Say whether a saved state has the form of a module's."""
-    needed = {TENSORS, "aliases", "extra", "training", "requires_grad"}
-    return isinstance(saved, dict) and needed <= set(saved) <= needed | {BORN, VERSIONS}
-
-
-def _values(state: Any) -> Any:
-    """Return a state without what only tells how the module came to it."""
-    return {key: each for key, each in state.items() if key not in (BORN, VERSIONS)}
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    """Return the address of a tensor's memory, or what stands for it where it has no single one."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        return id(tensor)
-    return tensor.untyped_storage().data_ptr()
-
-
-def _size(form: str) -> list[int]:
-    return list(json.loads(form.partition(" ")[2]))
-
-
-def _is_leaf(name: str, value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and name.rpartition(".")[2] != EXTRA
-
-
-def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Return what two names of one tensor have in common, and two tensors don't."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        return (id(tensor),)
-    return (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, str(tensor.device))
-
-
-def _forms(own: Mapping[str, Any]) -> dict[str, str]:
-    return {name: form_of(each) for name, each in own.items() if _is_leaf(name, each)}
-
-
-def _all_tensors(state: Any) -> dict[str, Any]:
-    """Return a state's tensors under all their names."""
-    tensors = state[TENSORS]
-    return {**tensors, **{name: tensors[first] for name, first in state["aliases"].items()}}
-
-
-def _otherwise(saved: Mapping[str, Any], live: Mapping[str, Any]) -> set[str]:
-    """Return the names that only one has, or whose forms differ."""
-    return {
-        name
-        for name in saved.keys() | live.keys()
-        if name not in saved or name not in live or form_of(saved[name]) != form_of(live[name])
-    }
-
-
-def _shown(tensor: Any) -> str:
-    return "gone" if tensor is None else f"is {form_of(tensor)}"
-
-
-def _copied(value: Any) -> Any:
-    """Return a tensor that the module may keep: what was saved is still to be compared."""
-    return value.clone() if isinstance(value, torch.Tensor) else in_memory(value)
-
-
-def _unexpanded(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the first of each run of entries that share memory: an expanded tensor can't be copied to."""
-    strides = (tensor if like is None else like).stride()
-    for dim, stride in enumerate(strides):
-        if stride == 0 and tensor.shape[dim] > 1:
-            tensor = tensor.narrow(dim, 0, 1)
-    return tensor
 
 
 def tensor_differences(path: str, saved: dict[str, Any], live: dict[str, Any]) -> list[str]:

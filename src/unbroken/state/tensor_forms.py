@@ -108,6 +108,9 @@ def tensor_from(pieces: Mapping[str, Any]) -> torch.Tensor:
 def _quantized(held: Mapping[str, Any]) -> torch.Tensor:
     integers = held["integers"]
     if "axis" in held:
+        channels = (integers.shape[held["axis"]],)
+        if any(held[key].shape != channels for key in ("scales", "zero_points")):
+            raise ValueError("scales of another number of channels")
         return torch._make_per_channel_quantized_tensor(  # noqa: SLF001  # the only way from integers
             integers, held["scales"], held["zero_points"], held["axis"]
         )

@@ -264,12 +264,12 @@ class Growing:
     """A part whose state is text and numbers, not tensors."""
 
     def __init__(self) -> None:
-        self.buffer = b""
+        self.buffer = ""
 
-    def state_dict(self) -> dict[str, bytes]:
+    def state_dict(self) -> dict[str, str]:
         return {"buffer": self.buffer}
 
-    def load_state_dict(self, state: Mapping[str, bytes]) -> None:
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
         self.buffer = state["buffer"]
 
 
@@ -278,7 +278,7 @@ def test_what_no_start_would_read_is_not_saved(tmp_path: Path) -> None:
     growing = Growing()
     training = toy.build(tmp_path / "run", save_every=0, growing=growing)
     toy.train(training, 1)
-    growing.buffer = bytes(MAX_DOCUMENT_BYTES * 3 // 4)  # four characters for three bytes
+    growing.buffer = "x" * MAX_DOCUMENT_BYTES
     toy.train_step(training, training.run.begin_step())
     with pytest.raises(SaveFailed, match=r"state\.json of a checkpoint would have 64\.0 MB"):
         training.run.save()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +20,9 @@ from torch.ao import quantization
 from torch.nn.utils import parametrizations, prune
 from torch.optim import lr_scheduler, swa_utils
 
-import unbroken
+from support.brought_parts import STEPS, STOP, Kit, Packed, Phases, Train, assert_exact, small
 from support.rewritten_checkpoint import rewrite
 from unbroken.checkpoint.read import Checkpoint
-from unbroken.run.flat_state import flat
-from unbroken.state.digest import tensor_digest
-
-STEPS, STOP = 4, 2
-INPUTS = torch.randn(16, 8, generator=torch.Generator().manual_seed(3))
-
-
-def nothing(_step: int) -> None:
-    """Do nothing after a step."""
-
-
-@dataclass
-class Kit:
-    """What a program brings to its run."""
-
-    model: nn.Module
-    parts: dict[str, Any] = field(default_factory=dict)
-    after: Callable[[int], None] = nothing
-    forward: Callable[[torch.Tensor], torch.Tensor] | None = None
-    optimizer: torch.optim.Optimizer | None = None
-
-
-class Train:
-    """One process of a program, from scratch until a step; `state` is what it then has."""
-
-    def __init__(self, build: Callable[[], Kit], directory: Path, until: int) -> None:
-        torch.manual_seed(0)
-        kit = build()
-        self.model = kit.model
-        optimizer = kit.optimizer or torch.optim.SGD(kit.model.parameters(), lr=0.01, momentum=0.9)
-        order = unbroken.StepBatches([f"s{i}" for i in range(16)], None, 8, seed=1)
-        run = unbroken.Run(
-            directory, order=order, model=kit.model, optimizer=optimizer, save_every=0, **kit.parts
-        )
-        run.resume()
-        kit.model.train()
-        forward = kit.forward or kit.model
-        for step in run.steps(until):
-            for micro in step.micro_batches(8):
-                step.backward(forward(INPUTS[list(micro.indices)]).square().mean())
-            step.update()
-            kit.after(step.number)
-        values, tensors = flat(run.state.capture())
-        self.state = values, {name: tensor_digest(each) for name, each in tensors.items()}
-        run.close()
-
-
-def assert_exact(
-    build: Callable[[], Kit], tmp_path: Path, again: Callable[[], Kit] | None = None
-) -> None:
-    whole = Train(build, tmp_path / "whole", STEPS)
-    Train(build, tmp_path / "stopped", STOP)
-    resumed = Train(again or build, tmp_path / "stopped", STEPS)
-    assert whole.state == resumed.state
-
-
-def small() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
 
 
 class Queue(nn.Module):
@@ -129,28 +70,6 @@ class LateMean(nn.Module):
         new = x.detach().mean(0)
         self.mean = new if self.mean is None else 0.9 * self.mean + 0.1 * new
         return self.fc(x - self.mean)
-
-
-class Packed(nn.Module):
-    """Saves in a form of its own, and a count that is no tensor of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, 8))
-        self.count = 0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.count += 1
-        return (x @ self.weight.T) / self.count
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, _keep_vars: bool) -> None:
-        destination[f"{prefix}packed"] = self.weight.detach().clone().view(torch.int32)
-        destination[f"{prefix}count"] = torch.tensor(self.count)
-
-    def _load_from_state_dict(self, state: Any, prefix: str, *_rest: Any) -> None:
-        with torch.no_grad():
-            self.weight.copy_(state[f"{prefix}packed"].view(torch.float32))
-        self.count = int(state[f"{prefix}count"])
 
 
 def patched() -> nn.Module:
@@ -260,26 +179,6 @@ def nested_schedules() -> Kit:
     later = lr_scheduler.CosineAnnealingLR(optimizer, 9)
     schedule = lr_scheduler.SequentialLR(optimizer, [warm, later], [2])
     return Kit(model, {"scheduler": schedule}, optimizer=optimizer)
-
-
-class Phases:
-    """Builds its second object when the second phase begins."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.second: dict[str, float] | None = None
-
-    def step(self) -> None:
-        self.steps += 1
-        if self.steps >= STOP:
-            self.second = {"score": (self.second or {}).get("score", 0.0) + 0.1}
-
-    def state_dict(self) -> dict[str, Any]:
-        late = {} if self.second is None else {"second": self.second}
-        return {"steps": self.steps, **late}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.steps, self.second = state["steps"], state.get("second")
 
 
 def built_later() -> Kit:
@@ -399,131 +298,3 @@ def test_a_large_array_is_saved_as_a_tensor_is(tmp_path: Path) -> None:
     assert_exact(replayed, tmp_path)
     documents = tmp_path.glob("stopped/checkpoints/*/state.json")
     assert all(each.stat().st_size < 100_000 for each in documents)
-
-
-class HeadLess(nn.Module):
-    """Leaves its head out of what it saves, as a wrapper for export would."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, 1)
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.head(self.body(x))
-
-    def state_dict(self, *_args: Any, **_kwargs: Any) -> Any:
-        return self.body.state_dict(prefix="body.")
-
-
-def dropping_hook() -> nn.Module:
-    model = small()
-
-    def drop(_module: Any, state: Any, prefix: str, _metadata: Any) -> None:
-        del state[f"{prefix}2.weight"]
-
-    model._register_state_dict_hook(drop)
-    return model
-
-
-@pytest.mark.parametrize(
-    ("build", "name"),
-    [(HeadLess, "model.head.weight"), (dropping_hook, "model.2.weight")],
-    ids=["a state_dict of its own", "a hook"],
-)
-def test_what_trains_but_is_in_no_checkpoint_is_refused(
-    build: Callable[[], nn.Module], name: str, tmp_path: Path
-) -> None:
-    """The parameter is named before the first step."""
-    with pytest.raises(unbroken.UnbrokenError, match=f"{name}.*an optimiser updates it"):
-        Train(lambda: Kit(build()), tmp_path, 1)
-
-
-class Mean(nn.Module):
-    """Gathers as the metrics of torchmetrics do: in tensors that its state doesn't have unless told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = torch.zeros(())
-
-
-class Tracker:
-    """Gathers, and says nothing of it."""
-
-    def __init__(self) -> None:
-        self.seen = np.zeros(3)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-@pytest.mark.parametrize("part", [Mean, Tracker])
-def test_a_part_that_saves_nothing_of_what_it_keeps_is_refused(
-    part: Callable[[], Any], tmp_path: Path
-) -> None:
-    """It was declared to be kept; the message has the line that mends a metric."""
-    with pytest.raises(unbroken.UnbrokenError, match=r"'metric' saves nothing.*\n.*\n.*persistent"):
-        Train(lambda: Kit(small(), {"metric": part()}), tmp_path, 1)
-
-
-@pytest.mark.parametrize("part", [nn.ReLU, nn.Identity, Phases])
-def test_a_part_that_has_nothing_to_save_raises_no_alarm(
-    part: Callable[[], Any], tmp_path: Path
-) -> None:
-    """An activation, a wrapper, or an object whose state is still empty, is declared without harm."""
-    assert_exact(lambda: Kit(small(), {"part": part()}), tmp_path)
-
-
-class OneWay(Packed):
-    """Saves what it doesn't take back."""
-
-    def _load_from_state_dict(self, *_args: Any) -> None:
-        self.count = 0
-
-
-def growing() -> Kit:
-    model: Any = small()
-    return Kit(model, after=lambda _: model.append(nn.Linear(1, 1)))
-
-
-@pytest.mark.parametrize(
-    ("build", "named"),
-    [
-        (lambda: Kit(OneWay()), r"model\.weight|model\.packed"),
-        (growing, r"model\.3\.weight: is F32 \[1, 1\], was not there"),
-    ],
-    ids=["a load that loses", "a layer that is added"],
-)
-def test_what_no_start_would_take_back_is_told_at_the_first_step(
-    build: Callable[[], Kit], named: str, tmp_path: Path
-) -> None:
-    """Not weeks later, at the first resume."""
-    with pytest.raises(unbroken.UnbrokenError, match=named):
-        Train(build, tmp_path, STEPS)
-    assert not list(tmp_path.glob("checkpoints/step-*"))
-
-
-class Broken:
-    """An object whose methods fail as foreign code does."""
-
-    def __init__(self, *, saves: bool) -> None:
-        self.saves = saves
-
-    def state_dict(self) -> dict[str, Any]:
-        empty: dict[str, Any] = {}
-        return {"n": 1} if self.saves else {"n": empty["n"]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        raise TypeError(f"no {state}")
-
-
-def test_errors_of_foreign_code_name_the_part(tmp_path: Path) -> None:
-    """They stay errors of the library, with what to do."""
-    with pytest.raises(unbroken.UnbrokenError, match=r"state_dict\(\) of 'odd' failed: KeyError"):
-        Train(lambda: Kit(small(), {"odd": Broken(saves=False)}), tmp_path / "a", 1)
-    build = lambda: Kit(small(), {"odd": Broken(saves=True)})  # noqa: E731  # shortest here
-    Train(build, tmp_path / "b", STOP)
-    with pytest.raises(unbroken.UnbrokenError, match="'odd' did not take its saved state: TypeErr"):
-        Train(build, tmp_path / "b", STEPS)
