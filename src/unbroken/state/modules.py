@@ -44,6 +44,8 @@ from unbroken.state.rehearsal import is_same, names_that_differ, rehearsed
 from unbroken.state.stored import fill, holds_tensors, in_memory
 from unbroken.tree import uncompiled
 
+__all__ = ["TENSORS", "ModulePart", "across_samples"]
+
 
 class ModulePart:
     """The state of one unwrapped module.
