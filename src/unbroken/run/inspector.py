@@ -114,7 +114,8 @@ class StateInspector:
             "logs": logs_of(layout),
             "gathered": GATHERED,
             "kinds": self.kinds(),
-            "without_state": self._without_state(),
+            "without_state": [name for each in self._optimizers() for name in each.without_state()],
+            "optimizer_ahead": self._ahead_of_updates(),
             "frozen_at_birth": dict(self.frozen_at_birth),
             "options_at_birth": dict(self.options_at_birth),
             **self._ahead(),
@@ -170,7 +171,10 @@ class StateInspector:
             kinds=self.kinds(),
             values=values,
             leaves={path: leaf_of(each) for path, each in tensors.items()},
-            evidence={"across_samples": across_samples(self.state.parts)},
+            evidence={
+                "across_samples": across_samples(self.state.parts),
+                "elementwise": {each.name: each.elementwise for each in self._optimizers()},
+            },
         )
 
     def content(self) -> StateSummary:
@@ -263,14 +267,14 @@ class StateInspector:
                 found[name] = _as_held(group["lr"], each)
         return found
 
-    def _without_state(self) -> list[str]:
-        return [
-            name
-            for part in self.state.parts.values()
-            if isinstance(part, OptimizerPart)
-            for name, parameter in part.parameters.items()
-            if not part.optimizer.state.get(parameter)
-        ]
+    def _optimizers(self) -> list[OptimizerPart]:
+        return [each for each in self.state.parts.values() if isinstance(each, OptimizerPart)]
+
+    def _ahead_of_updates(self) -> dict[str, float]:
+        """Return by how much each optimiser's own step counter is ahead of the run's updates."""
+        steps = {each.name: each.steps() for each in self._optimizers()}
+        updates = self.state.position.updates
+        return {name: each - updates for name, each in steps.items() if each is not None}
 
 
 def _as_held(rate: Any, given: Any) -> Any:

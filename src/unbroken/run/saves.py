@@ -41,6 +41,7 @@ class CheckpointSaves:
         self._start = start
         self._inspector = inspector
         self._due = due
+        self._is_shown_resumable = False
         self.saver = saver
 
     def snapshot(self, metrics: Mapping[str, float]) -> Snapshot:
@@ -63,6 +64,7 @@ class CheckpointSaves:
             with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
                 saver.finish()
         if anew or not saver.holds(position, metrics):
+            self._show_resumable()
             saver.save(self.snapshot(metrics))
             self._due.begun()
         if wait:
@@ -77,6 +79,7 @@ class CheckpointSaves:
             SaveFailed: More work is at risk than may be lost.
         """
         state = self._inspector.state
+        self._show_resumable()
         try:
             if self.saver.look() is not None:
                 self._due.saved()
@@ -85,3 +88,14 @@ class CheckpointSaves:
                 self.save(metrics, wait=False)
         except SaveFailed as error:
             self._due.failed(error)
+
+    def _show_resumable(self) -> None:
+        """Show once, when the optimisers have made their state, that a start would take it back.
+
+        Raises:
+            NotEncodable: It would not; nothing more is trained for nothing.
+        """
+        state = self._inspector.state
+        if not self._is_shown_resumable and state.position.updates:
+            state.require_resumable()
+            self._is_shown_resumable = True

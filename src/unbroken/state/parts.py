@@ -16,7 +16,7 @@ from torch import nn
 from unbroken.errors import NotEncodable, StateMismatch
 from unbroken.state.codec import decode, encode
 from unbroken.state.modules import ModulePart
-from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.optimizers import OptimizerPart, is_optimizer
 from unbroken.tree import unwrap
 
 
@@ -110,7 +110,7 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
             )
         if isinstance(each, nn.Module):
             parts[name] = ModulePart(name, unwrap(each))
-        elif isinstance(each, torch.optim.Optimizer):
+        elif is_optimizer(each):
             parts[name] = OptimizerPart(name, each, parameters)
         elif isinstance(each, Stateful):
             parts[name] = PlainPart(name, each)
