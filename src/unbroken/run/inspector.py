@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -194,6 +195,20 @@ class StateInspector:
             leaves=seen,
             evidence=evidence,
         )
+
+    def switched(self) -> StateSummary | None:
+        """Return the state as optimisers that were saved for evaluation make it to train on.
+
+        Schedule-free optimisers are saved so after their `eval()`; the loop calls their `train()`
+        again. None where no optimiser is.
+        """
+        switched = [each for each in self._optimizers() if each.is_switched]
+        if not switched:
+            return None
+        with ExitStack() as stack:
+            for each in switched:
+                stack.enter_context(each.switched_to_training())
+            return self.content()
 
     def digest(self) -> str:
         """Return one digest over all tensors of the state as they stand."""

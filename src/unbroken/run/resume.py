@@ -34,6 +34,9 @@ from unbroken.state.position import Position
 
 REST = OtherFactsUnchanged.id
 
+SWITCHED = "switched"
+"""Evidence of a restored state: what it is after the optimisers' own `train()`; None where they are."""
+
 __all__ = [
     "Decision",
     "Report",
@@ -134,9 +137,10 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     put_in()
     is_taken = "optimizer-options-unchanged" in {each.id for each in decision.use_new}
     inspector.note_birth(built if is_taken else saved, saved)
+    switched = inspector.switched()
     live = inspector.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
-    live = replace(live, evidence={**live.evidence, "logs": logs})
+    live = replace(live, evidence={**live.evidence, "logs": logs, SWITCHED: switched})
     expected = expected_state(saved, built, live, {each.id for each in decision.use_new})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)

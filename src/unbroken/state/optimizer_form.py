@@ -11,7 +11,12 @@ import torch
 from unbroken.errors import NotEncodable, StateMismatch
 from unbroken.state.codec import encode
 from unbroken.state.optimizer_attributes import OptimizerAttributes, addresses
-from unbroken.state.optimizer_values import OptimizerValues
+from unbroken.state.optimizer_values import (
+    OptimizerValues,
+    Place,
+    laid_like,
+    lies_as_expected,
+)
 from unbroken.state.own_ways import (
     gives_its_own,
     inner_optimizers,
@@ -73,7 +78,7 @@ class OptimizerForm:
         state, keyed = {}, {}
         for key, each in self._optimizer.state.items():
             if (name := self._names.get(id(key))) is not None:
-                state[name] = each if _is_simple(each) else written(each)
+                state[name] = each if _is_simple(each, key) else written(each, like=key)
             elif isinstance(key, torch.Tensor):
                 raise _under_a_tensor(self._path, key)
             else:
@@ -87,7 +92,12 @@ class OptimizerForm:
         if not _is_plain_form(plain, self._optimizer):
             return {**self._form({}, {}, []), "own": {"whole": written(plain)}}
         numbered = self._numbered(plain["param_groups"])
-        state = {numbered[k]: written(v) for k, v in plain["state"].items() if k in numbered}
+        like = {key: self._parameters.get(name) for key, name in numbered.items()}
+        state = {
+            numbered[key]: written(each, like=like[key])
+            for key, each in plain["state"].items()
+            if key in numbered
+        }
         keyed = {k: written(v) for k, v in plain["state"].items() if k not in numbered}
         form = self._form(state, keyed, plain["param_groups"])
         others = {k: written(v) for k, v in plain.items() if k not in ("state", "param_groups")}
@@ -264,7 +274,7 @@ class OptimizerForm:
             ) -> torch.Tensor:
                 if key == "step" and name not in on_device:
                     return value  # counters of an unfused optimiser live on the host
-                return value.to(parameter.device)
+                return laid_like(value, parameter)
 
             state[parameter] = self._values.live(each, place)
         state.update(self._values.live(saved.get("keyed", {}), self._beside))
@@ -305,7 +315,7 @@ class OptimizerForm:
             for name in group["params"]:
                 numbers.setdefault(name, len(numbers))
         state = {
-            numbers[name]: self._values.live(each, _at_home)
+            numbers[name]: self._values.live(each, _laid_like(self._parameters[name]))
             for name, each in saved["state"].items()
             if name in numbers
         }
@@ -329,7 +339,7 @@ class OptimizerForm:
         state = self._optimizer.state
         for name, each in saved["state"].items():
             parameter = self._parameters[name]
-            wanted = self._values.live(each, lambda _, value: value)
+            wanted = self._values.live(each, _laid_like(parameter))
             held = state.get(parameter, {})
             for key, value in wanted.items() if isinstance(wanted, Mapping) else ():
                 if key not in held or not _is_same(held[key], value):
@@ -357,10 +367,19 @@ def _at_home(key: str, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG001  # 
     return value
 
 
-def _is_simple(state: Any) -> bool:
+def _laid_like(parameter: torch.Tensor) -> Place:
+    """Lay tensors as the parameter of their shape lies; where they lie is the optimiser's business."""
+    return lambda _, value: (
+        laid_like(value, parameter).to(value.device) if value.shape == parameter.shape else value
+    )
+
+
+def _is_simple(state: Any, parameter: torch.Tensor) -> bool:
     """Say whether a parameter's state is a dict of tensors and numbers, as nearly every one is."""
     return type(state) is dict and all(
-        type(each) in (torch.Tensor, float, int, bool) for each in state.values()
+        type(each) in (float, int, bool)
+        or (type(each) is torch.Tensor and lies_as_expected(each, parameter))
+        for each in state.values()
     )
 
 
@@ -410,7 +429,7 @@ def _is_same(live: Any, value: Any) -> bool:
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if (a.dtype, a.shape) != (b.dtype, b.shape):
+    if (a.dtype, a.shape, a.stride()) != (b.dtype, b.shape, b.stride()):
         return False
     same = torch.equal(a, b.to(a.device))
     return same or (a.is_floating_point() and torch.equal(a.isnan(), b.to(a.device).isnan())

@@ -10,14 +10,15 @@ from __future__ import annotations
 import random
 import sys
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import numpy as np
 import torch
 
 from unbroken.errors import StateMismatch
-from unbroken.state.stored import Stored
+from unbroken.state.stored import Stored, in_memory
 
 PARAMETER: Final = "(parameter)"
 OBJECT: Final = "(object)"
@@ -25,6 +26,9 @@ ATTRIBUTES: Final = "attributes"
 GENERATOR: Final = "(generator)"
 DEFAULT: Final = "(defaultdict)"
 KEYED: Final = "(by parameter)"
+BY_IDENTITY: Final = "(by identity)"
+ENUM: Final = "(enum)"
+STRIDED: Final = "(strided)"
 ITEMS: Final = "items"
 
 MAX_DEPTH: Final = 50
@@ -54,35 +58,56 @@ class OptimizerValues:
         packages = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
         self._packages = packages - {"torch", "builtins", "abc", "typing"}
 
-    def written(self, value: Any, depth: int = 0) -> Any:  # noqa: C901  # one case per kind of value
-        """Return a value as the codec takes it; what has no faithful form stays, for it to refuse."""
+    def written(self, value: Any, depth: int = 0, like: Any = None) -> Any:  # noqa: C901, PLR0912  # one case per kind of value
+        """Return a value as the codec takes it; what has no faithful form stays, for it to refuse.
+
+        Args:
+            value: What the optimiser keeps.
+            depth: How deep it lies.
+            like: The parameter that it is kept for; None for none.
+        """
         kind = type(value)
         if kind in _PLAIN or depth > MAX_DEPTH:
             return value
         if isinstance(value, torch.Tensor):
             name = self._names.get(id(value))
-            return value if name is None else {PARAMETER: name}
+            if name is not None:
+                return {PARAMETER: name}
+            if lies_as_expected(value, like):
+                return value
+            return {STRIDED: value, "stride": list(value.stride())}
         if kind is defaultdict and _factory(value) is not None:
-            return {DEFAULT: _factory(value), ITEMS: self._dict(dict, value, depth)}
+            return {DEFAULT: _factory(value), ITEMS: self._dict(dict, value, depth, like)}
         if kind in (dict, OrderedDict):
-            return self._dict(kind, value, depth)
+            return self._dict(kind, value, depth, like)
         if kind is deque:
-            return deque((self.written(each, depth + 1) for each in value), value.maxlen)
+            return deque((self.written(each, depth + 1, like) for each in value), value.maxlen)
         if kind in (list, tuple):
-            return kind(self.written(each, depth + 1) for each in value)
+            return kind(self.written(each, depth + 1, like) for each in value)
         if (generator := _generator_state(value)) is not None:
             return {GENERATOR: generator}
-        if self._is_plain_object(value):
-            name = f"{kind.__module__}:{kind.__qualname__}"
-            return {OBJECT: name, ATTRIBUTES: self._dict(dict, vars(value), depth)}
+        name = f"{kind.__module__}:{kind.__qualname__}"
+        if isinstance(value, Enum) and self._is_own(kind):
+            return {ENUM: name, "name": value.name}
+        if self._is_own(kind) and _is_plain_class(kind):
+            return {OBJECT: name, ATTRIBUTES: self._dict(dict, vars(value), depth, like)}
         return value
 
-    def _dict(self, kind: Callable[[Any], Any], value: Mapping[Any, Any], depth: int) -> Any:
-        pairs = [(key, self.written(each, depth + 1)) for key, each in value.items()]
-        keyed = {self._names[id(key)]: each for key, each in pairs if id(key) in self._names}
-        if not keyed:
-            return kind(pairs)
-        return {KEYED: keyed, ITEMS: kind(each for each in pairs if id(each[0]) not in self._names)}
+    def _dict(
+        self, kind: Callable[[Any], Any], value: Mapping[Any, Any], depth: int, like: Any
+    ) -> Any:
+        """Write a dict; keys that are parameters, or their identities, become leaf paths."""
+        keyed: dict[str, dict[str, Any]] = {KEYED: {}, BY_IDENTITY: {}}
+        others = []
+        for key, each in value.items():
+            form = self.written(each, depth + 1, like)
+            if isinstance(key, torch.Tensor) and id(key) in self._names:
+                keyed[KEYED][self._names[id(key)]] = form
+            elif type(key) is int and key in self._names:
+                keyed[BY_IDENTITY][self._names[key]] = form
+            else:
+                others.append((key, form))
+        return {**keyed, ITEMS: kind(others)} if any(keyed.values()) else kind(others)
 
     def live(self, value: Any, place: Place, key: str = "", onto: Any = None) -> Any:
         """Return a written value as the optimiser keeps it.
@@ -111,15 +136,25 @@ class OptimizerValues:
     def _live_dict(self, value: dict[Any, Any], place: Place, onto: Any) -> Any:
         if value.keys() == {PARAMETER}:
             return self._parameters[value[PARAMETER]]
+        if value.keys() == {STRIDED, "stride"}:
+            tensor = in_memory(value[STRIDED])
+            return place("", _laid(tensor, value["stride"]))
         if value.keys() == {GENERATOR}:
             return _generator(value[GENERATOR], onto)
         if value.keys() == {DEFAULT, ITEMS}:
             return defaultdict(_FACTORIES[value[DEFAULT]], self._live_items(value[ITEMS], place))
-        if value.keys() == {KEYED, ITEMS}:
+        if value.keys() == {KEYED, BY_IDENTITY, ITEMS}:
             keyed = self._live_items(value[KEYED], place)
-            by_tensor = {self._parameters[name]: each for name, each in keyed.items()}
-            others = value[ITEMS]
-            return type(others)({**by_tensor, **self._live_items(others, place)})
+            by_identity = self._live_items(value[BY_IDENTITY], place)
+            return type(value[ITEMS])(
+                {
+                    **{self._parameters[name]: each for name, each in keyed.items()},
+                    **{id(self._parameters[name]): each for name, each in by_identity.items()},
+                    **self._live_items(value[ITEMS], place),
+                }
+            )
+        if value.keys() == {ENUM, "name"}:
+            return self._class(value[ENUM], Enum)[value["name"]]  # type: ignore[index]  # an Enum
         if value.keys() == {OBJECT, ATTRIBUTES}:
             made = object.__new__(self._class(value[OBJECT]))
             vars(made).update(self._live_items(value[ATTRIBUTES], place))
@@ -132,19 +167,15 @@ class OptimizerValues:
             for key, each in value.items()
         }
 
-    def _is_plain_object(self, value: Any) -> bool:
-        kind = type(value)
-        return (
-            kind.__module__.partition(".")[0] in self._packages
-            and _class_of(kind.__module__, kind.__qualname__) is kind
-            and _is_plain_class(kind)
-        )
+    def _is_own(self, kind: type) -> bool:
+        """Say whether a class is one of the optimiser's package that can be found by its name."""
+        is_near = kind.__module__.partition(".")[0] in self._packages
+        return is_near and _class_of(kind.__module__, kind.__qualname__) is kind
 
-    def _class(self, name: str) -> type:
-        module, _, qualified = name.partition(":")
-        found = _class_of(module, qualified)
-        is_own = module.partition(".")[0] in self._packages
-        if not is_own or not isinstance(found, type) or not _is_plain_class(found):
+    def _class(self, name: str, base: type = object) -> type:
+        found = _class_of(*name.split(":", 1)) if ":" in name else None
+        is_right = isinstance(found, type) and issubclass(found, base) and self._is_own(found)
+        if not is_right or not (base is Enum or _is_plain_class(found)):
             raise StateMismatch(
                 f"The optimiser's state holds an object of the class {name}, which this program has "
                 "not loaded.",
@@ -152,6 +183,40 @@ class OptimizerValues:
                 "Build the optimiser of the version that the run was trained with.",
             )
         return found
+
+
+def lies_as_expected(value: torch.Tensor, parameter: torch.Tensor | None) -> bool:
+    """Say whether a tensor lies in memory as it would be laid without a word: row by row, or as the
+    parameter of its shape does. Products take another way through a matrix that lies otherwise, as an
+    eigenvector matrix does, and round otherwise.
+    """
+    if parameter is not None and value.shape == parameter.shape and _is_dense(parameter):
+        return value.stride() == parameter.stride() or value.numel() < 2
+    return value.layout is not torch.strided or value.is_contiguous() or not _is_dense(value)
+
+
+def laid_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on the parameter's device; one of its shape lies as it does."""
+    if value.shape == parameter.shape and not parameter.is_contiguous() and _is_dense(parameter):
+        return _laid(value.to(parameter.device), parameter.stride())
+    return value.to(parameter.device)
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Say whether the entries fill their memory, each once, in whatever order of the dimensions."""
+    if tensor.layout is not torch.strided:
+        return False
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _laid(tensor: torch.Tensor, stride: Sequence[int]) -> torch.Tensor:
+    made = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=tensor.device)
+    return made.copy_(tensor)
 
 
 def _class_of(module: str, qualified: str) -> Any:

@@ -10,12 +10,14 @@ a hook has its own way, that way is gone, and what it gives back is compared wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from unbroken.errors import NotEncodable
+from unbroken.state.codec import decode, encode
 from unbroken.state.optimizer_form import OptimizerForm
 from unbroken.state.optimizer_twin import Twin
 from unbroken.state.own_ways import is_of_torch, is_optimizer, takes_its_own
@@ -95,6 +97,34 @@ class OptimizerPart:
     def elementwise(self) -> tuple[str, ...]:
         """Names of the state that must have its parameter's shape."""
         return ELEMENTWISE if is_of_torch(self.optimizer) else ()
+
+    @property
+    def is_switched(self) -> bool:
+        """Whether it has put other weights into the model than those that it trains.
+
+        Schedule-free optimisers do so in `eval()`, and take it back in `train()`; they note the mode
+        as `train_mode`, in their groups or as an attribute.
+        """
+        if not callable(getattr(self.optimizer, "train", None)):
+            return False
+        modes = [group.get("train_mode") for group in self.optimizer.param_groups]
+        return False in (*modes, getattr(self.optimizer, "train_mode", None))
+
+    @contextmanager
+    @torch.no_grad()
+    def switched_to_training(self) -> Iterator[None]:
+        """Stand as after the optimiser's own `train()`; everything is put back at the end."""
+        tensors: dict[str, torch.Tensor] = {}
+        form = encode(self.capture(), self.name, tensors)
+        state = decode(form, {path: each.clone() for path, each in tensors.items()})
+        weights = {name: each.detach().clone() for name, each in self.parameters.items()}
+        try:
+            self.optimizer.train()  # type: ignore[attr-defined]  # `is_switched` has looked
+            yield
+        finally:
+            for name, each in weights.items():
+                self._tensors[name].copy_(each)
+            self.restore(state)
 
     def without_state(self) -> list[str]:
         """Return the parameters that the optimiser keeps nothing for."""

@@ -145,8 +145,8 @@ class TrainingState:
         ]
 
     def rates(self) -> dict[str, float]:
-        """Return the learning rate that each group holds, by the group's name."""
-        return {name: float(group["lr"]) for name, group in self.groups()}
+        """Return the learning rate that each group holds, by the group's name; some hold none."""
+        return {n: float(group["lr"]) for n, group in self.groups() if group.get("lr") is not None}
 
     def only_updated(self) -> set[str]:
         """Return the leaf paths of what only updates change: trained parameters and their moments."""
