@@ -98,6 +98,23 @@ class StateInspector:
             order["run_seed"] = self.seed
         return {**self.declared_facts, "order": order, "environment": self.environment}
 
+    def require_out_of_reach(self) -> None:
+        """Refuse to begin where something reaches what is frozen: every resume would be refused.
+
+        Raises:
+            SettingsInvalid: A gradient, decay or momentum would move it.
+        """
+        found = reached(self.state.parts, self.frozen)
+        if not found:
+            return
+        listed = "\n".join(f"  {each}" for each in found[:10])
+        raise SettingsInvalid(
+            f"What Run(frozen=) names is not out of reach:\n{listed}",
+            "It would be moved although nothing may move it, and no checkpoint could be resumed.",
+            "Leave it out of the optimiser, or put it into a group without weight decay and keep its "
+            "gradient zero; or don't declare it as frozen.",
+        )
+
     def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
         """Note what is frozen as it is now, before a step is trained, and the options asked for.
 

@@ -162,9 +162,11 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
 
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
+        SettingsInvalid: Something reaches what is frozen.
     """
     began = time.monotonic()
     require_known(policy.accept, policy.checks)
+    inspector.require_out_of_reach()
     initial = source.initial_facts()
     if initial is None:
         inspector.note_birth(inspector.structure())
