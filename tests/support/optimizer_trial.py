@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,9 +125,26 @@ def _copied(value: Any) -> Any:
     )
 
 
+def exact_here(trial: OptimizerTrial, directory: Path) -> list[str]:
+    """Train, save on the way, and go on from there once more; return the parts that differ."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        first = Training(trial, directory)
+        first.until(SAVED_AFTER)
+        first.run.save()
+        first.until(STEPS)
+        whole = first.state()
+        first.run.close()
+        second = Training(trial, directory)
+        assert SAVED_AFTER == second.run.position.step
+        second.until(STEPS)
+        second.run.close()
+    return differing(whole, second.state())
+
+
 def start(trial: OptimizerTrial, directory: Path | str, until: int, *, saves: bool) -> Any:
     """Begin or go on with a run of a trial; return what it holds afterwards."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         training = Training(trial, directory)
         training.until(until)

@@ -98,4 +98,5 @@ def put_sparse_gradients(
             each["shape"],
             device=parameters[name].device,
             is_coalesced=each["is_coalesced"],
+            check_invariants=True,
         )
