@@ -39,8 +39,20 @@ def _over(make: Any, **options: Any) -> Build:
     return lambda model: make(model.parameters(), **options)
 
 
+def _in(make: Any, groups: Callable[[nn.Module], Any], **options: Any) -> Build:
+    return lambda model: make(groups(model), **options)
+
+
+def _around(make: Any, inner: Any, **options: Any) -> Build:
+    return lambda model: make(inner(model.parameters(), lr=1e-2), **options)
+
+
+def _sparse_adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SparseAdam([model.get_parameter("table.weight")], lr=0.1)
+
+
 def _torch() -> Trials:
-    sparse = {"sparse": True}
+    sparse: dict[str, Any] = {"sparse": True}
     given: dict[str, dict[str, Any]] = {
         "LBFGS": {"way": "closure"}, "Muon": {"matrices": True}, "SparseAdam": sparse,
     }  # fmt: skip
@@ -48,12 +60,14 @@ def _torch() -> Trials:
         kind = getattr(torch.optim, name)
         if not isinstance(kind, type) or kind is torch.optim.Optimizer:
             continue
-        build = _over(kind)
-        if name == "SparseAdam":
-            build = lambda model: torch.optim.SparseAdam([model.table.weight], lr=0.1)  # noqa: E731
+        build = _sparse_adam if name == "SparseAdam" else _over(kind)
         yield OptimizerTrial(name=name, build=build, **given.get(name, {}))
-    yield OptimizerTrial(name="SGD, sparse gradients", build=_over(torch.optim.SGD, lr=0.1), **sparse)
-    yield OptimizerTrial(name="Adagrad, sparse gradients", build=_over(torch.optim.Adagrad), **sparse)
+    yield OptimizerTrial(
+        name="SGD, sparse gradients", build=_over(torch.optim.SGD, lr=0.1), **sparse
+    )
+    yield OptimizerTrial(
+        name="Adagrad, sparse gradients", build=_over(torch.optim.Adagrad), **sparse
+    )
     adamw = torch.optim.AdamW
     for option in ("fused", "amsgrad", "foreach"):
         yield OptimizerTrial(name=f"AdamW({option}=True)", build=_over(adamw, **{option: True}))
@@ -77,13 +91,14 @@ def _pytorch_optimizer() -> Trials:
         if name in LEFT_OUT:
             continue
         kind = package.load_optimizer(name)
-        build = _over(kind, **options.get(name, {}))
         if name in ("lomo", "adalomo", "adammini"):
-            build = lambda model, kind=kind: kind(model)
+            build = kind
         elif name == "magma":
-            build = lambda model, kind=kind: kind(torch.optim.AdamW(model.parameters()))
+            build = _around(kind, torch.optim.AdamW)
         elif name in by_kind:
-            build = lambda model, kind=kind: kind(_by_kind(model))
+            build = _in(kind, _by_kind)
+        else:
+            build = _over(kind, **options.get(name, {}))
         yield OptimizerTrial(
             name=kind.__name__,
             build=build,
@@ -108,12 +123,13 @@ def _pytorch_optimizer() -> Trials:
     )
     yield OptimizerTrial(
         name="Lookahead around GaLore with rank",
-        build=lambda model: package.Lookahead(_galore(package.GaLore, model), k=2),
+        build=lambda model: package.Lookahead(package.GaLore(_low_rank(model), lr=1e-2), k=2),
     )
     for name in ("GaLore", "Fira", "APOLLO"):
         kind = getattr(package, name)
         yield OptimizerTrial(
-            name=f"{name} with rank", build=lambda model, kind=kind: _galore(kind, model)
+            name=f"{name} with rank",
+            build=_in(kind, _low_rank, lr=1e-2),
         )
 
 
@@ -123,11 +139,11 @@ def _by_kind(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": matrices, "use_muon": True}, {"params": others, "use_muon": False}]
 
 
-def _galore(kind: Any, model: nn.Module) -> Any:
+def _low_rank(model: nn.Module) -> list[dict[str, Any]]:
     matrices = [each for each in model.parameters() if each.ndim == 2]
     others = [each for each in model.parameters() if each.ndim != 2]
-    low = {"params": matrices, "rank": 2, "update_proj_gap": 3, "scale": 0.25, "projection_type": "std"}
-    return kind([{"params": others}, {**low, "proj_type": "std"}], lr=1e-2)
+    low = {"params": matrices, "rank": 2, "update_proj_gap": 3, "scale": 0.25}
+    return [{"params": others}, {**low, "proj_type": "std", "projection_type": "std"}]
 
 
 def _prodigyopt() -> Trials:
@@ -149,7 +165,9 @@ def _schedulefree() -> Trials:
         kind = getattr(package, name)
         yield OptimizerTrial(
             name=f"{name} around SGD",
-            build=lambda model, kind=kind: kind(torch.optim.SGD(model.parameters(), 0.1), momentum=0.9),
+            build=lambda model, kind=kind: kind(
+                torch.optim.SGD(model.parameters(), 0.1), momentum=0.9
+            ),
         )
 
 
@@ -169,16 +187,7 @@ def _galore_torch() -> Trials:
     package = importlib.import_module("galore_torch")
     for name in ("GaLoreAdamW", "GaLoreAdafactor"):
         kind = getattr(package, name)
-        yield OptimizerTrial(
-            name=name, build=lambda model, kind=kind: _galore_groups(kind, model)
-        )
-
-
-def _galore_groups(kind: Any, model: nn.Module) -> Any:
-    matrices = [each for each in model.parameters() if each.ndim == 2]
-    others = [each for each in model.parameters() if each.ndim != 2]
-    low = {"params": matrices, "rank": 2, "update_proj_gap": 3, "scale": 0.25, "proj_type": "std"}
-    return kind([{"params": others}, low])
+        yield OptimizerTrial(name=name, build=_in(kind, _low_rank))
 
 
 def _transformers() -> Trials:
@@ -198,7 +207,9 @@ def _bitsandbytes() -> Trials:
         small = {} if name in ("AdamW", "Lion") else {"min_8bit_size": 1}
         if "32" in name:
             small = {}
-        yield OptimizerTrial(name=name, build=_over(getattr(package, name), lr=1e-2, **more, **small))
+        yield OptimizerTrial(
+            name=name, build=_over(getattr(package, name), lr=1e-2, **more, **small)
+        )
 
 
 PACKAGES: dict[str, Callable[[], Trials]] = {

@@ -42,7 +42,10 @@ class CountersAgree(Check):
         (
             StateSummary(
                 position={"step": 5, "updates": 5},
-                evidence={"optimizer_steps": {"critic": [10, 10]}, "optimizer_ahead": {"critic": 5}},
+                evidence={
+                    "optimizer_steps": {"critic": [10, 10]},
+                    "optimizer_ahead": {"critic": 5},
+                },
             ),
             StateSummary(),
         ),

@@ -58,7 +58,8 @@ class OptimizerAttributes:
         for name, each in self._own().items():
             if name in self._built and _is_same(self._built[name], _as_seen(each)):
                 continue
-            form, tensors = self._written(each), {}
+            form = self._written(each)
+            tensors: dict[str, Any] = {}
             try:
                 encode(form, name, tensors)
             except NotEncodable:

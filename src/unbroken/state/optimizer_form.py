@@ -118,9 +118,7 @@ class OptimizerForm:
         form: dict[str, Any] = {
             "class": type(self._optimizer).__qualname__,
             "state": state,
-            "groups": [
-                {**each, "params": own} for each, own in zip(options, names, strict=True)
-            ],
+            "groups": [{**each, "params": own} for each, own in zip(options, names, strict=True)],
         }
         return {**form, "keyed": keyed} if keyed else form
 
@@ -255,7 +253,7 @@ class OptimizerForm:
             for key, stored in old.items():
                 if key == "params":
                     continue
-                live = group.get(key)
+                live: Any = group.get(key)
                 value = self._values.live(stored, _at_home, onto=live)
                 if _can_be_copied(live, value):
                     live.copy_(value)  # a tensor rate may be captured by a graph: keep its storage
@@ -350,7 +348,7 @@ class OptimizerForm:
 
     def _restore_attributes(self, saved: Mapping[str, Any]) -> None:
         for name, each in saved.items():
-            live = getattr(self._optimizer, name, None)
+            live: Any = getattr(self._optimizer, name, None)
             value = self._values.live(each, self._beside, onto=live)
             if _can_be_copied(live, value):
                 live.copy_(value)

@@ -58,7 +58,7 @@ class OptimizerValues:
         packages = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
         self._packages = packages - {"torch", "builtins", "abc", "typing"}
 
-    def written(self, value: Any, depth: int = 0, like: Any = None) -> Any:  # noqa: C901, PLR0912  # one case per kind of value
+    def written(self, value: Any, depth: int = 0, like: Any = None) -> Any:  # noqa: C901  # one case per kind of value
         """Return a value as the codec takes it; what has no faithful form stays, for it to refuse.
 
         Args:
@@ -186,9 +186,10 @@ class OptimizerValues:
 
 
 def lies_as_expected(value: torch.Tensor, parameter: torch.Tensor | None) -> bool:
-    """Say whether a tensor lies in memory as it would be laid without a word: row by row, or as the
-    parameter of its shape does. Products take another way through a matrix that lies otherwise, as an
-    eigenvector matrix does, and round otherwise.
+    """Say whether a tensor lies row by row in memory, or as the parameter of its shape does.
+
+    Products take another way through a matrix that lies otherwise, as an eigenvector matrix does, and
+    round otherwise.
     """
     if parameter is not None and value.shape == parameter.shape and _is_dense(parameter):
         return value.stride() == parameter.stride() or value.numel() < 2
@@ -229,9 +230,10 @@ def _class_of(module: str, qualified: str) -> Any:
 def _is_plain_class(kind: type) -> bool:
     """Say whether an object of the class is its attributes, and nothing else."""
     return (
-        kind.__reduce_ex__ is object.__reduce_ex__
-        and kind.__reduce__ is object.__reduce__
-        and kind.__setattr__ is object.__setattr__
+        all(
+            getattr(kind, name) is getattr(object, name)
+            for name in ("__reduce_ex__", "__reduce__", "__setattr__")
+        )
         and not any("__slots__" in vars(each) for each in kind.__mro__[:-1])
         and not issubclass(kind, torch.nn.Module | torch.optim.Optimizer | type | Mapping)
         and not hasattr(kind, "__del__")
@@ -256,17 +258,16 @@ def _generator_state(value: Any) -> Any:
 def _generator(state: Any, onto: Any) -> Any:
     """Set a generator to a state; a new one of the same kind where none is there."""
     if isinstance(state, dict):
-        made = onto if isinstance(onto, np.random.Generator) else _numpy_generator(state)
-        made.bit_generator.state = state
-        return made
+        numpys = onto if isinstance(onto, np.random.Generator) else _numpy_generator(state)
+        numpys.bit_generator.state = state
+        return numpys
     if isinstance(state, tuple):
-        made = onto if isinstance(onto, random.Random) else random.Random()  # noqa: S311  # no secret
-        made.setstate(state)
-        return made
-    state = state.read() if isinstance(state, Stored) else state
-    made = onto if isinstance(onto, torch.Generator) else torch.Generator()
-    made.set_state(state)
-    return made
+        pythons = onto if isinstance(onto, random.Random) else random.Random()  # noqa: S311  # no secret
+        pythons.setstate(state)
+        return pythons
+    torchs = onto if isinstance(onto, torch.Generator) else torch.Generator()
+    torchs.set_state(in_memory(state))
+    return torchs
 
 
 def _numpy_generator(state: Mapping[str, Any]) -> np.random.Generator:

@@ -160,10 +160,10 @@ class TrainingState:
 
     def _added(self, saved: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return the parameters of groups that were added while training, by leaf path."""
-        optimizers = [each for each in self.parts.items() if isinstance(each[1], OptimizerPart)]
         return {
             path: parameter
-            for name, part in optimizers
+            for name, part in self.parts.items()
+            if isinstance(part, OptimizerPart)
             for path, parameter in part.in_groups_of(saved.get(name)).items()
         }
 
@@ -206,4 +206,3 @@ class TrainingState:
         self.position = position
         self.has_uncounted = False
         self.is_usable = True
-

@@ -24,10 +24,11 @@ class Own(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": rate, **options})
 
     def keep(self, state: dict[str, Any], gradient: torch.Tensor) -> torch.Tensor:
-        return state.setdefault("average", torch.zeros_like(gradient)).lerp_(gradient, 0.1)
+        average: torch.Tensor = state.setdefault("average", torch.zeros_like(gradient))
+        return average.lerp_(gradient, 0.1)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # as most write it
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002  # as most do
         for group in self.param_groups:
             for each in group["params"]:
                 if each.grad is not None:
@@ -43,7 +44,7 @@ class OneNumber(Own):
 
 
 class GroupCounter(Own):
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # as above
         for group in self.param_groups:
             group["step"] = group.get("step", 0) + 1
             group["lr"] = 0.1 / group["step"]
@@ -94,7 +95,8 @@ class Projecting(Own):
         projector = state.setdefault("projector", Projector(gradient))
         projector.uses += 1
         flat = gradient.reshape(len(gradient), -1)
-        return (projector.basis @ projector.basis.mT @ flat).view_as(gradient) / projector.uses
+        basis: torch.Tensor = projector.basis
+        return (basis @ basis.mT @ flat).view_as(gradient) / projector.uses
 
 
 class Around(Own):
@@ -104,7 +106,7 @@ class Around(Own):
         super().__init__(parameters)
         self.base = torch.optim.Adam(self.param_groups, lr=1e-2)
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002  # as above
         self.base.step()
 
 
@@ -195,13 +197,13 @@ class Loses(Own):
 
 
 class Fails(Own):
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: ARG002  # as torch's
         raise KeyError("master")
 
 
 class Holds(Own):
     def keep(self, state: dict[str, Any], gradient: torch.Tensor) -> torch.Tensor:
-        state["handle"] = open  # noqa: SIM115  # any object that can't be saved
+        state["handle"] = open  # any object that can't be saved
         return super().keep(state, gradient)
 
 
@@ -228,20 +230,22 @@ def test_what_could_not_be_resumed_is_refused_after_the_first_step(
 def test_a_group_that_is_added_while_training_comes_back(tmp_path: Path) -> None:
     """A head that is thawed at step 2 is trained on after a resume, with its options and moments."""
 
-    def thaw(training: Training, step: int) -> None:
-        if step == 2:
-            training.optimizer.add_param_group({"params": training.head.parameters(), "lr": 0.05})
+    def train(directory: Path, until: int) -> dict[str, Any]:
+        training = Training(directory, lambda model: torch.optim.Adam(model.parameters()))
+        training.run.resume()
 
-    ends = []
-    for name, stops in (("whole", (6,)), ("run", (4, 6))):
-        for stop in stops:
-            training = Training(tmp_path / name, lambda model: torch.optim.Adam(model.parameters()))
-            training.run.resume()
-            training.until(stop, lambda step, training=training: thaw(training, step))  # type: ignore[misc]
-            training.run.save()
-            training.run.close()
-        ends.append(training.run.state.capture())
-    assert same(*ends)
+        def thaw(step: int) -> None:
+            if step == 2:
+                head = training.head.parameters()
+                training.optimizer.add_param_group({"params": head, "lr": 0.05})
+
+        training.until(until, thaw)
+        training.run.save()
+        training.run.close()
+        return training.run.state.capture()
+
+    train(tmp_path / "run", 4)
+    assert same(train(tmp_path / "whole", 6), train(tmp_path / "run", 6))
 
 
 def test_optimizers_that_step_at_their_own_rate_are_healthy(tmp_path: Path) -> None:
@@ -296,7 +300,9 @@ def test_masters_that_the_optimizer_does_not_save_are_refused_by_name() -> None:
     def masters(model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam([each.detach().clone() for each in model.parameters()])
 
-    with pytest.raises(unbroken.NotEncodable, match=r"doesn't update model\.0\.weight of this shape"):
+    with pytest.raises(
+        unbroken.NotEncodable, match=r"doesn't update model\.0\.weight of this shape"
+    ):
         Training(Path("never"), masters)
 
 
@@ -329,6 +335,7 @@ def test_partial_gradients_of_an_embedding_are_sparse_after_a_resume_too(tmp_pat
                 ends.append(table.weight.grad)
             run.close()
     whole, resumed = ends
-    assert whole is not None and resumed is not None
+    assert whole is not None
+    assert resumed is not None
     assert same(whole._indices(), resumed._indices())
     assert same(whole._values(), resumed._values())
