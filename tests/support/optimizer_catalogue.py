@@ -165,9 +165,7 @@ def _schedulefree() -> Trials:
         kind = getattr(package, name)
         yield OptimizerTrial(
             name=f"{name} around SGD",
-            build=lambda model, kind=kind: kind(
-                torch.optim.SGD(model.parameters(), 0.1), momentum=0.9
-            ),
+            build=_around(kind, torch.optim.SGD, momentum=0.9),
         )
 
 

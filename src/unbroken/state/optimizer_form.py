@@ -374,11 +374,18 @@ def _laid_like(parameter: torch.Tensor) -> Place:
 
 def _is_simple(state: Any, parameter: torch.Tensor) -> bool:
     """Say whether a parameter's state is a dict of tensors and numbers, as nearly every one is."""
-    return type(state) is dict and all(
-        type(each) in (float, int, bool)
-        or (type(each) is torch.Tensor and lies_as_expected(each, parameter))
-        for each in state.values()
-    )
+    if type(state) is not dict:
+        return False
+    lies_plainly = parameter.is_contiguous()
+    for each in state.values():
+        if type(each) is torch.Tensor:
+            if not (lies_plainly and each.is_contiguous()) and not lies_as_expected(
+                each, parameter
+            ):
+                return False
+        elif type(each) not in (float, int, bool):
+            return False
+    return True
 
 
 def _is_plain_form(plain: Any, optimizer: Any) -> bool:

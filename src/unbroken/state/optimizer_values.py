@@ -156,7 +156,7 @@ class OptimizerValues:
         if value.keys() == {ENUM, "name"}:
             return self._class(value[ENUM], Enum)[value["name"]]  # type: ignore[index]  # an Enum
         if value.keys() == {OBJECT, ATTRIBUTES}:
-            made = object.__new__(self._class(value[OBJECT]))
+            made: Any = object.__new__(self._class(value[OBJECT]))
             vars(made).update(self._live_items(value[ATTRIBUTES], place))
             return made
         return type(value)(self._live_items(value, place))
@@ -174,8 +174,12 @@ class OptimizerValues:
 
     def _class(self, name: str, base: type = object) -> type:
         found = _class_of(*name.split(":", 1)) if ":" in name else None
-        is_right = isinstance(found, type) and issubclass(found, base) and self._is_own(found)
-        if not is_right or not (base is Enum or _is_plain_class(found)):
+        if (
+            not isinstance(found, type)
+            or not issubclass(found, base)
+            or not self._is_own(found)
+            or not (base is Enum or _is_plain_class(found))
+        ):
             raise StateMismatch(
                 f"The optimiser's state holds an object of the class {name}, which this program has "
                 "not loaded.",

@@ -139,12 +139,11 @@ class OptimizerPart:
         held = getattr(self.optimizer, "state", {}).values()
         counters = [each["step"] for each in held if isinstance(each, Mapping) and "step" in each]
         numbers = [float(each) for each in counters if isinstance(each, int | float)]
-        tensors = [
-            each for each in counters if isinstance(each, torch.Tensor) and each.numel() == 1
-        ]
-        if tensors:
-            flat = torch.stack([each.detach().reshape(()).double() for each in tensors])
-            numbers.append(flat.max().item())
+        alike: dict[Any, list[torch.Tensor]] = {}
+        for each in counters:
+            if isinstance(each, torch.Tensor) and each.numel() == 1:
+                alike.setdefault((each.device, each.dim()), []).append(each)
+        numbers += [torch.stack(each).max().item() for each in alike.values()]
         return max(numbers, default=None)
 
     def differences(self, saved: Any) -> list[str]:

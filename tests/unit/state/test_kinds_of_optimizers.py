@@ -77,7 +77,7 @@ class Attribute(Own):
     def keep(self, state: dict[str, Any], gradient: torch.Tensor) -> torch.Tensor:
         self.seen += 1
         noise = torch.rand((), generator=self.generator)
-        average = super().keep(state, gradient) * noise / self.seen
+        average: torch.Tensor = super().keep(state, gradient) * noise / self.seen
         self.by_parameter[self.param_groups[0]["params"][0]] = float(noise)
         return average
 
