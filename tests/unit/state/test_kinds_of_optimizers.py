@@ -96,7 +96,8 @@ class Projecting(Own):
         projector.uses += 1
         flat = gradient.reshape(len(gradient), -1)
         basis: torch.Tensor = projector.basis
-        return (basis @ basis.mT @ flat).view_as(gradient) / projector.uses
+        projected: torch.Tensor = (basis @ basis.mT @ flat).view_as(gradient)
+        return projected.div(int(projector.uses))
 
 
 class Around(Own):
