@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,20 @@ _HOOKS: Final = {
     ),
 }
 """Where PyTorch keeps what was registered to act around each of the two."""
+
+
+_CODE: Final = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
+"""Options that are code: a checkpoint can't hold them, and training does not change them."""
+
+
+def is_code(option: Any) -> bool:
+    """Say whether an option of a group is code."""
+    return isinstance(option, _CODE)
+
+
+def code_options(optimizer: Any, i: int) -> dict[str, Any]:
+    """Return the options of a group that are code."""
+    return {key: each for key, each in optimizer.param_groups[i].items() if is_code(each)}
 
 
 def is_optimizer(value: Any) -> bool:
