@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.schedule_unchanged import moves
 from unbroken.checks.state_summary import StateSummary, is_below
 
@@ -22,6 +23,7 @@ def expected_state(
         taken: Ids of the checks whose new value acts.
     """
     values: dict[str, Any] = dict(saved.values)
+    changed = changed_options(saved, built)
     schedules, optimizers = saved.of_kind("schedule"), saved.of_kind("optimizer")
     for path in saved.values.keys() & built.values.keys():
         if "schedule-unchanged" in taken and is_below(path, schedules) and not moves(path):
@@ -30,6 +32,6 @@ def expected_state(
             if path.endswith(".lr"):
                 new = live.values.get(path) if "schedule-unchanged" in taken else values[path]
                 values[path] = new
-            elif "optimizer-options-unchanged" in taken and not path.endswith(".initial_lr"):
+            elif "optimizer-options-unchanged" in taken and path in changed:
                 values[path] = built.values[path]
     return replace(saved, values=values)

@@ -1,7 +1,8 @@
 """Each optimiser has its parameters, by name, in the same groups.
 
-Compares: class, groups, and the names in each, in order; shapes of the saved state with the shapes
-of the parameters. Done before loading: afterwards an optimiser carries whatever names were saved.
+Compares: class, the groups it was built with, and the names in each, in order; for the optimisers
+of PyTorch itself, shapes of the moments with the shapes of the parameters (others keep what they
+like). Done before loading: afterwards an optimiser carries whatever names were saved.
 
 Why: PyTorch numbers parameters. Two of one shape that changed places swap their moments silently.
 
@@ -43,7 +44,7 @@ class OptimizerAlignmentByName(Check):
         """Compare classes and names, then shapes."""
         parts = live.of_kind("optimizer")
         before, now = (
-            {path: name for path, name in each.values.items() if _aligns(path, parts)}
+            {path: name for path, name in each.values.items() if _aligns(path, each, parts)}
             for each in (saved, live)
         )
         details = [
@@ -58,18 +59,24 @@ class OptimizerAlignmentByName(Check):
         return agrees(f"{names} parameters in {len(parts)} optimisers")
 
 
-def _aligns(path: str, parts: list[str]) -> bool:
-    return is_below(path, parts) and (path.endswith(".class") or ".params" in path)
+def _aligns(path: str, seen: StateSummary, parts: list[str]) -> bool:
+    """Say whether a path is of the class, or of a name in a group that the optimiser was built with."""
+    if not is_below(path, parts) or not (path.endswith(".class") or ".params" in path):
+        return False
+    part, _, rest = path.partition(".groups.")
+    group = rest.partition(".")[0]
+    is_recorded = f"{part}.built.0.0" in seen.values
+    return not rest or not is_recorded or f"{part}.built.{group}.0" in seen.values
 
 
 def _misfits(saved: StateSummary, live: StateSummary, parts: list[str]) -> list[str]:
-    """Return the moments whose shape is not their parameter's; counters have none."""
+    """Return the moments that should have their parameter's shape, and have another."""
     found = []
     for path, leaf in saved.leaves.items():
         for part in parts:
             name, _, kind = path.removeprefix(f"{part}.state.").rpartition(".")
             parameter = live.leaves.get(name) if path.startswith(f"{part}.state.") else None
-            elementwise = kind in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+            elementwise = kind in live.evidence.get("elementwise", {}).get(part, ())
             if parameter is not None and elementwise and leaf.shape != parameter.shape:
                 found.append(f"{path}: shape {leaf.shape}, the parameter has {parameter.shape}")
     return found

@@ -55,20 +55,25 @@ class OptimizerCoversParameters(Check):
         known = set(saved.evidence.get("without_state", ()))
         expected, missing = 0, []
         for part in saved.of_kind("optimizer"):
-            with_state = _with_state(saved, part)
+            with_state = _named_in(saved, part)
             names = [
                 name
                 for path, name in saved.values.items()
                 if path.startswith(f"{part}.groups.") and ".params" in path and name not in known
             ]
             expected += len(names)
-            missing += [f"{part}: {name}" for name in names if name not in with_state]
+            missing += [f"{part}: {name}" for name in names if str(name) not in with_state]
         if missing:
             return differs(f"{len(missing)} of {expected} without state", *missing)
         return agrees(f"{expected} parameters")
 
 
-def _with_state(saved: StateSummary, part: str) -> set[str]:
-    root = f"{part}.state."
-    paths = [each for each in (*saved.leaves, *saved.values) if each.startswith(root)]
-    return {each.removeprefix(root).rpartition(".")[0] for each in paths}
+def _named_in(saved: StateSummary, part: str) -> set[str]:
+    """Return every path above a leaf of an optimiser's state: names of parameters are among them."""
+    root, found = f"{part}.state.", set()
+    for path in (*saved.leaves, *saved.values):
+        if path.startswith(root):
+            above = path.removeprefix(root)
+            while (above := above.rpartition(".")[0]) and above not in found:
+                found.add(above)
+    return found

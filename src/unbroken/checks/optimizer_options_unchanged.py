@@ -77,6 +77,12 @@ class OptimizerOptionsUnchanged(Check):
         return agrees(f"{len(both)} options")
 
 
+def changed_options(saved: StateSummary, built: StateSummary) -> set[str]:
+    """Return the paths of the options that the code asks for now and did not before."""
+    before, now = options_asked_for(saved), options_asked_for(built)
+    return {path for path in before.keys() & now.keys() if repr(now[path]) != repr(before[path])}
+
+
 def options_asked_for(seen: StateSummary) -> dict[str, Any]:
     """Return by path the options that the code asked for, as far as that is known."""
     born: dict[str, Any] | None = seen.evidence.get("options_at_birth")

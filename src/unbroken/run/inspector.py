@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -97,6 +98,23 @@ class StateInspector:
             order["run_seed"] = self.seed
         return {**self.declared_facts, "order": order, "environment": self.environment}
 
+    def require_out_of_reach(self) -> None:
+        """Refuse to begin where something reaches what is frozen: every resume would be refused.
+
+        Raises:
+            SettingsInvalid: A gradient, decay or momentum would move it.
+        """
+        found = reached(self.state.parts, self.frozen)
+        if not found:
+            return
+        listed = "\n".join(f"  {each}" for each in found[:10])
+        raise SettingsInvalid(
+            f"What Run(frozen=) names is not out of reach:\n{listed}",
+            "It would be moved although nothing may move it, and no checkpoint could be resumed.",
+            "Leave it out of the optimiser, or put it into a group without weight decay and keep its "
+            "gradient zero; or don't declare it as frozen.",
+        )
+
     def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
         """Note what is frozen as it is now, before a step is trained, and the options asked for.
 
@@ -114,7 +132,8 @@ class StateInspector:
             "logs": logs_of(layout),
             "gathered": GATHERED,
             "kinds": self.kinds(),
-            "without_state": self._without_state(),
+            "without_state": [name for each in self._optimizers() for name in each.without_state()],
+            "optimizer_ahead": self._ahead_of_updates(),
             "frozen_at_birth": dict(self.frozen_at_birth),
             "options_at_birth": dict(self.options_at_birth),
             **self._ahead(),
@@ -170,7 +189,10 @@ class StateInspector:
             kinds=self.kinds(),
             values=values,
             leaves={path: leaf_of(each) for path, each in tensors.items()},
-            evidence={"across_samples": across_samples(self.state.parts)},
+            evidence={
+                "across_samples": across_samples(self.state.parts),
+                "elementwise": {each.name: each.elementwise for each in self._optimizers()},
+            },
         )
 
     def content(self) -> StateSummary:
@@ -190,6 +212,20 @@ class StateInspector:
             leaves=seen,
             evidence=evidence,
         )
+
+    def switched(self) -> StateSummary | None:
+        """Return the state as optimisers that were saved for evaluation make it to train on.
+
+        Schedule-free optimisers are saved so after their `eval()`; the loop calls their `train()`
+        again. None where no optimiser is.
+        """
+        switched = [each for each in self._optimizers() if each.is_switched]
+        if not switched:
+            return None
+        with ExitStack() as stack:
+            for each in switched:
+                stack.enter_context(each.switched_to_training())
+            return self.content()
 
     def digest(self) -> str:
         """Return one digest over all tensors of the state as they stand."""
@@ -263,14 +299,14 @@ class StateInspector:
                 found[name] = _as_held(group["lr"], each)
         return found
 
-    def _without_state(self) -> list[str]:
-        return [
-            name
-            for part in self.state.parts.values()
-            if isinstance(part, OptimizerPart)
-            for name, parameter in part.parameters.items()
-            if not part.optimizer.state.get(parameter)
-        ]
+    def _optimizers(self) -> list[OptimizerPart]:
+        return [each for each in self.state.parts.values() if isinstance(each, OptimizerPart)]
+
+    def _ahead_of_updates(self) -> dict[str, float]:
+        """Return by how much each optimiser's own step counter is ahead of the run's updates."""
+        steps = {each.name: each.steps() for each in self._optimizers()}
+        updates = self.state.position.updates
+        return {name: each - updates for name, each in steps.items() if each is not None}
 
 
 def _as_held(rate: Any, given: Any) -> Any:

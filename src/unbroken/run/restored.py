@@ -19,7 +19,7 @@ from unbroken.checks.report import examine
 from unbroken.checks.state_summary import StateSummary
 from unbroken.journal.record import RunRecord
 from unbroken.run.inspector import StateInspector
-from unbroken.run.resume import refusal, report_of
+from unbroken.run.resume import SWITCHED, refusal, report_of
 
 NAMED = 5
 """How many changed values are named where more are undone."""
@@ -89,6 +89,11 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
     decision = decide(report_of(findings, began))
     if decision.goes_on:
         return
+    switched = restored.evidence.get(SWITCHED)
+    if switched is not None:
+        again = examine(checks, replace(switched, kinds=kinds), now)
+        if decide(report_of(again, began)).goes_on:
+            return
     inspector.state.forbid_training()
     raise refusal(
         report_of(findings, began),

@@ -20,6 +20,7 @@ from unbroken.checks.catalogue import every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
 from unbroken.checks.expected_state import expected_state
+from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.state_summary import StateSummary, is_below
@@ -32,6 +33,9 @@ from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
 
 REST = OtherFactsUnchanged.id
+
+SWITCHED = "switched"
+"""Evidence of a restored state: what it is after the optimisers' own `train()`; None where they are."""
 
 __all__ = [
     "Decision",
@@ -129,13 +133,14 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     decision = _decided(findings, began, policy, inspector)
     if decision.blocking and not (decision.can_be_confirmed and policy.confirm):
         raise _not_the_run(report_of(findings, began), decision)
-    put_in = partial(_put_in, checkpoint, inspector, saved.facts, decision)
+    put_in = partial(_put_in, checkpoint, inspector, saved, built, decision)
     put_in()
     is_taken = "optimizer-options-unchanged" in {each.id for each in decision.use_new}
     inspector.note_birth(built if is_taken else saved, saved)
+    switched = inspector.switched()
     live = inspector.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
-    live = replace(live, evidence={**live.evidence, "logs": logs})
+    live = replace(live, evidence={**live.evidence, "logs": logs, SWITCHED: switched})
     expected = expected_state(saved, built, live, {each.id for each in decision.use_new})
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)
@@ -157,9 +162,11 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
 
     Raises:
         ResumeRefused: Something critical differs and was neither accepted nor confirmed.
+        SettingsInvalid: Something reaches what is frozen.
     """
     began = time.monotonic()
     require_known(policy.accept, policy.checks)
+    inspector.require_out_of_reach()
     initial = source.initial_facts()
     if initial is None:
         inspector.note_birth(inspector.structure())
@@ -205,7 +212,11 @@ def _confirmed(report: Report, decision: Decision, policy: ResumePolicy) -> bool
 
 
 def _put_in(
-    checkpoint: Checkpoint, inspector: StateInspector, facts: Mapping[str, Any], decision: Decision
+    checkpoint: Checkpoint,
+    inspector: StateInspector,
+    summary: StateSummary,
+    built: StateSummary,
+    decision: Decision,
 ) -> None:
     """Put the saved state into the live objects, but for what a new value was taken of."""
     state = inspector.state
@@ -218,14 +229,22 @@ def _put_in(
         if kinds[name] == "schedule" and "schedule-unchanged" in taken:
             saved[name] = {**live[name], "updates": checkpoint.position.updates}
         if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
-            groups = zip(saved[name]["groups"], live[name]["groups"], strict=True)
-            saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
+            changed = changed_options(summary, built)
+            groups = enumerate(zip(saved[name]["groups"], live[name]["groups"], strict=False))
+            saved[name]["groups"][: len(live[name]["groups"])] = [
+                {**old, **_below(new, f"{name}.groups.{i}", changed)} for i, (old, new) in groups
+            ]
     state.restore(saved, checkpoint.position)
-    inspector.order.go_on_as(facts.get("order", {}), checkpoint.position)
+    inspector.order.go_on_as(summary.facts.get("order", {}), checkpoint.position)
 
 
-def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: group[key] for key in ("lr", "initial_lr") if key in group}
+def _below(group: Mapping[str, Any], path: str, changed: Collection[str]) -> dict[str, Any]:
+    """Return the options of a group, at a path, that have changed."""
+    return {
+        key: each
+        for key, each in group.items()
+        if any(is_below(one, (f"{path}.{key}",)) for one in changed)
+    }
 
 
 def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:

@@ -35,8 +35,9 @@ class Updater:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the first group; 0 without an optimiser."""
-        return float(self.optimizers[0].param_groups[0]["lr"]) if self.optimizers else 0.0
+        """Learning rate of the first group; 0 without an optimiser, or where it sets its own."""
+        rate = self.optimizers[0].param_groups[0].get("lr") if self.optimizers else None
+        return 0.0 if rate is None else float(rate)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add a micro-batch's gradients to those of the step, scaled where there is a scaler."""

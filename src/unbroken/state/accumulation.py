@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
+from unbroken.state.stored import in_memory
+
 
 class PartialSums:
     """Sums over the micro-batches of the current step, on the device until the step ends."""
@@ -41,20 +43,40 @@ class PartialSums:
 
 
 def gradients(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the gradients that exist, by parameter name."""
-    return {name: each.grad for name, each in parameters.items() if each.grad is not None}
+    """Return the gradients that exist, by parameter name; sparse ones are `sparse_gradients`."""
+    return {
+        name: each.grad
+        for name, each in parameters.items()
+        if each.grad is not None and each.grad.layout is torch.strided
+    }
+
+
+def sparse_gradients(parameters: Mapping[str, torch.Tensor]) -> dict[str, dict[str, Any]]:
+    """Return the sparse gradients by parameter name, as (dimensions, entries) int64 and values."""
+    return {
+        name: {
+            "indices": each.grad._indices(),  # noqa: SLF001  # the public ones want them merged
+            "values": each.grad._values(),  # noqa: SLF001  # likewise
+            "shape": each.grad.shape,
+            "is_coalesced": each.grad.is_coalesced(),
+        }
+        for name, each in parameters.items()
+        if each.grad is not None and each.grad.layout is torch.sparse_coo
+    }
 
 
 def gradient_differences(
-    parameters: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]
+    parameters: Mapping[str, torch.Tensor], saved: Mapping[str, Any]
 ) -> list[str]:
     """Say which partial gradients belong to no parameter or have another shape."""
+    shapes = {name: each.shape for name, each in saved[""].items()}
+    shapes |= {name: each["shape"] for name, each in saved.get("sparse", {}).items()}
     return [
-        f"gradients.{name}: shape {tuple(each.shape)}, "
+        f"gradients.{name}: shape {tuple(shape)}, "
         + (f"parameter {tuple(parameters[name].shape)}" if name in parameters else "no parameter")
-        for name, each in saved.items()
+        for name, shape in shapes.items()
         if name not in parameters
-        or not (is_lazy(parameters[name]) or parameters[name].shape == each.shape)
+        or not (is_lazy(parameters[name]) or parameters[name].shape == shape)
     ]
 
 
@@ -65,3 +87,18 @@ def put_gradients(
     for name, each in parameters.items():
         found = saved.get(name)
         each.grad = None if found is None else found.to(each.device, copy=True)
+
+
+def put_sparse_gradients(
+    parameters: Mapping[str, torch.Tensor], saved: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Give the parameters their sparse partial gradients back, with their entries in order."""
+    for name, each in saved.items():
+        parameters[name].grad = torch.sparse_coo_tensor(
+            in_memory(each["indices"]),
+            in_memory(each["values"]),
+            each["shape"],
+            device=parameters[name].device,
+            is_coalesced=each["is_coalesced"],
+            check_invariants=True,
+        )

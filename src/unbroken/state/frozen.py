@@ -54,11 +54,10 @@ def _held(name: str, part: OptimizerPart, tensor: torch.Tensor, rows: Rows) -> l
     for i, group in enumerate(part.optimizer.param_groups):
         if not any(each is tensor for each in group["params"]):
             continue
-        if rows is None:
-            found.append(f"is updated by {name}")
-        elif decay := group.get("weight_decay") or group.get("lambd"):
+        decay = group.get("weight_decay") or group.get("lambd")
+        if decay and tensor.requires_grad:  # without a gradient no optimiser touches it
             found.append(f"decays by {decay} in {name}.groups.{i}")
-        held = part.optimizer.state.get(tensor, {})
+        held = getattr(part.optimizer, "state", {}).get(tensor, {})
         moments = [held[key] for key in ("exp_avg", "momentum_buffer") if key in held]
         if any(torch.is_tensor(each) and bool(_rows(each, rows).any()) for each in moments):
             found.append(f"has momentum in {name}")

@@ -18,7 +18,7 @@ from unbroken.state.codec import decode, encode
 from unbroken.state.foreign import while_loading, while_saving
 from unbroken.state.generators import GeneratorPart, is_generator
 from unbroken.state.modules import ModulePart
-from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.optimizers import OptimizerPart, is_optimizer
 from unbroken.state.stored import holds_tensors
 from unbroken.tree import uncompiled, unwrap
 
@@ -143,7 +143,7 @@ def make_parts(declared: Mapping[str, Any]) -> dict[str, Part]:
             )
         if isinstance(each, nn.Module):
             parts[name] = ModulePart(name, unwrap(each))
-        elif isinstance(each, torch.optim.Optimizer):
+        elif is_optimizer(each):
             parts[name] = OptimizerPart(name, each, parameters)
         elif isinstance(each, Stateful):
             parts[name] = PlainPart(name, each)
@@ -163,7 +163,7 @@ def refusals(parts: Mapping[str, Part], captured: Mapping[str, Any]) -> list[str
     return [
         each
         for name, part in parts.items()
-        if isinstance(part, ModulePart | PlainPart)
+        if isinstance(part, ModulePart | OptimizerPart | PlainPart)
         for each in part.refusals(captured[name])
     ]
 

@@ -21,6 +21,8 @@ from unbroken.state.accumulation import (
     gradient_differences,
     gradients,
     put_gradients,
+    put_sparse_gradients,
+    sparse_gradients,
 )
 from unbroken.state.codec import encode
 from unbroken.state.fingerprint import StepFingerprint
@@ -28,7 +30,6 @@ from unbroken.state.modules import TENSORS, ModulePart
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
     make_parts,
-    parameter_names,
     refusals,
     require_same_structure,
     require_saved,
@@ -61,8 +62,10 @@ class TrainingState:
                 "Choose another name.",
             )
         self.parts = make_parts(declared)
-        self.trained = _trained(declared, optimizers)
+        self._optimizers = optimizers
+        self.trained: dict[str, torch.Tensor] = {}
         """Parameters that an optimiser updates, by leaf path."""
+        self.look_for_parameters()
         self.position = Position()
         self.sums = PartialSums()
         self.fingerprint = StepFingerprint(self.parts, self.trained)
@@ -78,7 +81,16 @@ class TrainingState:
         captured: dict[str, Any] = {name: part.capture() for name, part in self.parts.items()}
         captured["sums"] = self.sums.state_dict()
         captured["gradients"] = {TENSORS: gradients(self.trained)}
+        if sparse := sparse_gradients(self.trained):
+            captured["gradients"]["sparse"] = sparse
         return captured
+
+    def look_for_parameters(self) -> None:
+        """Learn which parameters are trained: a group may have been added to an optimiser."""
+        updated = {id(each) for each in self._optimizers}
+        for part in self.parts.values():
+            if isinstance(part, OptimizerPart) and id(part.optimizer) in updated:
+                self.trained |= part.parameters
 
     def require_resumable(self) -> None:
         """Show that the objects, as they were when the run was set up, would take this state in.
@@ -133,8 +145,8 @@ class TrainingState:
         ]
 
     def rates(self) -> dict[str, float]:
-        """Return the learning rate that each group holds, by the group's name."""
-        return {name: float(group["lr"]) for name, group in self.groups()}
+        """Return the learning rate that each group holds, by the group's name; some hold none."""
+        return {n: float(group["lr"]) for n, group in self.groups() if group.get("lr") is not None}
 
     def only_updated(self) -> set[str]:
         """Return the leaf paths of what only updates change: trained parameters and their moments."""
@@ -145,6 +157,15 @@ class TrainingState:
     def streamed(self) -> set[str]:
         """Names of the parts that can take stored tensors in, one at a time."""
         return {n for n, each in self.parts.items() if isinstance(each, ModulePart | OptimizerPart)}
+
+    def _added(self, saved: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the parameters of groups that were added while training, by leaf path."""
+        return {
+            path: parameter
+            for name, part in self.parts.items()
+            if isinstance(part, OptimizerPart)
+            for path, parameter in part.in_groups_of(saved.get(name)).items()
+        }
 
     def require_encodable(self) -> None:
         """Encode everything once, so that what can't be saved is known before the first step.
@@ -171,25 +192,17 @@ class TrainingState:
         """
         parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
         own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
-        own = own or gradient_differences(self.trained, saved["gradients"][TENSORS])
+        if not own:
+            may_hold = self.trained | self._added(parts)
+            own = gradient_differences(may_hold, saved["gradients"])
         require_same_structure(self.parts, parts, own)
         self.is_usable = False
         restore_parts(self.parts, parts)
+        self.look_for_parameters()
         put_gradients(self.trained, saved["gradients"][TENSORS])
+        put_sparse_gradients(self.trained, saved["gradients"].get("sparse", {}))
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
         self.has_uncounted = False
         self.is_usable = True
-
-
-def _trained(
-    declared: Mapping[str, Any], optimizers: Sequence[torch.optim.Optimizer]
-) -> dict[str, torch.Tensor]:
-    names = parameter_names(declared)
-    return {
-        names[id(parameter)]: parameter
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }

@@ -66,7 +66,7 @@ def test_a_probe_lost_since_the_save_is_critical_until_it_is_known(tmp_path: Pat
 
 def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     """What a first step moves has moved, though no checkpoint was taken before it."""
-    training = Training(tmp_path)
+    training = Training(tmp_path, decay=0.0)
     training.run.inspector.frozen = {"model.0.weight": slice(0, 1)}
     training.run.resume()
     with torch.no_grad():
@@ -74,10 +74,18 @@ def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     training.run.restored = None
     training.train(2)
     training.run.close()
-    again = Training(tmp_path)
+    again = Training(tmp_path, decay=0.0)
     again.run.inspector.frozen = {"model.0.weight": slice(0, 1)}
     with pytest.raises(unbroken.ResumeRefused, match="Frozen rows moved"):
         again.run.resume()
+
+
+def test_what_decays_is_not_frozen_at_the_start_either(tmp_path: Path) -> None:
+    """A run whose every resume would be refused does not begin."""
+    training = Training(tmp_path, decay=0.5)
+    training.run.inspector.frozen = {"model.0.weight": None}
+    with pytest.raises(unbroken.SettingsInvalid, match=r"0\.weight: decays by 0\.5 in optimizer"):
+        training.run.resume()
 
 
 def test_freezing_more_on_the_way_is_noted_from_there_on(tmp_path: Path) -> None:

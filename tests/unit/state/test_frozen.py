@@ -69,13 +69,17 @@ def test_a_gradient_in_frozen_rows_is_named() -> None:
     assert ["model.table.weight[0:3]: has a gradient"] == reached(made, ROWS)
 
 
-def test_a_buffer_is_out_of_reach_and_a_parameter_of_an_optimiser_is_not() -> None:
-    """Whole tensors: what an optimiser holds is not frozen."""
-    _, _, made = parts(0.0)
-    assert [] == reached(made, {"model.base": None})
-    assert ["model.table.weight: is updated by optimizer"] == reached(
-        made, {"model.table.weight": None}
-    )
+def test_a_whole_tensor_is_reached_by_what_moves_it_and_not_by_being_held() -> None:
+    """An optimiser may hold a frozen tensor: a zero gradient moves it only with decay or momentum."""
+    model, _, made = parts(0.0)
+    assert [] == reached(made, {"model.base": None, "model.table.weight": None})
+    model.table.weight.grad = torch.ones_like(model.table.weight)
+    assert ["model.table.weight: has a gradient"] == reached(made, {"model.table.weight": None})
+    model, _, made = parts(0.1)
+    found = reached(made, {"model.table.weight": None})
+    assert ["model.table.weight: decays by 0.1 in optimizer.groups.0"] == found
+    model.table.weight.requires_grad_(False)
+    assert [] == reached(made, {"model.table.weight": None})
     assert ["model.gone: is not in the model"] == reached(made, {"model.gone": None})
 
 

@@ -231,11 +231,20 @@ def test_a_parameter_that_was_made_anew_is_named() -> None:
         TrainingState({"model": model, "optimizer": optimizer}, [optimizer])
 
 
-def test_state_under_no_parameter_is_refused() -> None:
-    """State that an optimiser keeps under a text is named, not written under a wrong name."""
+def test_state_under_no_parameter_comes_back() -> None:
+    """State that an optimiser keeps under a text or a number is not taken for a parameter's."""
+    old, new = Live.build(over_all("SGD", lr=0.1)), Live.build(over_all("SGD", lr=0.1))
+    kept = {"average": {"decay": 0.9, "of": torch.arange(3.0)}, 0: {"seen": 7}}
+    old.optimizer.state.update(kept)  # type: ignore[arg-type]  # as Shampoo and others do
+    hand_over(old.state, new.state)
+    assert same(dict(new.optimizer.state), kept)
+
+
+def test_state_under_a_tensor_of_no_model_is_refused() -> None:
+    """State under a tensor that nothing saves is named, not lost."""
     live = Live.build(over_all("SGD", lr=0.1))
-    live.optimizer.state["average"] = {"decay": 0.9}  # type: ignore[index]  # the fault in question
-    with pytest.raises(NotEncodable, match="'average', which is no parameter"):
+    live.optimizer.state[torch.zeros(5)] = {"average": 1.0}
+    with pytest.raises(NotEncodable, match=r"under a tensor of shape \(5,\)"):
         live.state.capture()
 
 
