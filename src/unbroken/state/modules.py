@@ -42,7 +42,7 @@ from unbroken.state.module_state import (
 from unbroken.state.module_ways import gives_live_tensors, has_own_way
 from unbroken.state.rehearsal import is_same, names_that_differ, rehearsed
 from unbroken.state.stored import fill, holds_tensors, in_memory
-from unbroken.tree import uncompiled
+from unbroken.tree import map_leaves, uncompiled
 
 __all__ = ["TENSORS", "ModulePart", "across_samples"]
 
@@ -250,7 +250,7 @@ class ModulePart:
             else:
                 fill(here, each)
         paths = self._paths()
-        for name, each in saved["extra"].items():
+        for name, each in _extra(saved).items():
             owner = name.removesuffix(EXTRA).removesuffix(".")
             with while_loading(self.name):
                 self.module.get_submodule(paths[owner]).set_extra_state(each)
@@ -261,7 +261,7 @@ class ModulePart:
         state: OrderedDict[str, Any] = OrderedDict()
         own: dict[str, Any] = {name: copied(each) for name, each in saved[TENSORS].items()}
         own |= {name: own[first] for name, first in saved["aliases"].items()}
-        for name, each in {**own, **saved["extra"]}.items():
+        for name, each in {**own, **_extra(saved)}.items():
             path, _, leaf = name.rpartition(".")
             path = paths.get(path, path)
             state[f"{path}.{leaf}" if path else leaf] = each
@@ -279,6 +279,12 @@ class ModulePart:
         """Return the path of each submodule as it is here by its uncompiled one."""
         every = self.module.named_modules(remove_duplicate=False)
         return {uncompiled(path): path for path, _ in every}
+
+
+def _extra(saved: Any) -> dict[str, Any]:
+    """Return what is no tensor of the module, with copies in memory of the tensors inside it."""
+    found: dict[str, Any] = map_leaves(saved["extra"], lambda _, each: copied(each))
+    return found
 
 
 def tensor_differences(path: str, saved: dict[str, Any], live: dict[str, Any]) -> list[str]:
