@@ -22,7 +22,13 @@ from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SaveFailed, SettingsInvalid
 from unbroken.journal.logs import logs_of
-from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.rates_ahead import (
+    WIDENING,
+    foresees,
+    next_rates,
+    scheduled_rates,
+    whole_curve,
+)
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
@@ -235,6 +241,7 @@ class StateInspector:
             "rates": self.state.rates(),
             "scheduled": self._of_schedules(scheduled_rates),
             "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
+            "curves": self._curves(),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
             "step_samples": len(self.order.at(here)),
             "schemes": {**SCHEMES, "seed_scheme": self.streams.scheme},
@@ -262,6 +269,12 @@ class StateInspector:
                 name = names.get(id(group), "an optimiser that is not the run's")
                 found[name] = _as_held(group["lr"], each)
         return found
+
+    def _curves(self) -> dict[str, Any]:
+        """Return the whole curve of every schedule, those as well that the loop steps itself."""
+        targets = {name: getattr(part, "target", None) for name, part in self.state.parts.items()}
+        found = {n: whole_curve(each) for n, each in targets.items() if foresees(each)}
+        return {"ahead": list(WIDENING), "rates": found} if found else {}
 
     def _without_state(self) -> list[str]:
         return [
