@@ -37,6 +37,12 @@ class SettingsInvalid(UnbrokenError):
     exit_code = 2
 
 
+class RunMisused(UnbrokenError, RuntimeError):
+    """A loop made a call that the run can't follow at this point, such as after `close()`."""
+
+    exit_code = 2
+
+
 class DirectoryInUse(UnbrokenError):
     """Another process writes to the same run; the command can be given again when it is gone."""
 

@@ -29,6 +29,11 @@ from unbroken.checks.curves import how_far, rates_at, where_curves_part
 from unbroken.checks.state_summary import StateSummary
 
 
+def _with_curve(*rates: float) -> StateSummary:
+    curves = {"ahead": [1, 4096], "rates": {"s": [list(rates)]}}
+    return StateSummary(evidence={"rates": {}, "curves": curves})
+
+
 class LearningRateContinues(Check):
     """The learning rate continues on its curve."""
 
@@ -60,20 +65,7 @@ class LearningRateContinues(Check):
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),
         ),
-        (
-            StateSummary(
-                evidence={
-                    "rates": {},
-                    "curves": {"ahead": [1, 4096], "rates": {"s": [[1e-5, 0.0]]}},
-                }
-            ),
-            StateSummary(
-                evidence={
-                    "rates": {},
-                    "curves": {"ahead": [1, 4096], "rates": {"s": [[1e-5, 1e-5]]}},
-                }
-            ),
-        ),
+        (_with_curve(1e-5, 0.0), _with_curve(1e-5, 1e-5)),
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:

@@ -135,13 +135,8 @@ class StateInspector:
         Raises:
             SaveFailed: It is a state from which no start could go on exactly.
         """
-        if self.state.has_uncounted:
-            raise SaveFailed(
-                "save() was called after backward(), before the end of its micro-batch.",
-                "The gradients have this micro-batch in them, the position does not: the next start "
-                "would use its samples twice. Nothing was saved.",
-                "Call save() before backward(), or after the step.",
-            )
+        if not self.state.is_savable:
+            raise _not_savable(self.state)
         return Snapshot(
             run_id=run_id,
             start=start,
@@ -284,6 +279,27 @@ class StateInspector:
             for name, parameter in part.parameters.items()
             if not part.optimizer.state.get(parameter)
         ]
+
+
+def _not_savable(state: TrainingState) -> SaveFailed:
+    """Return the error about a place in a step from which no start could go on."""
+    if state.has_uncounted:
+        return SaveFailed(
+            "save() was called after backward(), before the end of its micro-batch.",
+            "The gradients have this micro-batch in them, the position does not: the next start "
+            "would use its samples twice. Nothing was saved.",
+            "Call save() before backward(), or after the step.",
+        )
+    why = (
+        "the gradients have a graph (create_graph=True), which can't be saved"
+        if state.has_graph
+        else "no gradient is in of the samples that were counted"
+    )
+    return SaveFailed(
+        f"save() was called inside step {state.position.step + 1}, and {why}.",
+        "The next start could not go on from here. Nothing was saved.",
+        "Call save() after the step.",
+    )
 
 
 def _as_held(rate: Any, given: Any) -> Any:

@@ -41,7 +41,7 @@ class PartialSums:
 
 def gradients(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the gradients that exist, by parameter name."""
-    return {name: each.grad for name, each in parameters.items() if each.grad is not None}
+    return {n: each.grad.detach() for n, each in parameters.items() if each.grad is not None}
 
 
 def gradient_differences(
