@@ -79,6 +79,13 @@ def foresees(schedule: Any) -> bool:
     return isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau)
 
 
+def has_known_counters(schedule: Any) -> bool:
+    """Say whether it is known which numbers of a schedule move; those of foreign classes may all."""
+    inner = getattr(schedule, "_schedulers", [])
+    is_known = isinstance(schedule, Schedule) or type(schedule).__module__.startswith("torch.")
+    return is_known and all(has_known_counters(each) for each in inner)
+
+
 def _by_group(
     rates: Callable[[int], list[float]], updates: tuple[int, ...] | range
 ) -> list[list[float]]:

@@ -25,6 +25,7 @@ from unbroken.journal.logs import logs_of
 from unbroken.loop.rates_ahead import (
     WIDENING,
     foresees,
+    has_known_counters,
     next_rates,
     scheduled_rates,
     whole_curve,
@@ -158,7 +159,7 @@ class StateInspector:
             return "model"
         if isinstance(part, OptimizerPart):
             return "optimizer"
-        if name in self.schedules:
+        if name in self.schedules and has_known_counters(self.schedules[name]):
             return "schedule"
         return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 

@@ -183,9 +183,7 @@ class Step:
         self._state.has_uncounted = True
         self._state.has_graph |= create_graph
         if create_graph or retain_graph:
-            self._updater.backward(
-                loss, create_graph=create_graph, retain_graph=retain_graph or create_graph
-            )
+            self._updater.backward_keeping_graph(loss, create_graph=create_graph)
         else:
             self._updater.backward(loss)
         self._state.sums.add("loss", loss)

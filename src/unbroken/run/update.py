@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -54,10 +55,17 @@ class Updater:
         before, self._scale = self._scale, self.scaler.get_scale()
         return before is not None and self._scale < before
 
-    def backward(self, loss: torch.Tensor, **how: bool) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         """Add a micro-batch's gradients to those of the step, scaled where there is a scaler."""
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward(**how)
+        scaled.backward()
+
+    def backward_keeping_graph(self, loss: torch.Tensor, *, create_graph: bool) -> None:
+        """Do the same, and keep the graph; give the gradients one of their own where it is asked for."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        with warnings.catch_warnings():  # the gradients are dropped after the update
+            warnings.filterwarnings("ignore", message="Using backward.. with create_graph")
+            scaled.backward(retain_graph=True, create_graph=create_graph)
 
     def unscale(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Divide the gradients of some optimisers by the scaler's scale."""
