@@ -115,7 +115,7 @@ GROUPS = (
         package="unbroken",
         names=(
             "UnbrokenError", "SettingsInvalid", "DataInvalid", "DirectoryInUse", "NotEncodable",
-            "StateMismatch", "ResumeRefused", "Diverged", "CheckpointCorrupt",
+            "RunMisused", "StateMismatch", "ResumeRefused", "Diverged", "CheckpointCorrupt",
             "NoUsableCheckpoint", "SaveFailed", "TrainingWentBad", "Stopped",
         ),
         example="errors",

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 from torch.optim import lr_scheduler as rates
 
 import unbroken
-from unbroken.journal.journal import last_line_of_each_step
+from unbroken.run.update import Updater
 from unbroken.state.modules import TENSORS
 from unbroken.testing import assert_resume_is_exact
 
@@ -178,7 +178,7 @@ class ByUpdates:
         self.optimizer = optimizer
         self.seen = 0
 
-    def step_update(self, num_updates: int, metric: Any = None) -> None:
+    def step_update(self, num_updates: int) -> None:
         self.seen = num_updates
         for group in self.optimizer.param_groups:
             group["lr"] = 0.1 / (1 + num_updates)
@@ -191,13 +191,9 @@ class ByUpdates:
 
 
 def nested(optimizer: torch.optim.Optimizer) -> Any:
-    """A warm-up, then two schedules at once."""
+    """A warm-up, then a decay."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        chain = rates.ChainedScheduler(
-            [rates.ExponentialLR(optimizer, 0.9), rates.StepLR(optimizer, 2)]
-        )
-        del chain
+        warnings.simplefilter("ignore")  # SequentialLR warns of its own inner calls
         return rates.SequentialLR(
             optimizer,
             [rates.LinearLR(optimizer, 0.1, 1.0, 2), rates.ExponentialLR(optimizer, 0.8)],
@@ -213,7 +209,7 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
 
 
 def scheduled(name: str) -> Callable[[Path, int], Any]:
-    """Return a training with one of the schedules, and one by epochs beside it."""
+    """Return a training with one of the schedules."""
 
     def train(directory: Path, until: int) -> Any:
         torch.manual_seed(0)
@@ -221,11 +217,18 @@ def scheduled(name: str) -> Callable[[Path, int], Any]:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         schedule = SCHEDULES[name](optimizer)
         run = unbroken.Run(
-            directory, order=order(), model=model, optimizer=optimizer, scheduler=schedule, save_every=0
+            directory,
+            order=order(),
+            model=model,
+            optimizer=optimizer,
+            scheduler=schedule,
+            save_every=0,
         )
         run.resume()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # SequentialLR calls its own deprecated form
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # SequentialLR calls its own deprecated form
             for step in run.steps(until):
                 for micro in step.micro_batches(2):
                     step.backward(model(DATA[list(micro.indices)]).square().sum() / EFFECTIVE)
@@ -254,9 +257,9 @@ def test_a_stop_anywhere_changes_nothing(kind: str) -> None:
 
 def test_the_schedules_move() -> None:
     """The comparisons above would tell nothing of a rate that stays."""
-    for name in SCHEDULES:
+    for name, make in SCHEDULES.items():
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-        updater = unbroken.run.update.Updater([optimizer], [SCHEDULES[name](optimizer)], None)
+        updater = Updater([optimizer], [make(optimizer)], None)
         seen = set()
         for number in range(4):
             optimizer.step()
@@ -293,11 +296,15 @@ def test_an_optimiser_is_not_stepped_twice(own: Any) -> None:
 def test_a_step_by_hand_is_recognised(own: Any) -> None:
     """A loop that forgets to end its step is told what it did, and what to call."""
     run, model, optimizer = own
-    with pytest.raises(unbroken.RunMisused, match="stepped by hand: optimizer") as raised:
+
+    def train() -> None:
         for step in run.steps(1):
             for micro in step.micro_batches(4):
                 model(DATA[list(micro.indices)]).square().mean().backward()
             optimizer.step()
+
+    with pytest.raises(unbroken.RunMisused, match="stepped by hand: optimizer") as raised:
+        train()
     assert "step.end()" in raised.value.remedy
 
 
@@ -361,12 +368,16 @@ def test_an_optimiser_that_is_not_declared_is_named(tmp_path: Path) -> None:
         save_every=0,
     )
     run.resume()
-    with pytest.raises(unbroken.RunMisused, match=r"Adam over critic\.weight, critic\.bias"):
+
+    def train() -> None:
         for step in run.steps(2):
             for micro in step.micro_batches(4):
                 step.backward(critic(generator(DATA[list(micro.indices)])).square().mean())
             d.step()
             step.update()
+
+    with pytest.raises(unbroken.RunMisused, match=r"Adam over critic\.weight, critic\.bias"):
+        train()
     run.close()
 
 
@@ -389,15 +400,17 @@ def test_gradients_that_a_loop_zeroes_later_are_in_no_checkpoint(own: Any) -> No
 def test_a_batch_that_is_read_before_it_is_trained_is_not_saved_half(own: Any) -> None:
     """A stop between the reading of two micro-batches, without a gradient yet, waits for the step."""
     run, model, _ = own
-    run.stop.ask("a test")
-    with pytest.raises(unbroken.Stopped):  # noqa: SIM117  # the loop is the subject
-        for step in run.steps(3):
-            for micro in list(step.micro_batches(2)):
-                assert 0 == run.position.samples % EFFECTIVE
+
+    def train() -> None:
+        for step in run.steps(6):
+            micro_batches = iter(step.micro_batches(2))
+            read = [next(micro_batches)]
+            if step.number == 2:
+                run.stop.ask("a test")
+            read.extend(micro_batches)
+            for micro in read:
                 step.backward(model(DATA[list(micro.indices)]).square().sum() / EFFECTIVE)
             step.update()
 
-
-def losses(run: unbroken.Run) -> list[Any]:
-    """Return what the journal holds of each step but the start that wrote it."""
-    return [each | {"start": 0} for each in last_line_of_each_step(run.layout.journal).values()]
+    with pytest.raises(unbroken.Stopped, match="saved as step-00000002"):
+        train()

@@ -164,7 +164,8 @@ class StepBookkeeping:
         ids = [order.ids[i] for i in order.at(before)]
         updates = before.updates + (not result.skipped)
         state.end_step(
-            replace(order.after(before), updates=updates), is_update_left_out=result.skipped and self._updater.scaler_skips
+            replace(order.after(before), updates=updates),
+            is_update_left_out=result.skipped and self._updater.scaler_skips,
         )
         self.leave_step()
         line = result.line(state.position, before.epoch, ids)

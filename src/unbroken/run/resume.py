@@ -26,7 +26,7 @@ from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused
 from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
-from unbroken.run.saved_summary import summary_of
+from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
@@ -220,8 +220,9 @@ def _put_in(
         if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
             groups = zip(saved[name]["groups"], live[name]["groups"], strict=True)
             saved[name] = {**saved[name], "groups": [{**new, **_rates(old)} for old, new in groups]}
-    state.restore(saved, checkpoint.position)
-    inspector.order.go_on_as(facts.get("order", {}), checkpoint.position)
+    position = position_to_go_on_from(checkpoint)
+    state.restore(saved, position)
+    inspector.order.go_on_as(facts.get("order", {}), position)
 
 
 def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
