@@ -39,11 +39,9 @@ class StandingGradients:
         self._applied = set(applied)
         self._standing = {}
         for name in applied:
-            sample = self._samples.get(name)
-            if sample is None:
-                sample = self._sample(name)
-            if sample is not None and sample.grad is not None:
-                self._standing[name] = sample.grad
+            gradient = self._sample(name).grad
+            if gradient is not None:
+                self._standing[name] = gradient
 
     def gradients_in(self) -> None:
         """Look whether what stood at the end of the last step was added to by a backward pass."""
@@ -60,10 +58,9 @@ class StandingGradients:
             for path in self._parts[name].parameters
         }
 
-    def _sample(self, name: str) -> torch.Tensor | None:
-        """Return the smallest parameter with a gradient: that is held on to for a moment."""
-        standing = [p for p in self._parts[name].parameters.values() if p.grad is not None]
-        if not standing:
-            return None
-        self._samples[name] = min(standing, key=lambda each: each.numel())
+    def _sample(self, name: str) -> torch.Tensor:
+        """Return the optimiser's smallest parameter: its gradient is held on to for a moment."""
+        if name not in self._samples:
+            parameters = self._parts[name].parameters.values()
+            self._samples[name] = min(parameters, key=lambda each: each.numel())
         return self._samples[name]
