@@ -11,7 +11,7 @@ from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.run.flat_state import flat
 from unbroken.state.facts import seed_of
 from unbroken.state.position import Position
-from unbroken.state.randomness import derived_seed
+from unbroken.state.random_streams import streams_of
 from unbroken.state.stored import in_memory, is_tensor
 
 
@@ -28,8 +28,9 @@ def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSu
     if position != checkpoint.position:
         evidence = {**evidence, "next_samples_after": checkpoint.position.samples}
         seed = seed_of(checkpoint.facts())
-        if seed is not None:
-            evidence["seed_here"] = derived_seed(seed, position.step, 0)
+        if seed is not None and "seed_here" in evidence:
+            streams = streams_of(evidence["schemes"]["seed_scheme"], seed)
+            evidence["seed_here"] = streams.seed_at(position)
     values, _ = flat(parts)
     kinds = {name: live_kinds.get(name, "other") for name in parts}
     return StateSummary(
