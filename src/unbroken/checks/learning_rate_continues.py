@@ -1,9 +1,11 @@
 """The learning rate continues on its curve.
 
 Compares: the rate each group of the optimiser itself holds, and the next 32 rates of the schedule,
-with those written down at the save; per group, by name.
+with those written down at the save; per group, by name. Then the whole curve of every schedule, at
+updates that lie ever wider apart, up to a million ahead.
 
-Why: a rate can be right at the resume and wrong from the next step on.
+Why: a rate can be right at the resume and wrong from the next step on, or from a phase on that begins
+weeks later.
 
 Does not: judge whether the rate is a good one.
 """
@@ -23,7 +25,13 @@ from unbroken.checks.check import (
     cannot_compare,
     differs,
 )
+from unbroken.checks.curves import how_far, rates_at, where_curves_part
 from unbroken.checks.state_summary import StateSummary
+
+
+def _with_curve(*rates: float) -> StateSummary:
+    curves = {"ahead": [1, 4096], "rates": {"s": [list(rates)]}}
+    return StateSummary(evidence={"rates": {}, "curves": curves})
 
 
 class LearningRateContinues(Check):
@@ -57,6 +65,7 @@ class LearningRateContinues(Check):
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 1e-5]}}),
             StateSummary(evidence={"rates": {"o.0": 2e-5}, "next_rates": {"o.0": [2e-5, 2e-5]}}),
         ),
+        (_with_curve(1e-5, 0.0), _with_curve(1e-5, 1e-5)),
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
@@ -69,6 +78,9 @@ class LearningRateContinues(Check):
             for name in before
             if before[name] != now.get(name)
         ]
+        parted = where_curves_part(saved.evidence, live.evidence)
+        if parted and not details:
+            return differs(str(parted[0]), *parted)
         if details:
             worst = max(_share(before[name], now.get(name, [])) for name in before)
             if not worst:
@@ -81,7 +93,7 @@ class LearningRateContinues(Check):
             )
         shown = ", ".join(f"{rates[0]:.3e}" for rates in list(now.values())[:3] if rates)
         ahead = max((len(each) - 1 for each in now.values()), default=0)
-        return agrees(f"{shown} and the next {ahead}")
+        return agrees(f"{shown} and the next {ahead}{how_far(live.evidence)}")
 
 
 def _series(evidence: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -106,9 +118,7 @@ def _first(before: list[float], now: list[float]) -> int:
 def _at(before: list[float], now: list[float]) -> str:
     if len(now) == 1 < len(before):
         return "no schedule drives it any more"
-    i = _first(before, now)
-    old, new = (f"{each[i]:.6e}" if i < len(each) else "none" for each in (before, now))
-    return f"{new}, was {old}"
+    return rates_at(before, now, _first(before, now))
 
 
 def _share(before: list[float], now: list[float]) -> float:

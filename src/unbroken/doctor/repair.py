@@ -75,7 +75,12 @@ def repaired_schedule(checkpoint: Checkpoint) -> Repair | None:
     if not off:
         return None
     mended = {n: {**each, "updates": updates} if n in off else each for n, each in parts.items()}
-    left_out = ("rates", "scheduled", "next_rates")  # of the counter that was wrong, perhaps
+    left_out = (
+        "rates",
+        "scheduled",
+        "next_rates",
+        "curves",
+    )  # of the counter that was wrong, perhaps
     evidence = {n: each for n, each in checkpoint.evidence().items() if n not in left_out}
     told = ", ".join(f"{name} counts {count} updates" for name, count in off.items())
     return Repair(

@@ -9,8 +9,10 @@ from typing import Any
 
 from unbroken.state.fingerprint import NAMES as FINGERPRINT
 
+GIVEN_UP = "given_up"
+"""Name under which a line says why a step was given up."""
 _INPUTS = ("epoch", "samples", "sample_digest")
-_APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch")
+_APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch", GIVEN_UP)
 _NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT}
 
 
@@ -26,14 +28,17 @@ class JournalLine:
         self.step: int = int(line["step"])
         self.data = tuple(told.get(name) for name in _INPUTS)
         """Epoch, number of samples, digest of their names."""
-        self.rate = told.get("lr")
-        """Learning rate of the first group."""
+        rate = told.get("lr")
+        self.rate = None if rate != rate else rate  # noqa: PLR0124  # not a number: it was not told
+        """Learning rate of the first group; None where it isn't known."""
         self.losses = {name: each for name, each in told.items() if name not in _NOT_LOSSES}
         """`loss` and whatever else the loop journalled by name."""
         self.gradient = told.get("grad_norm")
         """Norm of all gradients before clipping."""
         self.update = (bool(line.get("skipped", False)), line.get("updates"))
         """Whether the update was left out, and how many were made."""
+        self.is_given_up = GIVEN_UP in line
+        """Whether the loop gave the step up: nothing of it was applied."""
         self.cut: int | None = line.get("micro_batch")
         """Samples of its micro-batches; None in a journal that doesn't tell."""
 
@@ -41,6 +46,10 @@ class JournalLine:
             name: told[name] for name in FINGERPRINT if name in told
         }
         """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
+
+    def rates_differ(self, other: JournalLine) -> bool:
+        """Say whether another learning rate was applied; one that isn't known differs from none."""
+        return None not in (self.rate, other.rate) and self.rate != other.rate
 
     def differing_fingerprints(self, other: JournalLine) -> list[str]:
         """Return the names in the fingerprint that differ, of those that both tell."""
@@ -66,7 +75,8 @@ class JournalLine:
         """Say whether one bit differs in anything that both tell."""
         return bool(
             self.data != other.data
-            or not _same(self.rate, other.rate)
+            or self.is_given_up != other.is_given_up
+            or self.rates_differ(other)
             or self.other_losses(other)
             or not _same(self.gradient, other.gradient)
             or self.update != other.update

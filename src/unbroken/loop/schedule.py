@@ -44,10 +44,7 @@ class Schedule:
     def apply(self) -> None:
         """Write the rates of the next update into the optimiser."""
         for group, rate in zip(self.optimizer.param_groups, self.rates(self.updates), strict=True):
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            set_rate(group, rate)
 
     def step(self) -> None:
         """Count one applied update and set the rates of the next."""
@@ -85,6 +82,14 @@ class Schedule:
             )
         self.updates = state["updates"]
         self.apply()
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Write a rate into a parameter group; one in a tensor keeps its storage."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:

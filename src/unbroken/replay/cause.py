@@ -54,6 +54,18 @@ def of_data(was: JournalLine, now: JournalLine) -> Divergence:
     )
 
 
+def of_giving_up(now: JournalLine) -> Divergence:
+    """Say that a step was given up at one of both times only."""
+    did, had = (
+        ("was given up", "had been made") if now.is_given_up else ("was made", "had been given up")
+    )
+    return Divergence(
+        DivergenceCause.UPDATE,
+        f"the same samples, but the step {did} and {had}: what failed then (memory, a sample, the "
+        "loop's own condition) is not what it was",
+    )
+
+
 def of_rate(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that the same samples were trained with another learning rate."""
     return Divergence(

@@ -192,7 +192,9 @@ class Replay:
         """Return what no rounding explains; None where something else must decide."""
         if was.data != now.data:
             return cause.of_data(was, now)
-        if self._updates_agree and was.rate != now.rate:
+        if was.is_given_up != now.is_given_up:
+            return cause.of_giving_up(now)
+        if self._updates_agree and was.rates_differ(now):
             may_round = is_tolerant and relative_difference(was.rate, now.rate) <= LAST_DIGITS
             if not may_round:
                 return cause.of_rate(was, now)

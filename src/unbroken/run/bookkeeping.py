@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,12 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step import LoopCalls, Step, StepResult
 from unbroken.run.step_cut import StepCut
-from unbroken.run.update import Updater
+from unbroken.run.update import Updater, learned_of_step
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.randomness import has_drawn_since
 from unbroken.state.training_state import TrainingState
+
+_log = logging.getLogger("unbroken")
 
 
 class StepBookkeeping:
@@ -64,6 +67,8 @@ class StepBookkeeping:
         )
         if sample_ids is not None:
             step.require_samples(sample_ids)
+        self._state.optimizer_steps.begin()
+        self._updater.begin_step()
         self._streams.begin_step(self._state.position)
         return step
 
@@ -117,8 +122,8 @@ class StepBookkeeping:
             Diverged: The step was repeated and came out otherwise.
             StateMismatch: Samples of the step were not counted.
         """
-        state, order, before = self._state, self._order, self._state.position
-        missing = len(order.at(before)) - before.samples
+        state, before = self._state, self._state.position
+        missing = len(self._order.at(before)) - before.samples
         if missing:
             raise StateMismatch(
                 f"Step {before.step + 1} ends, and {missing} of its samples were not counted.",
@@ -127,10 +132,41 @@ class StepBookkeeping:
             )
         if "fingerprint" not in applied:
             applied["fingerprint"] = state.fingerprint.summary()
-        result = StepResult(step=before.step + 1, losses=losses, **applied)
+        state.optimizer_steps.require_declared(before.step + 1)
+        learned = learned_of_step(state, self._updater) if "skipped" not in applied else {}
+        result = StepResult(step=before.step + 1, losses=losses, **{**learned, **applied})
+        return self._counted(result, journal)
+
+    def give_up(self, why: str, journal: Callable[[dict[str, Any]], None]) -> StepResult:
+        """Count a step that can't be done: no further update, no gradients, no losses.
+
+        Args:
+            why: What the journal keeps of it.
+            journal: Writes a line.
+        """
+        state, before = self._state, self._state.position
+        learned = learned_of_step(state, self._updater)
+        state.drop_gradients()
+        state.fingerprint.record()
+        fingerprint = state.fingerprint.summary()
+        self._cut = StepCut()  # how much of it was done before it failed may differ
+        _log.warning("Step %d was given up, its samples are left out: %s", before.step + 1, why)
+        return self._counted(
+            StepResult(
+                step=before.step + 1, losses={}, given_up=why, fingerprint=fingerprint, **learned
+            ),
+            journal,
+        )
+
+    def _counted(self, result: StepResult, journal: Callable[[dict[str, Any]], None]) -> StepResult:
+        """Move on to the next step and write this one's line."""
+        state, order, before = self._state, self._order, self._state.position
         ids = [order.ids[i] for i in order.at(before)]
         updates = before.updates + (not result.skipped)
-        state.begin_step(replace(order.after(before), updates=updates))
+        state.end_step(
+            replace(order.after(before), updates=updates),
+            is_update_left_out=result.skipped and self._updater.scaler_skips,
+        )
         self.leave_step()
         line = result.line(state.position, before.epoch, ids)
         if self._cut.largest:

@@ -23,7 +23,14 @@ from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SaveFailed, SettingsInvalid
 from unbroken.journal.logs import logs_of
-from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.rates_ahead import (
+    WIDENING,
+    foresees,
+    has_known_counters,
+    next_rates,
+    scheduled_rates,
+    whole_curve,
+)
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
@@ -148,13 +155,8 @@ class StateInspector:
         Raises:
             SaveFailed: It is a state from which no start could go on exactly.
         """
-        if self.state.has_uncounted:
-            raise SaveFailed(
-                "save() was called after backward(), before the end of its micro-batch.",
-                "The gradients have this micro-batch in them, the position does not: the next start "
-                "would use its samples twice. Nothing was saved.",
-                "Call save() before backward(), or after the step.",
-            )
+        if not self.state.is_savable:
+            raise _not_savable(self.state)
         return Snapshot(
             run_id=run_id,
             start=start,
@@ -176,7 +178,7 @@ class StateInspector:
             return "model"
         if isinstance(part, OptimizerPart):
             return "optimizer"
-        if name in self.schedules:
+        if name in self.schedules and has_known_counters(self.schedules[name]):
             return "schedule"
         return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 
@@ -271,6 +273,7 @@ class StateInspector:
             "rates": self.state.rates(),
             "scheduled": self._of_schedules(scheduled_rates),
             "next_rates": self._of_schedules(lambda each: next_rates(each, RATES_TO_COME)),
+            "curves": self._curves(),
             "next_samples": self.order.next_ids(here, SAMPLES_TO_COME),
             "step_samples": len(self.order.at(here)),
             "schemes": {**SCHEMES, "seed_scheme": self.streams.scheme},
@@ -307,6 +310,33 @@ class StateInspector:
         steps = {each.name: each.steps() for each in self._optimizers()}
         updates = self.state.position.updates
         return {name: each - updates for name, each in steps.items() if each is not None}
+
+    def _curves(self) -> dict[str, Any]:
+        """Return the whole curve of every schedule, those as well that the loop steps itself."""
+        targets = {name: getattr(part, "target", None) for name, part in self.state.parts.items()}
+        found = {n: whole_curve(each) for n, each in targets.items() if foresees(each)}
+        return {"ahead": list(WIDENING), "rates": found} if found else {}
+
+
+def _not_savable(state: TrainingState) -> SaveFailed:
+    """Return the error about a place in a step from which no start could go on."""
+    if state.has_uncounted:
+        return SaveFailed(
+            "save() was called after backward(), before the end of its micro-batch.",
+            "The gradients have this micro-batch in them, the position does not: the next start "
+            "would use its samples twice. Nothing was saved.",
+            "Call save() before backward(), or after the step.",
+        )
+    why = (
+        "the gradients have a graph (create_graph=True), which can't be saved"
+        if state.has_graph
+        else "no gradient is in of the samples that were counted"
+    )
+    return SaveFailed(
+        f"save() was called inside step {state.position.step + 1}, and {why}.",
+        "The next start could not go on from here. Nothing was saved.",
+        "Call save() after the step.",
+    )
 
 
 def _as_held(rate: Any, given: Any) -> Any:

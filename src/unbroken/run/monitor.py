@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 from unbroken.checks.frozen_rows_out_of_reach import MASKING_FAILED
@@ -116,9 +116,14 @@ class ResumeMonitor:
         if self._first_losses is not None:
             self._require_no_leap(line, self._first_losses.take(line, remarks))
 
-    def before_update(self, step: int) -> None:
-        """Look at the gradients of a step that are about to be applied, after a resume."""
-        without = [] if self._first_updates is None else self._first_updates.before()
+    def before_update(self, step: int, stepped: Collection[str] = ()) -> None:
+        """Look at the gradients of a step that are about to be applied, after a resume.
+
+        Args:
+            step: Its number.
+            stepped: Leaf paths of what the loop's own updates have moved in it already.
+        """
+        without = [] if self._first_updates is None else self._first_updates.before(stepped)
         if not without:
             return
         count = counted(len(without), "trained parameter")

@@ -207,7 +207,7 @@ def _begin_writing(
         **details,
     )
     if plan.overlap:
-        saver.overlap(plan.updater.optimizers)
+        saver.overlap(plan.state.optimizers)
     lock.before_handing_over = saver.hand_over
     return record, saver
 

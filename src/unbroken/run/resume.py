@@ -27,7 +27,7 @@ from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused
 from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
-from unbroken.run.saved_summary import summary_of
+from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
 from unbroken.state.facts import FactDifference, differences
 from unbroken.state.position import Position
@@ -234,8 +234,9 @@ def _put_in(
             saved[name]["groups"][: len(live[name]["groups"])] = [
                 {**old, **_below(new, f"{name}.groups.{i}", changed)} for i, (old, new) in groups
             ]
-    state.restore(saved, checkpoint.position)
-    inspector.order.go_on_as(summary.facts.get("order", {}), checkpoint.position)
+    position = position_to_go_on_from(checkpoint)
+    state.restore(saved, position)
+    inspector.order.go_on_as(summary.facts.get("order", {}), position)
 
 
 def _below(group: Mapping[str, Any], path: str, changed: Collection[str]) -> dict[str, Any]:

@@ -322,7 +322,7 @@ class Run:
         finally:
             self._once_opened.book.leave_step()
         if self.position.step < step.number:
-            raise misuse.left_without_update(step.number)
+            step.leave()
 
     def _ready(self) -> OpenRun:
         if not self.state.is_usable:
@@ -377,7 +377,7 @@ class Run:
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
         is_last = self._open.book.micro_batch_done(samples)
-        if not is_last:
+        if not is_last and self.state.is_savable:
             self._ending.safe_point()
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
@@ -392,6 +392,18 @@ class Run:
         """
         self.metrics = {}
         return self._open.book.end_step(losses, self._open.record.step, applied)
+
+    def give_up_step(self, why: str) -> StepResult:
+        """Count the present step as one that can't be done; see `Step.give_up`.
+
+        Args:
+            why: A sentence for the journal.
+
+        Raises:
+            Diverged: The step was repeated, and was not given up the first time.
+        """
+        self.metrics = {}
+        return self._open.book.give_up(why, self._open.record.step)
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
 
-from unbroken.errors import RunMisused, StateMismatch, TrainingWentBad
+from unbroken.errors import RunMisused, StateMismatch
+from unbroken.journal.line import GIVEN_UP
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step_cut import StepCut
-from unbroken.run.update import Updater, clip_gradients, to_host
+from unbroken.run.step_update import StepUpdate
+from unbroken.run.update import Updater
 from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
 
@@ -34,6 +36,8 @@ class StepResult:
     """Learning rates of all groups, by name, as they were applied; only while a resume is watched, and where the first is 0."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
+    given_up: str = ""
+    """Why the loop gave the step up; empty where it didn't."""
     fingerprint: Mapping[str, float] = field(default_factory=dict)
     """What tells whether weights, buffers, averages and modes were what they were; see `state/fingerprint`."""
 
@@ -56,7 +60,8 @@ class StepResult:
             "grad_norm": self.grad_norm,
             **self.fingerprint,
         }
-        return line | ({"skipped": True} if self.skipped else {})
+        line |= {"skipped": True} if self.skipped else {}
+        return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 
 
 class LoopCalls(Protocol):
@@ -70,6 +75,9 @@ class LoopCalls(Protocol):
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal."""
+
+    def give_up_step(self, why: str) -> StepResult:
+        """Count a step that can't be done, without an update."""
 
 
 class Step:
@@ -155,15 +163,29 @@ class Step:
         """
         self._state.drop_unfinished_step()
 
-    def backward(self, loss: torch.Tensor, **named: torch.Tensor | float) -> None:
+    def backward(
+        self,
+        loss: torch.Tensor,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+        **named: torch.Tensor | float,
+    ) -> None:
         """Go backward and add to the step's sums.
 
         Args:
             loss: 0-dim; this micro-batch's share of the step's loss (shares are summed).
+            create_graph: Give the gradients a graph, for an optimiser that goes backward once more. It
+                can't be saved: a stop is then honoured at the end of the step.
+            retain_graph: Keep the graph for another backward pass.
             named: Further shares to be summed, written to the journal by name.
         """
         self._state.has_uncounted = True
-        self._updater.backward(loss)
+        self._state.has_graph |= create_graph
+        if create_graph or retain_graph:
+            self._updater.backward_keeping_graph(loss, create_graph=create_graph)
+        else:
+            self._updater.backward(loss)
         self._state.sums.add("loss", loss)
         for name, each in named.items():
             self._state.sums.add(name, each)
@@ -173,65 +195,108 @@ class Step:
         return {name: float(each) for name, each in self._state.sums.values.items()}
 
     def update(
-        self, clip_norm: float = 0.0, on_nonfinite: Literal["stop", "skip"] = "stop"
+        self,
+        clip_norm: float = 0.0,
+        on_nonfinite: Literal["stop", "skip"] = "stop",
+        *,
+        optimizers: Collection[str] | None = None,
+        closure: Callable[[], torch.Tensor] | None = None,
+        score: float | None = None,
     ) -> StepResult:
         """Complete the step: unscale, clip, test for finiteness, update, schedule, journal.
 
         Args:
             clip_norm: Largest norm of all gradients together; 0 for no clipping.
             on_nonfinite: What to do about a loss or gradient that isn't finite.
+            optimizers: Names of those to update with; None for all of `Run(optimizer=...)`. The others
+                are the loop's to step.
+            closure: Zeroes the gradients, goes forward and backward over the samples of the step that
+                are left, and returns the loss, 0-dim, for an optimiser that evaluates it several times.
+                Loss and gradient norm of the first evaluation are the step's.
+            score: What a `ReduceLROnPlateau` among `Run(scheduler=...)` takes; None for none.
 
         Raises:
             TrainingWentBad: Something isn't finite; nothing was updated.
             Diverged: After a resume, what is frozen was moved or a repeated step came out otherwise.
-            RunMisused: Samples of the step are missing.
+            RunMisused: Samples of the step are missing, or an optimiser has stepped already.
         """
-        state, updater = self._state, self._updater
+        update = StepUpdate(
+            self._state,
+            self._updater,
+            self._monitor,
+            step=self.number,
+            ids=self.ids,
+            clip_norm=clip_norm,
+            skips_nonfinite=on_nonfinite == "skip",
+            optimizers=optimizers,
+        )
+        if closure is not None:
+            applied = update.by_closure(closure, self._take_what_is_left)
+        else:
+            self._require_all_samples()
+            applied = update.of_gradients()
+        if not applied["skipped"]:
+            self._updater.move_schedules(self._state.position.updates + 1, score)
+        return self._calls.end_step(applied.pop("losses"), **applied)
+
+    def end(self, losses: Mapping[str, float] | None = None, **applied: Any) -> StepResult:
+        """Complete a step whose updates the loop has made itself; `update` makes them otherwise.
+
+        Args:
+            losses: What is to be journalled, by name; None for what `backward` was given.
+            applied: Other fields of `StepResult`, where they are known.
+        """
+        return self._calls.end_step(self.losses() if losses is None else losses, **applied)
+
+    def give_up(self, why: str) -> StepResult:
+        """Leave the step out: it can't be done. Its gradients are dropped, and the next one follows.
+
+        The journal keeps that it was given up, and a resume that repeats it expects that again.
+
+        Args:
+            why: A sentence for the journal.
+        """
+        return self._calls.give_up_step(why)
+
+    def leave(self) -> None:
+        """Meet a loop's body that has ended without `update`.
+
+        One that was left in its midst with its gradients zeroed was given up.
+
+        Raises:
+            RunMisused: It was forgotten, or the loop has updated by itself.
+        """
+        if self._was_left_in_its_midst():
+            self.give_up("the loop left it in its midst")
+            return
+        stepped = sorted(self._state.optimizer_steps.names)
+        by_hand = f" Its optimiser was stepped by hand: {', '.join(stepped)}." if stepped else ""
+        raise RunMisused(
+            f"Step {self.number} was left without update().{by_hand}",
+            "It is not counted: a resume would train it again.",
+            "Call step.end() after updates of your own, step.update() to have them made, or "
+            "step.give_up(why) where the step can't be done.",
+        )
+
+    def _was_left_in_its_midst(self) -> bool:
+        return (
+            self._cut.largest > 0
+            and self.samples_done < len(self.indices)
+            and not self._state.optimizer_steps.names
+            and all(each.grad is None for each in self._state.updated.values())
+        )
+
+    def _take_what_is_left(self) -> None:
+        """Count the samples that no micro-batch has taken: a closure uses them at once."""
+        left = len(self.indices) - self.samples_done
+        if left:
+            self._calls.seed_micro_batch()
+            self._calls.micro_batch_done(left)
+
+    def _require_all_samples(self) -> None:
         if self.samples_done != len(self.indices):
             raise RunMisused(
-                f"step.update() came after {self.samples_done} of the {len(self.indices)} samples of "
-                f"step {self.number}.",
-                "The samples that are missing would be left out of the training without a trace.",
-                "Go through all of step.micro_batches(...) before it.",
+                f"update() after {self.samples_done} of {len(self.indices)} samples of the step",
+                "The rest would be left out without a trace.",
+                "Go through all of step.micro_batches(size) first, or call step.give_up(why).",
             )
-        updater.unscale()
-        self._monitor.before_update(self.number)
-        norm = clip_gradients(state.trained.values(), clip_norm)
-        losses, grad_norm, entries = to_host(state.sums.values, norm, state.fingerprint.entries)
-        bad = [name for name, each in losses.items() if not math.isfinite(each)]
-        if not math.isfinite(grad_norm) and not updater.scaler_skips:
-            bad.append("grad_norm")
-        if bad and on_nonfinite == "stop":
-            raise self._went_bad(bad, losses, grad_norm)
-        applied: dict[str, Any] = {
-            "grad_norm": grad_norm,
-            "rate": updater.rate,
-            "rates": state.rates() if self._monitor.is_watching or not updater.rate else {},
-            "fingerprint": state.fingerprint.summary(entries),
-        }
-        skipped = not self._updated(leave_out=bool(bad))
-        updater.drop_gradients()
-        return self._calls.end_step(losses, skipped=skipped, **applied)
-
-    def _updated(self, *, leave_out: bool) -> bool:
-        """Make the update, unless it is to be left out; say whether it was applied."""
-        if leave_out:
-            self._updater.leave_out()
-            return False
-        applied = self._updater.apply()
-        if applied:
-            self._monitor.after_update(self.number)
-        return applied
-
-    def _went_bad(
-        self, bad: list[str], losses: Mapping[str, float], grad_norm: float
-    ) -> TrainingWentBad:
-        values = ", ".join(f"{name}={losses.get(name, grad_norm)}" for name in bad)
-        return TrainingWentBad(
-            f"Step {self.number} is not finite: {values}. Its samples: {', '.join(self.ids)}.",
-            "An update with it would ruin the weights; it was not made, and the last checkpoint "
-            "is untouched.",
-            "Look at these samples, lower the learning rate, or leave such steps out: "
-            'step.update(on_nonfinite="skip").',
-            topic="not finite",
-        )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from unbroken.state.training_state import TrainingState
 
 
 class Updater:
@@ -14,7 +18,7 @@ class Updater:
 
     Args:
         optimizers: In the order of their updates.
-        schedulers: Each gets a `step()` with every update that was applied.
+        schedulers: Each is moved on with every update that was applied.
         scaler: A gradient scaler; None for none.
     """
 
@@ -27,6 +31,7 @@ class Updater:
         self.optimizers = list(optimizers)
         self.schedulers = list(schedulers)
         self.scaler = scaler
+        self._scale: float | None = None
 
     @property
     def scaler_skips(self) -> bool:
@@ -39,43 +44,94 @@ class Updater:
         rate = self.optimizers[0].param_groups[0].get("lr") if self.optimizers else None
         return 0.0 if rate is None else float(rate)
 
+    def begin_step(self) -> None:
+        """Know the scale that the steps to come are compared with."""
+        if self._scale is None and self.scaler is not None and self.scaler_skips:
+            self._scale = self.scaler.get_scale()
+
+    def scale_fell(self) -> bool:
+        """Say whether the scaler found gradients that are not finite since this was asked last."""
+        if self.scaler is None or not self.scaler_skips:
+            return False
+        before, self._scale = self._scale, self.scaler.get_scale()
+        return before is not None and self._scale < before
+
     def backward(self, loss: torch.Tensor) -> None:
         """Add a micro-batch's gradients to those of the step, scaled where there is a scaler."""
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         scaled.backward()
 
-    def unscale(self) -> None:
-        """Divide the gradients by the scaler's scale."""
-        for optimizer in self.optimizers:
+    def backward_keeping_graph(self, loss: torch.Tensor, *, create_graph: bool) -> None:
+        """Do the same, and keep the graph; give the gradients one of their own where it is asked for."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        with warnings.catch_warnings():  # the gradients are dropped after the update
+            warnings.filterwarnings("ignore", message="Using backward.. with create_graph")
+            scaled.backward(retain_graph=True, create_graph=create_graph)
+
+    def unscale(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Divide the gradients of some optimisers by the scaler's scale."""
+        for optimizer in optimizers:
             if self.scaler is not None:
                 self.scaler.unscale_(optimizer)
 
-    def apply(self) -> bool:
-        """Update and move the schedules on; return whether the scaler let the update through."""
-        if self.scaler is None:
-            for optimizer in self.optimizers:
-                optimizer.step()
-            applied = True
-        else:
-            before = self.scaler.get_scale()
-            for optimizer in self.optimizers:
-                self.scaler.step(optimizer)
-            self.scaler.update()
-            applied = self.scaler.get_scale() >= before
-        if applied:
-            for scheduler in self.schedulers:
+    def apply(
+        self,
+        optimizers: Iterable[torch.optim.Optimizer],
+        closure: Callable[[], Any] | None = None,
+    ) -> bool:
+        """Update with some optimisers; return whether the scaler let the update through.
+
+        Args:
+            optimizers: In the order of their updates.
+            closure: What an optimiser calls that evaluates the loss by itself; no scaler then.
+        """
+        if self.scaler is None or closure is not None:
+            for optimizer in optimizers:
+                _ = optimizer.step() if closure is None else optimizer.step(closure)
+            return True
+        before = self.scaler.get_scale()
+        for optimizer in optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        self._scale = self.scaler.get_scale()
+        return self._scale >= before
+
+    def move_schedules(self, updates: int, score: float | None) -> None:
+        """Move the schedules on after an update.
+
+        Args:
+            updates: Updates applied by now, this one included.
+            score: What a schedule by scores takes; None where there is none yet.
+        """
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                if score is not None:
+                    scheduler.step(score)
+            elif hasattr(scheduler, "step_update"):  # of timm, which counts epochs with step()
+                scheduler.step_update(updates)
+            else:
                 scheduler.step()
-        return applied
 
     def leave_out(self) -> None:
         """Make no update; the scaler learns that gradients were not finite."""
         if self.scaler is not None and self.scaler_skips:
             self.scaler.update()
+            self._scale = self.scaler.get_scale()
 
-    def drop_gradients(self) -> None:
-        """Set the gradients to None: the step is over."""
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+
+def learned_of_step(state: TrainingState, updater: Updater) -> dict[str, Any]:
+    """Return what is known of a step whose updates its loop has made: fields of its result.
+
+    An update was made where an optimiser of the run has stepped, unless a scaler kept it from acting:
+    a fused one is called all the same, and the scale falls.
+    """
+    names = state.optimizer_steps.names_of(updater.optimizers)
+    has_stepped = any(name in state.optimizer_steps.names for name in names)
+    rate = state.optimizer_steps.first_rate(names)
+    return {
+        "skipped": updater.scale_fell() or not has_stepped,
+        "rate": updater.rate if rate is None else rate,
+    }
 
 
 def clip_gradients(parameters: Iterable[torch.Tensor], clip_norm: float) -> torch.Tensor:

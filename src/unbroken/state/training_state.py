@@ -9,13 +9,13 @@ What is lost without each:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from unbroken.errors import NotEncodable
+from unbroken.errors import NotEncodable, RunMisused
 from unbroken.state.accumulation import (
     PartialSums,
     gradient_differences,
@@ -27,15 +27,18 @@ from unbroken.state.accumulation import (
 from unbroken.state.codec import encode
 from unbroken.state.fingerprint import StepFingerprint
 from unbroken.state.modules import TENSORS, ModulePart
+from unbroken.state.optimizer_steps import OptimizerSteps
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.parts import (
     make_parts,
+    parameter_names,
     refusals,
     require_same_structure,
     require_saved,
     restore_parts,
 )
 from unbroken.state.position import Position
+from unbroken.state.standing_gradients import StandingGradients
 
 OWN_PARTS = ("sums", "gradients")
 
@@ -62,15 +65,24 @@ class TrainingState:
                 "Choose another name.",
             )
         self.parts = make_parts(declared)
-        self._optimizers = optimizers
+        self._driven = {id(each) for each in optimizers}
+        self._optimizers = {
+            name: each for name, each in self.parts.items() if isinstance(each, OptimizerPart)
+        }
         self.trained: dict[str, torch.Tensor] = {}
-        """Parameters that an optimiser updates, by leaf path."""
+        """Parameters that `step.update()` updates, by leaf path."""
+        self.updated: dict[str, torch.Tensor] = {}
+        """Parameters that any declared optimiser updates, by leaf path: their gradients are state."""
         self.look_for_parameters()
+        self.optimizer_steps = OptimizerSteps(self._optimizers, parameter_names(declared))
+        self._standing = StandingGradients(self._optimizers)
         self.position = Position()
         self.sums = PartialSums()
         self.fingerprint = StepFingerprint(self.parts, self.trained)
         self.has_uncounted = False
         """Whether gradients are in of a micro-batch that the position does not count yet."""
+        self.has_graph = False
+        """Whether the gradients of the present step have a graph, which can't be saved."""
         self.is_usable = True
         """False while, and after, a restore has failed half-way: half a state must not train."""
         self.require_encodable()
@@ -80,16 +92,34 @@ class TrainingState:
         """Return the state of every part and of the unfinished step; the tensors are the live ones."""
         captured: dict[str, Any] = {name: part.capture() for name, part in self.parts.items()}
         captured["sums"] = self.sums.state_dict()
-        captured["gradients"] = {TENSORS: gradients(self.trained)}
-        if sparse := sparse_gradients(self.trained):
+        used_up = set() if self._is_inside_step else self._standing.used_up()
+        held = {name: each for name, each in self.updated.items() if name not in used_up}
+        captured["gradients"] = {TENSORS: gradients(held)}
+        if sparse := sparse_gradients(held):
             captured["gradients"]["sparse"] = sparse
         return captured
 
+    @property
+    def _is_inside_step(self) -> bool:
+        return self.position.samples > 0 or self.has_uncounted
+
+    @property
+    def is_savable(self) -> bool:
+        """Whether a start could go on from here.
+
+        Not where gradients are in of a micro-batch that isn't counted; not inside a step that has
+        gathered nothing of the samples it counts, nor where what it gathered can't be saved.
+        """
+        if self.has_uncounted or self.has_graph:
+            return False
+        has_gathered = self.sums.values or any(p.grad is not None for p in self.updated.values())
+        return not self.position.samples or bool(has_gathered)
+
     def look_for_parameters(self) -> None:
         """Learn which parameters are trained: a group may have been added to an optimiser."""
-        updated = {id(each) for each in self._optimizers}
-        for part in self.parts.values():
-            if isinstance(part, OptimizerPart) and id(part.optimizer) in updated:
+        for part in self._optimizers.values():
+            self.updated |= part.parameters
+            if id(part.optimizer) in self._driven:
                 self.trained |= part.parameters
 
     def require_resumable(self) -> None:
@@ -114,22 +144,65 @@ class TrainingState:
     def count(self, samples: int) -> Position:
         """Count the samples of a micro-batch whose gradients are in; return the position before."""
         before = self.position
+        self._standing.gradients_in()
         self.position = replace(before, samples=before.samples + samples)
         self.has_uncounted = False
         return before
 
     def drop_unfinished_step(self) -> None:
         """Go back to the start of the step: the gradients and sums of its micro-batches are dropped."""
-        for parameter in self.trained.values():
-            parameter.grad = None
+        self.drop_gradients()
         self.fingerprint.clear()
         self.begin_step(replace(self.position, samples=0))
+
+    def drop_gradients(self) -> None:
+        """Set the gradients of all that is updated to None."""
+        for parameter in self.updated.values():
+            parameter.grad = None
+
+    def end_step(self, position: Position, *, is_update_left_out: bool) -> None:
+        """Stand at the end of a step, which is the start of the next.
+
+        Args:
+            position: Where that is.
+            is_update_left_out: Whether gradients that were to be applied are of no more use.
+        """
+        stepped = self.optimizer_steps.names
+        self._standing.step_over(self._optimizers if is_update_left_out else stepped)
+        self.begin_step(position)
 
     def begin_step(self, position: Position) -> None:
         """Stand at the start of a step, at `position`; nothing is gathered of it yet."""
         self.position = position
         self.sums.clear()
-        self.has_uncounted = False
+        self.has_uncounted = self.has_graph = False
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Every declared optimiser, those as well that only the loop steps."""
+        return [each.optimizer for each in self._optimizers.values()]
+
+    def stepped_paths(self) -> set[str]:
+        """Return the leaf paths of what optimisers have updated in this step already."""
+        return set(self.updated_by(self.optimizer_steps.names))
+
+    def updated_by(self, names: Collection[str]) -> dict[str, torch.Tensor]:
+        """Return what some declared optimisers update, by leaf path."""
+        return {p: each for n in names for p, each in self._optimizers[n].parameters.items()}
+
+    def named(self, names: Collection[str]) -> list[torch.optim.Optimizer]:
+        """Return declared optimisers by their names.
+
+        Raises:
+            RunMisused: There is none of that name.
+        """
+        for unknown in (name for name in names if name not in self._optimizers):
+            raise RunMisused(
+                f"There is no optimiser {unknown!r} in this run.",
+                "Nothing would be updated.",
+                f"Name one of those that were declared: {', '.join(self._optimizers)}.",
+            )
+        return [self._optimizers[name].optimizer for name in names]
 
     def forbid_training(self) -> None:
         """Have every later step refused: the objects are not what was saved."""
@@ -193,16 +266,16 @@ class TrainingState:
         parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
         own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
         if not own:
-            may_hold = self.trained | self._added(parts)
+            may_hold = self.updated | self._added(parts)
             own = gradient_differences(may_hold, saved["gradients"])
         require_same_structure(self.parts, parts, own)
         self.is_usable = False
         restore_parts(self.parts, parts)
         self.look_for_parameters()
-        put_gradients(self.trained, saved["gradients"][TENSORS])
-        put_sparse_gradients(self.trained, saved["gradients"].get("sparse", {}))
+        put_gradients(self.updated, saved["gradients"][TENSORS])
+        put_sparse_gradients(self.updated, saved["gradients"].get("sparse", {}))
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
-        self.has_uncounted = False
+        self.has_uncounted = self.has_graph = False
         self.is_usable = True

@@ -6,7 +6,7 @@ frozen, may go without a gradient for some steps; for a hundred it is cut off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -50,8 +50,11 @@ class FirstUpdates:
         """Whether nothing more will be said."""
         return self._steps >= STEPS or not (self._is_first or self._waiting)
 
-    def before(self) -> list[str]:
+    def before(self, stepped: Collection[str] = ()) -> list[str]:
         """Look at the gradients that are about to be applied.
+
+        Args:
+            stepped: Leaf paths of what was updated in this step already, with gradients that are gone.
 
         Returns:
             At the last step that is looked at: what is trained, had gradients before the resume, and
@@ -61,7 +64,9 @@ class FirstUpdates:
         if self._is_first:
             self._hold()
         self._waiting = [
-            path for path in self._waiting if not _any(self._free_rows(path, self._gradient(path)))
+            path
+            for path in self._waiting
+            if path not in stepped and not _any(self._free_rows(path, self._gradient(path)))
         ]
         if self._steps < STEPS:
             return []

@@ -106,6 +106,8 @@ class Watch:
             return []
         self._taken += 1
         step, now = int(line["step"]), _numbers(line)
+        if "given_up" in line:
+            return self._of_step_given_up(step, line)
         self._losses.append(now["loss"])
         if seconds is not None:
             self._seconds.append(seconds)
@@ -116,8 +118,19 @@ class Watch:
             self._of_modes(step, line.get(MODES)),
             self._of_skips(step, is_skipped=bool(line.get("skipped"))),
         ]
-        if self._taken in REPORTS:
-            found += [self._of_speed(step), self._of_plateau(step), self._report(step)]
+        return self._news([*found, *self._reports(step)])
+
+    def _of_step_given_up(self, step: int, line: Mapping[str, Any]) -> list[Remark]:
+        """Take in a step that has neither loss nor gradient: it counts as an update left out."""
+        self._last_rate = _numbers(line)["lr"]
+        return self._news([self._of_skips(step, is_skipped=True), *self._reports(step)])
+
+    def _reports(self, step: int) -> list[Remark | None]:
+        if self._taken not in REPORTS:
+            return []
+        return [self._of_speed(step), self._of_plateau(step), self._report(step)]
+
+    def _news(self, found: Sequence[Remark | None]) -> list[Remark]:
         return [each for each in found if each is not None and self._is_news(each)]
 
     def _is_news(self, remark: Remark) -> bool:
@@ -156,6 +169,8 @@ class Watch:
             return _alarm("learning rate", step, f"off its curve: {off[0]}{more}")
         is_known = self._rates.knows(update, rates) or rate == self._rates.held
         if is_known or self._taken > 1 or last is None or len(self._before) < 3:
+            return None
+        if math.isnan(last) or math.isnan(rate):  # not told, then or now
             return None
         recent = [line["lr"] for line in self._before[-50:]]
         largest = max(abs(b - a) for a, b in pairwise(recent))
@@ -219,6 +234,8 @@ class Watch:
 
     def _loss_told(self) -> str:
         trend = self._loss.start
+        if not self._losses:
+            return "no step with a loss"
         now = median(self._losses[-25:])
         if trend is None:
             return f"loss {now:.4g}, with too few steps before to compare"

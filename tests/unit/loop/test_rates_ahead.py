@@ -12,7 +12,7 @@ import torch
 from torch.optim import lr_scheduler as rates
 from torch.optim.swa_utils import SWALR
 
-from unbroken.loop.rates_ahead import next_rates, scheduled_rates
+from unbroken.loop.rates_ahead import WIDENING, next_rates, scheduled_rates, whole_curve
 from unbroken.loop.schedule import Schedule, warmup_cosine
 
 CASES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
@@ -102,3 +102,71 @@ def test_a_schedule_by_scores_has_no_rates_to_come() -> None:
     schedule = rates.ReduceLROnPlateau(optimizer)
     assert [] == next_rates(schedule, 8)
     assert [] == scheduled_rates(schedule)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "ours": lambda o, f: Schedule(o, f, {}),
+    "LambdaLR": rates.LambdaLR,
+    "in a sequence": lambda o, f: rates.SequentialLR(
+        o, [rates.ConstantLR(o, 0.5, 3), rates.LambdaLR(o, f)], milestones=[4]
+    ),
+    "in a chain": lambda o, f: rates.ChainedScheduler(
+        [rates.LambdaLR(o, f), rates.ConstantLR(o, 0.5, 3)]
+    ),
+    "multiplied": lambda o, f: rates.MultiplicativeLR(o, lambda n: max(f(n), 1e-3)),
+}
+
+
+def stable_then_decay(total: int) -> Callable[[int], float]:
+    """A rate that stays up for four fifths of a run, and falls to zero in the last."""
+    return lambda n: min(1.0, max(0.0, (total - n) / (0.2 * total)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("total", [300, 200_000])
+def test_a_curve_that_parts_far_ahead_is_another(name: str, total: int) -> None:
+    """However far a decay lies ahead, a whole curve tells it from a later one, and is cheap."""
+    curves = []
+    for length in (total, 2 * total):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        asked: list[int] = []
+        falling = stable_then_decay(length)
+
+        def counted(n: int, asked: list[int] = asked, falling: Any = falling) -> float:
+            asked.append(n)
+            return float(falling(n))
+
+        schedule = FUNCTIONS[name](optimizer, counted)
+        near, before = next_rates(schedule, 32), len(asked)
+        curves.append((near, whole_curve(schedule)))
+        assert len(asked) - before < 200, "a million updates may not be walked through"
+    assert curves[0][0] == curves[1][0]
+    assert curves[0][1] != curves[1][1]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_looking_at_the_whole_curve_changes_nothing(name: str) -> None:
+    """Neither the schedule, nor its optimiser, nor a global generator has moved; twice is the same."""
+    optimizer, schedule = built(name)
+    before = copy.deepcopy((schedule.state_dict(), optimizer.param_groups))
+    generator = torch.get_rng_state()
+    assert whole_curve(schedule) == whole_curve(schedule)
+    assert repr(before) == repr((schedule.state_dict(), optimizer.param_groups))
+    assert torch.equal(generator, torch.get_rng_state())
+
+
+def test_a_function_of_the_counter_is_asked_for_the_rates_that_come() -> None:
+    """Where a rate needs none before it, the curve holds the true rates."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedule = FUNCTIONS["in a sequence"](optimizer, lambda n: 1 / (1 + n))
+    (curve,) = whole_curve(schedule)
+    (near,) = next_rates(schedule, 33)
+    assert [near[ahead] for ahead in WIDENING if ahead <= 32] == curve[: WIDENING.index(32) + 1]
+
+
+def test_a_table_is_looked_at_to_its_end() -> None:
+    """A function that can't be asked beyond the run's end is no error: it ends there."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    table = [1.0] * 100
+    (curve,) = whole_curve(rates.LambdaLR(optimizer, lambda n: table[n]))
+    assert WIDENING[len(curve) - 1] < 100 <= WIDENING[len(curve)]
