@@ -6,6 +6,7 @@ rate, loss, gradient, update. Pure: it is fed with lines and knows neither disk 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,8 @@ from unbroken.replay import cause
 from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 from unbroken.replay.cause import Divergence, DivergenceCause
+from unbroken.replay.noise import REPEATS, Noise
+from unbroken.replay.repetitions import Repetitions, noise_between
 
 LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
@@ -86,6 +89,8 @@ class Replay:
         inside_step: Whether the checkpoint was taken inside a step, with partial gradients.
         why_unproved: What takes the references their force, such as another setting that was
             accepted; a difference then proves nothing.
+        noise: What was measured of the run's own noise, asked for when a step is judged; None where
+            nothing could be measured.
     """
 
     def __init__(
@@ -96,23 +101,51 @@ class Replay:
         arithmetic: Callable[[], Arithmetic] = Arithmetic,
         inside_step: bool = False,
         why_unproved: str = "",
+        noise: Callable[[], Noise | None] = lambda: REPEATS,
     ) -> None:
         self._references = dict(references)
         self._step = step
         self._arithmetic = arithmetic
         self._inside_step = inside_step
         self._why_unproved = why_unproved
-        self._last = max(references, default=step)
+        self._measured = noise
+        self._seen: Noise | None = None
+        self._begin, self._last = step, max(references, default=step)
+        self._repetitions = Repetitions()
+        self._suspected: Divergence | None = None
+        self.can_repeat = False
+        """Whether the steps can be repeated from the checkpoint once more."""
+        self.asks_to_repeat = False
+        """Whether they should be, now: see `begin_again`."""
+        self.loop_went_on = False
+        """Whether they were, and the loop did not use the same samples for them again."""
+        self._start_over()
+        self.verdict: ReplayVerdict | None = None
+        """What was found; None while steps are still to be compared."""
+        if not references:
+            self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
+
+    def _start_over(self) -> None:
         self._repeated = 0
         self._changes: dict[str, EnvironmentChange] = {}
         self._deciding, self._later = _Largest(), _Largest()
         self._is_exact = True
         self._drew = False
         self._updates_agree = True
-        self.verdict: ReplayVerdict | None = None
-        """What was found; None while steps are still to be compared."""
-        if not references:
-            self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
+
+    def begin_again(self) -> None:
+        """Go back to the checkpoint, whose state was put back: the steps come once more."""
+        self._step = self._begin
+        self.asks_to_repeat = False
+        self._repetitions.begin()
+        self._start_over()
+
+    def give_up_repeating(self) -> ReplayVerdict | None:
+        """Conclude without another pass; return the verdict where there is one."""
+        self.can_repeat = self.asks_to_repeat = False
+        if self._suspected:
+            self._settle_unmeasured(self._suspected)
+        return self.verdict
 
     @property
     def is_over(self) -> bool:
@@ -145,24 +178,43 @@ class Replay:
         before = self.verdict
         if reference is not None:
             self._repeated += 1
-            if not _is_plainly_equal(reference.line, line):
+            if self.can_repeat:
+                self._hold_against_earlier_passes(JournalLine(line))
+            if not self.loop_went_on and not _is_plainly_equal(reference.line, line):
                 self._compare(
                     JournalLine(reference.line), JournalLine(line), reference.changes, drew=drew
                 )
         decides = self._repeated == DECIDING_STEPS and not self._is_exact
-        if self._outcome in (None, ReplayOutcome.EQUIVALENT) and (
-            decides or self._step >= self._last
-        ):
+        is_open = self._outcome in (None, ReplayOutcome.EQUIVALENT) and not self.asks_to_repeat
+        if is_open and (decides or self._step >= self._last):
             self._conclude()
         return None if self.verdict is before else self.verdict
 
     def finish(self) -> ReplayVerdict | None:
         """Conclude from what was repeated, where training ends before all of it was."""
-        if self.is_over or not self._repeated:
+        if (self.is_over and not self.asks_to_repeat) or not self._repeated:
             return None
         self._last = self._step
+        if self.asks_to_repeat:
+            return self.give_up_repeating()
         self._conclude()
         return self.verdict
+
+    def _hold_against_earlier_passes(self, now: JournalLine) -> None:
+        """Learn the run's noise from another pass of this process that gave other bits."""
+        found = self._repetitions.take(now)
+        if found is None:
+            return
+        if self._is_rounding(found):
+            self._seen = found
+        elif self._suspected:
+            self.loop_went_on = True
+            self._settle(
+                ReplayOutcome.DIVERGED,
+                f"{self._suspected.sentence}; that is as little as rounding, but repeated from the "
+                "checkpoint once more, in this process, the step came out as quite another: the loop "
+                "goes on with what follows, and can't be repeated",
+            )
 
     def _compare(
         self,
@@ -177,7 +229,11 @@ class Replay:
             changed = (*changed, EnvironmentChange(MICRO_BATCH_SIZE, was.cut, now.cut))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
-            found = self._found(was, now, is_tolerant=bool(changed) or not self._is_exact)
+            is_tolerant = bool(changed) or not self._is_exact or self._is_noisy
+            found = self._found(was, now, is_tolerant=is_tolerant)
+            is_open = not is_tolerant and not self._why_unproved
+            if found and is_open and self._may_be_noise(was, now):
+                return self._suspect(found)
             self._is_exact = False
             self._drew |= drew
             if found and self._why_unproved:
@@ -187,6 +243,41 @@ class Replay:
                 self._settle(ReplayOutcome.DIVERGED, found.sentence, found.cause)
             elif self._repeated <= DECIDING_STEPS:
                 self._judge(was, now)
+        return None
+
+    def _may_be_noise(self, was: JournalLine, now: JournalLine) -> bool:
+        """Say whether the step is off by no more than rounding may do, and by that only."""
+        apart = noise_between(was, now)
+        return apart.is_any and self._is_rounding(apart)
+
+    def _is_rounding(self, apart: Noise) -> bool:
+        bound = Noise().bound(self._arithmetic())
+        return apart.outputs <= bound.loss and apart.gradient <= bound.gradient
+
+    def _suspect(self, found: Divergence) -> None:
+        """Have the steps repeated, to see whether they come out otherwise by themselves."""
+        if self.can_repeat and self._repetitions.are_left:
+            self._suspected, self.asks_to_repeat = self._suspected or found, True
+        elif self._measured() is None and not self.can_repeat:
+            self._settle_unmeasured(found)
+        else:
+            self._settle(ReplayOutcome.DIVERGED, found.sentence, found.cause)
+
+    def _settle_unmeasured(self, found: Divergence) -> None:
+        self._settle(
+            ReplayOutcome.UNPROVED,
+            f"{found.sentence}; that is as little as rounding, and whether this run repeats itself "
+            "could not be measured",
+            found.cause,
+        )
+
+    @property
+    def _noise(self) -> Noise:
+        return self._seen or self._measured() or REPEATS
+
+    @property
+    def _is_noisy(self) -> bool:
+        return self._noise.is_any
 
     def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> Divergence | None:
         """Return what no rounding explains; None where something else must decide."""
@@ -228,7 +319,8 @@ class Replay:
         found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
-            f"{found.sentence}; {self._deciding} is more than {named} can do ({_shown(bound)})",
+            f"{found.sentence}; {self._deciding} is more than {self._excuses()} can do "
+            f"({_shown(bound)})",
             found.cause,
         )
 
@@ -242,10 +334,12 @@ class Replay:
         assert bound is not None  # without one the first difference settled it
         later = f"; later up to {self._later}" if self._later.loss or self._later.gradient else ""
         decided = min(self._repeated, DECIDING_STEPS)
+        noise = f"{self._noise}; " if self._is_noisy else ""
+        named = f"; {self._named()}" if self._changes else ""
         return self._settle(
             ReplayOutcome.EQUIVALENT,
-            f"{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
-            f"{later}; {self._named()}",
+            f"{noise}{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
+            f"{later}{named}",
         )
 
     @property
@@ -258,8 +352,20 @@ class Replay:
     def _named(self) -> str:
         return ", ".join(str(each) for each in self._changes.values())
 
+    def _excuses(self) -> str:
+        noise = "the noise of a run that does not repeat itself"
+        return ", ".join(([self._named()] if self._changes else []) + [noise] * self._is_noisy)
+
     def _bound(self) -> Bound | None:
-        return bound_for(self._arithmetic(), {each.kind for each in self._changes.values()})
+        arithmetic = self._arithmetic()
+        changed = bound_for(arithmetic, {each.kind for each in self._changes.values()})
+        if changed is None or not self._is_noisy:
+            return changed
+        own = self._noise.bound(arithmetic)
+        return Bound(
+            loss=math.hypot(changed.loss, own.loss),
+            gradient=math.hypot(changed.gradient, own.gradient),
+        )
 
     def _settle(
         self, outcome: ReplayOutcome, reason: str, cause: DivergenceCause | None = None

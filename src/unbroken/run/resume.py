@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import finish_moving, run_id_of
 from unbroken.checks.advice import Advice
@@ -147,6 +147,17 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     changed = differences(saved.facts, inspector.facts)
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live, again=put_in)
+
+
+def put_back(checkpoint: Checkpoint | None, inspector: StateInspector, decision: Decision) -> bool:
+    """Put the state of the checkpoint that was resumed back once more; say whether that could be done.
+
+    Not where new values act beside it, nor where its files are gone.
+    """
+    if checkpoint is None or decision.use_new or not (checkpoint.path / MANIFEST).is_file():
+        return False
+    _put_in(checkpoint, inspector, checkpoint.facts(), decision)
+    return True
 
 
 def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumePolicy) -> Restored:

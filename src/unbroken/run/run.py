@@ -245,6 +245,7 @@ class Run:
         """
         ending, work = self._ending, self._epoch_work
         self._require_ready()
+        self.monitor.allow_repeating()
         with self.stop.listening():
             ending.safe_point()
             while self.position.epoch < until:
@@ -283,6 +284,8 @@ class Run:
             while not self._is_at_goal(until):
                 began = time.monotonic()
                 yield from self._one_step()
+                if self._repeats_from_checkpoint():
+                    continue
                 ending.step_done(time.monotonic() - began)
                 if work.is_to_do(self.position):
                     break
@@ -314,6 +317,13 @@ class Run:
             self._open.book.leave_step()
         if self.position.step < step.number:
             raise RuntimeError(f"step {step.number} was left without update()")
+
+    def _repeats_from_checkpoint(self) -> bool:
+        """Go back to the checkpoint where the replay asks for its steps once more."""
+        if not self.monitor.asks_to_repeat:
+            return False
+        self.monitor.begin_again(is_put_back=(could := self._open.put_back()))
+        return could
 
     def _require_open(self) -> None:
         if not self._is_open:
