@@ -39,8 +39,8 @@ def noise_between(was: JournalLine, now: JournalLine) -> Noise:
     Other samples, another rate, update or mode are no rounding.
     """
     others = was.differing_fingerprints(now)
-    inputs, others_inputs = (was.data, was.rate, was.update), (now.data, now.rate, now.update)
-    if inputs != others_inputs or MODES in others:
+    is_other = was.data != now.data or was.update != now.update or not was.is_scaled_as(now)
+    if is_other or was.other_rates(now) or MODES in others:
         return Noise(outputs=float("inf"), gradient=float("inf"))
     sketches = [relative_difference(was.fingerprint[n], now.fingerprint[n]) for n in others]
     return Noise(

@@ -7,12 +7,12 @@ rate, loss, gradient, update. Pure: it is fed with lines and knows neither disk 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
+from unbroken.journal.change import DEVICE, MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
 from unbroken.journal.line import JournalLine, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
@@ -91,6 +91,9 @@ class Replay:
             accepted; a difference then proves nothing.
         noise: What was measured of the run's own noise, asked for when a step is judged; None where
             nothing could be measured.
+        computed_on: The type of the device that the references were computed on; empty if unknown.
+        also_changed: What else is not what it was, such as an edited file: it excuses nothing, and is
+            named where a step came out otherwise.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class Replay:
         inside_step: bool = False,
         why_unproved: str = "",
         noise: Callable[[], Noise | None] = lambda: REPEATS,
+        computed_on: str = "",
+        also_changed: Sequence[str] = (),
     ) -> None:
         self._references = dict(references)
         self._step = step
@@ -109,6 +114,8 @@ class Replay:
         self._inside_step = inside_step
         self._why_unproved = why_unproved
         self._measured = noise
+        self._computed_on = computed_on
+        self._also_changed = tuple(also_changed)
         self._seen: Noise | None = None
         self._begin, self._last = step, max(references, default=step)
         self._repetitions = Repetitions()
@@ -120,6 +127,8 @@ class Replay:
         self.loop_went_on = False
         """Whether they were, and the loop did not use the same samples for them again."""
         self._start_over()
+        self.repeats_exactly = False
+        """Whether the last step that was taken in equals its reference to the last bit."""
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
@@ -171,6 +180,7 @@ class Replay:
             line: Its journal line.
             drew: Whether its forward passes drew random numbers, such as dropout masks.
         """
+        self.repeats_exactly = False
         if self.is_over:
             return None
         self._step = int(line["step"])
@@ -180,7 +190,8 @@ class Replay:
             self._repeated += 1
             if self.can_repeat:
                 self._hold_against_earlier_passes(JournalLine(line))
-            if not self.loop_went_on and not _is_plainly_equal(reference.line, line):
+            self.repeats_exactly = _is_plainly_equal(reference.line, line)
+            if not self.loop_went_on and not self.repeats_exactly:
                 self._compare(
                     JournalLine(reference.line), JournalLine(line), reference.changes, drew=drew
                 )
@@ -227,6 +238,9 @@ class Replay:
         cuts = (was.cut, now.cut)
         if was.cut != now.cut and None not in cuts:
             changed = (*changed, EnvironmentChange(MICRO_BATCH_SIZE, was.cut, now.cut))
+        device = self._arithmetic().device
+        if self._computed_on not in ("", device):
+            changed = (*changed, EnvironmentChange(DEVICE, self._computed_on, device))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
             is_tolerant = bool(changed) or not self._is_exact or self._is_noisy
@@ -283,10 +297,13 @@ class Replay:
         """Return what no rounding explains; None where something else must decide."""
         if was.data != now.data:
             return cause.of_data(was, now)
-        if self._updates_agree and was.rate != now.rate:
-            may_round = is_tolerant and relative_difference(was.rate, now.rate) <= LAST_DIGITS
-            if not may_round:
-                return cause.of_rate(was, now)
+        if self._updates_agree:
+            digits = LAST_DIGITS if is_tolerant else 0.0
+            for group in was.other_rates(now):
+                if relative_difference(was.rates[group], now.rates[group]) > digits:
+                    return cause.of_rate(was, now, group)
+            if not was.is_scaled_as(now):
+                return cause.of_scale(was, now)
         if not is_tolerant:
             is_first = self._repeated == 1
             return cause.of_outputs(was, now, is_first=is_first, inside_step=self._inside_step)
@@ -370,6 +387,10 @@ class Replay:
     def _settle(
         self, outcome: ReplayOutcome, reason: str, cause: DivergenceCause | None = None
     ) -> None:
+        if outcome is ReplayOutcome.DIVERGED:
+            told = [*map(str, self._changes.values()), *self._also_changed]
+            rest = [each for each in told if each not in reason]
+            reason += f"; changed since: {', '.join(rest)}" if rest else ""
         self.verdict = ReplayVerdict(
             outcome=outcome,
             reason=reason,

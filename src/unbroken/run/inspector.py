@@ -38,6 +38,8 @@ from unbroken.watch.foreseen_rates import ForeseenRates
 GATHERED = 1
 """Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
 
+COMPUTED_ON = "computed_on"
+"""Name of the type of the device that what is trained lies on."""
 RATES_TO_COME = 32
 SAMPLES_TO_COME = 64
 
@@ -115,6 +117,7 @@ class StateInspector:
             "gathered": GATHERED,
             "kinds": self.kinds(),
             "without_state": self._without_state(),
+            COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
             "frozen_at_birth": dict(self.frozen_at_birth),
             "options_at_birth": dict(self.options_at_birth),
             **self._ahead(),

@@ -134,10 +134,12 @@ class ResumeMonitor:
         self._log.say_waiting()
         is_new = line["step"] > self._last_step
         self._last_step = max(self._last_step, line["step"])
-        remarks = self._watch.take(line, seconds, rates) if is_new else []
+        verdict = self._replay.take(line, drew=drew)
+        is_repeated = self._replay.repeats_exactly
+        remarks = self._watch.take(line, seconds, rates, is_repeated=is_repeated) if is_new else []
         self._log.remark(remarks)
-        if not self._replay.is_over:
-            self._conclude(self._replay.take(line, drew=drew))
+        if verdict is not None:
+            self._conclude(verdict)
             self._require_undiverged()
         if self._first_losses is not None:
             self._require_no_leap(line, self._first_losses.take(line, remarks))

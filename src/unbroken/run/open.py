@@ -26,6 +26,7 @@ from unbroken.replay.replay import Replay
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.enter import Entered, enter
+from unbroken.run.inspector import COMPUTED_ON
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.repeatability import (
@@ -272,6 +273,10 @@ def _monitor(
             inside_step=position.samples > 0,
             why_unproved=why_unproved,
             noise=lambda: repeatability.of_all,
+            computed_on=source.checkpoint.evidence().get(COMPUTED_ON, "")
+            if source.checkpoint
+            else "",
+            also_changed=[str(each) for each in restored.changed if not each.is_new],
         ),
         watch=Watch(past.before, past.seconds_per_step, rates),
         first_losses=None if is_known or why_unproved else FirstLosses(past.before),

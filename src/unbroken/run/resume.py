@@ -28,7 +28,7 @@ from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
-from unbroken.state.facts import FactDifference, differences
+from unbroken.state.facts import OWN_FILES, FactDifference, differences
 from unbroken.state.position import Position
 
 REST = OtherFactsUnchanged.id
@@ -69,7 +69,8 @@ class ResumePolicy:
         advice: Mapping[str, Advice] | None,
     ) -> ResumePolicy:
         """Return a run's own policy: the library's checks and those that were added."""
-        return cls(may_change=set(may_change), checks=every_check(may_change, added, advice))
+        free = {*may_change, OWN_FILES}
+        return cls(may_change=free, checks=every_check(free, added, advice))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
 from unbroken.state.parts import named
 from unbroken.state.position import Position
+from unbroken.state.software import software
 from unbroken.state.training_state import TrainingState
 
 
@@ -132,7 +133,7 @@ class Run:
             order=order,
             seed=order.seed if seed is None else seed,
             declared_facts=settled(facts or {}),
-            environment=environment(),
+            environment={**environment(), **software(named(own=own, parts=parts).values())},
             schedules=schedules,
             requested_facts=None if requested_facts is None else settled(requested_facts),
             frozen=frozen or {},

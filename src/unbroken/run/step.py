@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from unbroken.errors import StateMismatch, TrainingWentBad
+from unbroken.journal.line import RATES, SCALE
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step_cut import StepCut
@@ -31,7 +32,9 @@ class StepResult:
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates of all groups, by name, as they were applied; only while a resume is watched."""
+    """Learning rates of all groups, by name, as they were applied."""
+    loss_scale: float | None = None
+    """What the loss was scaled with; None without a scaler."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
     fingerprint: Mapping[str, float] = field(default_factory=dict)
@@ -56,6 +59,10 @@ class StepResult:
             "grad_norm": self.grad_norm,
             **self.fingerprint,
         }
+        if len(self.rates) > 1:
+            line[RATES] = dict(self.rates)
+        if self.loss_scale is not None:
+            line[SCALE] = self.loss_scale
         return line | ({"skipped": True} if self.skipped else {})
 
 
@@ -203,7 +210,8 @@ class Step:
         applied: dict[str, Any] = {
             "grad_norm": grad_norm,
             "rate": updater.rate,
-            "rates": state.rates() if self._monitor.is_watching else {},
+            "rates": state.rates(),
+            "loss_scale": updater.loss_scale,
             "fingerprint": state.fingerprint.summary(entries),
         }
         skipped = not self._updated(leave_out=bool(bad))

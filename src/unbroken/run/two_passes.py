@@ -91,7 +91,7 @@ def _pass(
     if not found:
         raise NotMeasurable("the model returns no tensor to go backward from")
     loss = torch.stack([(each.float() + 1).square().sum() / 2 for each in found]).sum()
-    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]  # torch's
+    loss.backward(inputs=parameters)
     return [each.detach() for each in found], [
         each.grad for each in parameters if each.grad is not None
     ]

@@ -34,6 +34,11 @@ class Updater:
         return self.scaler is not None and self.scaler.is_enabled()
 
     @property
+    def loss_scale(self) -> float | None:
+        """What the scaler scales the loss with; None without one."""
+        return self.scaler.get_scale() if self.scaler is not None and self.scaler_skips else None
+
+    @property
     def rate(self) -> float:
         """Learning rate of the first group; 0 without an optimiser."""
         return float(self.optimizers[0].param_groups[0]["lr"]) if self.optimizers else 0.0
