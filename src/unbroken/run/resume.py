@@ -28,7 +28,7 @@ from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
-from unbroken.state.facts import OWN_FILES, FactDifference, differences
+from unbroken.state.facts import OWN_FILES, FactDifference, differences, told_then
 from unbroken.state.position import Position
 
 REST = OtherFactsUnchanged.id
@@ -145,7 +145,7 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     if decision.blocking and not _confirmed(report, decision, policy):
         inspector.state.forbid_training()
         raise _not_the_run(report, decision)
-    changed = differences(saved.facts, inspector.facts)
+    changed = differences(saved.facts, told_then(saved.facts, inspector.facts))
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live, again=put_in)
 
@@ -187,7 +187,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
     if decision.blocking and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
     inspector.note_birth(built)
-    changed = differences(initial.facts, inspector.facts)
+    changed = differences(initial.facts, told_then(initial.facts, inspector.facts))
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))
 
