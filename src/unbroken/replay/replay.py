@@ -6,14 +6,11 @@ rate, loss, gradient, update. Pure: it is fed with lines and knows neither disk 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from unbroken.journal.change import DEVICE, MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
-from unbroken.journal.line import JournalLine, relative_difference
+from unbroken.journal.line import JournalLine, is_plainly_equal, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
 from unbroken.replay.arithmetic import Arithmetic
@@ -21,61 +18,13 @@ from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 from unbroken.replay.cause import Divergence, DivergenceCause
 from unbroken.replay.noise import REPEATS, Noise
 from unbroken.replay.repetitions import Repetitions, noise_between
+from unbroken.replay.verdict import Largest, ReplayOutcome, ReplayVerdict
 
 LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
 
 
-class ReplayOutcome(StrEnum):
-    """What a replay can come to."""
-
-    EXACT = "EXACT"
-    EQUIVALENT = "EQUIVALENT"
-    DIVERGED = "DIVERGED"
-    UNPROVED = "UNPROVED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayVerdict:
-    """What the repeated steps prove."""
-
-    outcome: ReplayOutcome
-    reason: str
-    """What stands behind the outcome: in parentheses, or after the step for DIVERGED."""
-    step: int
-    """The last step that was compared; where it diverged, that step."""
-    repeated: int
-    """Steps compared."""
-    known: int
-    """Steps that the journal knew beyond the checkpoint."""
-    changes: tuple[EnvironmentChange, ...] = ()
-    """What of the environment was not as it had been."""
-    cause: DivergenceCause | None = None
-    """What a difference that no rounding explains speaks for; None where there is none."""
-
-    def __str__(self) -> str:
-        """Return the verdict as it is shown."""
-        if self.outcome is ReplayOutcome.DIVERGED:
-            return f"DIVERGED at step {self.step:,}: {self.reason}"
-        return f"{self.outcome} ({self.reason})"
-
-
-@dataclass(slots=True)
-class _Largest:
-    """The largest relative differences seen."""
-
-    loss: float = 0.0
-    gradient: float = 0.0
-
-    def take(self, loss: float, gradient: float) -> None:
-        self.loss = max(self.loss, loss)
-        self.gradient = max(self.gradient, gradient)
-
-    def is_within(self, bound: Bound) -> bool:
-        return self.loss <= bound.loss and self.gradient <= bound.gradient
-
-    def __str__(self) -> str:
-        return f"loss {self.loss:.1e}, gradient {self.gradient:.1e}"
+__all__ = ["Replay", "ReplayOutcome", "ReplayVerdict"]
 
 
 class Replay:
@@ -137,7 +86,7 @@ class Replay:
     def _start_over(self) -> None:
         self._repeated = 0
         self._changes: dict[str, EnvironmentChange] = {}
-        self._deciding, self._later = _Largest(), _Largest()
+        self._deciding, self._later = Largest(), Largest()
         self._is_exact = True
         self._drew = False
         self._updates_agree = True
@@ -190,7 +139,7 @@ class Replay:
             self._repeated += 1
             if self.can_repeat:
                 self._hold_against_earlier_passes(JournalLine(line))
-            self.repeats_exactly = _is_plainly_equal(reference.line, line)
+            self.repeats_exactly = is_plainly_equal(reference.line, line)
             if not self.loop_went_on and not self.repeats_exactly:
                 self._compare(
                     JournalLine(reference.line), JournalLine(line), reference.changes, drew=drew
@@ -243,7 +192,7 @@ class Replay:
             changed = (*changed, EnvironmentChange(DEVICE, self._computed_on, device))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
-            is_tolerant = bool(changed) or not self._is_exact or self._is_noisy
+            is_tolerant = bool(changed) or not self._is_exact or self._noise.is_any
             found = self._found(was, now, is_tolerant=is_tolerant)
             is_open = not is_tolerant and not self._why_unproved
             if found and is_open and self._may_be_noise(was, now):
@@ -288,10 +237,6 @@ class Replay:
     @property
     def _noise(self) -> Noise:
         return self._seen or self._measured() or REPEATS
-
-    @property
-    def _is_noisy(self) -> bool:
-        return self._noise.is_any
 
     def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> Divergence | None:
         """Return what no rounding explains; None where something else must decide."""
@@ -351,7 +296,7 @@ class Replay:
         assert bound is not None  # without one the first difference settled it
         later = f"; later up to {self._later}" if self._later.loss or self._later.gradient else ""
         decided = min(self._repeated, DECIDING_STEPS)
-        noise = f"{self._noise}; " if self._is_noisy else ""
+        noise = f"{self._noise}; " if self._noise.is_any else ""
         named = f"; {self._named()}" if self._changes else ""
         return self._settle(
             ReplayOutcome.EQUIVALENT,
@@ -371,18 +316,14 @@ class Replay:
 
     def _excuses(self) -> str:
         noise = "the noise of a run that does not repeat itself"
-        return ", ".join(([self._named()] if self._changes else []) + [noise] * self._is_noisy)
+        return ", ".join(([self._named()] if self._changes else []) + [noise] * self._noise.is_any)
 
     def _bound(self) -> Bound | None:
         arithmetic = self._arithmetic()
         changed = bound_for(arithmetic, {each.kind for each in self._changes.values()})
-        if changed is None or not self._is_noisy:
+        if changed is None or not self._noise.is_any:
             return changed
-        own = self._noise.bound(arithmetic)
-        return Bound(
-            loss=math.hypot(changed.loss, own.loss),
-            gradient=math.hypot(changed.gradient, own.gradient),
-        )
+        return changed.beside(self._noise.bound(arithmetic))
 
     def _settle(
         self, outcome: ReplayOutcome, reason: str, cause: DivergenceCause | None = None
@@ -400,13 +341,6 @@ class Replay:
             changes=tuple(self._changes.values()),
             cause=cause,
         )
-
-
-def _is_plainly_equal(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Say in microseconds whether nothing at all differs, as in nearly every step."""
-    return all(name in now and now[name] == was[name] for name in was if name != "start") and len(
-        now
-    ) == len(was) - ("start" in was)
 
 
 def _shown(bound: Bound) -> str:

@@ -8,47 +8,13 @@ from typing import Any
 
 import pytest
 
+from support.replayed import LAST, THREADS, fed, line, replay
 from unbroken.journal.change import DEVICES, MICRO_BATCH_SIZE, EnvironmentChange, changes
-from unbroken.journal.line import RATES, SCALE
 from unbroken.journal.past import Reference
 from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.cause import DivergenceCause
-from unbroken.replay.noise import Noise
-from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
+from unbroken.replay.replay import Replay, ReplayOutcome
 from unbroken.state.facts import ABSENT
-
-THREADS = EnvironmentChange("environment.threads", 2, 1)
-LAST = 12
-
-
-def line(step: int, **other: Any) -> dict[str, Any]:
-    plain = {
-        "step": step,
-        "updates": step,
-        "epoch": 0,
-        "samples": 8,
-        "sample_digest": f"digest of {step}",
-        "loss": 2.0 + 1 / step,
-        "lr": 1e-4 * step,
-        "grad_norm": 1.0 + step / 10,
-        MICRO_BATCH_SIZE: 4,
-    }
-    return plain | other
-
-
-def replay(*changed: EnvironmentChange, last: int = LAST, **options: Any) -> Replay:
-    references = {n: Reference(line(n), changed) for n in range(6, last + 1)}
-    return Replay(references, 5, **options)
-
-
-def fed(
-    found: Replay, other: dict[int, dict[str, Any]], last: int = LAST, *, drew: bool = False
-) -> ReplayVerdict:
-    """Feed steps, some of which came out otherwise; return the last verdict."""
-    for step in range(6, last + 1):
-        found.take(line(step, **other.get(step, {})), drew=drew)
-    assert found.verdict is not None
-    return found.verdict
 
 
 def test_equal_steps_are_exact() -> None:
@@ -350,97 +316,6 @@ def test_only_facts_that_move_bits_are_changes() -> None:
     was = {"environment": {"threads": 2}, "execution": {"workers": 1, "batch": 8}}
     now = {"environment": {"threads": 1}, "execution": {"workers": 2, "batch": 4}}
     assert ["environment.threads is 1, was 2"] == [str(each) for each in changes(was, now)]
-
-
-def test_a_loop_without_a_rate_has_no_other_rate() -> None:
-    """Not a number is no rate: one that never tells it is compared by the rest."""
-    lines = {n: line(n, lr=math.nan, grad_norm=math.nan) for n in range(6, LAST + 1)}
-    found = Replay({n: Reference({**each, "lr": "nan"}) for n, each in lines.items()}, 5)
-    for each in lines.values():
-        found.take(each)
-    assert "EXACT (7/7 steps: data, loss, gradient, update)" == str(found.verdict)
-    found = Replay({6: Reference({**lines[6], "lr": "nan"})}, 5)
-    assert "another loss" in str(found.take(lines[6] | {"loss": 9.0}))
-
-
-@pytest.mark.parametrize(
-    ("name", "was", "now", "words"),
-    [
-        (
-            RATES,
-            {"a": 0.1, "b": 0.2},
-            {"a": 0.1, "b": 0.3},
-            "another learning rate of b: 0.3, was 0.2",
-        ),
-        (SCALE, 65536.0, 32768.0, "another loss scale: 32768, was 65536"),
-    ],
-)
-def test_every_rate_and_the_loss_scale_are_compared_at_every_step(
-    name: str, was: Any, now: Any, words: str
-) -> None:
-    """A second group's schedule, or a scaler that begins anew, shows before any loss does."""
-    found = Replay({n: Reference(line(n, **{name: was})) for n in (6, 7)}, 5)
-    assert found.take(line(6, **{name: was})) is None
-    assert words in str(found.take(line(7, **{name: now})))
-    older = Replay({6: Reference(line(6))}, 5)
-    assert "EXACT" in str(older.take(line(6, **{name: now})))
-
-
-def noisy(noise: float, *changed: EnvironmentChange, **options: Any) -> Replay:
-    return replay(*changed, noise=lambda: Noise(gradient=noise), **options)
-
-
-def test_noise_that_was_measured_is_equivalent_within_its_bound() -> None:
-    """A hundred times the noise of one pass, or what other kernels may do; never one per cent."""
-    off = {6: {"grad_norm": 1.6 * (1 + 4e-5)}}
-    text = str(fed(noisy(5e-7), off))
-    assert text.startswith("EQUIVALENT (this run does not repeat itself: 5.0e-07; 7/7 steps: data")
-    assert ReplayOutcome.DIVERGED is fed(noisy(1e-7), off).outcome
-    for noise in (1e-7, 1e-3):
-        assert ReplayOutcome.DIVERGED is fed(noisy(noise), {6: {"grad_norm": 1.616}}).outcome
-    assert ReplayOutcome.EXACT is fed(noisy(1e-7), {}).outcome
-
-
-def test_what_would_end_the_noise_is_named_where_it_was_tried() -> None:
-    """Deterministic algorithms help against some kernels, and against nothing of one's own."""
-    found = replay(noise=lambda: Noise(gradient=3.1e-7, deterministic_repeats=True))
-    verdict = fed(found, {6: {"grad_norm": 1.6 * (1 + 1e-7)}})
-    assert verdict.reason.startswith(
-        "this run does not repeat itself: 3.1e-07; torch.use_deterministic_algorithms(True) would; "
-    )
-
-
-def test_what_may_be_noise_and_was_not_measured_is_unproved() -> None:
-    """Neither another training nor none: nobody knows."""
-    last_digit = {8: {"loss": math.nextafter(2.125, 3)}}
-    verdict = fed(replay(noise=lambda: None), last_digit)
-    assert ReplayOutcome.UNPROVED is verdict.outcome
-    assert "could not be measured" in verdict.reason
-    assert ReplayOutcome.DIVERGED is fed(replay(noise=lambda: None), {8: {"loss": 2.2}}).outcome
-
-
-def passes(*grad_norms: float) -> str:
-    """Return what a replay comes to whose second step is repeated from the checkpoint."""
-    found = replay(last=7)
-    found.can_repeat = True
-    for norm in grad_norms:
-        found.take(line(6))
-        found.take(line(7, grad_norm=norm))
-        if not found.asks_to_repeat:
-            break
-        found.begin_again()
-    return str(found.verdict)
-
-
-def test_steps_are_repeated_to_see_whether_they_repeat() -> None:
-    """A last digit that every pass gives is another training; one that comes and goes is noise."""
-    a, b, c = 1.7, 1.7 * (1 + 1e-7), 1.7 * (1 + 2e-7)
-    assert passes(a) == "EXACT (2/2 steps: data, loss, gradient, update)"
-    assert passes(b, c).startswith("EQUIVALENT (this run does not repeat itself: 1.0e-07")
-    assert passes(b, b, b, c).startswith("EQUIVALENT (this run does not repeat itself")
-    assert passes(b, a).startswith("EXACT")
-    assert passes(b, b, b, b).startswith("DIVERGED at step 7: the same loss but another gradient")
-    assert "the loop goes on with what follows" in passes(b, 2.5)
 
 
 def test_what_changed_is_named_where_a_step_comes_out_otherwise() -> None:
