@@ -90,7 +90,7 @@ class Repeatability:
 
     def _listen(self) -> None:
         for name, model in self._left.items():
-            if has_compiled_wrapper(model):
+            if isinstance(model, torch.jit.ScriptModule) or has_compiled_wrapper(model):
                 self._why = f"{name}: it is compiled, and a copy of it would not be"
                 continue
             handle = model.register_forward_pre_hook(

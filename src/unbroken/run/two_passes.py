@@ -45,9 +45,9 @@ def noise_of(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         NotMeasurable: There is no room, or the model can't be copied or gives nothing to go back from.
     """
-    _require_uncompiled(model)
-    _require_room(model)
     try:
+        _require_uncompiled(model)
+        _require_room(model)
         outputs, gradient = _distance(model, args, kwargs)
         if not max(outputs, gradient) or torch.are_deterministic_algorithms_enabled():
             return Noise(outputs=outputs, gradient=gradient)
@@ -83,6 +83,8 @@ def _pass(
     model returns makes all of that zero.
     """
     one = copy.deepcopy(model)
+    if not {id(each) for each in model.parameters()}.isdisjoint(map(id, one.parameters())):
+        raise NotMeasurable("a copy of it shares its parameters")
     parameters = [each for each in one.parameters() if each.requires_grad]
     for parameter in parameters:
         parameter.grad = None

@@ -14,6 +14,7 @@ import unbroken
 from support.noisy_arithmetic import restless
 from unbroken.journal.journal import read_lines
 from unbroken.replay.replay import ReplayOutcome
+from unbroken.run.repeatability import Repeatability
 
 SAMPLES = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -193,3 +194,13 @@ def test_what_can_not_be_measured_is_told_with_the_reason(tmp_path: Path) -> Non
     training.model.left = training.model.first.weight * 2  # part of a graph
     training.train(1)
     assert told(tmp_path)[0]["unmeasured"].startswith("model: RuntimeError: Only Tensors created")
+
+
+def test_compiled_models_are_left_alone() -> None:
+    """A hook would be compiled with them, and a copy would run otherwise."""
+    model, said = nn.Linear(2, 2), []
+    compiled = torch.compile(model, backend="eager")
+    Repeatability({"model": model}, None, lambda _, why: said.append(why)).step_done()
+    assert said == ["model: it is compiled, and a copy of it would not be"]
+    assert not model._forward_pre_hooks  # no public way shows them
+    del compiled
