@@ -246,7 +246,6 @@ class Run:
         """
         ending, work = self._ending, self._epoch_work
         self._require_ready()
-        self.monitor.allow_repeating()
         with self.stop.listening():
             ending.safe_point()
             while self.position.epoch < until:
@@ -279,6 +278,8 @@ class Run:
                 "Nothing says where the training ends.",
                 "Give until=, the number of steps in all, or loop over run.epochs(...).",
             )
+        if work.number is None:  # the work at the end of an epoch can't be repeated
+            self.monitor.allow_repeating()
         with self.stop.listening():
             self._save_what_changed_at_the_goal()
             ending.safe_point()
