@@ -84,6 +84,7 @@ class BatchGeometryUnchanged(Check):
                 return differs(said, *across, headline=f"WARNING: {said}")
             return agrees(
                 f"effective batch {now}, {cut}",
-                headline=f"NOTE: {cut}: effective batch {now} unchanged: no effect",
+                headline=f"NOTE: {cut}: effective batch {now} unchanged; last bits and dropout masks "
+                "are others",
             )
         return agrees(f"effective batch {now}")

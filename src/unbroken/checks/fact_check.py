@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from unbroken.checks.check import (
@@ -20,7 +20,7 @@ from unbroken.checks.check import (
     differs,
 )
 from unbroken.checks.state_summary import StateSummary, is_below
-from unbroken.state.facts import differences
+from unbroken.state.facts import differences, told_then
 
 Refine = Callable[[CheckResult, StateSummary, StateSummary], CheckResult]
 
@@ -68,6 +68,7 @@ class FactCheck(Check):
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every fact below `covers`."""
+        live = replace(live, facts=told_then(saved.facts, live.facts))
         before, now = (
             {name: each for name, each in facts.items() if not is_below(name, self.free)}
             for facts in (saved.facts_below(self.covers), live.facts_below(self.covers))

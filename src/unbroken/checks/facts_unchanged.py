@@ -24,7 +24,11 @@ ROUNDING: Final = (
     "bit-identical."
 )
 SIGNIFICANT_BITS: Final = {"fp32": 24, "fp16": 11, "bf16": 8}
-PRECISIONS: Final = ("environment.matmul_precision", "execution.precision")
+PRECISIONS: Final = (
+    "environment.matmul_precision",
+    "environment.convolutions",
+    "execution.precision",
+)
 
 
 def _content_apart(result: CheckResult, saved: StateSummary, _live: StateSummary) -> CheckResult:
@@ -103,13 +107,14 @@ SETTINGS_UNCHANGED: Final = FactCheck(
 
 PYTORCH_VERSION_UNCHANGED: Final = FactCheck(
     id="pytorch-version-unchanged",
-    title="PyTorch is the version that saved",
+    title="PyTorch and the libraries beside it are the versions that saved",
     area="environment",
-    covers=("environment.torch", "environment.cuda"),
+    covers=("environment.torch", "environment.cuda", "environment.libraries"),
     example=("2.13.0", "2.12.1"),
     severity=Severity.WARNING,
     on_accept=OnAccept.KEEP_SAVED,
-    compares="the version of PyTorch and of CUDA.",
+    compares="the versions of PyTorch, CUDA, cuDNN, NCCL, triton, the driver, NumPy, and every "
+    "installed library that the class of a part comes from.",
     why="Another version may round differently; the first steps show by how much.",
     cause="The environment was updated, or is another machine's.",
     remedy="Nothing need be done; install the saved version for bit-identical steps.",
@@ -144,6 +149,7 @@ EXECUTION_UNCHANGED: Final = FactCheck(
         "environment.python",
         "environment.deterministic",
         "environment.matmul_precision",
+        "environment.convolutions",
         "environment.kernels",
         "execution.precision",
     ),

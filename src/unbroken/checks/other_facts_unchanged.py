@@ -9,9 +9,12 @@ Does not: know what the facts of your own loop mean; it compares their values.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage
 from unbroken.checks.fact_check import compare_facts
 from unbroken.checks.state_summary import StateSummary, is_below
+from unbroken.state.facts import told_then
 
 
 class OtherFactsUnchanged(Check):
@@ -41,6 +44,7 @@ class OtherFactsUnchanged(Check):
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare what is left."""
+        live = replace(live, facts=told_then(saved.facts, live.facts))
         before, now = (
             {name: value for name, value in each.all_facts() if self._is_mine(name)}
             for each in (saved, live)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from unbroken.state.facts import ABSENT, differences
+from unbroken.state.facts import ABSENT, ENVIRONMENT, OWN_FILES, differences, told_then
+from unbroken.state.software import LIBRARIES
 
 MICRO_BATCH_SIZE = "micro_batch"
 """Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
+DEVICE = "device"
+"""Name of what the steps were computed on, which a process with a card may choose."""
 DEVICES = "environment.devices"
 """Name of the fact that lists the accelerators a process sees."""
 
@@ -48,8 +51,10 @@ _KINDS = {
     "environment.torch": Kind.KERNELS,
     "environment.cuda": Kind.KERNELS,
     "environment.matmul_precision": Kind.PRECISION,
+    "environment.convolutions": Kind.PRECISION,
     "execution.precision": Kind.PRECISION,
 }
+_LIBRARIES = f"{ENVIRONMENT}.{LIBRARIES}."
 _IRRELEVANT = {
     "execution.workers",
     "execution.batch",  # the journal tells the cut of each step
@@ -62,7 +67,7 @@ class EnvironmentChange:
     """One fact of the environment that is not what it was."""
 
     name: str
-    """Dotted name of the fact, or `micro_batch`."""
+    """Dotted name of the fact, or `micro_batch`, or `device`."""
     was: Any
     now: Any
 
@@ -71,14 +76,20 @@ class EnvironmentChange:
         """What it can do to a step."""
         if self.name == MICRO_BATCH_SIZE:
             return Kind.CUT
+        if self.name == DEVICE:
+            return Kind.DEVICE
         if self.name == DEVICES and isinstance(self.was, list) and isinstance(self.now, list):
             return Kind.CARD if self.was and self.now else Kind.DEVICE
+        if self.name.startswith(_LIBRARIES):
+            return Kind.KERNELS
         return _KINDS.get(self.name, Kind.OTHER)
 
     def __str__(self) -> str:
         """Say what it is and what it was."""
         if self.name == DEVICES:
             return f"{_devices(self.was)} -> {_devices(self.now)}"
+        if self.name == DEVICE:
+            return f"computed on {self.now}, was on {self.was}"
         if self.kind is Kind.CUT:
             return f"micro-batches of {self.now}, were {self.was}"
         return f"{self.name} is {self.now}, was {self.was}"
@@ -94,11 +105,14 @@ def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[EnvironmentChange, ...]:
-    """Return what differs between two starts and may move the last bits of a step."""
+    """Return what differs between two starts and may move the last bits of a step.
+
+    An edit of the user's own files is none: it excuses no difference.
+    """
     return tuple(
         EnvironmentChange(each.name, each.saved, each.live)
-        for each in differences(was, now)
-        if each.name not in _IRRELEVANT
+        for each in differences(was, told_then(was, now))
+        if each.name not in _IRRELEVANT and not each.name.startswith(OWN_FILES)
     )
 
 

@@ -12,8 +12,18 @@ from unbroken.state.fingerprint import NAMES as FINGERPRINT
 GIVEN_UP = "given_up"
 """Name under which a line says why a step was given up."""
 _INPUTS = ("epoch", "samples", "sample_digest")
-_APPLIED = ("step", "start", "updates", "skipped", "lr", "grad_norm", "micro_batch", GIVEN_UP)
+RATES = "lrs"
+"""Name of the learning rates of all groups, where there is more than one."""
+SCALE = "grad_scale"
+"""Name of what a gradient scaler scaled the loss with."""
+_APPLIED = (
+    "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
+)  # fmt: skip
 _NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT}
+
+
+FIRST = ""
+"""Stands for the name of the first group, whose rate every line has."""
 
 
 class JournalLine:
@@ -28,9 +38,10 @@ class JournalLine:
         self.step: int = int(line["step"])
         self.data = tuple(told.get(name) for name in _INPUTS)
         """Epoch, number of samples, digest of their names."""
-        rate = told.get("lr")
-        self.rate = None if rate != rate else rate  # noqa: PLR0124  # not a number: it was not told
-        """Learning rate of the first group; None where it isn't known."""
+        self.rates: dict[str, Any] = _rates(told)
+        """Learning rates by name of the group; the first's under an empty name. None of a loop without."""
+        self.scale = told.get(SCALE)
+        """What the scaler scaled the loss with; None without one, or in a journal that doesn't tell."""
         self.losses = {name: each for name, each in told.items() if name not in _NOT_LOSSES}
         """`loss` and whatever else the loop journalled by name."""
         self.gradient = told.get("grad_norm")
@@ -47,10 +58,6 @@ class JournalLine:
         }
         """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
 
-    def rates_differ(self, other: JournalLine) -> bool:
-        """Say whether another learning rate was applied; one that isn't known differs from none."""
-        return None not in (self.rate, other.rate) and self.rate != other.rate
-
     def differing_fingerprints(self, other: JournalLine) -> list[str]:
         """Return the names in the fingerprint that differ, of those that both tell."""
         both = [name for name in self.fingerprint if name in other.fingerprint]
@@ -60,6 +67,20 @@ class JournalLine:
         """Return the names of the losses that differ, of those that both tell."""
         both = [name for name in self.losses if name in other.losses]
         return [name for name in both if not _same(self.losses[name], other.losses[name])]
+
+    @property
+    def rate(self) -> Any:
+        """Learning rate of the first group; None where a loop tells none."""
+        return self.rates.get(FIRST)
+
+    def other_rates(self, other: JournalLine) -> list[str]:
+        """Return the names of the groups whose rates differ, of those that both tell."""
+        both = [name for name in self.rates if name in other.rates]
+        return [name for name in both if not _same(self.rates[name], other.rates[name])]
+
+    def is_scaled_as(self, other: JournalLine) -> bool:
+        """Say whether the loss was scaled alike, as far as both tell."""
+        return None in (self.scale, other.scale) or _same(self.scale, other.scale)
 
     def loss_difference(self, other: JournalLine) -> float:
         """Return the relative difference of `loss`; of all losses where there is none.
@@ -76,12 +97,20 @@ class JournalLine:
         return bool(
             self.data != other.data
             or self.is_given_up != other.is_given_up
-            or self.rates_differ(other)
+            or self.other_rates(other)
+            or not self.is_scaled_as(other)
             or self.other_losses(other)
             or not _same(self.gradient, other.gradient)
             or self.update != other.update
             or self.differing_fingerprints(other)
         )
+
+
+def is_plainly_equal(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Say in microseconds whether nothing at all differs, as in nearly every step."""
+    return all(name in now and now[name] == was[name] for name in was if name != "start") and len(
+        now
+    ) == len(was) - ("start" in was)
 
 
 def relative_difference(was: Any, now: Any) -> float:
@@ -91,6 +120,14 @@ def relative_difference(was: Any, now: Any) -> float:
     if not all(isinstance(each, int | float) and math.isfinite(each) for each in (was, now)):
         return math.inf
     return float(abs(now - was) / abs(was)) if was else math.inf
+
+
+def _rates(told: Mapping[str, Any]) -> dict[str, Any]:
+    groups = told.get(RATES)
+    found = {FIRST: told.get("lr"), **(groups if isinstance(groups, dict) else {})}
+    return {
+        name: each for name, each in found.items() if each is not None and _same(each, each + 0)
+    }
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -40,13 +40,17 @@ def arithmetic_of(facts: Mapping[str, Any], trained: Iterable[torch.Tensor] = ()
     found = [_PRECISIONS.get(each.dtype, "fp32") for each in tensors]
     # bf16 < fp16 < fp32: the coarsest of them
     precision = str(execution.get("precision", min(found, default="fp32")))
-    if (
-        precision == "fp32"
-        and environment.get("matmul_precision", _EXACT_PRODUCTS) != _EXACT_PRODUCTS
-    ):
+    products = environment.get("matmul_precision", _EXACT_PRODUCTS) != _EXACT_PRODUCTS
+    convolutions = environment.get("convolutions") == "tf32" and any(map(_is_kernel, tensors))
+    if precision == "fp32" and (products or convolutions):
         precision = "tf32"
     seen = "cuda" if environment.get("devices") else "cpu"
     return Arithmetic(precision, tensors[0].device.type if tensors else seen)
+
+
+def _is_kernel(tensor: torch.Tensor) -> bool:
+    """Say whether a card convolves with a tensor: it has a dimension of space or time."""
+    return tensor.is_cuda and tensor.dim() > 2
 
 
 def _group(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:

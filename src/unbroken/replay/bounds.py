@@ -27,6 +27,13 @@ class Bound:
     gradient: float
     """Of the norm of all gradients."""
 
+    def beside(self, other: Bound) -> Bound:
+        """Return the bound where both act: roundings are independent, so their squares add up."""
+        return Bound(
+            loss=math.hypot(self.loss, other.loss),
+            gradient=math.hypot(self.gradient, other.gradient),
+        )
+
 
 def _bounds(**figures: tuple[float, float]) -> dict[Kind, Bound]:
     return {Kind(name): Bound(loss=a, gradient=b) for name, (a, b) in figures.items()}

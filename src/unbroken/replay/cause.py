@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from unbroken.journal.line import JournalLine, relative_difference
+from unbroken.journal.line import FIRST, JournalLine, relative_difference
 from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, WEIGHTS
 
 
@@ -66,12 +66,23 @@ def of_giving_up(now: JournalLine) -> Divergence:
     )
 
 
-def of_rate(was: JournalLine, now: JournalLine) -> Divergence:
+def of_rate(was: JournalLine, now: JournalLine, group: str = FIRST) -> Divergence:
     """Say that the same samples were trained with another learning rate."""
+    a, b = was.rates[group], now.rates[group]
+    of_group = f" of {group}" if group else ""
     return Divergence(
         DivergenceCause.RATE,
-        f"another learning rate: {_figure(now.rate)}, was {_figure(was.rate)}"
-        f"{_percent(was.rate, now.rate)}; same samples: the schedule or its counter changed",
+        f"another learning rate{of_group}: {_figure(b)}, was {_figure(a)}"
+        f"{_percent(a, b)}; same samples: the schedule or its counter changed",
+    )
+
+
+def of_scale(was: JournalLine, now: JournalLine) -> Divergence:
+    """Say that the loss was scaled otherwise."""
+    return Divergence(
+        DivergenceCause.GRADIENT,
+        f"another loss scale: {_figure(now.scale)}, was {_figure(was.scale)}; same samples and "
+        "learning rate: the gradient scaler, or its count of updates, is not what it was",
     )
 
 

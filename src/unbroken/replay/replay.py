@@ -6,73 +6,25 @@ rate, loss, gradient, update. Pure: it is fed with lines and knows neither disk 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unbroken.journal.change import MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
-from unbroken.journal.line import JournalLine, relative_difference
+from unbroken.journal.change import DEVICE, MASKS_MAY_DIFFER, MICRO_BATCH_SIZE, EnvironmentChange
+from unbroken.journal.line import JournalLine, is_plainly_equal, relative_difference
 from unbroken.journal.past import Reference
 from unbroken.replay import cause
 from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 from unbroken.replay.cause import Divergence, DivergenceCause
+from unbroken.replay.noise import REPEATS, Noise
+from unbroken.replay.repetitions import Repetitions, noise_between
+from unbroken.replay.verdict import Largest, ReplayOutcome, ReplayVerdict
 
 LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
 
 
-class ReplayOutcome(StrEnum):
-    """What a replay can come to."""
-
-    EXACT = "EXACT"
-    EQUIVALENT = "EQUIVALENT"
-    DIVERGED = "DIVERGED"
-    UNPROVED = "UNPROVED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayVerdict:
-    """What the repeated steps prove."""
-
-    outcome: ReplayOutcome
-    reason: str
-    """What stands behind the outcome: in parentheses, or after the step for DIVERGED."""
-    step: int
-    """The last step that was compared; where it diverged, that step."""
-    repeated: int
-    """Steps compared."""
-    known: int
-    """Steps that the journal knew beyond the checkpoint."""
-    changes: tuple[EnvironmentChange, ...] = ()
-    """What of the environment was not as it had been."""
-    cause: DivergenceCause | None = None
-    """What a difference that no rounding explains speaks for; None where there is none."""
-
-    def __str__(self) -> str:
-        """Return the verdict as it is shown."""
-        if self.outcome is ReplayOutcome.DIVERGED:
-            return f"DIVERGED at step {self.step:,}: {self.reason}"
-        return f"{self.outcome} ({self.reason})"
-
-
-@dataclass(slots=True)
-class _Largest:
-    """The largest relative differences seen."""
-
-    loss: float = 0.0
-    gradient: float = 0.0
-
-    def take(self, loss: float, gradient: float) -> None:
-        self.loss = max(self.loss, loss)
-        self.gradient = max(self.gradient, gradient)
-
-    def is_within(self, bound: Bound) -> bool:
-        return self.loss <= bound.loss and self.gradient <= bound.gradient
-
-    def __str__(self) -> str:
-        return f"loss {self.loss:.1e}, gradient {self.gradient:.1e}"
+__all__ = ["Replay", "ReplayOutcome", "ReplayVerdict"]
 
 
 class Replay:
@@ -86,6 +38,11 @@ class Replay:
         inside_step: Whether the checkpoint was taken inside a step, with partial gradients.
         why_unproved: What takes the references their force, such as another setting that was
             accepted; a difference then proves nothing.
+        noise: What was measured of the run's own noise, asked for when a step is judged; None where
+            nothing could be measured.
+        computed_on: The type of the device that the references were computed on; empty if unknown.
+        also_changed: What else is not what it was, such as an edited file: it excuses nothing, and is
+            named where a step came out otherwise.
     """
 
     def __init__(
@@ -96,23 +53,57 @@ class Replay:
         arithmetic: Callable[[], Arithmetic] = Arithmetic,
         inside_step: bool = False,
         why_unproved: str = "",
+        noise: Callable[[], Noise | None] = lambda: REPEATS,
+        computed_on: str = "",
+        also_changed: Sequence[str] = (),
     ) -> None:
         self._references = dict(references)
         self._step = step
         self._arithmetic = arithmetic
         self._inside_step = inside_step
         self._why_unproved = why_unproved
-        self._last = max(references, default=step)
-        self._repeated = 0
-        self._changes: dict[str, EnvironmentChange] = {}
-        self._deciding, self._later = _Largest(), _Largest()
-        self._is_exact = True
-        self._drew = False
-        self._updates_agree = True
+        self._measured = noise
+        self._computed_on = computed_on
+        self._also_changed = tuple(also_changed)
+        self._seen: Noise | None = None
+        self._begin, self._last = step, max(references, default=step)
+        self._repetitions = Repetitions()
+        self._suspected: Divergence | None = None
+        self.can_repeat = False
+        """Whether the steps can be repeated from the checkpoint once more."""
+        self.asks_to_repeat = False
+        """Whether they should be, now: see `begin_again`."""
+        self.loop_went_on = False
+        """Whether they were, and the loop did not use the same samples for them again."""
+        self._start_over()
+        self.repeats_exactly = False
+        """Whether the last step that was taken in equals its reference to the last bit."""
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
             self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
+
+    def _start_over(self) -> None:
+        self._repeated = 0
+        self._changes: dict[str, EnvironmentChange] = {}
+        self._deciding, self._later = Largest(), Largest()
+        self._is_exact = True
+        self._drew = False
+        self._updates_agree = True
+
+    def begin_again(self) -> None:
+        """Go back to the checkpoint, whose state was put back: the steps come once more."""
+        self._step = self._begin
+        self.asks_to_repeat = False
+        self._repetitions.begin()
+        self._start_over()
+
+    def give_up_repeating(self) -> ReplayVerdict | None:
+        """Conclude without another pass; return the verdict where there is one."""
+        self.can_repeat = self.asks_to_repeat = False
+        if self._suspected:
+            self._settle_unmeasured(self._suspected)
+        return self.verdict
 
     @property
     def is_over(self) -> bool:
@@ -138,6 +129,7 @@ class Replay:
             line: Its journal line.
             drew: Whether its forward passes drew random numbers, such as dropout masks.
         """
+        self.repeats_exactly = False
         if self.is_over:
             return None
         self._step = int(line["step"])
@@ -145,24 +137,44 @@ class Replay:
         before = self.verdict
         if reference is not None:
             self._repeated += 1
-            if not _is_plainly_equal(reference.line, line):
+            if self.can_repeat:
+                self._hold_against_earlier_passes(JournalLine(line))
+            self.repeats_exactly = is_plainly_equal(reference.line, line)
+            if not self.loop_went_on and not self.repeats_exactly:
                 self._compare(
                     JournalLine(reference.line), JournalLine(line), reference.changes, drew=drew
                 )
         decides = self._repeated == DECIDING_STEPS and not self._is_exact
-        if self._outcome in (None, ReplayOutcome.EQUIVALENT) and (
-            decides or self._step >= self._last
-        ):
+        is_open = self._outcome in (None, ReplayOutcome.EQUIVALENT) and not self.asks_to_repeat
+        if is_open and (decides or self._step >= self._last):
             self._conclude()
         return None if self.verdict is before else self.verdict
 
     def finish(self) -> ReplayVerdict | None:
         """Conclude from what was repeated, where training ends before all of it was."""
-        if self.is_over or not self._repeated:
+        if (self.is_over and not self.asks_to_repeat) or not self._repeated:
             return None
         self._last = self._step
+        if self.asks_to_repeat:
+            return self.give_up_repeating()
         self._conclude()
         return self.verdict
+
+    def _hold_against_earlier_passes(self, now: JournalLine) -> None:
+        """Learn the run's noise from another pass of this process that gave other bits."""
+        found = self._repetitions.take(now)
+        if found is None:
+            return
+        if self._is_rounding(found):
+            self._seen = found
+        elif self._suspected:
+            self.loop_went_on = True
+            self._settle(
+                ReplayOutcome.DIVERGED,
+                f"{self._suspected.sentence}; that is as little as rounding, but repeated from the "
+                "checkpoint once more, in this process, the step came out as quite another: the loop "
+                "goes on with what follows, and can't be repeated",
+            )
 
     def _compare(
         self,
@@ -175,9 +187,16 @@ class Replay:
         cuts = (was.cut, now.cut)
         if was.cut != now.cut and None not in cuts:
             changed = (*changed, EnvironmentChange(MICRO_BATCH_SIZE, was.cut, now.cut))
+        device = self._arithmetic().device
+        if self._computed_on not in ("", device):
+            changed = (*changed, EnvironmentChange(DEVICE, self._computed_on, device))
         if was.differs_from(now):
             self._changes.update({each.name: each for each in changed})
-            found = self._found(was, now, is_tolerant=bool(changed) or not self._is_exact)
+            is_tolerant = bool(changed) or not self._is_exact or self._noise.is_any
+            found = self._found(was, now, is_tolerant=is_tolerant)
+            is_open = not is_tolerant and not self._why_unproved
+            if found and is_open and self._may_be_noise(was, now):
+                return self._suspect(found)
             self._is_exact = False
             self._drew |= drew
             if found and self._why_unproved:
@@ -187,6 +206,37 @@ class Replay:
                 self._settle(ReplayOutcome.DIVERGED, found.sentence, found.cause)
             elif self._repeated <= DECIDING_STEPS:
                 self._judge(was, now)
+        return None
+
+    def _may_be_noise(self, was: JournalLine, now: JournalLine) -> bool:
+        """Say whether the step is off by no more than rounding may do, and by that only."""
+        apart = noise_between(was, now)
+        return apart.is_any and self._is_rounding(apart)
+
+    def _is_rounding(self, apart: Noise) -> bool:
+        bound = Noise().bound(self._arithmetic())
+        return apart.outputs <= bound.loss and apart.gradient <= bound.gradient
+
+    def _suspect(self, found: Divergence) -> None:
+        """Have the steps repeated, to see whether they come out otherwise by themselves."""
+        if self.can_repeat and self._repetitions.are_left:
+            self._suspected, self.asks_to_repeat = self._suspected or found, True
+        elif self._measured() is None and not self.can_repeat:
+            self._settle_unmeasured(found)
+        else:
+            self._settle(ReplayOutcome.DIVERGED, found.sentence, found.cause)
+
+    def _settle_unmeasured(self, found: Divergence) -> None:
+        self._settle(
+            ReplayOutcome.UNPROVED,
+            f"{found.sentence}; that is as little as rounding, and whether this run repeats itself "
+            "could not be measured",
+            found.cause,
+        )
+
+    @property
+    def _noise(self) -> Noise:
+        return self._seen or self._measured() or REPEATS
 
     def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> Divergence | None:
         """Return what no rounding explains; None where something else must decide."""
@@ -194,10 +244,13 @@ class Replay:
             return cause.of_data(was, now)
         if was.is_given_up != now.is_given_up:
             return cause.of_giving_up(now)
-        if self._updates_agree and was.rates_differ(now):
-            may_round = is_tolerant and relative_difference(was.rate, now.rate) <= LAST_DIGITS
-            if not may_round:
-                return cause.of_rate(was, now)
+        if self._updates_agree:
+            digits = LAST_DIGITS if is_tolerant else 0.0
+            for group in was.other_rates(now):
+                if relative_difference(was.rates[group], now.rates[group]) > digits:
+                    return cause.of_rate(was, now, group)
+            if not was.is_scaled_as(now):
+                return cause.of_scale(was, now)
         if not is_tolerant:
             is_first = self._repeated == 1
             return cause.of_outputs(was, now, is_first=is_first, inside_step=self._inside_step)
@@ -230,7 +283,8 @@ class Replay:
         found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
-            f"{found.sentence}; {self._deciding} is more than {named} can do ({_shown(bound)})",
+            f"{found.sentence}; {self._deciding} is more than {self._excuses()} can do "
+            f"({_shown(bound)})",
             found.cause,
         )
 
@@ -244,10 +298,12 @@ class Replay:
         assert bound is not None  # without one the first difference settled it
         later = f"; later up to {self._later}" if self._later.loss or self._later.gradient else ""
         decided = min(self._repeated, DECIDING_STEPS)
+        noise = f"{self._noise}; " if self._noise.is_any else ""
+        named = f"; {self._named()}" if self._changes else ""
         return self._settle(
             ReplayOutcome.EQUIVALENT,
-            f"{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
-            f"{later}; {self._named()}",
+            f"{noise}{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
+            f"{later}{named}",
         )
 
     @property
@@ -260,12 +316,24 @@ class Replay:
     def _named(self) -> str:
         return ", ".join(str(each) for each in self._changes.values())
 
+    def _excuses(self) -> str:
+        noise = "the noise of a run that does not repeat itself"
+        return ", ".join(([self._named()] if self._changes else []) + [noise] * self._noise.is_any)
+
     def _bound(self) -> Bound | None:
-        return bound_for(self._arithmetic(), {each.kind for each in self._changes.values()})
+        arithmetic = self._arithmetic()
+        changed = bound_for(arithmetic, {each.kind for each in self._changes.values()})
+        if changed is None or not self._noise.is_any:
+            return changed
+        return changed.beside(self._noise.bound(arithmetic))
 
     def _settle(
         self, outcome: ReplayOutcome, reason: str, cause: DivergenceCause | None = None
     ) -> None:
+        if outcome is ReplayOutcome.DIVERGED:
+            told = [*map(str, self._changes.values()), *self._also_changed]
+            rest = [each for each in told if each not in reason]
+            reason += f"; changed since: {', '.join(rest)}" if rest else ""
         self.verdict = ReplayVerdict(
             outcome=outcome,
             reason=reason,
@@ -275,13 +343,6 @@ class Replay:
             changes=tuple(self._changes.values()),
             cause=cause,
         )
-
-
-def _is_plainly_equal(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Say in microseconds whether nothing at all differs, as in nearly every step."""
-    return all(name in now and now[name] == was[name] for name in was if name != "start") and len(
-        now
-    ) == len(was) - ("start" in was)
 
 
 def _shown(bound: Bound) -> str:

@@ -46,6 +46,8 @@ from unbroken.watch.foreseen_rates import ForeseenRates
 GATHERED = 1
 """Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
 
+COMPUTED_ON = "computed_on"
+"""Name of the type of the device that what is trained lies on."""
 RATES_TO_COME = 32
 SAMPLES_TO_COME = 64
 
@@ -141,6 +143,7 @@ class StateInspector:
             "kinds": self.kinds(),
             "without_state": [name for each in self._optimizers() for name in each.without_state()],
             "optimizer_ahead": self._ahead_of_updates(),
+            COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
             "frozen_at_birth": dict(self.frozen_at_birth),
             "options_at_birth": dict(self.options_at_birth),
             **self._ahead(),

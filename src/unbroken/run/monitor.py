@@ -11,6 +11,7 @@ from unbroken.checks.frozen_rows_unmoved import FROZEN_MOVED
 from unbroken.counts import counted
 from unbroken.errors import Diverged
 from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
+from unbroken.run.repeatability import Repeatability
 from unbroken.run.resume_log import ResumeLog
 from unbroken.watch.first_loss import FirstLosses
 from unbroken.watch.first_updates import FirstUpdates
@@ -31,6 +32,7 @@ class ResumeMonitor:
         watch: Compares later ones with the trend before.
         first_losses: Compares the first losses; None where a probe or the journal tells.
         first_updates: Looks at the first updates.
+        repeatability: Knows whether the run repeats itself.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ResumeMonitor:
         watch: Watch | None = None,
         first_losses: FirstLosses | None = None,
         first_updates: FirstUpdates | None = None,
+        repeatability: Repeatability | None = None,
     ) -> None:
         self._log = log
         self._goes_on = on_diverged == "continue"
@@ -52,7 +55,9 @@ class ResumeMonitor:
         self._first_losses = first_losses
         self._first_updates = first_updates
         self._idle = IdleRates()
+        self._repeatability = repeatability
         self._ended: float | None = None
+        self._last_step = 0
         self._conclude(self.verdict)
 
     @property
@@ -79,6 +84,26 @@ class ResumeMonitor:
         """Whether the replay wants to know if a step draws random numbers."""
         return self._replay is not None and self._replay.asks_for_draws
 
+    def allow_repeating(self) -> None:
+        """Let the replay ask for the steps since the checkpoint once more.
+
+        Not where the run goes on whatever comes: a loop that was not repeated would use other samples.
+        """
+        if self._replay is not None and not self._goes_on:
+            self._replay.can_repeat = self._repeatability is None or self._repeatability.of_loop
+
+    @property
+    def asks_to_repeat(self) -> bool:
+        """Whether the checkpoint's state should be put back, and its steps be repeated once more."""
+        return self._replay is not None and self._replay.asks_to_repeat
+
+    def begin_again(self, *, is_put_back: bool) -> None:
+        """Expect the steps since the checkpoint once more, if its state could be put back."""
+        if self._replay is not None and is_put_back:
+            self._replay.begin_again()
+        elif self._replay is not None:
+            self._conclude(self._replay.give_up_repeating())
+
     @property
     def is_watching(self) -> bool:
         """Whether the trend after a resume is still being watched."""
@@ -103,15 +128,22 @@ class ResumeMonitor:
         """
         self._log.say_waiting()
         self._log.remark(self._idle.take(line, rates))
-        self._log.say_waiting()
+        if self._repeatability is not None:
+            self._repeatability.step_done()
         if self._watch is None or self._replay is None:
+            self._log.say_waiting()
             return
         now = time.monotonic()
         seconds, self._ended = None if self._ended is None else now - self._ended, now
-        remarks = self._watch.take(line, seconds, rates)
+        self._log.say_waiting()
+        is_new = line["step"] > self._last_step
+        self._last_step = max(self._last_step, line["step"])
+        verdict = self._replay.take(line, drew=drew)
+        is_repeated = self._replay.repeats_exactly
+        remarks = self._watch.take(line, seconds, rates, is_repeated=is_repeated) if is_new else []
         self._log.remark(remarks)
-        if not self._replay.is_over:
-            self._conclude(self._replay.take(line, drew=drew))
+        if verdict is not None:
+            self._conclude(verdict)
             self._require_undiverged()
         if self._first_losses is not None:
             self._require_no_leap(line, self._first_losses.take(line, remarks))
@@ -154,6 +186,8 @@ class ResumeMonitor:
 
     def close(self) -> None:
         """Conclude from what was repeated, where training ends before all of it was."""
+        if self._repeatability is not None:
+            self._repeatability.close()
         if self._replay is not None:
             self._conclude(self._replay.finish())
         self._log.remark(self._idle.end())
@@ -164,6 +198,8 @@ class ResumeMonitor:
         if verdict is None:
             return
         self._log.verdict(verdict)
+        if self._replay is not None and self._replay.loop_went_on:
+            self._log.loop_went_on()
         if verdict.outcome is ReplayOutcome.DIVERGED:
             self._log.diverged(verdict.step, verdict.reason, continued=self._goes_on)
 
@@ -171,6 +207,14 @@ class ResumeMonitor:
         verdict = self.verdict
         if verdict is None or verdict.outcome is not ReplayOutcome.DIVERGED or self._goes_on:
             return
+        if self._replay is not None and self._replay.loop_went_on:
+            raise Diverged(
+                f"{verdict}.",
+                "Whether this run's arithmetic repeats itself can't be seen in such a loop, and this "
+                "process has used other samples than the run's. It was not saved.",
+                'Start again with resume("auto"): the next start repeats nothing in one process. To '
+                "have noise measured, take the samples of each micro-batch from its `indices`.",
+            )
         since = f"resumed from {self._checkpoint}" if self._checkpoint else "begun again"
         raise Diverged(
             f"{verdict}.",

@@ -25,9 +25,16 @@ from unbroken.replay.replay import Replay
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.enter import Entered, enter
+from unbroken.run.inspector import COMPUTED_ON
 from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
+from unbroken.run.repeatability import (
+    Repeatability,
+    is_loop_repeatable,
+    known_noise,
+    trained_models,
+)
 from unbroken.run.resume_log import ResumeLog
 from unbroken.run.saves import CheckpointSaves
 from unbroken.watch.first_loss import FirstLosses
@@ -55,6 +62,8 @@ class OpenRun:
     """The scores that the checkpoint has."""
     report: resuming.ResumeReport
     """What the resume came to."""
+    put_back: Callable[[], bool]
+    """Puts the state of the checkpoint back once more; says whether it could."""
 
     def close(self, *, is_stopped: bool) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
@@ -116,6 +125,7 @@ def open_run(
         restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
         report=_report(plan, source, restored, entered, past),
+        put_back=partial(resuming.put_back, source.checkpoint, restored),
     )
 
 
@@ -245,8 +255,9 @@ def _monitor(
 ) -> ResumeMonitor:
     """Return what compares the steps to come with what is known."""
     log, position = ResumeLog(record.note), plan.state.position
+    repeatability = _repeatability(plan, source, log)
     if source.run_id is None:
-        return ResumeMonitor(log, plan.on_diverged)
+        return ResumeMonitor(log, plan.on_diverged, repeatability=repeatability)
     if past.starts_without_a_step > 1:
         log.say(
             f"[Watch] the last {past.starts_without_a_step} starts from here completed no step "
@@ -267,10 +278,31 @@ def _monitor(
             arithmetic=partial(arithmetic_of, plan.inspector.facts, plan.state.trained.values()),
             inside_step=position.samples > 0,
             why_unproved=why_unproved,
+            noise=lambda: repeatability.of_all,
+            computed_on=source.checkpoint.evidence().get(COMPUTED_ON, "")
+            if source.checkpoint
+            else "",
+            also_changed=[str(each) for each in restored.changed if not each.is_new],
         ),
         watch=Watch(past.before, past.seconds_per_step, rates),
         first_losses=None if is_known or why_unproved else FirstLosses(past.before),
         first_updates=FirstUpdates(plan.state.trained, frozen, plan.updater.optimizers),
+        repeatability=repeatability,
+    )
+
+
+def _repeatability(plan: RunPlan, source: resuming.ResumeSource, log: ResumeLog) -> Repeatability:
+    """Return what knows the run's own noise, or measures it within the first step."""
+    facts = arithmetic_facts(plan.inspector.facts)
+    computed_in = str(arithmetic_of(plan.inspector.facts, plan.state.trained.values()))
+    known = known_noise(source.layout, facts, computed_in) if source.run_id else None
+    return Repeatability(
+        trained_models(plan.state),
+        known,
+        lambda noise, why: log.repeatability(
+            noise, why, computed_in=computed_in, computed_with=facts
+        ),
+        of_loop=is_loop_repeatable(source.layout),
     )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.layout import Layout
+from unbroken.checkpoint.layout import MANIFEST, Layout
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import finish_moving, run_id_of
 from unbroken.checks.advice import Advice
@@ -29,7 +29,7 @@ from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
-from unbroken.state.facts import FactDifference, differences
+from unbroken.state.facts import OWN_FILES, FactDifference, differences, told_then
 from unbroken.state.position import Position
 
 REST = OtherFactsUnchanged.id
@@ -73,7 +73,8 @@ class ResumePolicy:
         advice: Mapping[str, Advice] | None,
     ) -> ResumePolicy:
         """Return a run's own policy: the library's checks and those that were added."""
-        return cls(may_change=set(may_change), checks=every_check(may_change, added, advice))
+        free = {*may_change, OWN_FILES}
+        return cls(may_change=free, checks=every_check(free, added, advice))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +150,22 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     if decision.blocking and not _confirmed(report, decision, policy):
         inspector.state.forbid_training()
         raise _not_the_run(report, decision)
-    changed = differences(saved.facts, inspector.facts)
+    changed = differences(saved.facts, told_then(saved.facts, inspector.facts))
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free), live=live, again=put_in)
+
+
+def put_back(checkpoint: Checkpoint | None, restored: Restored) -> bool:
+    """Put the state of the checkpoint that was resumed back once more; say whether that could be done.
+
+    Not where new values act beside it, nor where its files are gone.
+    """
+    if checkpoint is None or restored.decision.use_new:
+        return False
+    if not (checkpoint.path / MANIFEST).is_file():
+        return False
+    restored.again()
+    return True
 
 
 def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumePolicy) -> Restored:
@@ -182,7 +196,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
     if decision.blocking and not _confirmed(report, decision, policy):
         raise _not_the_run(report, decision)
     inspector.note_birth(built)
-    changed = differences(initial.facts, inspector.facts)
+    changed = differences(initial.facts, told_then(initial.facts, inspector.facts))
     free = [each for each in changed if is_below(each.name, policy.may_change)]
     return Restored(report=report, decision=decision, changed=tuple(free))
 

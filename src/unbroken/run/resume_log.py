@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
+from unbroken.replay.noise import Noise
 from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
 from unbroken.watch.watch import Remark
 
@@ -79,6 +81,30 @@ class ResumeLog:
             repeated=verdict.repeated,
             known=verdict.known,
         )
+
+    def repeatability(self, noise: Noise | None, why: str, **computed: Any) -> None:
+        """Say whether the run repeats itself, where it doesn't or that could not be measured.
+
+        Args:
+            noise: What was measured; None where nothing could be.
+            why: Why nothing could be.
+            computed: What it was computed with, for the history.
+        """
+        told = {"unmeasured": why} if noise is None else asdict(noise)
+        if noise is None:
+            self.say(
+                f"[Replay] whether this run repeats itself was not measured: {why}", is_alarm=False
+            )
+        elif noise.is_any:
+            self.say(
+                f"[Replay] {noise}; the steps that a resume repeats are then equivalent, not exact",
+                is_alarm=True,
+            )
+        self._note("repeatability", **told, **computed)
+
+    def loop_went_on(self) -> None:
+        """Note that this run's loop can't be repeated in one process, for the starts to come."""
+        self._note("repeatability", of_loop=False)
 
     def diverged(self, step: int | None, reason: str, *, continued: bool) -> None:
         """Note that this is another training, and whether it goes on all the same."""

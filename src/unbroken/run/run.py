@@ -47,6 +47,7 @@ from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
 from unbroken.state.parts import named
 from unbroken.state.position import Position
+from unbroken.state.software import software
 from unbroken.state.training_state import TrainingState
 
 
@@ -137,7 +138,7 @@ class Run:
             order=order,
             seed=order.seed if seed is None else seed,
             declared_facts=settled(facts or {}),
-            environment=environment(),
+            environment={**environment(), **software(named(own=own, parts=parts).values())},
             schedules=schedules,
             requested_facts=None if requested_facts is None else settled(requested_facts),
             frozen=frozen or {},
@@ -286,12 +287,16 @@ class Run:
                 "Nothing says where the training ends.",
                 "Give until=, the number of steps in all, or loop over run.epochs(...).",
             )
+        if work.number is None:  # the work at the end of an epoch can't be repeated
+            self.monitor.allow_repeating()
         with self.stop.listening(), leaving.loop(until):
             self._save_what_changed_at_the_goal()
             ending.safe_point()
             while not self._is_at_goal(until):
                 began = time.monotonic()
                 yield from self._one_step()
+                if self._repeats_from_checkpoint():
+                    continue
                 ending.step_done(time.monotonic() - began)
                 if work.is_to_do(self.position):
                     break
@@ -323,6 +328,13 @@ class Run:
             self._once_opened.book.leave_step()
         if self.position.step < step.number:
             step.leave()
+
+    def _repeats_from_checkpoint(self) -> bool:
+        """Go back to the checkpoint where the replay asks for its steps once more."""
+        if not self.monitor.asks_to_repeat:
+            return False
+        self.monitor.begin_again(is_put_back=(could := self._open.put_back()))
+        return could
 
     def _ready(self) -> OpenRun:
         if not self.state.is_usable:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from unbroken.errors import RunMisused, StateMismatch
-from unbroken.journal.line import GIVEN_UP
+from unbroken.journal.line import GIVEN_UP, RATES, SCALE
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.step_cut import StepCut
@@ -33,7 +33,9 @@ class StepResult:
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates of all groups, by name, as they were applied; only while a resume is watched, and where the first is 0."""
+    """Learning rates of all groups, by name, as they were applied."""
+    loss_scale: float | None = None
+    """What the loss was scaled with; None without a scaler."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
     given_up: str = ""
@@ -60,6 +62,10 @@ class StepResult:
             "grad_norm": self.grad_norm,
             **self.fingerprint,
         }
+        if len(self.rates) > 1:
+            line[RATES] = dict(self.rates)
+        if self.loss_scale is not None:
+            line[SCALE] = self.loss_scale
         line |= {"skipped": True} if self.skipped else {}
         return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 

@@ -128,7 +128,8 @@ class StepUpdate:
             "losses": losses,
             "grad_norm": grad_norm,
             "rate": updater.rate,
-            "rates": state.rates() if self._monitor.is_watching else {},
+            "rates": state.rates(),
+            "loss_scale": updater.loss_scale,
             "fingerprint": state.fingerprint.summary(entries),
         }
         return bool(bad)

@@ -39,6 +39,11 @@ class Updater:
         return self.scaler is not None and self.scaler.is_enabled()
 
     @property
+    def loss_scale(self) -> float | None:
+        """What the scaler scales the loss with; None without one."""
+        return self.scaler.get_scale() if self.scaler is not None and self.scaler_skips else None
+
+    @property
     def rate(self) -> float:
         """Learning rate of the first group; 0 without an optimiser, or where it sets its own."""
         rate = self.optimizers[0].param_groups[0].get("lr") if self.optimizers else None
@@ -131,6 +136,7 @@ def learned_of_step(state: TrainingState, updater: Updater) -> dict[str, Any]:
     return {
         "skipped": updater.scale_fell() or not has_stepped,
         "rate": updater.rate if rate is None else rate,
+        "rates": state.optimizer_steps.rates(),
     }
 
 

@@ -14,6 +14,7 @@ import torch
 from unbroken.errors import NotEncodable, SettingsInvalid
 from unbroken.state.codec import encode
 from unbroken.state.digest import file_digest
+from unbroken.state.software import FILES, GROUPS
 
 KERNEL_VARIABLES = (
     "CUBLAS_WORKSPACE_CONFIG",
@@ -28,6 +29,11 @@ KERNEL_VARIABLES = (
     "TORCH_BLAS_PREFER_CUBLASLT",
 )
 """Variables that choose among kernels whose last bits differ; torch itself tells none of them."""
+
+
+ENVIRONMENT = "environment"
+OWN_FILES = f"{ENVIRONMENT}.{FILES}"
+"""Name of the facts that are digests of the user's own files: people edit them."""
 
 
 class _Absent:
@@ -111,6 +117,15 @@ def differences(
         elif a is ABSENT or b is ABSENT or repr(encode(a, name, {})) != repr(encode(b, name, {})):
             found.append(FactDifference(name, a, b))
     return found
+
+
+def told_then(saved: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the live facts without those that the version which saved did not write yet."""
+    was, now = saved.get(ENVIRONMENT), live.get(ENVIRONMENT)
+    if not isinstance(was, Mapping) or not isinstance(now, Mapping):
+        return dict(live)
+    kept = {name: each for name, each in now.items() if name in was or name not in GROUPS}
+    return {**live, ENVIRONMENT: kept}
 
 
 def seed_of(facts: Mapping[str, Any]) -> int | None:

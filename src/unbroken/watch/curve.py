@@ -74,6 +74,7 @@ class Curve:
         self._least_share = least_share
         self._least = least
         self._taken = 0
+        self._learnt = False
         self.start = self._fit()
         """The trend before the resume; None where too few steps tell it."""
         self._trend = self.start
@@ -93,6 +94,8 @@ class Curve:
             value: The curve there.
             rate: Its learning rate; not a number where that plays no part.
         """
+        if self._learnt:
+            self._learnt, self._trend = False, self._fit()
         if self._trend is None or not math.isfinite(value):
             return None
         self._taken += 1
@@ -113,6 +116,20 @@ class Curve:
             self._new.clear()
             self._distances.clear()
         return None
+
+    def learn(self, step: int, value: float, rate: float = math.nan) -> None:
+        """Take a step in that belongs to what came before: the trend follows it, nothing is told.
+
+        Args:
+            step: Its number.
+            value: The curve there.
+            rate: Its learning rate; not a number where that plays no part.
+        """
+        if math.isfinite(value):
+            self._points.append((step, value))
+            self._learnt = True
+        if math.isfinite(rate):
+            self._rates.append(rate)
 
     def _shift(self, step: int, window: int, pace: float) -> Shift | None:
         assert self._trend is not None

@@ -31,6 +31,8 @@ class Trend:
     """Change per step."""
     noise: float
     """Standard deviation of a single step, from the median absolute deviation."""
+    is_positive: bool
+    """Whether no value was below zero, so that none is expected there."""
     widest: dict[int, float]
     """By window length, the largest |median of residuals| that the curve itself had."""
 
@@ -42,6 +44,8 @@ class Trend:
             pace: How many times as fast as before the curve may go on.
         """
         ahead = self.level + pace * self.slope * (step - self.step)
+        if self.is_positive:
+            ahead = max(0.0, ahead)
         return min(ahead, self.level), max(ahead, self.level)
 
     def distance(self, step: int, value: float, pace: float = 1.0) -> float:
@@ -76,7 +80,8 @@ def fit(steps: Sequence[int], values: Sequence[float], windows: Sequence[int]) -
     a, b = np.triu_indices(len(x), k=max(1, len(x) // 3))  # near pairs are mostly noise
     slope = float(np.median((y[b] - y[a]) / (x[b] - x[a])))
     residuals = y - slope * x
-    level = float(np.median(residuals[-LEVEL_STEPS:]))
+    # Of a curve that bends, the slope leads past where it has ever been.
+    level = float(np.clip(np.median(residuals[-LEVEL_STEPS:]), y.min(), y.max()))
     # Residuals of a curve that bends: about the median of their own part of it.
     residuals -= float(np.median(residuals))
     noise = MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
@@ -85,6 +90,7 @@ def fit(steps: Sequence[int], values: Sequence[float], windows: Sequence[int]) -
         level=level,
         slope=slope,
         noise=noise,
+        is_positive=bool((y >= 0).all()),
         widest={n: _widest_median(residuals, n) for n in windows if n <= len(residuals) // 2},
     )
 

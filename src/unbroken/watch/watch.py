@@ -18,6 +18,8 @@ from unbroken.state.fingerprint import MODES
 from unbroken.watch.curve import Curve, Shift, mark, share
 from unbroken.watch.foreseen_rates import ForeseenRates
 
+WATCHED = ("loss", "grad_norm", "lr", "grad_scale")
+"""Numbers of a journal line that are watched."""
 WATCHED_STEPS = 1000
 REPORTS = (100, 1000)
 """Steps after which the watch reports in any case."""
@@ -31,6 +33,10 @@ MANY_SKIPS = 5
 """Updates left out of the last 20 that are news, unless it was so before."""
 LEAP_OF_RATE = 3.0
 """How many times the largest recent change of the learning rate its next one may be."""
+LEAP_STEPS = 20
+"""Steps after the resume in which a leap of the learning rate or the loss scale counts as one at it."""
+LEAP_OF_SCALE = 4.0
+"""How many times the loss scale of the step before the next one may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +44,8 @@ class Remark:
     """Something the watch has to say."""
 
     kind: str
-    """`loss spike`, `suspicious drop`, `learning rate`, `gradient norm`, `evaluation mode`, `speed`,
-    `skipped updates`, `plateau`, `idle rate`, `not finite`, `out of memory`, or `report`."""
+    """`loss spike`, `suspicious drop`, `learning rate`, `gradient norm`, `loss scale`, `evaluation mode`,
+    `speed`, `skipped updates`, `plateau`, `idle rate`, `not finite`, `out of memory`, or `report`."""
     step: int
     sentence: str
     is_alarm: bool
@@ -82,6 +88,7 @@ class Watch:
         self._said: set[str] = set()
         self._taken = 0
         self._in_eval: int | None = before[-1].get(MODES) if before else None
+        self._last_scale = self._before[-1]["grad_scale"] if before else math.nan
         self._last_rate: float | None = self._before[-1]["lr"] if self._before else None
 
     @property
@@ -94,6 +101,8 @@ class Watch:
         line: Mapping[str, Any],
         seconds: float | None = None,
         rates: Mapping[str, float] | None = None,
+        *,
+        is_repeated: bool = False,
     ) -> list[Remark]:
         """Take a completed step in; return what there is to say.
 
@@ -101,6 +110,8 @@ class Watch:
             line: Its journal line.
             seconds: How long it took; None where that isn't known.
             rates: Learning rates it was made with, by group; None where a loop tells only its first.
+            is_repeated: Whether it came out as it had before the stop, to the last bit: then its loss
+                and its gradient tell of the run, not of the resume.
         """
         if self.is_over:
             return []
@@ -112,31 +123,42 @@ class Watch:
         if seconds is not None:
             self._seconds.append(seconds)
         found = [
-            self._of_loss(step, now["loss"], now["lr"]),
-            self._of_gradient(step, now["grad_norm"]),
+            *self._of_curves(step, now, is_repeated=is_repeated),
             self._of_rate(step, line, now["lr"], rates or {}),
+            self._of_scale(step, now["grad_scale"]),
             self._of_modes(step, line.get(MODES)),
             self._of_skips(step, is_skipped=bool(line.get("skipped"))),
         ]
-        return self._news([*found, *self._reports(step)])
+        return self._with_report(step, found)
 
     def _of_step_given_up(self, step: int, line: Mapping[str, Any]) -> list[Remark]:
         """Take in a step that has neither loss nor gradient: it counts as an update left out."""
         self._last_rate = _numbers(line)["lr"]
-        return self._news([self._of_skips(step, is_skipped=True), *self._reports(step)])
+        return self._with_report(step, [self._of_skips(step, is_skipped=True)])
 
-    def _reports(self, step: int) -> list[Remark | None]:
-        if self._taken not in REPORTS:
-            return []
-        return [self._of_speed(step), self._of_plateau(step), self._report(step)]
-
-    def _news(self, found: Sequence[Remark | None]) -> list[Remark]:
-        return [each for each in found if each is not None and self._is_news(each)]
+    def _with_report(self, step: int, found: Sequence[Remark | None]) -> list[Remark]:
+        """Return what is new of what was found, and a report that counts it where one is due."""
+        if self._taken in REPORTS:
+            found = [*found, self._of_speed(step), self._of_plateau(step)]
+        news = [each for each in found if each is not None and self._is_news(each)]
+        return news + ([self._report(step)] if self._taken in REPORTS else [])
 
     def _is_news(self, remark: Remark) -> bool:
-        is_news = remark.kind == "report" or remark.kind not in self._said
+        is_news = remark.kind not in self._said
         self._said.add(remark.kind)
         return is_news
+
+    def _of_curves(
+        self, step: int, now: Mapping[str, float], *, is_repeated: bool
+    ) -> list[Remark | None]:
+        if is_repeated:
+            self._loss.learn(step, now["loss"], now["lr"])
+            self._gradient.learn(step, _logarithm(now["grad_norm"]))
+            return []
+        return [
+            self._of_loss(step, now["loss"], now["lr"]),
+            self._of_gradient(step, now["grad_norm"]),
+        ]
 
     def _of_loss(self, step: int, loss: float, rate: float) -> Remark | None:
         if math.isnan(loss) or math.isinf(loss):
@@ -168,16 +190,26 @@ class Watch:
             more = f", and {len(off) - 1} groups more" if off[1:] else ""
             return _alarm("learning rate", step, f"off its curve: {off[0]}{more}")
         is_known = self._rates.knows(update, rates) or rate == self._rates.held
-        if is_known or self._taken > 1 or last is None or len(self._before) < 3:
+        if is_known or self._taken > LEAP_STEPS or len(self._before) < 3:
             return None
-        if math.isnan(last) or math.isnan(rate):  # not told, then or now
-            return None
-        recent = [line["lr"] for line in self._before[-50:]]
-        largest = max(abs(b - a) for a, b in pairwise(recent))
+        if last is None or not math.isfinite(last + rate) or (self._taken > 1 and rate < last):
+            return None  # a plateau or the end of a phase may lower it at any step
+        recent = [line["lr"] for line in self._before[-50:] if math.isfinite(line["lr"])]
+        largest = max((abs(b - a) for a, b in pairwise(recent)), default=0.0)
         if abs(rate - last) <= LEAP_OF_RATE * largest + 0.01 * abs(last):
             return None
-        told = f"leapt from {last:.6g} to {rate:.6g} ({share(last, rate):+.1f} %) at the resume"
+        told = f"leapt from {last:.6g} to {rate:.6g} ({share(last, rate):+.1f} %) "
+        told += "at the resume" if self._taken == 1 else f"{self._taken} steps after the resume"
         return _alarm("learning rate", step, told)
+
+    def _of_scale(self, step: int, scale: float) -> Remark | None:
+        """Tell a loss scale that leaps: a scaler doubles or halves it, and begins with another."""
+        last, self._last_scale = self._last_scale, scale
+        if self._taken > LEAP_STEPS or not (last > 0 and scale > 0):
+            return None
+        if 1 / LEAP_OF_SCALE <= scale / last <= LEAP_OF_SCALE:
+            return None
+        return _alarm("loss scale", step, f"{scale:.6g}, was {last:.6g} at the step before")
 
     def _of_modes(self, step: int, count: int | None) -> Remark | None:
         """Tell modules that came into evaluation mode; what goes back to training is no trouble."""
@@ -226,7 +258,7 @@ class Watch:
         return Remark(kind="plateau", step=step, sentence=f"plateau: {told}", is_alarm=False)
 
     def _report(self, step: int) -> Remark:
-        trouble = sorted(self._said - {"report"})
+        trouble = sorted(self._said)
         parts = [self._loss_told(), *self._speed_told()]
         end = f"reported: {', '.join(trouble)}" if trouble else "nothing unusual"
         told = f"{self._taken:,} steps after the resume: {'; '.join(parts)}; {end}"
@@ -255,7 +287,7 @@ class Watch:
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
     """Return what is watched of a line; what is missing is no number."""
-    return {name: number_of(line.get(name)) for name in ("loss", "grad_norm", "lr")}
+    return {name: number_of(line.get(name)) for name in WATCHED}
 
 
 def number_of(value: Any) -> float:

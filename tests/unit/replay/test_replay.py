@@ -8,45 +8,13 @@ from typing import Any
 
 import pytest
 
+from support.replayed import LAST, THREADS, fed, line, replay
 from unbroken.journal.change import DEVICES, MICRO_BATCH_SIZE, EnvironmentChange, changes
 from unbroken.journal.past import Reference
 from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.cause import DivergenceCause
-from unbroken.replay.replay import Replay, ReplayOutcome, ReplayVerdict
+from unbroken.replay.replay import Replay, ReplayOutcome
 from unbroken.state.facts import ABSENT
-
-THREADS = EnvironmentChange("environment.threads", 2, 1)
-LAST = 12
-
-
-def line(step: int, **other: Any) -> dict[str, Any]:
-    plain = {
-        "step": step,
-        "updates": step,
-        "epoch": 0,
-        "samples": 8,
-        "sample_digest": f"digest of {step}",
-        "loss": 2.0 + 1 / step,
-        "lr": 1e-4 * step,
-        "grad_norm": 1.0 + step / 10,
-        MICRO_BATCH_SIZE: 4,
-    }
-    return plain | other
-
-
-def replay(*changed: EnvironmentChange, last: int = LAST, **options: Any) -> Replay:
-    references = {n: Reference(line(n), changed) for n in range(6, last + 1)}
-    return Replay(references, 5, **options)
-
-
-def fed(
-    found: Replay, other: dict[int, dict[str, Any]], last: int = LAST, *, drew: bool = False
-) -> ReplayVerdict:
-    """Feed steps, some of which came out otherwise; return the last verdict."""
-    for step in range(6, last + 1):
-        found.take(line(step, **other.get(step, {})), drew=drew)
-    assert found.verdict is not None
-    return found.verdict
 
 
 def test_equal_steps_are_exact() -> None:
@@ -222,8 +190,8 @@ NO_CARD = EnvironmentChange(DEVICES, ["NVIDIA L4"], [])
 A_CARD = EnvironmentChange(DEVICES, [], ["NVIDIA L4"])
 
 
-def on_card(precision: str, *changed: EnvironmentChange) -> Replay:
-    return replay(*changed, arithmetic=partial(Arithmetic, precision, "cuda"))
+def on_card(precision: str, *changed: EnvironmentChange, **options: Any) -> Replay:
+    return replay(*changed, arithmetic=partial(Arithmetic, precision, "cuda"), **options)
 
 
 @pytest.mark.parametrize(
@@ -348,3 +316,21 @@ def test_only_facts_that_move_bits_are_changes() -> None:
     was = {"environment": {"threads": 2}, "execution": {"workers": 1, "batch": 8}}
     now = {"environment": {"threads": 1}, "execution": {"workers": 2, "batch": 4}}
     assert ["environment.threads is 1, was 2"] == [str(each) for each in changes(was, now)]
+
+
+def test_what_changed_is_named_where_a_step_comes_out_otherwise() -> None:
+    """An upgrade and an edit are possible causes, whatever differs first."""
+    upgrade = EnvironmentChange("environment.libraries.timm", "1.0", "1.1")
+    found = replay(upgrade, also_changed=["environment.files.__main__ is b, was a"])
+    reason = fed(found, {6: {"samples": 7}}).reason
+    assert "changed since: environment.libraries.timm is 1.1, was 1.0, environment.files" in reason
+
+
+def test_a_move_to_a_card_that_was_always_there_is_told() -> None:
+    """The process saw the card before as well; what it computes on is another thing."""
+    found = on_card("fp32", computed_on="cpu")
+    near = {6: {"grad_norm": 1.6 * (1 + 7e-6)}}
+    verdict = fed(found, near)
+    assert ReplayOutcome.EQUIVALENT is verdict.outcome
+    assert verdict.reason.endswith("computed on cuda, was on cpu")
+    assert ReplayOutcome.DIVERGED is fed(on_card("fp32", computed_on="cuda"), near).outcome

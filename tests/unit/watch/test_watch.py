@@ -216,3 +216,60 @@ def test_a_loss_that_falls_faster_as_the_rate_rises_is_no_news() -> None:
     watch = Watch([line | {"lr": 1e-3} for line in lines[:150]])
     found = [remark for line in lines[150:] for remark in watch.take(line | {"lr": 1e-3})]
     assert ["suspicious drop"] == [each.kind for each in found if each.is_alarm]
+
+
+def test_a_mean_squared_error_was_never_below_zero() -> None:
+    """A curve that falls steeply, and then hardly, is not led below where it has ever been."""
+    falling = [flat(n, loss=8.0 * 0.9**n + 0.01) for n in range(1, 61)]
+    found = Watch(falling)
+    told = [each for n in range(61, 161) for each in found.take(flat(n, loss=0.01))]
+    report = next(each for each in told if each.kind == "report")
+    assert "loss 0.01, was 0.0" in report.sentence
+    assert not any(each.is_alarm for each in told)
+
+
+def test_a_report_counts_the_speed_that_it_tells_beside() -> None:
+    """The line before it just told of a slower step: that is something unusual."""
+    found = watch(seconds_per_step=1.0)
+    told = [each for n in range(301, 401) for each in found.take(flat(n), seconds=2.0)]
+    assert ["speed", "report"] == [each.kind for each in told]
+    assert told[-1].sentence.endswith("reported: speed")
+
+
+def test_steps_that_came_out_as_before_raise_no_alarm() -> None:
+    """Their gradients are the run's own, whatever the trend: a resume that repeats them is exact."""
+    found = watch()
+    for n in range(301, 341):
+        assert [] == found.take(flat(n, grad_norm=40.0, loss=9.0), is_repeated=True)
+    assert [] == found.take(flat(341, grad_norm=40.0, loss=9.0))
+    assert [] == kinds_of(watch(), range(301, 307))
+
+
+def kinds_of(found: Watch, steps: range, **other: Any) -> list[str]:
+    return [each.kind for n in steps for each in found.take(flat(n, **other))]
+
+
+def test_a_leap_of_the_rate_is_told_within_twenty_steps() -> None:
+    """A schedule that was never declared may act late; a rate that falls is a plateau's."""
+    for rate, said in ((1e-3, ["learning rate"]), (1e-6, [])):
+        found = watch()
+        assert [] == kinds_of(found, range(301, 310), lr=1e-4)
+        assert said == kinds_of(found, range(310, 312), lr=rate)
+    late = watch()
+    assert [] == kinds_of(late, range(301, 322), lr=1e-4)
+    assert [] == kinds_of(late, range(322, 324), lr=1e-3)
+
+
+def test_a_loop_without_a_rate_leaps_from_nothing_to_nothing() -> None:
+    """Not a number is no rate, and no leap."""
+    found = Watch([flat(n, lr=math.nan) for n in range(1, 301)])
+    assert [] == kinds_of(found, range(301, 306), lr=math.nan)
+    assert [] == kinds_of(watch(), range(301, 306), lr=math.nan)
+
+
+def test_a_loss_scale_that_begins_anew_is_told() -> None:
+    """A scaler halves or doubles its scale; one that was not restored begins far from it."""
+    before = [flat(n, grad_scale=1024.0) for n in range(1, 31)]
+    assert ["loss scale"] == kinds_of(Watch(before), range(31, 34), grad_scale=65536.0)
+    assert [] == kinds_of(Watch(before), range(31, 34), grad_scale=512.0)
+    assert [] == kinds_of(watch(), range(301, 304), grad_scale=65536.0)
