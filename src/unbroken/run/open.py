@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.run_directory import seed_scheme_of
@@ -46,6 +47,7 @@ class OpenRun:
     saves: CheckpointSaves
     monitor: ResumeMonitor
     book: StepBookkeeping
+    audit: SelfAudit
     restored: StateSummary | None
     """The live objects right after a restore; None where nothing was restored."""
     restore_again: Callable[[], None]
@@ -66,6 +68,7 @@ class OpenRun:
             ending.callback(self.record.close)
             ending.callback(self.saves.saver.close)
             ending.callback(self.monitor.close)
+            ending.callback(self.audit.close)
 
 
 def open_run(
@@ -91,6 +94,7 @@ def open_run(
         past = _past(plan, source, restored.report)
         record, saver = _begin_writing(plan, source, lock, restored, entered)
         monitor = _monitor(plan, source, restored, entered, past, record)
+        audit = SelfAudit(plan.state, record.note)
     return OpenRun(
         layout=source.layout,
         run_id=entered.run_id,
@@ -103,9 +107,11 @@ def open_run(
             inspector=plan.inspector,
             saver=saver,
             due=plan.due,
+            audit=audit,
         ),
         monitor=monitor,
-        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams),
+        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams, audit),
+        audit=audit,
         restored=restored.live,
         restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},

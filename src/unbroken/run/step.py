@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import StateMismatch, TrainingWentBad
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
 from unbroken.run.monitor import ResumeMonitor
@@ -82,6 +83,7 @@ class Step:
         updater: Applies the gradients.
         monitor: Looks at the step where a resume is watched.
         cut: Told into how many samples the step is cut.
+        audit: Looks at the first loss for what it trains beside the run.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class Step:
         updater: Updater,
         monitor: ResumeMonitor,
         cut: StepCut,
+        audit: SelfAudit,
     ) -> None:
         self._calls = calls
         self._state = state
         self._updater = updater
         self._monitor = monitor
         self._cut = cut
+        self._audit = audit
         self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
         self.ids = [order.ids[i] for i in self.indices]
@@ -161,7 +165,11 @@ class Step:
         Args:
             loss: 0-dim; this micro-batch's share of the step's loss (shares are summed).
             named: Further shares to be summed, written to the journal by name.
+
+        Raises:
+            NotEncodable: The first loss of a start trains something that is not declared.
         """
+        self._audit.before_backward(loss)
         self._state.has_uncounted = True
         self._updater.backward(loss)
         self._state.sums.add("loss", loss)
