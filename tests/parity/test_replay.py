@@ -144,8 +144,8 @@ FAULTS = [
     (larger_leaf, "the weights differ: something changed them after the restore"),
     (larger_element, "weights"),
     (other_momentum, "optimizer state"),
-    (no_dropout, "dropout"),
-    (other_content, "content of the samples"),
+    (no_dropout, "a setting of the model"),
+    (other_content, "no checkpoint holds"),
     (other_order, "other samples"),
     (other_gradient, "backward pass"),
 ]

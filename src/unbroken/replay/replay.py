@@ -109,6 +109,8 @@ class Replay:
         self._is_exact = True
         self._drew = False
         self._updates_agree = True
+        self.is_as_saved = False
+        """Whether the state was the checkpoint's, to the last bit, just before the first step."""
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
@@ -198,7 +200,13 @@ class Replay:
                 return cause.of_rate(was, now)
         if not is_tolerant:
             is_first = self._repeated == 1
-            return cause.of_outputs(was, now, is_first=is_first, inside_step=self._inside_step)
+            return cause.of_outputs(
+                was,
+                now,
+                is_first=is_first,
+                inside_step=self._inside_step,
+                is_as_saved=self.is_as_saved,
+            )
         if was.update != now.update:
             self._updates_agree = False
             if self._repeated <= DECIDING_STEPS:
@@ -225,7 +233,14 @@ class Replay:
                 f"{self._equal()}; {self._deciding}, as other dropout masks make it: {named}",
             )
         is_first = self._repeated == 1
-        found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
+        found = cause.of_outputs(
+            was,
+            now,
+            is_first=is_first,
+            inside_step=False,
+            is_rounded=True,
+            is_as_saved=self.is_as_saved,
+        )
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
             f"{found.sentence}; {self._deciding} is more than {named} can do ({_shown(bound)})",

@@ -107,10 +107,11 @@ FINGERPRINT = {
 }
 
 
-def traced(step: int, **other: Any) -> str:
+def traced(step: int, is_as_saved: bool = False, **other: Any) -> str:
     """Return what is said of a run that journals fingerprints, where one step comes out otherwise."""
     lines = {n: line(n, **FINGERPRINT) for n in range(6, LAST + 1)}
     found = Replay({n: Reference(each) for n, each in lines.items()}, 5)
+    found.is_as_saved = is_as_saved
     for n, each in lines.items():
         found.take(each | (other if n == step else {}))
     return str(found.verdict)
@@ -120,7 +121,7 @@ def traced(step: int, **other: Any) -> str:
     ("step", "other", "words"),
     [
         (8, {"loss": 9.0}, "the weights are what they were, as far as they are sampled"),
-        (6, {"loss": 9.0}, "weights, model, content of the samples or dropout are not"),
+        (6, {"loss": 9.0}, "draw from a generator of its own"),
         (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights differ, while the losses before"),
         (6, {"loss": 9.0, "weight_sketch": 1.6}, "something changed them after the restore"),
         (8, {"loss": 9.0, "modules_in_eval": 3}, "3 of the modules looked at"),
@@ -138,6 +139,30 @@ def test_a_fingerprint_tells_weights_from_data(
     found = traced(step, **other)
     assert found.startswith(f"DIVERGED at step {step}: ")
     assert words in found
+
+
+@pytest.mark.parametrize(
+    ("step", "other"),
+    [
+        (6, {"loss": 9.0, "weight_sketch": 1.6}),
+        (6, {"average_sketch": 3.6}),
+        (8, {"loss": 9.0, "weight_sketch": 1.6}),
+    ],
+)
+def test_a_restore_that_was_exact_is_not_blamed(step: int, other: dict[str, Any]) -> None:
+    """Where the live state was the saved one, it was spoiled before, or something else acts."""
+    found = traced(step, is_as_saved=True, **other)
+    assert "after the restore" not in found
+    assert "the checkpoint was spoiled when it was saved" in found
+
+
+def test_where_weights_and_samples_are_the_same_what_no_checkpoint_holds_is_asked_for() -> None:
+    """Neither the content of the weights nor dropout, whose masks follow from the position."""
+    found = traced(6, is_as_saved=True, loss=9.0)
+    assert "augment samples at random" in found
+    assert "not declared to Run(...)" in found
+    assert "dropout" not in found
+    assert "--" not in found
 
 
 def test_a_journal_without_traces_is_compared_without_them() -> None:
