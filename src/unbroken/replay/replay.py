@@ -114,7 +114,11 @@ class Replay:
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
-            self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
+            self._settle(
+                ReplayOutcome.UNPROVED,
+                "the journal has no step beyond the checkpoint; what the loop keeps outside of Run(...) "
+                "was compared with nothing",
+            )
 
     @property
     def is_over(self) -> bool:

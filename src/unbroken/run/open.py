@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.resume_log import ResumeLog
 from unbroken.run.saves import CheckpointSaves
+from unbroken.run.told_unsaved import note_of, told_unsaved
 from unbroken.watch.first_loss import FirstLosses
 from unbroken.watch.first_updates import FirstUpdates
 from unbroken.watch.watch import WATCHED_STEPS, Watch
@@ -92,6 +93,7 @@ def open_run(
         lock.require_ours()
         entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
         past = _past(plan, source, restored.report)
+        unsaved = told_unsaved(source)
         record, saver = _begin_writing(plan, source, lock, restored, entered)
         monitor = _monitor(plan, source, restored, entered, past, record)
         audit = SelfAudit(plan.state, record.note)
@@ -115,7 +117,7 @@ def open_run(
         restored=restored.live,
         restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
-        report=_report(plan, source, restored, entered, past),
+        report=_report(plan, source, restored, entered, past, unsaved),
     )
 
 
@@ -150,6 +152,7 @@ def _report(
     restored: resuming.Restored,
     entered: Entered,
     past: Past,
+    unsaved: Sequence[str],
 ) -> resuming.ResumeReport:
     return resuming.ResumeReport(
         outcome=source.outcome,
@@ -157,7 +160,7 @@ def _report(
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *entered.notes),
+        notes=(*source.notes, *entered.notes, *([note_of(unsaved)] if unsaved else [])),
         checks=restored.report,
         decision=restored.decision,
     )
