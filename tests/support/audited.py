@@ -44,7 +44,9 @@ def told(
     """
     parts.setdefault("optimizer", torch.optim.Adam(model.parameters()))
     with tempfile.TemporaryDirectory() as place:
-        run = unbroken.Run(Path(place, "run"), order=order(), model=model, save_every=0, **parts)
+        run = unbroken.Run(
+            Path(place, "run"), order=order(), model=model, **{"save_every": 0, **parts}
+        )
         run.resume()
         for step in run.steps(steps):
             for _ in step.micro_batches(4):

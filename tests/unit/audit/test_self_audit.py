@@ -201,6 +201,23 @@ def test_what_changes_seldom_is_found_at_the_first_save() -> None:
     assert ["model.steps"] == [each["path"] for each in told(model, after_step=count_epochs)]
 
 
+@pytest.mark.parametrize("adds_a_group", [False, True])
+def test_it_looks_again_when_a_group_is_added(adds_a_group: bool) -> None:
+    """What changes first after the first save is seen only then."""
+    model, steps = Counter(), iter(range(1, 9))
+    model.keep = lambda _: None  # type: ignore[method-assign]  # counts itself
+    optimizer = torch.optim.SGD([model.linear.weight], lr=0.1)
+
+    def begin_to_count() -> None:
+        step = next(steps)
+        model.steps += step >= 4
+        if step == 4 and adds_a_group:
+            optimizer.add_param_group({"params": [model.linear.bias]})
+
+    found = told(model, optimizer=optimizer, steps=8, save_every=3, after_step=begin_to_count)
+    assert (["model.steps"] if adds_a_group else []) == [each["path"] for each in found]
+
+
 def test_it_is_a_warning_once_and_the_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
