@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 import unbroken
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.journal.record import RunRecord
 from unbroken.state.fingerprint import StepFingerprint
 
@@ -69,12 +70,15 @@ def measure(steps: int, directory: Path) -> tuple[list[float], list[dict[str, fl
         (RunRecord, "step"),
         (StepFingerprint, "record"),
         (StepFingerprint, "summary"),
+        (SelfAudit, "before_step"),
+        (SelfAudit, "gradients_are_in"),
+        (SelfAudit, "before_backward"),
     ):
         timed(owner, name, taken)
     whole, added = [], []
     for _ in range(steps):
-        step = run.begin_step()
         began = time.perf_counter()
+        step = run.begin_step()
         for micro in step.micro_batches(BATCH):
             step.backward(model(torch.randn(len(micro.indices), WIDTH)).square().mean())
         step.update(clip_norm=1.0)
@@ -93,8 +97,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         whole, added = measure(steps, Path(place) / "run")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}")
-    for name in added[0]:
-        print(f"{name:<23} {1e3 * median(each[name] for each in added):.3f} ms a step")
+    audited = [sum(e for n, e in each.items() if n.startswith("SelfAudit")) for each in added]
+    first = ", ".join(f"{1e3 * each:.1f}" for each in audited[:4])
+    print(f"the self-audit in the first steps: {first} ms")
+    for name in added[-1]:
+        print(f"{name:<23} {1e3 * median(each.get(name, 0.0) for each in added):.3f} ms a step")
     sums = sorted(sum(each.values()) for each in added)
     print(f"{'all of it':<23} {1e3 * median(sums):.3f} ms a step "
           f"({100 * median(sums) / median(whole):.2f} % of a step of {1e3 * median(whole):.0f} ms), "

@@ -39,6 +39,15 @@ _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
 }
 """What each number of a fingerprint is of, and what moves it."""
 
+_SPOILED: Final = "the checkpoint was spoiled when it was saved"
+_OUTSIDE: Final = (
+    "the weights are what they were, as far as they are sampled, and the samples have the same names: "
+    "something that no checkpoint holds is not. Does a worker augment samples at random, does the loop "
+    "draw from a generator of its own, does an object act that was not declared to Run(...), or did the "
+    "code or a setting of the model, the loss or the samples change?"
+)
+"""What to ask where all that was restored and compared is as it was."""
+
 
 def of_data(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that other samples were used."""
@@ -93,6 +102,7 @@ def of_outputs(
     is_first: bool,
     inside_step: bool,
     is_rounded: bool = False,
+    is_as_saved: bool = False,
 ) -> Divergence:
     """Say which of loss, gradient and update differ first, and what that tells.
 
@@ -102,13 +112,16 @@ def of_outputs(
         is_first: Whether it is the first step after the checkpoint.
         inside_step: Whether the checkpoint holds partial gradients of this very step.
         is_rounded: Whether the environment moves the last bits, so that other weights tell nothing.
+        is_as_saved: Whether the state was the checkpoint's, to the last bit, just before the first step.
     """
     others = was.other_losses(now)
     if others:
         name = "loss" if "loss" in others else others[0]
         a, b = was.losses[name], now.losses[name]
         found = f"another loss with the same samples and learning rate: {name} {_figure(b)}, was "
-        tells = _of_loss(was, now, is_first=is_first, is_rounded=is_rounded)
+        tells = _of_loss(
+            was, now, is_first=is_first, is_rounded=is_rounded, is_as_saved=is_as_saved
+        )
         return Divergence(tells.cause, f"{found}{_figure(a)}{_percent(a, b)}; {tells.sentence}")
     if relative_difference(was.gradient, now.gradient):
         why = "the backward pass, the loss scaler"
@@ -119,16 +132,21 @@ def of_outputs(
             f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed",
         )
     fingerprint = was.differing_fingerprints(now)
-    return _of_fingerprint(fingerprint[0], was, now) if fingerprint else of_update(was, now)
+    if not fingerprint:
+        return of_update(was, now)
+    return _of_fingerprint(fingerprint[0], was, now, is_spoiled=is_first and is_as_saved)
 
 
-def _of_fingerprint(name: str, was: JournalLine, now: JournalLine) -> Divergence:
+def _of_fingerprint(
+    name: str, was: JournalLine, now: JournalLine, *, is_spoiled: bool
+) -> Divergence:
     """Say what else is not what it was where loss and gradient are the same."""
     a, b = was.fingerprint[name], now.fingerprint[name]
     if name == MODES:
         found = f"the same loss and gradient, but {_modes(was, now)}"
         return Divergence(DivergenceCause.UPDATE, found)
     what, why = _OF_FINGERPRINT[name]
+    why = f"{_SPOILED}, or {why}" if is_spoiled else why
     return Divergence(
         DivergenceCause.UPDATE,
         f"the same loss and gradient, but other {what}: a sample of them has the norm {_figure(b)}, "
@@ -156,34 +174,41 @@ def of_update(was: JournalLine, now: JournalLine) -> Divergence:
     return Divergence(DivergenceCause.UPDATE, found)
 
 
-def _of_loss(was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: bool) -> Divergence:
+def _of_loss(
+    was: JournalLine, now: JournalLine, *, is_first: bool, is_rounded: bool, is_as_saved: bool
+) -> Divergence:
     """Say what can bring about another loss: modes and weights first, where the journal tells them."""
     fingerprint = was.differing_fingerprints(now)
     if MODES in fingerprint:
         return Divergence(DivergenceCause.LOSS, _modes(was, now))
+    if is_first and WEIGHTS in fingerprint and is_as_saved:
+        told = (
+            "the weights differ, and just before this step they were the checkpoint's to the last bit: "
+            f"{_SPOILED}, or this step of the loop changes them"
+        )
+        return Divergence(DivergenceCause.LOSS, told)
     if is_first and WEIGHTS in fingerprint:
         told = "the weights differ: something changed them after the restore"
         return Divergence(DivergenceCause.LOSS, told)
-    if is_first:
+    is_told = WEIGHTS in was.fingerprint.keys() & now.fingerprint.keys()
+    if is_first and not is_told:
         told = "weights, model, content of the samples or dropout are not what they were"
         return Divergence(DivergenceCause.LOSS, told)
-    if is_rounded or WEIGHTS not in was.fingerprint.keys() & now.fingerprint.keys():
+    if not is_first and (is_rounded or not is_told):
         return Divergence(
             DivergenceCause.UPDATE,
             "the steps before gave the same result: the update after them (optimizer state, weight "
             "decay), the content of these samples or dropout is not what it was",
         )
     if WEIGHTS in fingerprint:
-        return Divergence(
-            DivergenceCause.UPDATE,
+        told = (
             "the weights differ, while the losses before were the same: the update after them "
-            "(optimizer state, weight decay), or what else writes to them, is not what it was",
+            "(optimizer state, weight decay), or what else writes to them, is not what it was"
         )
-    return Divergence(
-        DivergenceCause.LOSS,
-        "the weights are what they were, as far as they are sampled: the model's code, the loss "
-        "function, the content of these samples or dropout is not",
-    )
+        told += f". The optimizer state was the checkpoint's: {_SPOILED}" if is_as_saved else ""
+        told += ", or what is not declared to Run(...) acts on the update" if is_as_saved else ""
+        return Divergence(DivergenceCause.UPDATE, told)
+    return Divergence(DivergenceCause.LOSS, _OUTSIDE)
 
 
 def _figure(value: Any) -> str:

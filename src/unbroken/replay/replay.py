@@ -78,10 +78,16 @@ class Replay:
         self._start_over()
         self.repeats_exactly = False
         """Whether the last step that was taken in equals its reference to the last bit."""
+        self.is_as_saved = False
+        """Whether the state was the checkpoint's, to the last bit, just before the first step."""
         self.verdict: ReplayVerdict | None = None
         """What was found; None while steps are still to be compared."""
         if not references:
-            self._settle(ReplayOutcome.UNPROVED, "the journal has no step beyond the checkpoint")
+            self._settle(
+                ReplayOutcome.UNPROVED,
+                "the journal has no step beyond the checkpoint; what the loop keeps outside of Run(...) "
+                "was compared with nothing",
+            )
 
     def _start_over(self) -> None:
         self._repeated = 0
@@ -253,7 +259,13 @@ class Replay:
                 return cause.of_scale(was, now)
         if not is_tolerant:
             is_first = self._repeated == 1
-            return cause.of_outputs(was, now, is_first=is_first, inside_step=self._inside_step)
+            return cause.of_outputs(
+                was,
+                now,
+                is_first=is_first,
+                inside_step=self._inside_step,
+                is_as_saved=self.is_as_saved,
+            )
         if was.update != now.update:
             self._updates_agree = False
             if self._repeated <= DECIDING_STEPS:
@@ -280,7 +292,14 @@ class Replay:
                 f"{self._equal()}; {self._deciding}, as other dropout masks make it: {named}",
             )
         is_first = self._repeated == 1
-        found = cause.of_outputs(was, now, is_first=is_first, inside_step=False, is_rounded=True)
+        found = cause.of_outputs(
+            was,
+            now,
+            is_first=is_first,
+            inside_step=False,
+            is_rounded=True,
+            is_as_saved=self.is_as_saved,
+        )
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
             f"{found.sentence}; {self._deciding} is more than {self._excuses()} can do "

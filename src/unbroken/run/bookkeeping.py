@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.order.step_batches import StepBatches
@@ -30,6 +31,7 @@ class StepBookkeeping:
         updater: Applies the gradients of a step.
         monitor: Looks at each completed step where a resume is watched.
         streams: What the randomness of each step derives from.
+        audit: Looks at the first steps for what no checkpoint holds.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class StepBookkeeping:
         updater: Updater,
         monitor: ResumeMonitor,
         streams: RandomStreams,
+        audit: SelfAudit,
     ) -> None:
         self._order = order
         self._state = state
         self._updater = updater
         self._monitor = monitor
         self._streams = streams
+        self._audit = audit
         self._cut = StepCut()
 
     def begin_step(self, calls: LoopCalls, sample_ids: Sequence[str] | None) -> Step:
@@ -57,6 +61,7 @@ class StepBookkeeping:
         Raises:
             StateMismatch: That is not what the run uses next.
         """
+        self._audit.before_step()
         step = Step(
             calls,
             order=self._order,
@@ -64,6 +69,7 @@ class StepBookkeeping:
             updater=self._updater,
             monitor=self._monitor,
             cut=self._cut,
+            audit=self._audit,
         )
         if sample_ids is not None:
             step.require_samples(sample_ids)
@@ -94,6 +100,7 @@ class StepBookkeeping:
                 "A resume would begin at a sample that the step doesn't have.",
                 "Count each micro-batch once, with as many samples as it used.",
             )
+        self._audit.gradients_are_in()
         before = self._state.count(samples)
         self._cut.micro_batch(samples)
         if self._monitor.asks_for_draws and not self._cut.drew:

@@ -148,6 +148,11 @@ class ResumeMonitor:
         if self._first_losses is not None:
             self._require_no_leap(line, self._first_losses.take(line, remarks))
 
+    def state_is_as_saved(self) -> None:
+        """Take in that the state was the checkpoint's, to the last bit, just before the first step."""
+        if self._replay is not None:
+            self._replay.is_as_saved = True
+
     def before_update(self, step: int, stepped: Collection[str] = ()) -> None:
         """Look at the gradients of a step that are about to be applied, after a resume.
 

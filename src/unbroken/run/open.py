@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
@@ -37,6 +38,7 @@ from unbroken.run.repeatability import (
 )
 from unbroken.run.resume_log import ResumeLog
 from unbroken.run.saves import CheckpointSaves
+from unbroken.run.told_unsaved import note_of, told_unsaved
 from unbroken.watch.first_loss import FirstLosses
 from unbroken.watch.first_updates import FirstUpdates
 from unbroken.watch.watch import WATCHED_STEPS, Watch
@@ -54,6 +56,7 @@ class OpenRun:
     monitor: ResumeMonitor
     book: StepBookkeeping
     leaving: Leaving
+    audit: SelfAudit
     restored: StateSummary | None
     """The live objects right after a restore; None where nothing was restored."""
     restore_again: Callable[[], None]
@@ -80,6 +83,7 @@ class OpenRun:
             ending.callback(self.leaving.closed, is_stopped=is_stopped)
             ending.callback(self.saves.saver.close)
             ending.callback(self.monitor.close)
+            ending.callback(self.audit.close)
 
 
 def open_run(
@@ -103,8 +107,10 @@ def open_run(
         lock.require_ours()
         entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
         past = _past(plan, source, restored.report)
+        unsaved = told_unsaved(source)
         record, saver = _begin_writing(plan, source, lock, restored, entered)
         monitor = _monitor(plan, source, restored, entered, past, record)
+        audit = SelfAudit(plan.state, record.note)
     return OpenRun(
         layout=source.layout,
         run_id=entered.run_id,
@@ -117,14 +123,16 @@ def open_run(
             inspector=plan.inspector,
             saver=saver,
             due=plan.due,
+            audit=audit,
         ),
         monitor=monitor,
-        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams),
+        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams, audit),
+        audit=audit,
         leaving=Leaving(plan.state, saver, record.note),
         restored=restored.live,
         restore_again=restored.again,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
-        report=_report(plan, source, restored, entered, past),
+        report=_report(plan, source, restored, entered, past, unsaved),
         put_back=partial(resuming.put_back, source.checkpoint, restored),
     )
 
@@ -160,6 +168,7 @@ def _report(
     restored: resuming.Restored,
     entered: Entered,
     past: Past,
+    unsaved: Sequence[str],
 ) -> resuming.ResumeReport:
     return resuming.ResumeReport(
         outcome=source.outcome,
@@ -167,7 +176,7 @@ def _report(
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *entered.notes),
+        notes=(*source.notes, *entered.notes, *([note_of(unsaved)] if unsaved else [])),
         checks=restored.report,
         decision=restored.decision,
     )

@@ -348,6 +348,7 @@ class Run:
         if restored is not None:
             self._meet_beginning_of_epoch(restored)
             self._resumed_inside = restored if self.position.samples else None
+            opened.monitor.state_is_as_saved()
         return opened.book.begin_step(self, sample_ids)
 
     def _meet_beginning_of_epoch(self, restored: StateSummary) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.saver import Saver
@@ -24,6 +25,7 @@ class CheckpointSaves:
         inspector: Looks at the state that is saved.
         saver: Copies and writes it.
         due: Says when.
+        audit: Looks at the first save for what it lacks.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class CheckpointSaves:
         inspector: StateInspector,
         saver: Saver,
         due: SaveDue,
+        audit: SelfAudit,
     ) -> None:
         self._layout = layout
         self._run_id = run_id
@@ -42,6 +45,7 @@ class CheckpointSaves:
         self._inspector = inspector
         self._due = due
         self._is_shown_resumable = False
+        self._audit = audit
         self.saver = saver
 
     def snapshot(self, metrics: Mapping[str, float]) -> Snapshot:
@@ -65,6 +69,7 @@ class CheckpointSaves:
                 saver.finish()
         if anew or not saver.holds(position, metrics):
             self._show_resumable()
+            self._audit.at_save()
             saver.save(self.snapshot(metrics))
             self._due.begun()
         if wait:

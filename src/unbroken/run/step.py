@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import RunMisused, StateMismatch
 from unbroken.journal.line import GIVEN_UP, RATES, SCALE
 from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
@@ -96,6 +97,7 @@ class Step:
         updater: Applies the gradients.
         monitor: Looks at the step where a resume is watched.
         cut: Told into how many samples the step is cut.
+        audit: Looks at the first loss for what it trains beside the run.
     """
 
     def __init__(
@@ -107,12 +109,14 @@ class Step:
         updater: Updater,
         monitor: ResumeMonitor,
         cut: StepCut,
+        audit: SelfAudit,
     ) -> None:
         self._calls = calls
         self._state = state
         self._updater = updater
         self._monitor = monitor
         self._cut = cut
+        self._audit = audit
         self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
         self.ids = [order.ids[i] for i in self.indices]
@@ -185,7 +189,11 @@ class Step:
                 can't be saved: a stop is then honoured at the end of the step.
             retain_graph: Keep the graph for another backward pass.
             named: Further shares to be summed, written to the journal by name.
+
+        Raises:
+            NotEncodable: The first loss of a start trains something that is not declared.
         """
+        self._audit.before_backward(loss)
         self._state.has_uncounted = True
         self._state.has_graph |= create_graph
         if create_graph or retain_graph:

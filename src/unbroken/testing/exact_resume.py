@@ -171,8 +171,8 @@ def _message(
     lines = [f"Stopped {where} and resumed, it is not the training that was never stopped:"]
     by_advice: dict[str, list[str]] = {}
     items = {path: expected.get(path) or found[path] for path in differing}
-    is_forgotten = any(not item.part for item in items.values())
-    for path, item in sorted(items.items(), key=lambda each: bool(each[1].part)):
+    is_forgotten = any(_is_forgotten(item) for item in items.values())
+    for path, item in sorted(items.items(), key=lambda each: not _is_forgotten(each[1])):
         by_advice.setdefault(_advice(path, item, follows=is_forgotten), []).append(
             f"  {path} ({item.kind}): {_shown(found.get(path))}, should be "
             f"{_shown(expected.get(path))}"
@@ -185,18 +185,22 @@ def _message(
     return "\n".join(lines)
 
 
+def _is_forgotten(item: InventoryItem) -> bool:
+    """Say whether no part saves a value."""
+    return not item.part or bool(item.line)
+
+
 def _advice(path: str, item: InventoryItem, *, follows: bool) -> str:
     """Return the line to add, or what else to do about a value that was lost.
 
     A declared part that differs beside something forgotten has most likely been trained by it.
     """
+    if item.part and item.line:
+        return f"part {item.part!r} is declared, but does not save this:  {item.line}"
     if item.part and follows:
         return f"part {item.part!r} is declared: correct what is listed above first, this may follow from it"
     if item.part:
-        return (
-            f"part {item.part!r} is declared, but this is not in its state_dict(), or is overwritten "
-            "after resume()"
-        )
+        return f"part {item.part!r} saves this, but it is overwritten after resume()"
     if item.owner:
         name = item.owner.rpartition(".")[2]
         name = name if name.isidentifier() else "part"

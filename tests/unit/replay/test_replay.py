@@ -34,7 +34,9 @@ def test_equal_steps_are_exact_on_other_threads_too() -> None:
 def test_nothing_journalled_is_unproved_at_once() -> None:
     """Where there is nothing to repeat, nothing is claimed."""
     found = Replay({}, 5)
-    assert "UNPROVED (the journal has no step beyond the checkpoint)" == str(found.verdict)
+    assert str(found.verdict).startswith(
+        "UNPROVED (the journal has no step beyond the checkpoint; "
+    )
     assert found.take(line(6)) is None
 
 
@@ -75,10 +77,11 @@ FINGERPRINT = {
 }
 
 
-def traced(step: int, **other: Any) -> str:
+def traced(step: int, is_as_saved: bool = False, **other: Any) -> str:
     """Return what is said of a run that journals fingerprints, where one step comes out otherwise."""
     lines = {n: line(n, **FINGERPRINT) for n in range(6, LAST + 1)}
     found = Replay({n: Reference(each) for n, each in lines.items()}, 5)
+    found.is_as_saved = is_as_saved
     for n, each in lines.items():
         found.take(each | (other if n == step else {}))
     return str(found.verdict)
@@ -88,7 +91,7 @@ def traced(step: int, **other: Any) -> str:
     ("step", "other", "words"),
     [
         (8, {"loss": 9.0}, "the weights are what they were, as far as they are sampled"),
-        (6, {"loss": 9.0}, "weights, model, content of the samples or dropout are not"),
+        (6, {"loss": 9.0}, "draw from a generator of its own"),
         (8, {"loss": 9.0, "weight_sketch": 1.6}, "the weights differ, while the losses before"),
         (6, {"loss": 9.0, "weight_sketch": 1.6}, "something changed them after the restore"),
         (8, {"loss": 9.0, "modules_in_eval": 3}, "3 of the modules looked at"),
@@ -106,6 +109,30 @@ def test_a_fingerprint_tells_weights_from_data(
     found = traced(step, **other)
     assert found.startswith(f"DIVERGED at step {step}: ")
     assert words in found
+
+
+@pytest.mark.parametrize(
+    ("step", "other"),
+    [
+        (6, {"loss": 9.0, "weight_sketch": 1.6}),
+        (6, {"average_sketch": 3.6}),
+        (8, {"loss": 9.0, "weight_sketch": 1.6}),
+    ],
+)
+def test_a_restore_that_was_exact_is_not_blamed(step: int, other: dict[str, Any]) -> None:
+    """Where the live state was the saved one, it was spoiled before, or something else acts."""
+    found = traced(step, is_as_saved=True, **other)
+    assert "after the restore" not in found
+    assert "the checkpoint was spoiled when it was saved" in found
+
+
+def test_where_weights_and_samples_are_the_same_what_no_checkpoint_holds_is_asked_for() -> None:
+    """Neither the content of the weights nor dropout, whose masks follow from the position."""
+    found = traced(6, is_as_saved=True, loss=9.0)
+    assert "augment samples at random" in found
+    assert "not declared to Run(...)" in found
+    assert "dropout" not in found
+    assert "--" not in found
 
 
 def test_a_journal_without_traces_is_compared_without_them() -> None:

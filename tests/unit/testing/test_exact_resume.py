@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+import unbroken
 from support import toy_training as toy
 from unbroken.testing import assert_resume_is_exact
 from unbroken.testing.inventory import Inventory
@@ -166,6 +167,43 @@ def test_an_inventory_names_each_object_once(tmp_path: Path) -> None:
     assert {"model.weight", "model.bias", "model.training"} <= found.items.keys()
     assert [] == [path for path in found.items if path.startswith(("again", "path"))]
     assert repr(0.1) == found.items["optimizer.groups.0.lr"].content
+
+
+class Restless(torch.optim.SGD):
+    """Steps with a counter that its state does not have."""
+
+    calls = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.calls = self.calls + 1
+        for group in self.param_groups:
+            group["lr"] = 0.1 / self.calls
+        return super().step(closure)
+
+
+def test_what_an_optimizer_keeps_beside_its_state_is_named_first() -> None:
+    """Not the model, which only follows."""
+
+    def train(directory: Path, until: int) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        optimizer = Restless(model.parameters(), lr=0.1)
+        order = unbroken.StepBatches(list("abcdef"), None, 2, 1)
+        run = unbroken.Run(directory, order=order, model=model, optimizer=optimizer)
+        run.resume()
+        for step in run.steps(until):
+            for _ in step.micro_batches(2):
+                step.backward(model(torch.randn(2, 4)).square().mean())
+            step.update()
+        run.close()
+        return {"model": model, "optimizer": optimizer}
+
+    with pytest.raises(AssertionError) as caught:
+        assert_resume_is_exact(train, STEPS)
+    lines = str(caught.value).splitlines()
+    assert "optimizer.calls (int)" in lines[1]
+    assert "part 'optimizer' is declared, but does not save this" in lines[2]
+    assert any("part 'model' is declared: correct what is listed above first" in it for it in lines)
 
 
 def test_one_step_is_too_few() -> None:
