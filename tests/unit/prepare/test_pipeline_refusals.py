@@ -86,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_said(
 ) -> None:
     """A file in the way of the output's directory is a mistake of the command, not a crash."""
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(SettingsInvalid, match="Nothing can be written in"):
+    with pytest.raises(SettingsInvalid, match="Can't write to"):
         prepare(corpus.metadata, tmp_path / "file/out", plan)
     assert "precious" == (tmp_path / "file").read_text()
 
