@@ -3,7 +3,7 @@
 Compares: completed steps, applied updates, samples and epoch of the position; the schedule's own
 counter and each optimiser's step counters with the updates.
 
-Why: a scheduler one step ahead of its optimiser decays early for ever.
+Why: a scheduler that is one step ahead of its optimiser stays ahead.
 
 Does not: compare with the journal; the replay does.
 """
@@ -22,7 +22,7 @@ class CountersAgree(Check):
     area = "schedule and counters"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "A part that is ahead or behind goes its own way from here on."
+    why = "A part that is ahead or behind stays so from here on."
     cause = "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
     remedy = (
         "Step nothing outside of the run. `unbroken repair PATH schedule` sets a schedule's counter "

@@ -5,7 +5,7 @@ of the parameters. Done before loading: afterwards an optimiser carries whatever
 
 Why: PyTorch numbers parameters. Two of one shape that changed places swap their moments silently.
 
-Does not: compare the moments; `optimizer_state_identical` does.
+Does not: compare the moments; `optimizer-state-identical` does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class OptimizerAlignmentByName(Check):
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
-    why = "Moments would go to other parameters, or be lost: the first update would be another."
+    why = "Moments would go to other parameters, or be lost: the first update would differ."
     cause = "Parameters were added, removed, renamed or regrouped since the save."
-    remedy = "Build the optimiser's groups as they were, or begin a new run from the weights."
+    remedy = "Build the optimiser's groups as before, or begin a new run from the weights."
     AGREES = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),
@@ -63,7 +63,7 @@ def _aligns(path: str, parts: list[str]) -> bool:
 
 
 def _misfits(saved: StateSummary, live: StateSummary, parts: list[str]) -> list[str]:
-    """Return the moments whose shape is not their parameter's; counters have none."""
+    """Return the moments whose shape is not their parameter's; counters are ignored."""
     found = []
     for path, leaf in saved.leaves.items():
         for part in parts:

@@ -1,4 +1,4 @@
-"""What the checkpoints of a run contain, as far as it is known without reading their tensors."""
+"""Diagnoses the checkpoints of a run without reading their tensors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from unbroken.errors import CheckpointCorrupt, UnbrokenError
 from unbroken.run.saved_summary import summary_of
 
 NONE_WHOLE = (
-    "no checkpoint of this run is whole, and there is none to go back to: bring one back out of "
-    "superseded/, quarantine/ or a backup, or begin a new run from weights (--init-from)"
+    "no checkpoint of this run is undamaged: restore one from superseded/, quarantine/ or a "
+    "backup, or begin a new run from weights (--init-from)"
 )
 
 
 def checkpoint_states(layout: Layout) -> list[CheckpointState]:
-    """Return what is known of each checkpoint of a run, oldest first."""
+    """Return the state of each checkpoint of a run, oldest first."""
     if not layout.checkpoints.is_dir():
         return []
     named = sorted(
@@ -58,10 +58,10 @@ def _state(path: Path, step: int, run_id: str | None) -> CheckpointState:
 
 
 def _advised(layout: Layout, states: Sequence[CheckpointState], i: int) -> CheckpointState:
-    """Return a state with what to do where it is damaged: that depends on the others.
+    """Return a state with advice if the checkpoint is damaged, which depends on the others.
 
-    A resume takes the newest whole one, so damage to an older one costs nothing; and to go back to
-    before it would give up the newer ones.
+    A resume uses the newest undamaged one, so damage to an older one costs nothing, and going back
+    beyond it would give up the newer ones.
     """
     state = states[i]
     if state.is_whole:
@@ -69,7 +69,7 @@ def _advised(layout: Layout, states: Sequence[CheckpointState], i: int) -> Check
     newer = [each.name for each in states[i + 1 :] if each.is_whole and each.is_the_runs]
     older = [each.name for each in states[:i] if each.is_whole and each.is_the_runs]
     if newer:
-        return replace(state, advice=f"nothing to do: a resume takes {newer[-1]}")
+        return replace(state, advice=f"nothing to do: a resume uses {newer[-1]}")
     if not older:
         return replace(state, advice=NONE_WHOLE)
     damaged = [each.name for each in states[i + 1 :] if not each.is_whole]

@@ -1,4 +1,4 @@
-"""Changes of the environment: what may move the last bits of a step, by name and kind."""
+"""Changes of the environment that may change the last bits of a step, by name and kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from unbroken.state.facts import ABSENT, differences
 
 MICRO_BATCH_SIZE = "micro_batch"
-"""Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
+"""Name of the journal's field with the size of a step's micro-batches."""
 DEVICES = "environment.devices"
 """Name of the fact that lists the accelerators a process sees."""
 
@@ -22,17 +22,17 @@ class Kind(StrEnum):
     THREADS = "threads"
     """Sums are split in another way."""
     KERNELS = "kernels"
-    """Other instructions for the same arithmetic: processor, operating system, build of torch."""
+    """Other instructions for the same arithmetic: CPU, operating system, build of torch."""
     CUT = "cut"
     """The same samples in other micro-batches; dropout masks differ as well."""
     DEVICE = "device"
-    """An accelerator instead of the processor, or the reverse; dropout masks may differ as well."""
+    """An accelerator instead of the CPU, or the reverse; dropout masks may differ as well."""
     CARD = "card"
     """Another accelerator; dropout masks may differ as well."""
     PRECISION = "precision"
     """Other number formats."""
     OTHER = "other"
-    """Nobody knows what it changes."""
+    """An unknown effect."""
 
 
 MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.CARD, Kind.KERNELS})
@@ -52,14 +52,14 @@ _KINDS = {
 }
 _IRRELEVANT = {
     "execution.workers",
-    "execution.batch",  # the journal tells the cut of each step
+    "execution.batch",  # the journal records it for each step
     "execution.accumulation",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChange:
-    """One fact of the environment that is not what it was."""
+    """One changed fact of the environment."""
 
     name: str
     """Dotted name of the fact, or `micro_batch`."""
@@ -68,7 +68,7 @@ class EnvironmentChange:
 
     @property
     def kind(self) -> Kind:
-        """What it can do to a step."""
+        """The kind of its effect on a step."""
         if self.name == MICRO_BATCH_SIZE:
             return Kind.CUT
         if self.name == DEVICES and isinstance(self.was, list) and isinstance(self.now, list):
@@ -76,7 +76,7 @@ class EnvironmentChange:
         return _KINDS.get(self.name, Kind.OTHER)
 
     def __str__(self) -> str:
-        """Say what it is and what it was."""
+        """Return the present and the former value."""
         if self.name == DEVICES:
             return f"{_devices(self.was)} -> {_devices(self.now)}"
         if self.kind is Kind.CUT:
@@ -85,16 +85,16 @@ class EnvironmentChange:
 
 
 def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a run's facts those that say what its steps are computed with."""
-    told = {name: facts[name] for name in ("environment", "execution") if name in facts}
+    """Return the facts of a run that affect the arithmetic of its steps."""
+    chosen = {name: facts[name] for name in ("environment", "execution") if name in facts}
     found: dict[str, Any] = json.loads(
-        json.dumps(told, default=str)
-    )  # as the history gives it back
+        json.dumps(chosen, default=str)
+    )  # in the form that the history returns
     return found
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[EnvironmentChange, ...]:
-    """Return what differs between two starts and may move the last bits of a step."""
+    """Return the changes between two starts that may change the last bits of a step."""
     return tuple(
         EnvironmentChange(each.name, each.saved, each.live)
         for each in differences(was, now)

@@ -23,7 +23,7 @@ REMEDIES: Final = {
     ),
     "batch-geometry-unchanged": Advice(
         cause="The product of --batch-size and --grad-accumulation changed.",
-        remedy="To keep the run's, leave out --grad-accumulation: any --batch-size cuts the same "
+        remedy="To keep the run's, omit --grad-accumulation: any --batch-size divides the same "
         "steps.",
     ),
     "execution-unchanged": Advice(

@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written_is_only_a_note(tmp_path: Path) -> None:
     checked = check(manifest)
     assert PAIRS == len(checked.pairs)
     (note,) = checked.notes
-    assert "can't be kept" in note
+    assert "can't be cached" in note
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
 
 
