@@ -119,8 +119,8 @@ def _summary(score: Score, blind: Score, seconds: float) -> str:
     named = 100 * score.named / max(1, score.faults)
     lines = [
         (
-            f"{score.faults} faults of {score.mechanisms} mechanisms: {score.met} met, "
-            f"{score.faults - score.met} missed; cause named rightly: {named:.1f} %; "
+            f"{score.faults} faults of {score.mechanisms} mechanisms: {score.met} found, "
+            f"{score.faults - score.met} missed; cause named correctly: {named:.1f} %; "
             f"{seconds:.0f} s"
         )
     ]
@@ -128,7 +128,7 @@ def _summary(score: Score, blind: Score, seconds: float) -> str:
         share = 100 * blind.named / blind.faults
         lines.append(
             f"written blind: {blind.faults} faults of {blind.mechanisms} mechanisms: "
-            f"{blind.met} met; cause named rightly: {share:.1f} %"
+            f"{blind.met} found; cause named correctly: {share:.1f} %"
         )
     if score.no_fault:
         lines.append(f"not counted, because they have no effect: {', '.join(score.no_fault)}")
