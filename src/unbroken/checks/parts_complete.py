@@ -1,4 +1,4 @@
-"""The checkpoint has exactly the declared parts.
+"""The checkpoint has the declared parts, and no others.
 
 Compares: the names and kinds of the parts, in both directions.
 
@@ -15,10 +15,10 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class PartsComplete(Check):
-    """The checkpoint has exactly the declared parts."""
+    """The checkpoint has the declared parts, and no others."""
 
     id = "parts-complete"
-    title = "The checkpoint has exactly the declared parts"
+    title = "The checkpoint has the declared parts, and no others"
     area = "other state"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER

@@ -140,7 +140,7 @@ def test_another_effective_batch_is_a_warning_and_goes_on() -> None:
     """The known sentence, and that the new one acts; nothing failed."""
     rows = lines(whole_report(BATCH))
     place = rows.index("WARNING: Batch size changed! Checkpoint: 8, Current: 64")
-    assert "The new value acts from the next step on" in rows[place + 2]
+    assert "The new value is used from the next step on" in rows[place + 2]
     assert rows[-2].startswith("[Resume Validation] ✅ PASSED: ")
     assert not any("🚨" in each or "FAILED" in each for each in rows)
 
@@ -183,7 +183,7 @@ def test_what_was_accepted_is_no_alarm_and_says_which_value_acts() -> None:
     """A rate that follows from an accepted setting is shown as allowed."""
     rows = lines(whole_report(SETTING, RATE), "settings-unchanged")
     assert 2 == sum(each.startswith("ALLOWED: Not true: ") for each in rows)
-    assert 2 == sum("The new value acts from the next step on" in each for each in rows)
+    assert 2 == sum("The new value is used from the next step on" in each for each in rows)
     assert "settings-unchanged, learning-rate-continues" in rows[-2]
     assert not any("CRITICAL" in each for each in rows)
 
