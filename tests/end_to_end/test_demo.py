@@ -180,8 +180,8 @@ def test_unknown_letters_are_named(
         (["--temperature", "0"], "temperature 0.0, must be above 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--codec", "nowhere"], "codec.json can't be read"),
-        (["--tokenizer", "BASE"], "The ids would mean other pieces"),
-        (["--speaker", "WRONG"], r"the model takes finite float32 \[4, 32\]"),
+        (["--tokenizer", "BASE"], "The ids would stand for other pieces"),
+        (["--speaker", "WRONG"], r"the model needs finite float32 \[4, 32\]"),
     ],
 )
 def test_bad_input_is_one_message_and_no_file(

@@ -68,4 +68,4 @@ def test_doctor_advises_no_command_where_none_is_whole(
     assert 3 == call("doctor", layout.root)
     said = capsys.readouterr().out
     assert "unbroken repair" not in said
-    assert 3 == said.count("no checkpoint of this run is whole")
+    assert 3 == said.count("no checkpoint of this run is undamaged")
