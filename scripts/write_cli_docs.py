@@ -1,7 +1,7 @@
 """Write docs/cli.md from the commands and the declarations of the flags; with --check only compare.
 
-The page is what `--help` says, as tables: nobody writes it by hand, and `make check` fails where
-it is not current.
+The page has the texts of `--help` as tables. It is not written by hand, and `make check` fails if it
+is not current.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Written by `scripts/write_cli_docs.py` from the program itself; don't edit it.
 | --- | --- |
 {commands}
 
-`unbroken` looks into the checkpoints of any run ([checkpoints.md](checkpoints.md)):
+`unbroken` inspects and manages the checkpoints of any run ([checkpoints.md](checkpoints.md)):
 
 | command | what it does |
 | --- | --- |
@@ -43,12 +43,12 @@ Exit codes are listed in [architecture.md](architecture.md#exit-codes).
 
 ## `unbroken-tts train`
 
-`python trainers/train_gpt_v2.py` is the same program. Every flag can also stand in a YAML file
-given with `--settings FILE`, without the dashes (`learning-rate: 5e-6`; a repeatable one as a
-list). A flag beats the file. A switch is turned off with `--no-...`.
+`python trainers/train_gpt_v2.py` is the same program. Every flag can also be set in a YAML file given
+with `--settings FILE`, without the dashes (`learning-rate: 5e-6`; a repeatable one as a list). A flag
+overrides the file. A switch is turned off with `--no-...`.
 
-The value in [brackets] is the default. **Resume** says whether a run that goes on must have the
-same value as the run that was saved.
+The value in [brackets] is the default. The column **resume** shows whether the value must be the same
+when a run is resumed.
 """
 
 

@@ -1,7 +1,7 @@
 """Write docs/troubleshooting.md from the library's checks and the trainer's; with --check only compare.
 
-An entry is what a check says of itself: the message its own example gives, what it compares, why it
-matters, what to do. Only the sentences on prevention stand here.
+An entry has the texts of a check: the message of its example, what it compares, why it matters, what
+to do. Only the sentences on prevention are in this script.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ KNOWN = {
 }
 """The entries that users of the earlier trainer look for come first, under the name they know."""
 
-SAME_COMMAND = "Type the same command again with `--resume auto`, and change one thing at a time."
+SAME_COMMAND = "Run the same command again with `--resume auto`, and change one thing at a time."
 BUILD_ALIKE = "Keep the code that builds the model and the optimiser with the run (a tag, a copy)."
 LEAVE_ALONE = "Make `Run.resume()` the last thing before the first step."
-KEEP_FILES = "Keep the files that a run was begun with, unchanged, beside the run."
+KEEP_FILES = "Keep an unchanged copy of a run's input files with the run."
 
 PREVENTION = {
     "vocabulary-size-unchanged": "Extend a tokenizer before the run, never during it.",
@@ -41,8 +41,8 @@ PREVENTION = {
     "data-set-unchanged": KEEP_FILES,
     "order-unchanged": SAME_COMMAND,
     "settings-unchanged": "Keep the settings in a file and give it with `--settings`.",
-    "batch-geometry-unchanged": "Give `--batch-size` alone, for what fits into memory: the "
-    "effective batch stays the run's, however it is cut.",
+    "batch-geometry-unchanged": "Give only `--batch-size`, by what fits into memory: the effective "
+    "batch stays the run's.",
     "pytorch-version-unchanged": "Install with `constraints.txt`, and update between runs.",
     "gpus-unchanged": "None is needed: a run may move.",
     "execution-unchanged": "Give `--threads` and `--precision` where the last bits matter.",
@@ -50,13 +50,13 @@ PREVENTION = {
     "parts-complete": "Declare every part when the run begins, and keep its name.",
     "model-leaves-complete": BUILD_ALIKE,
     "ties-unchanged": BUILD_ALIKE,
-    "trainable-parameters-unchanged": "Freeze before `Run(...)`, at every start alike.",
+    "trainable-parameters-unchanged": "Freeze before `Run(...)`, in the same way at every start.",
     "optimizer-alignment-by-name": BUILD_ALIKE,
     "optimizer-covers-parameters": "Delete nothing from a checkpoint to make it smaller.",
     "optimizer-options-unchanged": SAME_COMMAND,
     "schedule-unchanged": "Decide on `--epochs` or `--max-steps` before the run begins.",
     "weights-identical": LEAVE_ALONE,
-    "training-mode-unchanged": "Validate inside `unbroken.isolated`, which puts the modes back.",
+    "training-mode-unchanged": "Validate inside `unbroken.isolated`, which restores the modes.",
     "frozen-rows-unmoved": "Freeze rows structurally, as `--base-checkpoint` with an extended "
     "vocabulary does.",
     "frozen-rows-out-of-reach": "Freeze rows structurally; a hook on the gradient is not enough.",
@@ -64,15 +64,15 @@ PREVENTION = {
     "counters-agree": "Let the run make every step: no `step()` of optimiser or schedule by hand.",
     "accumulation-restored": "None is needed: a stop inside a step saves its partial gradients.",
     "learning-rate-continues": "Use `unbroken.Schedule`, whose rates follow from the counters.",
-    "rate-is-the-schedules": "Build one schedule over one optimiser, and let it alone set the rate.",
+    "rate-is-the-schedules": "Build one schedule for each optimiser, and let only it set the rate.",
     "other-state-identical": LEAVE_ALONE,
     "next-samples-identical": KEEP_FILES,
     "random-streams-continue": "Finish a run with the version of `unbroken` that began it.",
     "values-are-finite": "Clip gradients (`--grad-clip`), and leave `--on-nonfinite` at `stop`.",
     "probe-loss-reproduced": BUILD_ALIKE,
-    "logs-continue": "Move and copy a run's directory whole.",
+    "logs-continue": "Move and copy the directory of a run as a whole.",
 }
-"""By the id of a check: how it does not come about again."""
+"""By the id of a check: how to avoid the finding."""
 
 OLD_GUIDE = {
     "RESUME_QUICK_ANSWER.md": ("this page", ""),
@@ -92,41 +92,41 @@ OLD_GUIDE = {
     "VOCAB_MISMATCH_FIX.md": ("vocabulary size", "#vocabulary-size-unchanged"),
     "VALIDATION_OPTIMIZATION.md": ("the commands", "cli.md"),
 }
-"""Documents of the earlier trainer about resuming: where their subject stands now."""
+"""Documents of the earlier trainer about resuming, and the pages that replace them."""
 
 HEAD = """\
 # Troubleshooting a resume
 
 Written by `scripts/write_troubleshooting.py` from the checks themselves; don't edit it.
 
-Before the first step of every resume {count} checks compare the run with what was saved. Each agrees,
-differs, or cannot compare. The report stands on the terminal, in full in
-`logs/resume-STEP-TIME.txt` of the run, beside it as JSON, and as text in TensorBoard. A finding looks
-like this:
+Before the first step of every resume {count} checks compare the run with the checkpoint. Each agrees,
+differs, or cannot compare. The report is shown on the terminal and saved in full as
+`logs/resume-STEP-TIME.txt` in the run's directory, as JSON beside it, and as text in TensorBoard. A
+finding looks like this:
 
 ```
 {example}
 ```
 
-- **Warnings** go on, and say which value acts.
-- **Critical** findings stop the resume. With a person at the terminal (a notebook counts as one)
-  there are ten seconds (`--abort-window`) in which Ctrl+C aborts; then it goes on with the *saved*
-  values, where there are such. With nobody there (no terminal, a batch system, CI) it ends with exit
-  code 3. `--on-critical abort` or `continue` answers beforehand.
-- **`--accept ID`** takes the *new* value from the next step on, where a finding offers it. It is
+- A **warning** doesn't stop the run, and says which value is used.
+- A **critical** finding stops the resume. At a terminal (or in a notebook that somebody uses) there
+  are ten seconds (`--abort-window`) in which Ctrl+C aborts; then the run continues with the *saved*
+  values, if they can be used. Without a terminal (a batch system, CI) the resume ends with exit code
+  3. `--on-critical abort` or `continue` answers in advance.
+- **`--accept ID`** uses the *new* value from the next step on, where a finding offers it. It is
   recorded in the run's history.
-- Aborting and refusing change no checkpoint, no line of the journal and not `latest`.
-- Findings that are brought about by another one stand below it: begin with the first.
+- After an abort or a refusal all checkpoints, the journal and `latest` are unchanged.
+- A finding that follows from another one is listed below it: begin with the first.
 
-## The five that are known
+## The five best-known findings
 
 {known}
 
-## All others
+## All other findings
 
 {others}
 
-## Where the earlier guide's pages went
+## Pages of the earlier guide
 
 | earlier page | now |
 | --- | --- |
@@ -170,18 +170,18 @@ def page() -> str:
 
 
 def _entry(check: Check, heading: str) -> str:
-    told = _paragraphs(check)
+    paragraphs = _paragraphs(check)
     return ENTRY.format(
         heading=heading,
         title=check.title,
         id=check.id,
         message=sentence(_example(check)),
-        compares=f"It compares {told['Compares']}",
+        compares=f"It compares {paragraphs['Compares']}",
         why=check.why,
         is_bad=_is_bad(check),
         action=f"{check.remedy} Likely cause: {_lower(check.cause)} {_acceptance(check)}",
         prevention=PREVENTION[check.id],
-        does_not=told["Does not"],
+        does_not=paragraphs["Does not"],
     )
 
 

@@ -25,7 +25,7 @@ sys.path.insert(0, ".")
 program = unbroken.Program(
     name="my-trainer",
     description="Trains.",
-    commands={"train": "train, or go on training"},
+    commands={"train": "train, or resume training"},
     package="train_commands",
     exit_codes="75: stopped and saved",
     install="python -m pip install my-trainer",

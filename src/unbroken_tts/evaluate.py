@@ -1,4 +1,4 @@
-"""The losses of a model on held-out samples, weighted by tokens and without side effects."""
+"""Computes the losses of a model on held-out samples, weighted by tokens, without side effects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SampleScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The losses of a set of samples; means over tokens, so batches don't matter."""
+    """The losses of a set of samples: means over tokens, independent of the batches."""
 
     text_loss: float
     """Mean cross-entropy of the text targets, nats."""
@@ -54,7 +54,7 @@ class Scores:
     mel_tokens: int
     """Mel targets."""
     per_sample: list[SampleScore]
-    """Each sample, in the order it came."""
+    """The scores of each sample, in the given order."""
 
 
 def evaluate(
@@ -64,11 +64,11 @@ def evaluate(
     layout: Layout = "tight",
     progress: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Score a model, leaving it and every random generator exactly as they were.
+    """Return the scores of a model; the model and all random generators are left unchanged.
 
     Args:
-        model: Any mode; each submodule's own mode is put back whatever happens.
-        batches: The samples; how they are batched changes nothing beyond rounding (tight layout).
+        model: In any mode; the mode of each submodule is restored, also after an error.
+        batches: The samples; in the tight layout, batching changes nothing beyond rounding.
         layout: tight, or legacy for the earlier trainer's padded one.
         progress: Called with the number of samples done, after each batch.
 
@@ -88,10 +88,10 @@ def evaluate(
         if not ids:
             raise DataInvalid(
                 "There are no samples to evaluate.",
-                "A mean over nothing has no value.",
+                "A mean needs at least one sample.",
                 "Name a manifest with at least one pair.",
             )
-        # Fetched once at the end: a wait for the device after each batch would leave it idle.
+        # Fetched once at the end: synchronising after each batch would leave the device idle.
         rows = torch.cat(sums, dim=1).double().cpu().T.tolist()
         tokens = torch.cat(counts, dim=1).cpu().T.tolist()
     return _scores(ids, rows, tokens)
@@ -103,7 +103,7 @@ def model_from_file(path: Path, config: GptConfig, vocabulary: int | None = None
     Args:
         path: The file; nothing in it is executed.
         config: The model; whether it has speed rows is taken from the file.
-        vocabulary: Pieces of the tokenizer; None means as many as the file has rows for.
+        vocabulary: Number of pieces of the tokenizer; None takes it from the file.
 
     Raises:
         DataInvalid: The file is missing, damaged or foreign.

@@ -1,9 +1,9 @@
-"""Lays out small real files under the names that the README uses.
+"""Writes small example data under the names that the README uses.
 
-`preprocessed_amharic/`, `tokenizers/` and `checkpoints/` in a directory: Amharic speech by
-espeak-ng through the real preparation, a base tokenizer trained on English and its extension, and
-a base checkpoint that is valid and untrained. What is there already and is not ours is never
-touched; what is ours and complete is not made again.
+It makes `preprocessed_amharic/`, `tokenizers/` and `checkpoints/` in a directory: Amharic speech by
+espeak-ng, prepared like real recordings; a base tokenizer trained on English, and its extension; and
+a base checkpoint that is valid but untrained. Files that it did not make are never touched; its own
+complete files are kept.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ DATA = "preprocessed_amharic"
 BASE_TOKENIZER = "tokenizers/base_bpe.model"
 """The tokenizer of the base checkpoint."""
 TOKENIZER = "tokenizers/amharic_extended_bpe.model"
-"""The extended tokenizer, which the text ids are of."""
+"""The extended tokenizer, which produced the text ids."""
 CONFIG = "checkpoints/config.yaml"
-"""The shape of the model."""
+"""The configuration of the model."""
 CHECKPOINT = "checkpoints/gpt.pth"
 """The base checkpoint."""
 RECORD = "checkpoints/example.json"
-"""Digest of each single file that was made here, so that others are recognised."""
+"""Digests of the files that the example made, to recognise others."""
 
 _UTTERANCES = 64
 _BASE_VOCABULARY = 300
@@ -89,7 +89,7 @@ version: 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """What was laid out."""
+    """The files of the example."""
 
     directory: Path
     """Where."""
@@ -98,7 +98,7 @@ class Example:
 
 
 class _Record:
-    """The files made here, by digest; written before a file is, so none is ever unaccounted for."""
+    """Records the example's files by digest, each before it is written."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -111,18 +111,18 @@ class _Record:
                 self._digests = {}
 
     def is_ours(self, name: str) -> bool:
-        """Whether a file is there and is the one that was made."""
+        """Return whether a file exists and is the example's, unchanged."""
         path = self._directory / name
         if not path.is_file():
             return False
         return hashlib.sha256(path.read_bytes()).hexdigest() == self._digests.get(name)
 
     def knows(self, name: str) -> bool:
-        """Whether a file was made here once, whatever has become of it."""
+        """Return whether the example ever made a file of this name."""
         return name in self._digests
 
     def write(self, name: str, content: bytes) -> None:
-        """Make a file, unless it is there."""
+        """Write a file unless it exists."""
         if self.is_ours(name):
             return
         self._digests[name] = hashlib.sha256(content).hexdigest()
@@ -146,8 +146,8 @@ def _refuse_foreign(directory: Path, record: _Record) -> None:
         raise SettingsInvalid(
             f"These exist in {directory.resolve()} and were not made by the example: "
             f"{', '.join(foreign)}.",
-            "They may be your own data, so nothing was written at all.",
-            "Move them away, or make the example in another directory.",
+            "They may be your own data, so nothing was written.",
+            "Move them away, or write the example to another directory.",
         )
 
 
@@ -162,22 +162,22 @@ def _checkpoint_bytes(directory: Path, config: GptConfig) -> bytes:
 
 
 def _sentences(count: int) -> Sequence[str]:
-    # Every sentence of our own writing is in the first fifty; some of the composed ones follow.
+    # The first fifty contain all hand-written sentences; some of the composed ones follow.
     return load_sentences("am")[:count]
 
 
 def make_example(directory: Path, *, stages: Stages = silent_stages) -> Example:
-    """Lay out the example, or complete one that was interrupted.
+    """Write the example, or complete one that was interrupted.
 
     Args:
-        directory: Where; the present directory for the README's command to work as it stands.
+        directory: Where to write it; the README's command expects the current directory.
         stages: Draws progress.
 
     Returns:
-        What was laid out.
+        The files of the example.
 
     Raises:
-        SettingsInvalid: Files that the example did not make are in its way, or espeak-ng is not
+        SettingsInvalid: Files that the example did not make are in the way, or espeak-ng is not
             installed.
     """
     record = _Record(directory)

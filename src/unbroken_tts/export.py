@@ -1,4 +1,4 @@
-"""Writing a `gpt.pth` for the inference program: exactly its keys and shapes, in its order."""
+"""Writes a `gpt.pth` for the inference program, with exactly the keys and shapes it expects."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def merge(
         untrained_encoders: By name.
 
     Returns:
-        Name -> contiguous float32 CPU tensor, in the order of the file. Untrained tensors that are
-        so already are passed on as they are, not copied.
+        Name -> contiguous float32 CPU tensor, in the order of the file. Untrained tensors that
+        already have this form are not copied.
 
     Raises:
         SettingsInvalid: The encoders are not those of the model's configuration.
@@ -50,13 +50,13 @@ def merge(
 
 
 def write_gpt_pth(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors to a file that `torch.load(weights_only=True)` reads, whole or not at all.
+    """Write tensors atomically to a file that `torch.load(weights_only=True)` reads.
 
-    Written aside, flushed to the disk and renamed: a reader sees the old file or the new one.
+    The file is written under another name, fsynced and renamed: a reader sees the old or the new one.
 
     Args:
-        path: Where; an existing file is replaced.
-        tensors: What `merge` returned.
+        path: The file; an existing one is replaced.
+        tensors: The result of `merge`.
 
     Raises:
         OSError: The disk is full or the directory can't be written.
@@ -66,7 +66,7 @@ def write_gpt_pth(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that owns exactly its values: a view would be saved with all its storage."""
+    """Return a tensor without excess storage: a view would be saved with all of its storage."""
     plain = tensor.detach().to("cpu", torch.float32).contiguous()
     whole = plain.untyped_storage().nbytes() == plain.numel() * plain.element_size()
     return plain if whole else plain.clone()

@@ -1,8 +1,8 @@
-"""From words to settings: flags and a YAML file in, `TrainSettings` or one clear message out.
+"""Parses flags and a YAML file into `TrainSettings`, or raises one error that names the flags.
 
-Flags are derived from the declaration in `settings`; a flag beats the settings file, which beats
-the default. Values stay text until pydantic reads them, so that a flag and a file are judged by
-the same rule and a message can name the flag.
+Flags are derived from the declarations in `settings`. A flag overrides the settings file, which
+overrides the default. Values stay text until pydantic validates them, so the same rules apply to
+flags and files, and a message can name the flag.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from unbroken_tts.settings.declaration import mark
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` a flag for every setting; a flag left out leaves no attribute behind."""
+    """Add a flag for every setting to `parser`; an omitted flag sets no attribute."""
     for group in GROUPS:
         heading = parser.add_argument_group(group.model_config.get("title"))
         for name, field in group.model_fields.items():
@@ -32,8 +32,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("Settings file").add_argument(
         "--settings",
         metavar="FILE",
-        help="YAML file with any of these settings, written like the flags without the dashes "
-        "(`learning-rate: 5e-6`; a repeatable one as a list). A flag beats the file.",
+        help="YAML file with any of these settings, named like the flags without the dashes "
+        "(`learning-rate: 5e-6`; a repeatable one as a list). A flag overrides the file.",
     )
 
 
@@ -54,15 +54,15 @@ def flag(name: str) -> str:
 
 
 def read_settings(given: Mapping[str, Any]) -> TrainSettings:
-    """Build the settings from what `add_flags` parsed.
+    """Build the settings from the values that `add_flags` parsed.
 
     Args:
-        given: Values by setting name, as text, and possibly `settings`: the path of a YAML file.
-            Other names are ignored.
+        given: Values by name of the setting, as text, and optionally `settings`, the path of a YAML
+            file. Other names are ignored.
 
     Raises:
-        SettingsInvalid: A value can't be used, a required one is missing, two contradict each
-            other, or the file can't be read.
+        SettingsInvalid: A value is invalid, a required one is missing, two contradict each other,
+            or the file can't be read.
     """
     values: dict[str, Any] = {}
     if given.get("settings"):
@@ -76,8 +76,8 @@ def read_settings(given: Mapping[str, Any]) -> TrainSettings:
     if missing:
         raise SettingsInvalid(
             f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
-            "Without manifests and their tokenizer there is nothing to train on.",
-            "Give each as a flag or in the file of --settings; `--help` shows a whole command.",
+            "Training needs manifests and their tokenizer.",
+            "Give each as a flag or in the file of --settings; `--help` shows a complete command.",
         )
     try:
         settings = TrainSettings.model_validate(values)
@@ -88,21 +88,21 @@ def read_settings(given: Mapping[str, Any]) -> TrainSettings:
 
 
 def to_yaml(settings: TrainSettings) -> str:
-    """Write `settings` as a file that `--settings` reads back to the same settings."""
+    """Return `settings` as YAML that `--settings` reads back to the same settings."""
     values = settings.model_dump(mode="json")
     plain = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that stands twice."""
+    """A safe loader that also refuses a duplicate key."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.MarkedYAMLError(
-                    problem=f"`{key}` stands twice", problem_mark=node.start_mark
+                    problem=f"`{key}` is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
 
@@ -114,14 +114,14 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsInvalid(
             f"The settings file {path} can't be read: {' '.join(str(error).split())}.",
-            "A run with half of its settings would not be the run that was meant.",
+            "Without them the run would use other settings than intended.",
             "Correct the path or the file; each line is `name: value`.",
         ) from None
     if not isinstance(found, dict):
         raise SettingsInvalid(
-            f"The settings file {path} holds {type(found).__name__}, but must hold `name: value`.",
-            "None of its settings can be told apart.",
-            "Write one setting a line, like `learning-rate: 5e-6`.",
+            f"The settings file {path} contains {type(found).__name__}, but must contain `name: value`.",
+            "The names of the settings are missing.",
+            "Write one setting per line, like `learning-rate: 5e-6`.",
         )
     values: dict[str, Any] = {}
     known = [name.replace("_", "-") for name in TrainSettings.model_fields]
@@ -130,14 +130,14 @@ def _read_file(path: Path) -> dict[str, Any]:
         if name not in TrainSettings.model_fields:
             raise SettingsInvalid(
                 f"{path} sets '{key}', which is not a setting.{nearest(str(key), known)}",
-                "A misspelt setting would silently keep its default.",
+                "A misspelt setting would silently have its default.",
                 "Correct the name; `--help` lists them all, without the two dashes.",
             )
         if name in values:
             raise SettingsInvalid(
                 f"{path} sets '{key}' twice, once with dashes and once with underscores.",
-                "Only one of the two values could count.",
-                "Keep one of them.",
+                "Only one of the two values can be used.",
+                "Remove one of them.",
             )
         is_alone = isinstance(value, str) and _is_repeatable(TrainSettings.model_fields[name])
         values[name] = [value] if is_alone else value
@@ -145,23 +145,23 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_contradictions(settings: TrainSettings) -> None:
-    """Raise where two settings, each fine by itself, can't both be meant."""
+    """Raise `SettingsInvalid` for two settings that are valid alone but not together."""
     if settings.init_from is not None and settings.resume:
         raise SettingsInvalid(
             f"--init-from {settings.init_from} and --resume {settings.resume} were both given.",
-            "One begins a new run from old weights, the other goes on with an old run.",
-            "Use only --resume to go on, or only --init-from to begin.",
+            "The first begins a new run from weights, the second continues a run.",
+            "Use only --resume to continue, or only --init-from to begin.",
         )
     if settings.text_loss_weight == settings.mel_loss_weight == 0:
         raise SettingsInvalid(
             "--text-loss-weight and --mel-loss-weight are both 0.",
-            "The total loss would be 0 and nothing would be learnt.",
-            "Give at least one of them a weight; the defaults are 0.2 and 0.8.",
+            "The total loss would always be 0.",
+            "Set at least one of them above 0; the defaults are 0.2 and 0.8.",
         )
 
 
 def _refusal(error: ValidationError) -> SettingsInvalid:
-    """Turn pydantic's findings into one message that names the flags."""
+    """Turn pydantic's errors into one message that names the flags."""
     found: dict[str, ErrorDetails] = {}
     for detail in error.errors():
         found.setdefault(str(detail["loc"][0]), detail)
@@ -172,13 +172,13 @@ def _refusal(error: ValidationError) -> SettingsInvalid:
         wanted = _range(field, has_ceiling=detail["type"] == "less_than_equal")
         faults.append(f"{flag(name)} is {detail['input']!r}, but must be {wanted}.")
         reasons.append(f"{flag(name)} means: {_description(field)}")
-        default = "" if field.is_required() else f" (left out, it is {_default(field)})"
+        default = "" if field.is_required() else f" (the default is {_default(field)})"
         remedies.append(f"Give {flag(name)} {wanted}{default}.")
     return SettingsInvalid("\n".join(faults), "\n".join(reasons), "\n".join(remedies))
 
 
 def _range(field: FieldInfo, *, has_ceiling: bool = False) -> str:
-    """Say in words what values a field takes; the far upper limit only `has_ceiling`."""
+    """Describe the valid values of a field; the upper limit of all numbers only `has_ceiling`."""
     if _is_switch(field):
         return "true or false"
     if choices := _choices(field):
@@ -207,7 +207,7 @@ def _help(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """Return the default as a person would write it."""
+    """Return the default as it is written on the command line."""
     value = field.default
     if value is None or value is PydanticUndefined:
         return "automatic" if _is_switch(field) else "none"
@@ -224,7 +224,7 @@ def _description(field: FieldInfo) -> str:
 
 
 def _parts(kind: Any) -> list[Any]:
-    """Return the plain types and annotations an annotation is made of."""
+    """Return the types and metadata of an annotation."""
     if get_origin(kind) is Annotated:
         inner, *metadata = get_args(kind)
         return [*_parts(inner), *metadata]
@@ -243,7 +243,7 @@ def _literals(field: FieldInfo) -> list[str]:
 
 
 def _choices(field: FieldInfo) -> list[str]:
-    """Return the words of a field that takes nothing else, or nothing."""
+    """Return the words of a field whose value is one of several words, else an empty list."""
     return [] if int in _types(field) else _literals(field)
 
 
@@ -256,7 +256,7 @@ def _is_repeatable(field: FieldInfo) -> bool:
 
 
 def _metadata(field: FieldInfo) -> list[Any]:
-    """Return the constraints of a field, wherever pydantic keeps them."""
+    """Return the constraints of a field, which pydantic keeps in several places."""
     nested = [part for part in _parts(field.annotation) if not isinstance(part, type)]
     inner = [item for part in nested if isinstance(part, FieldInfo) for item in part.metadata]
     return [*field.metadata, *inner]

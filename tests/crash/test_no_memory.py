@@ -54,6 +54,6 @@ def test_a_save_without_memory_is_tried_again(tmp_path: Path) -> None:
         timeout=120,
     )
     assert 0 == done.returncode, done.stderr[-2000:]
-    assert "SAVE FAILED: There is no memory for a copy of the state" in done.stderr
+    assert "SAVE FAILED: There is not enough memory for a copy of the state" in done.stderr
     assert "Saving works again" in done.stderr
     assert (tmp_path / "run/checkpoints/step-00000006").is_dir()

@@ -168,20 +168,20 @@ def test_unknown_letters_are_named(
 ) -> None:
     """What the tokenizer has no piece for is said, not passed over."""
     assert 0 == shown.say(tmp_path / "x.wav", text="ሰላም ж")
-    assert "no piece of the tokenizer says: Ж" in capsys.readouterr().err
+    assert "the tokenizer has no piece for: Ж" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--speaker", "am_f9"], "There is no speaker 'am_f9'.*one of: am"),
-        (["--text", " ። "], "holds no letter and no number"),
+        (["--text", " ። "], "contains no letter and no number"),
         (["--text", "ሰላም " * 200], "the model has positions for 120"),
         (["--temperature", "0"], "temperature 0.0, must be above 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--codec", "nowhere"], "codec.json can't be read"),
-        (["--tokenizer", "BASE"], "The ids would mean other pieces"),
-        (["--speaker", "WRONG"], r"the model takes finite float32 \[4, 32\]"),
+        (["--tokenizer", "BASE"], "The ids would stand for other pieces"),
+        (["--speaker", "WRONG"], r"the model needs finite float32 \[4, 32\]"),
     ],
 )
 def test_bad_input_is_one_message_and_no_file(

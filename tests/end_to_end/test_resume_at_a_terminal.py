@@ -86,7 +86,7 @@ def test_without_a_key_it_goes_on_with_the_saved_value(
     """The flag that differs does not act: the end is that of the run as it was begun."""
     code, shown = at_terminal(trainer, stopped, "--learning-rate", "0.01", "--abort-window", "0.1")
     assert 0 == code, shown
-    assert "going on with the saved values" in shown
+    assert "continuing with the saved values" in shown
     require_equal(whole, stopped)
 
 

@@ -1,1 +1,1 @@
-"""How a run's state reaches the disk and comes back."""
+"""Writes, verifies, finds and deletes checkpoints."""

@@ -1,7 +1,7 @@
-"""Digests of consecutive segments of a file, read once, in blocks.
+"""Computes digests of consecutive segments of a file, reading it once, in blocks.
 
-The blocks go into page-aligned memory that is used again and again: fresh memory for each of them
-costs more than the reading, and direct reads demand whole pages.
+The blocks are read into page-aligned memory that is reused: allocating memory for each block would
+take longer than reading it, and direct reads need whole pages.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import xxhash
 PAGE = mmap.PAGESIZE
 
 BLOCK = 4 << 20
-"""Bytes of one read; a multiple of every page size in use, and small enough for a core's cache."""
+"""Bytes per read: a multiple of every page size in use, and small enough for a core's cache."""
 
 
 READERS = 2
-"""Threads that read a large file; one alone doesn't keep a device or the system's cache busy."""
+"""Threads that read a large file; one alone doesn't saturate a device or the system's cache."""
 
 
 def segment_digests(
     files: Sequence[FileIO], sizes: Sequence[int], moved: Callable[[int], None] = lambda _n: None
 ) -> list[str]:
-    """Return the XXH3-128 of each segment of a file; the first one begins where the file does.
+    """Return the XXH3-128 of each segment of a file; the first one begins at the start of the file.
 
     Args:
-        files: The file, opened without a buffer, once for each thread that shall read: each takes a
-            run of segments, so that one reads while another digests, and none hands anything over.
-        sizes: Bytes of each segment, in the file's order; if the file ends before them, those that
-            are there are digested.
+        files: The file, opened without a buffer, once for each thread. Each thread takes a run of
+            segments, so that one reads while another computes a digest.
+        sizes: Bytes of each segment, in the file's order; if the file is shorter, the existing bytes
+            are digested.
         moved: Called with the bytes digested since its last call; one thread at a time.
 
     Raises:
@@ -57,7 +57,7 @@ def segment_digests(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """Consecutive segments, for one thread."""
+    """Consecutive segments of one thread."""
 
     begin: int
     """Their first byte in the file."""
@@ -69,7 +69,7 @@ class _Share:
 
 
 def _shares(sizes: Sequence[int], most: int) -> list[_Share]:
-    """Cut the segments into at most so many runs of about as many bytes."""
+    """Divide the segments into at most `most` runs of about the same number of bytes."""
     total = sum(sizes)
     placed = zip(accumulate(sizes, initial=0), sizes, strict=False)  # begin and size of each
     runs = groupby(placed, key=lambda each: min(each[0] * most // max(total, 1), most - 1))
@@ -99,7 +99,7 @@ def _digests(file: FileIO, share: _Share, moved: Callable[[int], None]) -> list[
 
 
 def _blocks(file: FileIO, begin: int, end: int) -> Iterator[memoryview]:
-    """Yield the bytes of a stretch of a file, a block at a time in the same memory."""
+    """Yield the bytes of a range of a file, one block at a time, in the same memory."""
     first = begin - begin % PAGE  # direct reads begin at a page
     whole_pages = -(-max(end - first, 1) // PAGE) * PAGE
     buffer = memoryview(mmap.mmap(-1, min(BLOCK, whole_pages)))
@@ -108,10 +108,10 @@ def _blocks(file: FileIO, begin: int, end: int) -> Iterator[memoryview]:
 
 
 def _fill(file: FileIO, begin: int, buffer: memoryview, wanted: int) -> int:
-    """Read from a place of the file until enough is there or it ends; return how much it is."""
+    """Read from an offset until `wanted` bytes or the end of the file; return the number read."""
     file.seek(begin)
     done = 0
-    # The rest of the last page is asked for as well: direct reads know only whole pages.
+    # Direct reads need whole pages, so the rest of the last page is requested too.
     while done < wanted and (count := file.readinto(buffer[done:])):
         done += count
     return min(done, wanted)

@@ -1,10 +1,10 @@
-"""The commit: a checkpoint exists or it doesn't.
+"""Commits a checkpoint atomically: it exists completely or not at all.
 
-1. All files are written into a directory with a temporary name, each fsynced and read back from
+1. All files are written to a directory with a temporary name; each is fsynced and read back from
    the device.
-2. The manifest, with the digests of what was captured, is written last; the directory is fsynced.
-3. One rename gives the directory its name; its parent is fsynced.
-4. `latest` is replaced the same way.
+2. The manifest, with the digests of the captured state, is written last; the directory is fsynced.
+3. One rename gives the directory its final name; its parent is fsynced.
+4. `latest` is replaced in the same way.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from unbroken.state.dtypes import dtype_name
 from unbroken.state.position import Position
 
 SPACE_RESERVE = 1 << 20
-"""Bytes left free beside a checkpoint, for its manifest and the journal."""
+"""Bytes to leave free beside a checkpoint, for its manifest and the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +58,17 @@ class Snapshot:
     start: int
     position: Position
     parts: Mapping[str, Any]
-    """Captured state by part; the tensors may be the live ones while training stands still."""
+    """The state by part; the tensors may be the live ones while training is paused."""
     facts: Mapping[str, Any]
     evidence: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     only_updated: Collection[str] = ()
-    """Leaves that nothing but an update of an optimiser changes."""
+    """Leaves that only an update of an optimiser changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSnapshot:
-    """A snapshot that training on can't change: its tensors copied, the rest written as text."""
+    """A snapshot that is independent of the live state: tensors copied, the rest encoded."""
 
     run_id: str
     start: int
@@ -77,17 +77,17 @@ class HostSnapshot:
     documents: dict[str, bytes]
     """State, facts and evidence as JSON, by file name."""
     images: dict[str, FileImage]
-    """Tensor files as they will lie on the disk, by name."""
+    """The content of the tensor files, by name."""
     leaves: dict[str, tuple[str, str, list[int]]]
     """File, dtype and shape of every tensor."""
     late: LateCopy
     """Copies that are still to be made before `images` is complete."""
     live: Mapping[str, str] = field(default_factory=dict)
-    """Digests of the live tensors at the capture, where they were made to prove the copy."""
+    """Digests of the live tensors at the capture, if they were computed to verify the copy."""
 
     @property
     def size(self) -> int:
-        """Bytes that the checkpoint will take, without its manifest."""
+        """Size of the checkpoint in bytes, without its manifest."""
         return sum(map(len, self.documents.values())) + sum(i.size for i in self.images.values())
 
 
@@ -97,7 +97,7 @@ def tensor_files(
     """Return the parts in the codec's form, and their tensors by file name and leaf path.
 
     Raises:
-        NotEncodable: A part holds something that has no faithful form.
+        NotEncodable: A part contains something that can't be encoded exactly.
     """
     state: dict[str, Any] = {}
     files: dict[str, dict[str, torch.Tensor]] = {}
@@ -112,16 +112,16 @@ def tensor_files(
 def copy_to_host(
     snapshot: Snapshot, host: HostCopy, *, prove: bool = False, overlap: bool = False
 ) -> HostSnapshot:
-    """Take a snapshot into host memory; it is complete when this returns, but for `late`.
+    """Copy a snapshot into host memory; it is complete on return, except for `late`.
 
     Args:
         snapshot: The state; its tensors are the live ones.
-        host: Memory that is used again by every save; what it held before is overwritten.
-        prove: Digest the live tensors too, for `commit` to compare what it writes with.
-        overlap: Leave what only updates change to be copied later, behind a fence.
+        host: Memory that every save reuses; its content is overwritten.
+        prove: Also compute digests of the live tensors, with which `commit` compares the files.
+        overlap: Copy later, behind a fence, what only updates change.
 
     Raises:
-        NotEncodable: The state holds something that has no faithful form.
+        NotEncodable: The state contains something that can't be encoded exactly.
     """
     state, files = tensor_files(snapshot.parts)
     documents = {
@@ -158,22 +158,22 @@ def commit(
 
     Args:
         layout: The run's directory.
-        copied: What to write.
-        require_ours: Called first, and again just before the rename; raises where another process owns the run.
-        keeps_replaced: Whether a checkpoint of the same position is kept, in `superseded/`.
+        copied: The snapshot to write.
+        require_ours: Called first, and again just before the rename; raises if another process owns the run.
+        keeps_replaced: Whether to keep an existing checkpoint of the same position, in `superseded/`.
 
     Returns:
         The checkpoint's directory.
 
     Raises:
-        SaveFailed: The disk refused, or it could not be read again; whatever was visible before is
+        SaveFailed: The disk can't be written or read back; whatever was visible before is
             untouched.
     """
     target = layout.checkpoints / checkpoint_name(copied.position)
     aside = layout.checkpoints / f".{target.name}.{os.getpid()}.tmp"
     require_readable(copied.documents)
     try:
-        require_ours()  # a directory that was moved away is not created again
+        require_ours()  # so that a directory that was moved away is not created again
         disk.make_directory(layout.checkpoints)
         _require_space(layout, copied.size)
         disk.remove_tree(aside)
@@ -215,15 +215,15 @@ def _require_space(layout: Layout, size: int) -> None:
 
 
 def replaced_name(name: str) -> str:
-    """Return the hidden name of a checkpoint while the same position is saved once more."""
+    """Return the hidden name of a checkpoint while the same position is saved again."""
     return f".{name}.replaced"
 
 
 def _make_way(layout: Layout, target: Path, run_id: str) -> Path:
-    """Clear the name of a checkpoint; return what may be deleted once the new one is there.
+    """Free the name of a checkpoint; return the path to delete once the new one exists.
 
-    A death before the new one has the name leaves the old one hidden: `Store` finds it and gives it
-    its name back.
+    After a kill before the new one has the name, the old one is hidden: `Store` finds it and
+    restores its name.
     """
     replaced = layout.checkpoints / replaced_name(target.name)
     if not target.exists():
@@ -241,18 +241,18 @@ def _make_way(layout: Layout, target: Path, run_id: str) -> Path:
 
 
 def _forget(aside: Path) -> None:
-    """Free the space of a failed save if the disk allows it; else the next start does."""
+    """Delete the files of a failed save if possible; else the next start does."""
     with contextlib.suppress(OSError):
         disk.remove_tree(aside)
 
 
 def set_aside(layout: Layout, checkpoint: Path, name: str = "") -> Path:
-    """Move a checkpoint out of the line of this run without deleting it; return where to.
+    """Move a checkpoint to `superseded/` without deleting it; return its new path.
 
     Args:
         layout: The run's directory.
         checkpoint: The directory to move.
-        name: What it is called there, where its present name is a hidden one.
+        name: Its name there, if its present name is a hidden one.
     """
     disk.make_directory(layout.superseded)
     place = layout.superseded / f"{name or checkpoint.name}.{time.time_ns()}"
@@ -301,7 +301,7 @@ def _write_files(aside: Path, copied: HostSnapshot) -> Manifest:
 def _write_image(path: Path, image: FileImage) -> list[Segment]:
     """Write a tensor file; return its segments with their digests.
 
-    They are made while the device writes, which needs no processor.
+    The digests are computed while the device writes.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="unbroken-digest") as beside:
         digests = beside.submit(image.digests)
@@ -310,19 +310,19 @@ def _write_image(path: Path, image: FileImage) -> list[Segment]:
 
 
 def _require_captured(live: Mapping[str, str], written: Mapping[str, LeafEntry]) -> None:
-    """Refuse a copy that is of no instant: something reached it, or the tensor, meanwhile."""
+    """Refuse a copy that is inconsistent because it or its tensor was changed meanwhile."""
     changed = [leaf for leaf, digest in live.items() if written[leaf].digest != digest]
     if changed:
         raise SaveFailed(
-            f"The copy of {changed[0]} is not the tensor that was live at the save.",
-            "Something changed the one while it was copied, or the other before it was written; "
-            "the checkpoint would be of no instant, and was not made visible.",
-            "Let nothing but the training thread change the state.",
+            f"The copy of {changed[0]} differs from the live tensor at the save.",
+            "Something changed the tensor while it was copied, or the copy before it was written. "
+            "The checkpoint would be inconsistent, and was not made visible.",
+            "Change the state only in the training thread.",
         )
 
 
 def _read_back(path: Path, segments: Sequence[Segment]) -> bool:
-    """Compare what the device holds with what was to be written; say whether it was the device."""
+    """Compare the written file with its digests; return whether it was read from the device."""
     found, from_device = device_digests(path, [each.size for each in segments])
     what = told_apart(path.name, segments, found)
     if what is not None or path.stat().st_size != segments[-1].end:
@@ -335,5 +335,5 @@ def _read_back(path: Path, segments: Sequence[Segment]) -> bool:
 
 
 def _as_json(document: Any) -> bytes:
-    # Without an indent: with one, Python's slow encoder would hold the training thread.
+    # Without indentation, since that needs Python's slow encoder, which blocks the training thread.
     return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()

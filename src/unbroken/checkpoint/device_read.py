@@ -1,7 +1,7 @@
-"""Reading past the system's cache, where the system lets us.
+"""Reads files past the system's cache, where the system allows it.
 
-What is read back from the cache proves nothing about the device: after an fsync the system would
-answer from the very memory it wrote from.
+Reading back from the cache would prove nothing about the device: after an fsync the system answers
+from the memory it wrote from.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 def device_digests(path: Path, sizes: Sequence[int]) -> tuple[list[str], bool]:
     """Return the XXH3-128 of each segment of a file, and whether it was read from the device.
 
-    They are read past the cache; where that can't be done, the system is asked to drop them from its cache first;
-    where that can't be done either, they come from the cache and the answer says so.
+    They are read past the cache. If that is impossible, the system is asked to drop them from its
+    cache first. If that fails too, they come from the cache, and the result says so.
 
     Args:
         path: The file.
@@ -44,7 +44,7 @@ def device_digests(path: Path, sizes: Sequence[int]) -> tuple[list[str], bool]:
 
 
 def drop_from_cache(path: Path) -> None:
-    """Let the system forget what it holds of a file, where it lets us; the next read is a new one.
+    """Drop a file from the system's cache if possible, so that the next read is from the device.
 
     Raises:
         OSError: The file can't be opened.
@@ -59,8 +59,8 @@ def drop_from_cache(path: Path) -> None:
 def _digests(
     path: Path, flags: int, sizes: Sequence[int], is_past_cache: Callable[[int], bool]
 ) -> tuple[list[str], bool]:
-    # Training goes on beside it. One thread stays on the one core that is left over; where none
-    # is, two take no more from the training than one does, and are done sooner.
+    # Training continues meanwhile. With one free core, one thread uses it. With none, two threads
+    # slow down the training no more than one, and finish sooner.
     readers = 1 if sum(sizes) <= BLOCK or spare_cores() == 1 else READERS
     with ExitStack() as opened:
         files = [opened.enter_context(FileIO(os.open(path, flags))) for _ in range(readers)]

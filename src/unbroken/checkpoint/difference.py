@@ -1,4 +1,4 @@
-"""What differs between two checkpoints: tensors by how much, other values by what they are.
+"""Compares two checkpoints: tensors by their distance, other values by equality.
 
 Tensors whose digests are equal are not read, so both should be verified before; the others are read block by block, so that neither
 checkpoint has to fit into memory.
@@ -26,41 +26,41 @@ BLOCK_ELEMENTS = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafDifference:
-    """One tensor that is not the same in both."""
+    """One tensor that differs."""
 
     leaf: str
     what: str
     """`values`, `bits` (equal as numbers: -0.0, NaN), `shape or dtype`, `only in A`, `only in B`."""
     elements: int = 0
-    """How many elements differ."""
+    """Number of elements that differ."""
     of: int = 0
-    """How many there are."""
+    """Number of elements."""
     max_abs: float = math.nan
-    """Largest absolute difference; inf where one is not a finite number and the other is another."""
+    """Largest absolute difference; inf if an element of one is not finite and the other differs."""
     relative: float = math.nan
-    """Norm of the difference by the norm of A's tensor; inf where that is 0."""
+    """Norm of the difference divided by the norm of A's tensor; inf if that is 0."""
     detail: str = ""
 
     @property
     def order(self) -> tuple[bool, float]:
-        """Sorts the worst to the front: what can't be compared, then by the relative norm."""
+        """Sort key: first what can't be compared, then by descending relative norm."""
         return not math.isnan(self.relative), -self.relative if self.relative >= 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """All that differs between two checkpoints."""
+    """The differences of two checkpoints."""
 
     leaves: tuple[LeafDifference, ...]
-    """The worst first."""
+    """The largest first."""
     values: tuple[FactDifference, ...]
-    """State that is no tensor, by path; the position is `position`."""
+    """Other state than tensors, by path; the position is `position`."""
     facts: tuple[FactDifference, ...]
     same_leaves: int
 
     @property
     def is_none(self) -> bool:
-        """Whether the two hold the same."""
+        """Whether the two are equal."""
         return not (self.leaves or self.values or self.facts)
 
 
@@ -70,9 +70,9 @@ def difference(
     """Compare two checkpoints.
 
     Args:
-        a: The one that relative norms are relative to.
-        b: The other.
-        report: Called with the tensors compared and the tensors in all.
+        a: The first; relative norms are relative to it.
+        b: The second.
+        report: Called with (tensors compared, tensors in total).
 
     Raises:
         CheckpointCorrupt: One is damaged.
@@ -110,7 +110,7 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
 
 
 def _values(state: dict[str, Any]) -> dict[str, Any]:
-    """Return what is no tensor, by path, in encoded form where it is no plain value."""
+    """Return all values except tensors, by path; encoded unless they are plain values."""
     found = {}
     for path, value in leaves(state):
         if not is_tensor(value):
@@ -142,7 +142,7 @@ def _measured(name: str, a: StoredTensor, b: StoredTensor) -> LeafDifference:
     for one, other in zip(_blocks(a), _blocks(b), strict=True):
         apart = ~((one == other) | (torch.isnan(one) & torch.isnan(other)))
         differing += int(apart.sum())
-        # Infinite or no number on one side only: there is no distance, so it is infinite.
+        # Infinite or NaN on one side only: the distance counts as infinite.
         distance = torch.where(apart, (one - other).abs().nan_to_num(math.inf, math.inf), 0.0)
         largest = max(largest, float(distance.max()))
         square_of_difference += float((distance**2).sum())

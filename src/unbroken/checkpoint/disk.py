@@ -1,7 +1,7 @@
-"""What is done to the disk: new files, whole replacements, renames, removals, lines added.
+"""Durable operations on the disk: new files, atomic replacements, renames, removals, appends.
 
-A file is durable when its bytes were flushed and fsynced; its name is durable when its directory
-was. All of it is made of the calls of one `System`.
+A file is durable when it was fsynced; its name is durable when its directory was. All operations
+consist of the calls of one `System`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from unbroken.checkpoint.system import Bytes, System, can_write_past_the_cache
 
 BLOCK = 8 << 20
-"""Bytes of one write; a multiple of every page size in use."""
+"""Bytes per write; a multiple of every page size in use."""
 
 REFUSED = (errno.EINVAL, errno.ENOTSUP)
-"""What a filesystem answers that can't write past the cache, or not in this way."""
+"""Errors of a filesystem that doesn't support writes past the cache."""
 
 system = System()
-"""Makes the calls; `unbroken.testing` puts one in its place that records them, or fails."""
+"""Makes the system calls; `unbroken.testing` replaces it to record calls or to inject failures."""
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory with its parents, durably; an existing one is fine."""
+    """Create a directory with its parents, durably; it may exist."""
     if path.is_dir():
         return
     make_directory(path.parent)
@@ -34,7 +34,7 @@ def make_directory(path: Path) -> None:
 
 
 def make_new_directory(path: Path) -> None:
-    """Create a directory in one that exists; its name is durable once its parent was fsynced."""
+    """Create a directory in an existing one; its name is durable once its parent is fsynced."""
     try:
         system.make_directory(path)
     except FileExistsError:  # another process may have been faster
@@ -43,7 +43,7 @@ def make_new_directory(path: Path) -> None:
 
 
 def write_new_file(path: Path, chunks: Iterable[Bytes], *, durable: bool = True) -> None:
-    """Write a file that must not exist, and fsync it where it is to be durable."""
+    """Write a file that must not exist; fsync it if `durable`."""
     descriptor = system.create(path)
     try:
         for chunk in chunks:
@@ -55,15 +55,15 @@ def write_new_file(path: Path, chunks: Iterable[Bytes], *, durable: bool = True)
 
 
 def write_new_image(path: Path, padded: memoryview, size: int) -> None:
-    """Write a file that must not exist from memory that begins at a page, and fsync it.
+    """Write a file that must not exist from page-aligned memory, and fsync it.
 
-    It is written past the system's cache where the filesystem lets us: that is faster, and it
-    doesn't push the training's own data out of memory.
+    It is written past the system's cache if the filesystem supports that: this is faster, and
+    doesn't evict the training's data from the cache.
 
     Args:
         path: The file.
-        padded: Its bytes and the rest of their last page.
-        size: How many of them are the file's.
+        padded: Its bytes, padded to whole pages.
+        size: Size of the file in bytes.
     """
     descriptor, content = _open_new(path), padded[:size]
     if descriptor is None:
@@ -76,14 +76,14 @@ def write_new_image(path: Path, padded: memoryview, size: int) -> None:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        system.unlink(path)  # the filesystem wants another alignment than pages
+        system.unlink(path)  # the filesystem needs another alignment than pages
         write_new_file(path, [content])
     finally:
         system.close(descriptor)
 
 
 def _open_new(path: Path) -> int | None:
-    """Create a file to be written past the cache; None where that is not to be had."""
+    """Create a file to write past the cache; None if that is not supported."""
     if not can_write_past_the_cache():
         return None
     try:
@@ -110,24 +110,24 @@ def sync_directory(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename and make both names durable; a file in the way is replaced, a full directory is not."""
+    """Rename durably; an existing file is replaced, a non-empty directory is not."""
     system.rename(source, target)
-    sync_directory(target.parent)  # first: the new name is there before the old one is gone
+    sync_directory(target.parent)  # first, so that the new name exists before the old one is gone
     if source.parent != target.parent:
         sync_directory(source.parent)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[Path]:
-    """Give the path of a new file, which takes the place of another one as a whole at the end.
+    """Yield the path of a new file, which atomically replaces another one at the end of the block.
 
-    A reader sees the old one or the new one. Where the block fails, the new one is removed.
+    A reader sees the old or the new file. If the block fails, the new file is removed.
 
     Args:
-        path: What is replaced; it need not be there.
-        aside: Where the new one is made, in the same directory; None for a hidden name of this
-            process. What an interruption left there is removed.
-        durable: Whether its name outlives a power cut. Its bytes are the block's business.
+        path: The file to replace; it need not exist.
+        aside: Path of the new file, in the same directory; None for a hidden name of this
+            process. A file left there by an interruption is removed.
+        durable: Whether to make its name durable. The block has to make its bytes durable.
     """
     aside = aside or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if os.path.lexists(aside):
@@ -142,23 +142,23 @@ def replacing(path: Path, aside: Path | None = None, *, durable: bool = True) ->
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a small file as a whole; where it is not to be durable, nothing is fsynced."""
+    """Replace a small file atomically; unless `durable`, nothing is fsynced."""
     with replacing(path, durable=durable) as aside:
         write_new_file(aside, [content], durable=durable)
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[Path]:
-    """Replace a file as a whole: a reader, and who comes after a power cut, sees the old or the new.
+    """Replace a file atomically: readers, also after a power cut, see the old or the new file.
 
-    Give the path of a new file to write, in whatever way. At the end of the block it is flushed to the
-    device and takes the place of the old one; where the block fails, it is removed.
+    Yields the path of a new file to write. At the end of the block it is flushed to the device and
+    replaces the old one; if the block fails, it is removed.
 
     Args:
-        path: What is replaced; neither it nor its directory need be there.
-        aside: Where the new file is made, in the same directory; None for a hidden name of this
-            process. What an interruption left there is removed.
-        durable: Whether to flush it. Without that a power cut may leave a file that is torn.
+        path: The file to replace; neither it nor its directory need exist.
+        aside: Path of the new file, in the same directory; None for a hidden name of this
+            process. A file left there by an interruption is removed.
+        durable: Whether to flush it. Otherwise a power cut may leave a torn file.
     """
     make_directory(path.parent)
     with replacing(path, aside, durable=durable) as new:
@@ -172,7 +172,7 @@ def atomic_write(path: Path, aside: Path | None = None, *, durable: bool = True)
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory and what is in it; of a link only the link. One gone already is fine."""
+    """Delete a directory with its content; of a link only the link. It need not exist."""
     if path.is_symlink() or path.is_file():
         system.unlink(path)
         return
@@ -187,9 +187,9 @@ def remove_tree(path: Path) -> None:
 
 
 class AppendFile:
-    """A file of lines that is only added to; each line reaches the system in one call.
+    """An append-only file of lines; each line is written with one system call.
 
-    Its directory must exist: one that was moved away is not created again.
+    Its directory must exist, so that one that was moved away is not created again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -200,7 +200,7 @@ class AppendFile:
         self._descriptor = system.open_to_append(path)
 
     def cut_torn_tail(self) -> int:
-        """Cut off what follows the last newline, left by a death in mid-line; return its bytes."""
+        """Truncate an unfinished last line; return its number of bytes."""
         size = os.fstat(self._descriptor).st_size
         whole = size
         block = 1 << 16
@@ -218,10 +218,10 @@ class AppendFile:
         return size - whole
 
     def append(self, line: bytes) -> None:
-        """Add one whole line.
+        """Append one complete line.
 
         Raises:
-            OSError: The disk took none of it, or only a part, which was taken back.
+            OSError: The line can't be written; a partial line was truncated again.
         """
         whole = line + b"\n"
         written = system.write(self._descriptor, whole)
@@ -230,11 +230,11 @@ class AppendFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def sync(self) -> None:
-        """Bring the lines to the device."""
+        """Flush the lines to the device."""
         system.sync(self._descriptor)
 
     def close(self) -> None:
-        """Bring the lines to the device and close the file."""
+        """Flush the lines to the device and close the file."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             try:

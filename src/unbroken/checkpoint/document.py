@@ -1,4 +1,4 @@
-"""JSON documents of a checkpoint: how large one may be, for who writes it as for who reads it."""
+"""The size limit of a checkpoint's JSON documents, for writing and reading."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from unbroken.errors import SaveFailed
 
 MAX_DOCUMENT_BYTES = 64_000_000
-"""Largest JSON that is read into memory; what is large in a state are tensors."""
+"""Largest JSON document that is read into memory; large state should be tensors."""
 
 
 def require_readable(documents: Mapping[str, bytes]) -> None:
-    """Refuse to write what no start would read.
+    """Refuse to write a document that would be refused when read.
 
     Args:
-        documents: The bytes of each by file name.
+        documents: The content of each, by file name.
 
     Raises:
         SaveFailed: One of them is too large.

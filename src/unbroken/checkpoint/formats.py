@@ -1,8 +1,8 @@
-"""What a manifest says, in each of its formats; all that differs between them is in this file.
+"""The formats of a manifest; everything that differs between them is in this module.
 
-Format 2, which is written: a digest for the head of each file and one for each tensor, so that
-every byte is digested once. Format 1, which is still read: a digest over each file, and one for
-each tensor beside it.
+Format 2, which is written, has a digest for the head of each file and one for each tensor, so every
+byte is digested once. Format 1, which can still be read, has a digest of each file and another one of
+each tensor.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT: Literal[2] = 2
 """The format that is written."""
 
 TENSORS: Final = ".safetensors"
-"""How the names of files that hold tensors end."""
+"""Suffix of the files with tensors."""
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -39,7 +39,7 @@ class _Strict(BaseModel):
 
 
 class FileEntry(_Strict):
-    """One file of the checkpoint, as every format tells it."""
+    """One file of the checkpoint, in every format."""
 
     size: Count
     """Bytes."""
@@ -51,11 +51,11 @@ class FileWithHeader(FileEntry):
     """One file in format 2."""
 
     head: Count
-    """Bytes before its first tensor: the header; all of it where it holds no tensors."""
+    """Bytes before its first tensor: the header, or the whole file if it has no tensors."""
 
 
 class LeafEntry(_Strict):
-    """One tensor of the state, as every format tells it."""
+    """One tensor of the state, in every format."""
 
     file: str
     dtype: str
@@ -72,26 +72,26 @@ class PlacedLeaf(LeafEntry):
 
 
 class Manifest(_Strict):
-    """What a checkpoint consists of, as every format tells it."""
+    """The content of a checkpoint, in every format."""
 
     format: int
     run_id: str
     start: Count
-    """Which start of the process wrote it, from 1."""
+    """Number of the start that wrote it, from 1."""
     created: float
     """Seconds since 1970, UTC."""
     position: dict[str, Count]
     metrics: dict[str, float]
     """Scores measured at this position, such as `val_loss`; lower is better."""
     verified_from: Literal["device", "cache"] = "cache"
-    """Whether the files were read back from the device after writing, or from the system's cache."""
+    """Whether the files were read back from the device or from the system's cache."""
     files: Mapping[str, FileEntry]
     leaves: Mapping[str, LeafEntry]
 
     @property
     @abstractmethod
     def segments(self) -> Mapping[str, list[Segment]]:
-        """What each file consists of, in its order, by its name.
+        """Return the segments of each file, in order, by file name.
 
         Raises:
             NotTiled: The tensors don't fill the files.
@@ -103,13 +103,13 @@ class Manifest(_Strict):
 
 
 class Manifest1(Manifest):
-    """Format 1: a file is one segment, digested as a whole."""
+    """Format 1: a file is one segment with one digest."""
 
     format: Literal[1]
 
     @cached_property
     def segments(self) -> Mapping[str, list[Segment]]:
-        """What each file consists of; see `Manifest`."""
+        """Return the segments of each file; see `Manifest`."""
         return {
             name: [Segment(leaf=None, begin=0, size=entry.size, digest=entry.digest)]
             for name, entry in self.files.items()
@@ -117,7 +117,7 @@ class Manifest1(Manifest):
 
 
 class Manifest2(Manifest):
-    """Format 2: a file is its head and its tensors, each digested on its own."""
+    """Format 2: a file is its head and its tensors, each with a digest."""
 
     format: Literal[2]
     files: Mapping[str, FileWithHeader]
@@ -125,7 +125,7 @@ class Manifest2(Manifest):
 
     @cached_property
     def segments(self) -> Mapping[str, list[Segment]]:
-        """What each file consists of; see `Manifest`."""
+        """Return the segments of each file; see `Manifest`."""
         tensors: dict[str, list[Segment]] = {name: [] for name in self.files}
         for leaf, entry in self.leaves.items():
             if entry.file not in tensors or not entry.file.endswith(TENSORS):
@@ -136,7 +136,7 @@ class Manifest2(Manifest):
             tensors[entry.file].append(
                 Segment(leaf=leaf, begin=entry.begin, size=size, digest=entry.digest)
             )
-        # An empty tensor stands before the one that begins at the same byte.
+        # An empty tensor precedes the one that begins at the same byte.
         found = {n: sorted(each, key=lambda s: (s.begin, s.size)) for n, each in tensors.items()}
         for name, file in self.files.items():
             found[name].insert(0, Segment(leaf=None, begin=0, size=file.head, digest=file.digest))
@@ -145,7 +145,7 @@ class Manifest2(Manifest):
 
 
 KNOWN: Final[Mapping[str, type[Manifest]]] = {"1": Manifest1, "2": Manifest2}
-"""The formats that are read, by the `repr` of their number: 2.0 and "2" are none."""
+"""The formats that can be read, by the `repr` of their number: 2.0 and "2" don't match."""
 
 
 def _require_tiled(name: str, segments: Iterable[Segment], size: int) -> None:
@@ -159,11 +159,11 @@ def _require_tiled(name: str, segments: Iterable[Segment], size: int) -> None:
 
 
 CLOSED: Final = re.compile(rb'\{"digest": "([0-9a-f]{32})",\n"manifest": (.*)\}\n', re.DOTALL)
-"""The one form of a manifest's bytes: the digest, and the bytes that it is of."""
+"""The form of a manifest's bytes: a digest, and the bytes it covers."""
 
 
 def closed(content: dict[str, Any]) -> bytes:
-    """Return the one form in which a manifest of this content is written."""
+    """Return the bytes of a manifest with this content."""
     body = json.dumps(content, indent=1, sort_keys=True)
     digest = bytes_digest(body.encode())
     return f'{{"digest": "{digest}",\n"manifest": {body}}}\n'.encode()

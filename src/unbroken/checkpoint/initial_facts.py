@@ -1,4 +1,4 @@
-"""What a run was begun with: compared by a start that finds the run, but no checkpoint of it."""
+"""The initial facts of a run, compared by a start that finds the run but no checkpoint."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from unbroken.state.codec import decode, encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialFacts:
-    """What a run was begun with."""
+    """The facts and weights that a run began with."""
 
     facts: Mapping[str, Any]
-    """What it is made of."""
+    """The facts of the run."""
     digest: str
-    """Over every tensor of its state before the first step."""
+    """Digest over all tensors of its state before the first step."""
 
 
 def write_initial_facts(layout: Layout, run_id: str, initial: InitialFacts) -> None:
-    """Write down what a run begins with, or begins again with.
+    """Write the initial facts of a run that begins, or begins again.
 
     Raises:
-        OSError: The disk refused.
+        OSError: The disk can't be written.
     """
     facts = encode(dict(initial.facts), "facts", {})
     content = {"run_id": run_id, "facts": facts, "digest": initial.digest}
@@ -35,9 +35,9 @@ def write_initial_facts(layout: Layout, run_id: str, initial: InitialFacts) -> N
 
 
 def read_initial_facts(layout: Layout, run_id: str) -> InitialFacts | None:
-    """Return what a run was begun with.
+    """Return the initial facts of a run.
 
-    None where an earlier version began it, the file is damaged, or it is another run's.
+    None if an earlier version began it, the file is damaged, or it is another run's.
     """
     try:
         content = json.loads(layout.start_file.read_bytes())

@@ -1,4 +1,4 @@
-"""`latest`: the name of the newest checkpoint, for people and scripts; to a resume it is a hint."""
+"""`latest`: the name of the newest checkpoint, for users and scripts; for a resume only a hint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ _log = logging.getLogger("unbroken")
 
 
 def name_latest(layout: Layout, name: str) -> None:
-    """Write which checkpoint is the newest.
+    """Write the name of the newest checkpoint.
 
-    A directory of that name is not ours: it is left alone and reported,
-    and the checkpoint counts without the hint.
+    A directory called `latest` is left alone and reported; the checkpoint is valid without the hint.
 
     Raises:
-        OSError: The disk refused.
+        OSError: The disk can't be written.
     """
     if layout.latest.is_dir() and not layout.latest.is_symlink():
         _log.warning(

@@ -1,4 +1,4 @@
-"""Where things lie in the directory of a run, and how a checkpoint is called."""
+"""The paths in the directory of a run, and the names of checkpoints."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CHECKPOINT_NAME = re.compile(r"step-(\d{8,})(\+\d+)?")
 """`step-00003500`, or `step-00003500+24` when 24 samples of the next step were done."""
 
 LONGEST_NAME = 255
-"""Bytes of the name of a file; a longer name was never one."""
+"""Longest name of a file in bytes."""
 
 Place = tuple[int, int]
 """Completed steps, and samples of the next one."""
 
 FILE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.(safetensors|json)")
-"""The only names that files of a checkpoint can have; nothing else is ever opened."""
+"""The form of the names of a checkpoint's files; no other file is ever opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,22 @@ class Layout:
 
     @property
     def run_file(self) -> Path:
-        """Written at the run's birth; its presence makes the directory a run's."""
+        """Written when the run begins; its presence marks the directory of a run."""
         return self.root / "run.json"
 
     @property
     def start_file(self) -> Path:
-        """What the run was begun with, for a start that finds no checkpoint."""
+        """The run's initial facts, for a start that finds no checkpoint."""
         return self.root / "start.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Holds one directory a checkpoint."""
+        """Contains one directory per checkpoint."""
         return self.root / "checkpoints"
 
     @property
     def latest(self) -> Path:
-        """Names the newest verified checkpoint; a hint, never the truth."""
+        """Names the newest verified checkpoint; only a hint."""
         return self.root / "latest"
 
     @property
@@ -59,7 +59,7 @@ class Layout:
 
     @property
     def history(self) -> Path:
-        """A line a start, stop, resume, refusal."""
+        """One line per start, stop, resume and refusal."""
         return self.root / "history.jsonl"
 
     @property
@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def earlier(self) -> Path:
-        """Runs that stood here before, moved away whole."""
+        """Earlier runs in this directory, moved here as a whole."""
         return self.root / "earlier"
 
     @property
@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def pins(self) -> Path:
-        """Names the checkpoints that are kept by hand."""
+        """Names of the pinned checkpoints."""
         return self.root / "pins.json"
 
     @property
@@ -89,17 +89,17 @@ class Layout:
 
     @property
     def base(self) -> Path:
-        """What the program keeps of the weights it began with."""
+        """Files that a program keeps of the weights it began with."""
         return self.root / "base"
 
     @property
     def replaced(self) -> tuple[Path, ...]:
-        """The files that only the writer of the run replaces, each as a whole."""
+        """The files that only the writer of the run replaces, atomically."""
         return (self.latest, self.run_file, self.start_file, self.probe_file)
 
     @property
     def moved(self) -> tuple[Path, ...]:
-        """What goes with `run.json` when the run is moved away."""
+        """Files that move with `run.json` when the run is moved away."""
         return (
             self.checkpoints,
             self.latest,
@@ -121,16 +121,16 @@ class Layout:
 
     @property
     def owner_file(self) -> Path:
-        """Says who writes to the run."""
+        """Names the process that writes to the run."""
         return self.root / ".writer.json"
 
     def beat_file(self, token: str) -> Path:
-        """Grows while the writer with this token lives."""
+        """Grows while the writer with this token is alive."""
         return self.root / f".writer.{token}.beat"
 
     @property
     def superseded(self) -> Path:
-        """Checkpoints of a future that was given up by resuming from an older one."""
+        """Checkpoints that were given up by resuming from an older one."""
         return self.root / "superseded"
 
 
@@ -141,11 +141,11 @@ def checkpoint_name(position: Position) -> str:
 
 
 def place_in_name(name: str) -> Place | None:
-    """Return where a checkpoint stands, as its name says; None where no checkpoint is called so."""
+    """Return the position in the name of a checkpoint; None if it isn't such a name."""
     found = CHECKPOINT_NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
     return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def is_checkpoint_name(name: str) -> bool:
-    """Say whether a checkpoint can be called so."""
+    """Return whether this is the name of a checkpoint."""
     return place_in_name(name) is not None

@@ -1,13 +1,12 @@
-"""One writer: who may change the directory of a run, and how everybody else knows.
+"""The lock of a run's directory, which allows only one writer.
 
-On one host the operating system's lock is the truth: it ends with the process, however it died.
-Where the last writer was another host (a shared filesystem, on which locks can't be relied on), a
-file that a living writer makes longer is watched, by the clock of whoever wants to take over. And
-each commit reads the owner once more just before its rename: a process that was asleep while
-another took over finds out, and changes nothing.
+On one host the operating system's lock decides: it ends with the process, however that died. If the
+last writer was on another host (on a shared filesystem, whose locks are unreliable), the new one
+watches a heartbeat file that a living writer extends, by its own clock. In addition each commit reads
+the owner just before its rename: a process that was suspended while another took over notices it and
+changes nothing.
 
-Within one process a later run takes over from an earlier one, as when a notebook's cell is run
-again.
+Within one process a later run takes over from an earlier one, as when a notebook's cell is run again.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ from unbroken.checkpoint.os_lock import (
 from unbroken.errors import DirectoryInUse, OwnerChanged, SaveFailed
 
 PATIENCE_SECONDS = 60.0
-"""How long another host's writer must have shown no sign of life to be taken for dead."""
+"""How long a writer on another host must have no heartbeat before it counts as dead."""
 
 BEAT_SECONDS = 5.0
-"""Pause between two signs of life."""
+"""Seconds between two heartbeats."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger("unbroken")
 
 _held: list[WriterLock] = []
-"""What this process holds: the system would give it its own locks a second time."""
+"""The locks of this process, since the system would grant it the same lock twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who writes to a run."""
+    """The process that writes to a run."""
 
     token: str
-    """Another one for each time that a run is taken."""
+    """A new one each time the lock is taken."""
     host: str
     boot: str
-    """Identifies the running kernel where it says so: containers of one host share it."""
+    """Identifies the running kernel, if known; containers of one host share it."""
     pid: int
     command: str
     since: float
@@ -67,7 +66,7 @@ class Owner:
 
     @classmethod
     def present(cls) -> Owner:
-        """Return this process as an owner, with a token of its own."""
+        """Return this process as an owner, with a new token."""
         return cls(
             token=uuid.uuid4().hex,
             host=platform.node(),
@@ -79,17 +78,17 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is of this host, where the system's lock tells the living from the dead."""
+        """Whether it is on this host, where the system's lock is reliable."""
         return self.host == platform.node() or (self.boot != "" and self.boot == _boot())
 
     def __str__(self) -> str:
-        """Say who it is and since when."""
+        """Return a description of the process and its start."""
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"process {self.pid} on {self.host} (`{self.command}`), since {since}"
 
 
 def read_owner(layout: Layout) -> Owner | None:
-    """Return who said last to write to a run; None if nobody did, or if it can't be read."""
+    """Return the last recorded owner of a run; None if there is none or it can't be read."""
     try:
         return Owner(**json.loads(layout.owner_file.read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -97,10 +96,10 @@ def read_owner(layout: Layout) -> Owner | None:
 
 
 def require_free(layout: Layout) -> None:
-    """Find out early whether another process of this host writes to a run; nothing is taken.
+    """Check early that no other process of this host writes to a run, without taking the lock.
 
     Raises:
-        DirectoryInUse: One does.
+        DirectoryInUse: Another process does.
     """
     lock_ = WriterLock(layout)
     if layout.lock_file.exists() and not any(each.is_of(layout) for each in _held):
@@ -112,10 +111,10 @@ class WriterLock:
 
     Args:
         layout: The run's directory.
-        patience_seconds: How long another host's writer must have been still.
-        beat_seconds: Pause between two signs of life.
+        patience_seconds: How long a writer on another host must have no heartbeat.
+        beat_seconds: Seconds between two heartbeats.
         clock: A monotonic clock in seconds.
-        sleep: Waits for so many seconds.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -129,9 +128,9 @@ class WriterLock:
     ) -> None:
         self.layout = layout
         self.owner: Owner | None = None
-        """This process, while it holds the run."""
+        """This process, while it has the lock."""
         self.before_handing_over: Callable[[], object] = lambda: None
-        """Called when a later run of this process takes over, to end what is under way."""
+        """Called when a later run of this process takes over, to end pending work."""
         self._patience = patience_seconds
         self._beat_seconds = beat_seconds
         self._clock = clock
@@ -141,7 +140,7 @@ class WriterLock:
         self._beats: threading.Thread | None = None
 
     def take(self) -> None:
-        """Take the run.
+        """Take the lock.
 
         Raises:
             DirectoryInUse: Another process has it.
@@ -175,19 +174,19 @@ class WriterLock:
         """Take over from an earlier run of this process."""
         for other in list(_held):
             if other.owner is None or other.owner.pid != os.getpid():
-                _held.remove(other)  # a forked child holds nothing of its parent's
+                _held.remove(other)  # a forked child doesn't have its parent's locks
             elif other.is_of(self.layout):
                 return other.hand_over()
         return None
 
     def is_of(self, layout: Layout) -> bool:
-        """Say whether this is the lock of a directory, whatever path it is reached by."""
+        """Return whether this is the lock of a directory, by any path."""
         if self._descriptor is None:
             return self.layout.root.resolve() == layout.root.resolve()
         return is_of(self._descriptor, layout.lock_file)
 
     def hand_over(self) -> int | None:
-        """End what is under way and return the descriptor that holds the system's lock."""
+        """End pending work and return the descriptor with the system's lock."""
         self.before_handing_over()
         self._stop_beating()
         _held.remove(self)
@@ -201,7 +200,7 @@ class WriterLock:
             raise self._in_use(read_owner(self.layout)) from error
 
     def probe(self) -> None:
-        """Take the system's lock and let go of it at once.
+        """Take the system's lock and release it at once.
 
         Raises:
             DirectoryInUse: Another process has it.
@@ -220,7 +219,7 @@ class WriterLock:
         )
 
     def _watch(self, owner: Owner) -> None:
-        """Wait until a writer on another host has shown no sign of life for long enough."""
+        """Wait until a writer on another host has had no heartbeat for long enough."""
         _log.warning(
             "%s was last written by %s. Waiting %.0f s for a sign of life before taking it over.",
             self.layout.root,
@@ -233,7 +232,7 @@ class WriterLock:
             self._sleep(min(1.0, self._patience - waited))
             now = read_owner(self.layout)
             if now is None and not self.layout.owner_file.exists():
-                return  # it went, and gave the run back
+                return  # it released the lock
             if now is not None and now.token != owner.token:
                 raise self._in_use(now)
             if self._sign(owner) != seen:
@@ -241,7 +240,7 @@ class WriterLock:
 
     def _sign(self, owner: Owner) -> int:
         try:
-            # Opened, not only looked at: a network filesystem asks its server then.
+            # Opening the file makes a network filesystem ask its server.
             return len(self.layout.beat_file(owner.token).read_bytes())
         except OSError:
             return -1
@@ -250,7 +249,9 @@ class WriterLock:
         owner = Owner.present()
         show_sign_of_life(self.layout.beat_file(owner.token))
         content = json.dumps(asdict(owner), indent=1).encode()
-        disk.replace_file(self.layout.owner_file, content, durable=False)  # for readers of now
+        disk.replace_file(
+            self.layout.owner_file, content, durable=False
+        )  # needn't survive a power cut
         if before is not None:
             remove(self.layout.beat_file(before.token))
         self.owner = owner
@@ -262,11 +263,11 @@ class WriterLock:
         assert self.owner is not None
         path = self.layout.beat_file(self.owner.token)
         while not self._over.wait(self._beat_seconds):
-            with contextlib.suppress(OSError):  # a failing disk: the saves report it
+            with contextlib.suppress(OSError):  # the saves report a failing disk
                 show_sign_of_life(path)
 
     def require_ours(self) -> None:
-        """Look once more whether the run is still ours; done just before what can't be undone.
+        """Check that this process still owns the run, just before an irreversible change.
 
         Raises:
             OwnerChanged: Another process took it over.
@@ -277,19 +278,19 @@ class WriterLock:
             return
         if found is None:
             raise SaveFailed(
-                f"{self.layout.owner_file}, which names the process that writes to this run, is gone or damaged.",
+                f"{self.layout.owner_file}, which names the process that writes to this run, is missing or damaged.",
                 "The directory was deleted or taken over; this process changes nothing in it.",
                 "Restore the directory, or stop this training.",
             )
         raise OwnerChanged(
             f"{self.layout.root} was taken over by {found}.",
-            "This process was still for too long, or its disk was away; going on would write into "
-            "the other's run, so it saves nothing more.",
+            "This process was suspended for too long, or its disk was unavailable. Continuing would "
+            "write into the other's run, so it saves nothing more.",
             "Let the other process continue; it does so from the last committed checkpoint.",
         )
 
     def release(self) -> None:
-        """Give the run back; the files that say who has it are deleted."""
+        """Release the lock, and delete the files that name its owner."""
         if self not in _held or self.owner is None or self.owner.pid != os.getpid():
             return
         self._stop_beating()

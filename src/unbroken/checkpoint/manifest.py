@@ -1,4 +1,4 @@
-"""Reading a manifest: the list of what a checkpoint consists of, with a digest for everything."""
+"""Reads manifests, which list the content of a checkpoint with digests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from unbroken.state.digest import bytes_digest
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
-    """Read and check the manifest of a checkpoint directory.
+    """Read and validate the manifest of a checkpoint directory.
 
     Raises:
-        CheckpointOfLaterVersion: It is whole, but its format isn't known here.
+        CheckpointOfLaterVersion: It is valid, but its format isn't known here.
         CheckpointUnreadable: The system can't read it.
         CheckpointCorrupt: It is missing, damaged, names foreign files, or contradicts itself.
     """

@@ -1,11 +1,11 @@
-"""The operating system's own lock on a file: freed by the kernel when the process dies.
+"""A lock of the operating system on a file, which the kernel releases when the process dies.
 
-On Linux and macOS it is a record lock (`fcntl`), not `flock`: a forked data-loading worker doesn't
-inherit it, so workers that outlive a killed training for a moment don't keep its run locked. Such a
-lock is also dropped when the process closes *any* descriptor of the file; nothing but this module
-opens it. On Windows it is a locked byte.
+On Linux and macOS it is a record lock (`fcntl`), not `flock`: forked data-loading workers don't
+inherit it, so workers that briefly outlive a killed training don't keep its run locked. Such a lock is
+also released when the process closes *any* descriptor of the file, so only this module opens it. On
+Windows it is a locked byte.
 
-What is written here says only who is alive: nothing of it has to survive a power cut.
+The files only show which process is alive; they need not survive a power cut.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class LockTaken(Exception):
 
 
 def lock(path: Path) -> int | None:
-    """Take the lock of a file, which is made where it isn't there.
+    """Take the lock of a file, which is created if missing.
 
     Returns:
-        The descriptor that holds it, or None where the filesystem knows no locks.
+        The descriptor with the lock, or None if the filesystem has no locks.
 
     Raises:
         LockTaken: Another process holds it.
@@ -56,23 +56,23 @@ def lock(path: Path) -> int | None:
             if error.errno in _UNKNOWN:
                 return None
             raise
-        disk.system.close(descriptor)  # its holder deleted it between our opening and our locking
+        disk.system.close(descriptor)  # its owner deleted it between opening and locking
 
 
 def unlock(descriptor: int, path: Path) -> None:
-    """Give the lock back and delete its file."""
+    """Release the lock and delete its file."""
     if sys.platform == "win32":
         disk.system.close(
             descriptor
-        )  # an open file can't be deleted there, and one that others opened too
+        )  # an open file can't be deleted there, nor one that others have opened
         remove(path)
     else:
-        remove(path)  # first: whoever locks it next must find that it is gone
+        remove(path)  # first, so that whoever locks it next notices that it is gone
         disk.system.close(descriptor)
 
 
 def is_of(descriptor: int, path: Path) -> bool:
-    """Say whether a descriptor is of the file that lies at a path now."""
+    """Return whether a descriptor belongs to the file that is at a path now."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -88,9 +88,9 @@ def _try(descriptor: int) -> None:
 
 
 def show_sign_of_life(path: Path) -> None:
-    """Make a file one byte longer; its length is what others watch.
+    """Make a file one byte longer; others watch its length.
 
-    It is opened and closed each time: on a network filesystem that is what others see.
+    It is opened and closed each time, which makes the change visible on network filesystems.
     """
     descriptor = _open(path)
     try:
@@ -100,7 +100,7 @@ def show_sign_of_life(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file; one that is gone already is fine."""
+    """Delete a file; it need not exist."""
     with contextlib.suppress(FileNotFoundError):
         disk.system.unlink(path)
 

@@ -1,4 +1,4 @@
-"""Checkpoints kept by hand: their names lie beside them, because a checkpoint is never changed."""
+"""Pinned checkpoints: their names are in a file beside them, since a checkpoint never changes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def read_pins(layout: Layout) -> frozenset[str]:
     """Return the names of the pinned checkpoints of a run.
 
     Raises:
-        DataInvalid: The file is there but can't be read.
+        DataInvalid: The file exists but can't be read.
     """
     try:
         found = json.loads(layout.pins.read_bytes())["pinned"]
         if isinstance(found, list) and all(isinstance(each, str) for each in found):
             return frozenset(found)
-        problem = "it holds no list of names"
+        problem = "it contains no list of names"
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

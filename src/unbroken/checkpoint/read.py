@@ -1,4 +1,4 @@
-"""Reading a checkpoint back: verified file by file, then leaf by leaf, then decoded."""
+"""Reads checkpoints: verifies files and tensors, and decodes the state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from unbroken.tree import uncompiled_names
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint on disk whose manifest was read."""
+    """A checkpoint on disk with its manifest."""
 
     path: Path
     manifest: Manifest
@@ -46,19 +46,19 @@ class Checkpoint:
 
     @property
     def position(self) -> Position:
-        """Where the run stood."""
+        """The position of the run."""
         return Position.from_state(dict(self.manifest.position))
 
     @property
     def size(self) -> int:
-        """Bytes of all its files but the manifest."""
+        """Bytes of all its files without the manifest."""
         return sum(each.size for each in self.manifest.files.values())
 
     def verify(self, report: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Read every file and compare its size and digests with the manifest.
 
         Args:
-            report: Called with the bytes read and the bytes in all.
+            report: Called with (bytes read, bytes in total).
 
         Raises:
             CheckpointUnreadable: The system can't read a file.
@@ -87,11 +87,11 @@ class Checkpoint:
         """Return the state of every part.
 
         Args:
-            streamed: Parts whose tensors stay on the disk until they are wanted; whoever takes them
-                compares their digests afterwards. Of the others they are compared here.
+            streamed: Parts whose tensors stay on the disk until they are used; the caller has to
+                compare their digests. Those of other parts are compared here.
 
         Raises:
-            CheckpointCorrupt: A file or a leaf is not what was saved.
+            CheckpointCorrupt: A file or a tensor differs from what was saved.
         """
         return {
             name: _decoded(each, self.tensors(name) if name in streamed else self._in_memory(name))
@@ -99,10 +99,10 @@ class Checkpoint:
         }
 
     def part(self, name: str) -> Any:
-        """Return the state of one part, its tensors in memory and compared with their digests.
+        """Return the state of one part, with its tensors in memory and verified.
 
         Raises:
-            CheckpointCorrupt: A file or a leaf is not what was saved.
+            CheckpointCorrupt: A file or a tensor differs from what was saved.
         """
         return _decoded(self._parts()[name], self._in_memory(name))
 
@@ -110,20 +110,20 @@ class Checkpoint:
         """Return the names of the parts, in the order they were declared.
 
         Raises:
-            CheckpointCorrupt: The file that lists them is not what was saved.
+            CheckpointCorrupt: The file that lists them is damaged.
         """
         return list(self._parts())
 
     def load_into(self, module: nn.Module, part: str = "model") -> None:
-        """Fill a module with what was saved of one: tensors, modes, which parameters are trained.
+        """Load the saved state of a module: tensors, modes, and which parameters are trained.
 
         Args:
-            module: Of the same structure, without wrappers; compared before anything is touched.
-            part: The name that the module had in `Run`.
+            module: A module of the same structure, without wrappers; checked before it is changed.
+            part: The name of the module in `Run`.
 
         Raises:
-            StateMismatch: No such part was saved, or it is not of the module's structure.
-            CheckpointCorrupt: A file or a leaf is not what was saved.
+            StateMismatch: No such part was saved, or its structure differs from the module's.
+            CheckpointCorrupt: A file or a tensor differs from what was saved.
         """
         live = ModulePart(part, module)
         is_there = part in self._parts()
@@ -132,7 +132,7 @@ class Checkpoint:
         if found:
             raise StateMismatch(
                 f"The module doesn't fit {self.path}: {'; '.join(found[:5])}.",
-                "It would be filled in part. Nothing was changed.",
+                "It could only be loaded in part. Nothing was changed.",
                 "Build the module as the run built it, or name another part or checkpoint.",
             )
         live.restore(saved)
@@ -147,7 +147,7 @@ class Checkpoint:
         """Return the state of every part with its tensors still on the disk.
 
         Raises:
-            CheckpointCorrupt: A file is not what was saved, or a header isn't the manifest's.
+            CheckpointCorrupt: A file is damaged, or a header doesn't match the manifest.
         """
         return {name: _decoded(each, self.tensors(name)) for name, each in self._parts().items()}
 
@@ -157,7 +157,7 @@ class Checkpoint:
     def _parts(self) -> dict[str, Any]:
         state = self._json(STATE)
         if not isinstance(state, dict) or set(state) != {"position", "parts"}:
-            raise self._corrupt(f"{STATE} does not hold a position and parts")
+            raise self._corrupt(f"{STATE} does not contain a position and parts")
         if state["position"] != self.manifest.position:
             raise self._corrupt(f"{STATE} and the manifest have different positions")
         parts: dict[str, Any] = state["parts"]
@@ -167,7 +167,7 @@ class Checkpoint:
         """Return the tensors of a part by leaf, still on the disk.
 
         Raises:
-            CheckpointCorrupt: The file's header is not what the manifest says.
+            CheckpointCorrupt: The file's header doesn't match the manifest.
         """
         name = f"{part}.safetensors"
         if name not in self.manifest.files:
@@ -180,7 +180,7 @@ class Checkpoint:
             raise self._corrupt(f"{name} can't be read: {error}") from error
         expected = {leaf for leaf, each in self.manifest.leaves.items() if each.file == name}
         if expected != set(tensors):
-            raise self._corrupt(f"{name} holds other leaves than the manifest says")
+            raise self._corrupt(f"{name} contains other leaves than the manifest says")
         for leaf, tensor in tensors.items():
             entry = self.manifest.leaves[leaf]
             if (DTYPES.get(entry.dtype), entry.shape) != (tensor.dtype, list(tensor.shape)):

@@ -1,8 +1,8 @@
-"""Which checkpoints may be deleted: a pure function of a list and of what shall be kept.
+"""Decides which checkpoints may be deleted, as a pure function.
 
-A policy names what it keeps; policies are joined by giving several. Whatever they say, the newest
-checkpoint, the best one and the pinned ones stay, and nothing is deleted that isn't older than one
-that was verified.
+A policy names the checkpoints it keeps; of several policies, each keeps its own. In any case the
+newest checkpoint, the best one and the pinned ones stay, and only checkpoints older than a verified
+one are deleted.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointInfo:
-    """What retention needs to know of one checkpoint."""
+    """The properties of a checkpoint that matter for retention."""
 
     name: str
     step: int = 0
     """Steps completed."""
     is_inside: bool = False
-    """Whether it was taken inside a step."""
+    """Whether it was saved inside a step."""
     created: float = 0.0
     """Seconds since 1970, UTC."""
     metric: float | None = None
-    """The score to keep the best by (lower is better); None where none was measured."""
+    """The score for keeping the best (lower is better); None if not measured."""
     is_pinned: bool = False
 
 
 class RetentionPolicy(Protocol):
-    """Names what shall be kept."""
+    """Names the checkpoints to keep."""
 
     @property
     def why(self) -> str:
-        """Why it keeps what it keeps, in a few words."""
+        """The reason, in a few words."""
         ...
 
     def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
-        """Return the names it keeps, of checkpoints listed from oldest to newest."""
+        """Return the names to keep, of checkpoints from oldest to newest."""
         ...
 
 
@@ -80,7 +80,7 @@ class KeepEvery:
 
 @dataclass(frozen=True, slots=True)
 class KeepBest:
-    """Keeps those with the lowest scores; of equal ones the older."""
+    """Keeps those with the lowest scores; of equal scores the older one."""
 
     count: int
 
@@ -90,7 +90,7 @@ class KeepBest:
         return f"among the best {self.count}"
 
     def keeps(self, checkpoints: Sequence[CheckpointInfo]) -> set[str]:
-        """Return the names of the `count` best; one without a number is none of them."""
+        """Return the names of the `count` best; checkpoints without a score are never among them."""
         scored = [
             (each.metric, at, each.name)
             for at, each in enumerate(checkpoints)
@@ -101,7 +101,7 @@ class KeepBest:
 
 @dataclass(frozen=True, slots=True)
 class KeepYounger:
-    """Keeps those that were made not long ago."""
+    """Keeps those younger than an age."""
 
     seconds: float
     now: float
@@ -119,7 +119,7 @@ class KeepYounger:
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """What is to be deleted, and why the rest is not."""
+    """The checkpoints to delete, and the reasons to keep the others."""
 
     deleted: tuple[str, ...]
     """Names, oldest first."""
@@ -130,13 +130,13 @@ class DeletionPlan:
 def plan(
     checkpoints: Sequence[CheckpointInfo], policies: Sequence[RetentionPolicy], verified: str | None
 ) -> DeletionPlan:
-    """Return what is to be deleted.
+    """Return which checkpoints to delete.
 
     Args:
         checkpoints: All checkpoints of the run, oldest first.
-        policies: What to keep; one that any of them names stays.
-        verified: The newest one that is known to be whole; only older ones are deleted, and none
-            where this is None.
+        policies: The policies; a checkpoint that any of them names stays.
+        verified: The newest verified checkpoint; only older ones are deleted. If None, none is
+            deleted.
     """
     names = [each.name for each in checkpoints]
     safe = names.index(verified) if verified in names else 0
@@ -157,5 +157,5 @@ def plan(
 
 
 def usual(keep_last: int, keep_every: int) -> tuple[RetentionPolicy, ...]:
-    """Return the policies of a training: the last ones, and those every so many steps (0: none)."""
+    """Return the policies of a training: the last ones, and those every N steps (0: none)."""
     return (KeepLast(max(1, keep_last)), *((KeepEvery(keep_every),) if keep_every else ()))

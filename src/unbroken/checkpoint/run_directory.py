@@ -1,4 +1,4 @@
-"""The directory of a run: its identity, and how an earlier run leaves it."""
+"""The directory of a run: its identity, and moving an earlier run away."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _STAMP = "%Y%m%d-%H%M%S"
 
 
 def run_id_of(layout: Layout) -> str | None:
-    """Return the id of the run in a directory, or None where none is.
+    """Return the id of the run in a directory, or None if there is none.
 
     Raises:
-        SettingsInvalid: `run.json` is there but is not one of ours, or of an unknown scheme.
+        SettingsInvalid: `run.json` is not an unbroken run's, or has an unknown scheme.
     """
     try:
         content = json.loads(layout.run_file.read_bytes())
@@ -83,10 +83,10 @@ def begin_run(
 
 
 def move_to_earlier(layout: Layout, run_id: str) -> Path:
-    """Move the run in a directory to `earlier/<date>-<run id>/`; return where to.
+    """Move the run in a directory to `earlier/<date>-<run id>/`; return the new path.
 
-    The rename of `run.json` decides: before it the old run stands, after it the directory holds
-    none. The rest of the run follows, and `finish_moving` completes it after an interruption.
+    The rename of `run.json` decides: before it the old run is there, after it the directory has no
+    run. The other files follow; `finish_moving` completes the move after an interruption.
     """
     place = layout.earlier / f"{_stamp(layout.earlier)}-{run_id}"
     disk.make_directory(place)
@@ -96,12 +96,12 @@ def move_to_earlier(layout: Layout, run_id: str) -> Path:
 
 
 def _stamp(earlier: Path) -> str:
-    """Return the time as names begin with it, later than all that are there.
+    """Return the time for a name, later than in all existing names.
 
-    A clock may be set back, and is every autumn; an interrupted move is found by the latest name.
+    A clock may be set back, as in every autumn; an interrupted move is found by the latest name.
     """
     names = [each.name[:15] for each in earlier.iterdir()] if earlier.is_dir() else []
-    now = dt.datetime.now().replace(microsecond=0)  # noqa: DTZ005  # a person reads the name
+    now = dt.datetime.now().replace(microsecond=0)  # noqa: DTZ005  # local time, for users
     known = [found for each in names if (found := _time_of(each)) is not None]
     latest = max(known, default=None)
     if latest is not None and now <= latest:

@@ -1,8 +1,7 @@
-"""Saves of one run, written in the background while training goes on.
+"""Writes the saves of one run in the background while training continues.
 
-The training thread is held only while the state is copied into host memory. One save is written at
-a time: a second one waits for the first and never overtakes it. What went wrong in the background
-surfaces at the next look, not never.
+The training thread is only blocked while the state is copied into host memory. Saves are written one
+at a time, in order. An error in the background is raised by the next call.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ class Saver:
     Args:
         layout: The run's directory.
         run_id: The run.
-        keep: How many of the newest checkpoints stay.
-        keep_every: Those at multiples of so many steps stay as well; 0 for none.
-        best_by: The metric whose best checkpoint stays as well; None for none.
+        keep: Number of newest checkpoints to keep.
+        keep_every: Also keep those at multiples of N steps; 0 for none.
+        best_by: The metric whose best checkpoint to keep as well; None for none.
         before_commit: Called in the background before the first byte is written.
         after_commit: Called in the background with the place of a new checkpoint.
-        require_ours: Raises where another process owns the run; asked before what is visible changes.
+        require_ours: Raises if another process owns the run; called before visible changes.
     """
 
     def __init__(
@@ -61,11 +60,11 @@ class Saver:
         self.before_commit = before_commit
         self.after_commit = after_commit
         self.held_seconds = 0.0
-        """How long the last save held the training thread."""
+        """How long the last save blocked the training thread."""
         self.write_seconds = 0.0
         """How long the last save took in the background."""
         self.newest: Path | None = None
-        """The newest checkpoint that is on the disk and verified."""
+        """The newest verified checkpoint on the disk."""
         self._host = HostCopy()
         self._allocating: list[Future[None]] = []
         self._is_proved = False
@@ -78,7 +77,7 @@ class Saver:
         self._overlaps = False
 
     def resumed_from(self, checkpoint: Checkpoint) -> None:
-        """Note that this checkpoint holds the present state; newer ones are set aside."""
+        """Record that this checkpoint has the present state; newer ones are set aside."""
         self.newest = checkpoint.path
         self._held = (checkpoint.position, dict(checkpoint.manifest.metrics))
         if self.store.set_aside_newer(checkpoint.position):
@@ -95,17 +94,17 @@ class Saver:
         return self._is_closed
 
     def holds(self, position: Position, metrics: Mapping[str, float]) -> bool:
-        """Say whether the state at a position was handed over already, with these scores."""
+        """Return whether the state at a position was already saved with these scores."""
         return self._held == (position, dict(metrics))
 
     def place(self, position: Position) -> Path:
-        """Return where a checkpoint taken at `position` lies."""
+        """Return the path of a checkpoint at `position`."""
         return self.store.layout.checkpoints / checkpoint_name(position)
 
     def prepare(self, capture: Callable[[], Mapping[str, Any]]) -> None:
-        """Allocate in the background, once, what a state is copied into, so that no save waits for it.
+        """Allocate host memory in the background, once, so that no save waits for it.
 
-        Where that fails, the save that needs the memory tries again and says so.
+        If that fails, the save that needs the memory tries again and reports the error.
 
         Args:
             capture: Returns the parts as they will be saved; only dtypes and shapes matter.
@@ -115,21 +114,21 @@ class Saver:
             self._allocating = [self._thread.submit(self._host.allocate, files)]
 
     def overlap(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Let what only these optimisers change be copied beside the next forward pass.
+        """Copy what only these optimisers change during the next forward pass.
 
-        Their updates wait for it. It begins after the first save, whose copy is proved, where a core
-        is left over; it ends for good when something else was seen to change a parameter.
+        Their updates wait for the copy. This begins after the first save, whose copy is verified, if
+        a core is free; it ends for this start if something else changes a parameter.
         """
         self._fences = [each.register_step_pre_hook(self._fence) for each in optimizers]
         self._overlaps = True
 
     def save(self, snapshot: Snapshot) -> None:
-        """Copy a snapshot and hand it to the background.
+        """Copy a snapshot and write it in the background.
 
         Raises:
-            SaveFailed: The save before this one went wrong, or there is no memory for a copy; this
-                one was not begun.
-            NotEncodable: The state holds something that has no faithful form.
+            SaveFailed: The previous save failed, or there is no memory for a copy; this save was not
+                begun.
+            NotEncodable: The state contains something that can't be encoded exactly.
         """
         self.finish()
         began = time.monotonic()
@@ -140,7 +139,7 @@ class Saver:
             )
         except (MemoryError, OSError) as error:
             raise SaveFailed(
-                f"There is no memory for a copy of the state to write: {error}.",
+                f"There is not enough memory for a copy of the state: {error}.",
                 "The work since the last checkpoint is at risk; the last one is untouched.",
                 "Free memory on this machine: fewer worker processes, or fewer other programs.",
             ) from error
@@ -150,11 +149,11 @@ class Saver:
         self.held_seconds = time.monotonic() - began
 
     def _can_overlap(self) -> bool:
-        """Say whether copies beside the forward pass take no core from it, and saves were proved."""
+        """Return whether a core is free for late copies, and the first save was verified."""
         return self._overlaps and self._is_proved and spare_cores() > 0
 
     def _fence(self, *_: Any) -> None:
-        """Let an update through once the copies are made that it would spoil."""
+        """Block an update until the late copies are complete."""
         late = self._late
         if late is not None:
             self.held_seconds += late.fence()
@@ -173,18 +172,18 @@ class Saver:
         try:
             late.make()
         except SaveFailed:
-            self._overlaps = False  # something else changes what only updates should
+            self._overlaps = False  # something else changes what only updates should change
             raise
 
     def finish(self) -> Path | None:
-        """Wait for the save that is being written; return its place, None if there is none.
+        """Wait for the pending save; return its path, or None if there is none.
 
         Raises:
-            SaveFailed: It went wrong.
+            SaveFailed: It failed.
         """
         if self._pending is None:
             return None
-        wait([self._pending])  # interrupted here, it stays pending: its memory is in use
+        wait([self._pending])  # if interrupted here, it stays pending, since its memory is in use
         pending, self._pending = self._pending, None
         try:
             self.newest = pending.result()
@@ -202,18 +201,18 @@ class Saver:
         return self.newest
 
     def look(self) -> Path | None:
-        """Like `finish`, but without waiting: None while a save is still being written."""
+        """Like `finish`, but without waiting: returns None while a save is pending."""
         if self._pending is None or not self._pending.done():
             return None
         return self.finish()
 
     def wait(self) -> None:
-        """Wait for the save that is being written, whatever becomes of it; it can be looked at later."""
+        """Wait for the pending save without raising its error, which `finish` and `look` still do."""
         if self._pending is not None:
             wait([self._pending])
 
     def hand_over(self) -> None:
-        """Wait like that, and stand before no update any more: a later run goes on."""
+        """Wait like that, and remove the fences, because a later run takes over."""
         self.wait()
         self._remove_fences()
 
@@ -222,10 +221,10 @@ class Saver:
             each.remove()
 
     def close(self) -> None:
-        """Wait for the save that is being written and end the background thread.
+        """Wait for the pending save and end the background thread.
 
         Raises:
-            SaveFailed: It went wrong.
+            SaveFailed: It failed.
         """
         self._is_closed = True
         try:

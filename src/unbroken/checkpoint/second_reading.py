@@ -1,7 +1,7 @@
-"""A second look at a checkpoint that was found damaged, past the system's cache.
+"""Reads a damaged checkpoint a second time, past the system's cache.
 
-A bit may have flipped in memory and not on the device; a file may be unreadable only for now. Only
-what the device itself holds wrongly is moved away, and that by the training alone.
+A bit may have flipped in memory and not on the device, or a file may be unreadable only temporarily.
+Only checkpoints that are damaged on the device are moved away, and only by a training.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from unbroken.checkpoint.read import Checkpoint
 
 
 def read_again(path: Path, run_id: str) -> Checkpoint | None:
-    """Return a checkpoint of a run that is whole on a second reading; None where it isn't ours.
+    """Return a checkpoint that is undamaged on a second reading; None if it is another run's.
 
     Raises:
-        CheckpointCorrupt: It is damaged; on the device, not only in memory.
+        CheckpointCorrupt: It is damaged on the device, not only in memory.
     """
     for each in path.iterdir() if path.is_dir() else ():
         if each.is_file() and not each.is_symlink():
@@ -32,7 +32,7 @@ def read_again(path: Path, run_id: str) -> Checkpoint | None:
 
 
 def quarantine(layout: Layout, checkpoint: Path, reason: str) -> Path:
-    """Move a damaged checkpoint to `quarantine/`, the reason beside it; return where to."""
+    """Move a damaged checkpoint to `quarantine/`, with the reason beside it; return its new path."""
     disk.make_directory(layout.quarantine)
     place = layout.quarantine / f"{checkpoint.name.lstrip('.')}.{time.time_ns()}"
     disk.replace_file(place.with_name(f"{place.name}.reason.txt"), f"{reason}\n".encode())

@@ -1,4 +1,4 @@
-"""A stretch of a file with the digest of its bytes: the bytes of one tensor, or what is before them."""
+"""A range of bytes of a file with its digest: one tensor, or the header before the tensors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from unbroken.state.digest import bytes_digest
 
 LONGEST_NAME = 200
-"""Characters of a tensor's name that are shown; it comes from a file that may be hostile."""
+"""Longest shown name of a tensor; it comes from a file that may be hostile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of a file; those of a file follow one another without gap or overlap."""
+    """A range of bytes of a file; the segments of a file have no gap or overlap."""
 
     leaf: str | None
-    """The tensor whose bytes these are; None for what stands before the first one, or the whole file."""
+    """The tensor; None for the header, or for a whole file."""
     begin: int
-    """First byte in the file."""
+    """Offset of the first byte in the file."""
     size: int
-    """Bytes; 0 for an empty tensor."""
+    """Number of bytes; 0 for an empty tensor."""
     digest: str
     """XXH3-128 of the bytes."""
 
@@ -39,12 +39,12 @@ def told_apart(name: str, segments: Sequence[Segment], found: Sequence[str]) -> 
     """Return what is damaged in a file, as a part of a sentence.
 
     Args:
-        name: The file's.
-        segments: As they were saved, in the file's order.
-        found: The digests of what is there.
+        name: The file's name.
+        segments: The saved segments, in the file's order.
+        found: The digests of the file's present content.
 
     Returns:
-        None where every digest is the one that was saved.
+        None if every digest is the saved one.
     """
     wrong = [each for each, digest in zip(segments, found, strict=True) if each.digest != digest]
     if not wrong:
@@ -55,7 +55,7 @@ def told_apart(name: str, segments: Sequence[Segment], found: Sequence[str]) -> 
 
 
 def _shown(leaf: str | None) -> str:
-    """Return a name such that printing it can't steer the terminal."""
+    """Return a name without control characters."""
     if leaf is None:
         return "the header"
     return leaf[:LONGEST_NAME] if leaf.isprintable() else repr(leaf[:LONGEST_NAME])

@@ -1,4 +1,4 @@
-"""The checkpoints of one run: listed by their manifests, the newest whole one found, old ones deleted."""
+"""The checkpoints of one run: lists them, finds the newest undamaged one, deletes old ones."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ LEFT_BEHIND = re.compile(rf"\.{CHECKPOINT_NAME.pattern}\.(\d+\.tmp|deleted)")
 """Names of directories that an interrupted save or deletion leaves."""
 
 SAVED = b'"event": "saved"'
-"""Stands in the history's line of each checkpoint that was committed."""
+"""Marks the line of a committed checkpoint in the history."""
 
 _log = logging.getLogger("unbroken")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedCheckpoint:
-    """What is called a checkpoint but can't be continued from."""
+    """A checkpoint that can't be resumed from."""
 
     path: Path
     why: str
     is_ours: bool = True
     """Whether this run wrote it, as far as is known."""
     is_damaged: bool = False
-    """Whether a second reading past the cache found it damaged as well."""
+    """Whether a second reading past the cache found it damaged too."""
     step: int = 0
     created: float | None = None
-    """Seconds since 1970, UTC; None where it isn't known."""
+    """Seconds since 1970, UTC; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest whole checkpoint, and the newer ones that were skipped."""
+    """The newest undamaged checkpoint, and the newer ones that were skipped."""
 
     checkpoint: Checkpoint | None
     skipped: tuple[SkippedCheckpoint, ...]
@@ -71,7 +71,7 @@ class Store:
     Args:
         layout: The run's directory.
         run_id: Checkpoints of other runs are left alone.
-        require_ours: Called just before anything that is visible is changed; raises where another
+        require_ours: Called just before a visible change; raises if another
             process owns the run.
     """
 
@@ -83,7 +83,7 @@ class Store:
         self.require_ours = require_ours
 
     def listed(self) -> tuple[list[Checkpoint], list[SkippedCheckpoint]]:
-        """Return this run's checkpoints, oldest first, and what could not be read as one."""
+        """Return this run's checkpoints, oldest first, and those that could not be read."""
         found, others = [], []
         for path in self._directories():
             try:
@@ -96,7 +96,7 @@ class Store:
         return sorted(found, key=_age), others
 
     def _skipped(self, path: Path, error: CheckpointCorrupt) -> SkippedCheckpoint:
-        # A damaged manifest still says in clear text whose it was, and so does a later version's.
+        # The run id is readable in a damaged manifest, and in that of a later version.
         ours = isinstance(error, CheckpointUnreadable) or self._is_named_in(path / MANIFEST)
         return SkippedCheckpoint(path=path, why=error.what, is_ours=ours, step=_step_of(path))
 
@@ -110,7 +110,7 @@ class Store:
             return True
 
     def _directories(self) -> list[Path]:
-        """Return what is called a checkpoint, and what was about to be replaced by a new one."""
+        """Return the directories of checkpoints, and of those that were being replaced."""
         if not self.layout.checkpoints.is_dir():
             return []
         paths = {each.name: each for each in self.layout.checkpoints.iterdir() if each.is_dir()}
@@ -122,10 +122,10 @@ class Store:
         return found
 
     def newest_whole(self) -> Found:
-        """Verify from the newest on and return the first that is whole; nothing is changed.
+        """Verify from the newest on and return the first undamaged one; nothing is changed.
 
         Raises:
-            NoUsableCheckpoint: There are checkpoints, or there were, but none is whole.
+            NoUsableCheckpoint: There are or were checkpoints, but none is undamaged.
         """
         listed, others = self.listed()
         candidates: list[tuple[Place, Checkpoint | SkippedCheckpoint]] = [
@@ -146,7 +146,7 @@ class Store:
     def _proved(
         self, each: Checkpoint | SkippedCheckpoint
     ) -> tuple[Checkpoint | None, SkippedCheckpoint | None]:
-        """Verify a checkpoint, twice where it fails: once more past the system's cache."""
+        """Verify a checkpoint; if it fails, once more past the system's cache."""
         if isinstance(each, SkippedCheckpoint):
             over = each
         else:
@@ -171,7 +171,7 @@ class Store:
             return None, _with(over, error.what, is_damaged=True)
 
     def _ever_saved(self) -> bool:
-        """Say whether the run ever committed a checkpoint, as far as its record shows."""
+        """Return whether the run ever committed a checkpoint, by its record."""
         if self.layout.latest.exists():
             return True
         with contextlib.suppress(OSError), self.layout.history.open("rb") as history:
@@ -198,15 +198,15 @@ class Store:
     def plan(
         self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str | None
     ) -> DeletionPlan:
-        """Say what retention would delete.
+        """Return what retention would delete.
 
         Args:
             policies: What to keep.
-            metric: The score that `KeepBest` goes by; None for none.
-            verified: Name of the newest checkpoint that is known to be whole.
+            metric: The score for `KeepBest`; None for none.
+            verified: Name of the newest verified checkpoint.
 
         Raises:
-            DataInvalid: What is pinned can't be read.
+            DataInvalid: The list of pinned checkpoints can't be read.
         """
         pinned = read_pins(self.layout)
         listed, _ = self.listed()
@@ -226,7 +226,7 @@ class Store:
     def clean(
         self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str
     ) -> list[str]:
-        """Delete what retention allows, after something newer was verified; return the names."""
+        """Delete what retention allows after a newer checkpoint was verified; return the names."""
         try:
             doomed = self.plan(policies, metric, verified).deleted
         except DataInvalid as error:
@@ -235,12 +235,12 @@ class Store:
         return self.delete(doomed)
 
     def delete(self, names: Iterable[str]) -> list[str]:
-        """Delete checkpoints of this run; return the names of those that are gone."""
+        """Delete checkpoints of this run; return the names of those that were deleted."""
         deleted = []
         for name in names:
-            # Renamed first: a half-deleted directory must not look like a damaged checkpoint.
+            # Renamed first, so that a half-deleted directory doesn't look like a damaged checkpoint.
             doomed = self.layout.checkpoints / f".{name}.deleted"
-            with contextlib.suppress(OSError):  # still there at the next save, and tried again
+            with contextlib.suppress(OSError):  # the next save tries again
                 self.require_ours()
                 disk.remove_tree(doomed)
                 disk.rename(self.layout.checkpoints / name, doomed)
@@ -249,13 +249,13 @@ class Store:
         return deleted
 
     def set_aside_newer(self, position: Position) -> list[Path]:
-        """Set aside the checkpoints that are newer than a position that was asked for."""
+        """Move the checkpoints that are newer than a position to `superseded/`."""
         listed, _ = self.listed()
         newer = [each for each in listed if _place(each.position) > _place(position)]
         return [set_aside(self.layout, each.path) for each in newer]
 
     def sweep(self) -> None:
-        """Mend and delete what an interrupted save or deletion of ours left behind."""
+        """Restore or delete what an interrupted save or deletion left behind."""
         names = "|".join(re.escape(each.name) for each in self.layout.replaced)
         half_replaced = re.compile(rf"\.({names})\.\d+\.tmp")
         for path in list(self.layout.root.iterdir()):

@@ -1,8 +1,7 @@
-"""The calls that change the disk, one by one; everything in `disk` is made of them.
+"""The system calls that change the disk; everything in `disk` consists of them.
 
-No other module of the library makes them (a test reads the source). So a record of these calls is
-a record of all that happened to the disk, and one that fails here is a disk that fails:
-`unbroken.testing` does both.
+No other module of the library makes them (a test reads the source). So recording these calls records
+every change of the disk, and a failing call simulates a failing disk: `unbroken.testing` does both.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _DIRECT: int = getattr(os, "O_DIRECT", 0)
 
 
 class System:
-    """The calls of this machine's system; each is one call, or none where there is no such thing."""
+    """The calls of this operating system; each method is one call, or none if it doesn't exist."""
 
     def make_directory(self, path: Path) -> None:
         """Create a directory that must not exist."""
@@ -33,25 +32,25 @@ class System:
 
         Args:
             path: The file.
-            direct: Writes go past the system's cache: from whole pages of memory, whole pages long.
+            direct: Writes bypass the system's cache and consist of whole pages of aligned memory.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
         return os.open(path, flags | (_DIRECT if direct else 0), 0o644)
 
     def open_to_append(self, path: Path) -> int:
-        """Open a file that exists; what is written goes to its end."""
+        """Open an existing file to append to it."""
         return os.open(path, os.O_RDWR | os.O_APPEND | _BINARY)
 
     def write(self, descriptor: int, data: Bytes) -> int:
-        """Write at the end of what was written; return how many bytes the system took."""
+        """Write at the current end; return the number of bytes written."""
         return os.write(descriptor, data)
 
     def truncate(self, descriptor: int, size: int) -> None:
-        """Cut a file off after `size` bytes."""
+        """Truncate a file to `size` bytes."""
         os.ftruncate(descriptor, size)
 
     def sync(self, descriptor: int) -> None:
-        """Bring a file's bytes to the device, through its own cache where the system lets us."""
+        """Flush a file to the device, including the device's cache if the system supports it."""
         if sys.platform == "darwin":
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         else:
@@ -64,8 +63,8 @@ class System:
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable.
 
-        On Windows a directory can't be opened for it, and NTFS journals names by itself; some
-        network filesystems know no such call.
+        On Windows a directory can't be opened for this, and NTFS journals names itself; some network
+        filesystems don't support the call.
         """
         if sys.platform == "win32":
             return
@@ -79,11 +78,11 @@ class System:
             os.close(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Rename; a file in the way is replaced, a full directory is not."""
+        """Rename; an existing file is replaced, a non-empty directory is not."""
         os.replace(source, target)  # noqa: PTH105  # the call whose guarantees are documented
 
     def unlink(self, path: Path) -> None:
-        """Take a file's name away."""
+        """Unlink a file."""
         os.unlink(path)  # noqa: PTH108  # the call itself
 
     def remove_directory(self, path: Path) -> None:
@@ -92,5 +91,5 @@ class System:
 
 
 def can_write_past_the_cache() -> bool:
-    """Say whether the system knows such writes at all; a filesystem may still refuse them."""
+    """Return whether the system supports such writes; a filesystem may still refuse them."""
     return bool(_DIRECT)

@@ -1,4 +1,4 @@
-"""Verifying: every byte of a file against the size and digests that the manifest says."""
+"""Verifies every byte of a file against its size and digests in the manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def verify_file(
     Args:
         checkpoint: The checkpoint's directory.
         name: The file's name in it.
-        segments: What it consists of, as the manifest says.
+        segments: Its segments, by the manifest.
         moved: Called with the bytes read since its last call.
 
     Raises:
@@ -52,7 +52,7 @@ def _digests(path: Path, segments: Sequence[Segment], moved: Callable[[int], Non
 
 
 def damaged(checkpoint: Path, what: str) -> CheckpointCorrupt:
-    """Return the error of a checkpoint whose bytes are not those that were saved."""
+    """Return the error for a checkpoint with other bytes than saved."""
     return CheckpointCorrupt(
         f"Checkpoint {checkpoint} is damaged: {what}.",
         "Loading it would continue from a state that no training ever had.",
@@ -61,7 +61,7 @@ def damaged(checkpoint: Path, what: str) -> CheckpointCorrupt:
 
 
 def unreadable(checkpoint: Path, what: str) -> CheckpointUnreadable:
-    """Return the error of a checkpoint that can't be read, whatever its bytes are."""
+    """Return the error for a checkpoint that can't be read."""
     return CheckpointUnreadable(
         f"Checkpoint {checkpoint} can't be read: {what}.",
         "Whether it is damaged is unknown; it is left where it is.",

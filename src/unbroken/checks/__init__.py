@@ -1,4 +1,4 @@
-"""What a resume compares, and how to add a comparison of your own: `Run(checks=[...])`.
+"""The checks of a resume. To add your own, pass `Run(checks=[...])`.
 
 Subclass `Check`, or declare facts with `FactCheck`; compare two `StateSummary`, and return
 `agrees(...)`, `differs(...)` or `cannot_compare(...)`. docs/library.md has an example.
@@ -55,7 +55,7 @@ __all__ = [
     "wrong_examples",
 ]
 
-# Imported when first used: they import torch.
+# Imported on first use, because they import torch.
 _MODULES: Final = {
     "advice": ("Advice",),
     "catalogue": ("every_check", "require_known"),
@@ -82,7 +82,7 @@ _LAZY: Final = {name: module for module, names in _MODULES.items() for name in n
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from the module it lives in."""
+    """Import a public name from its module on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,11 +1,11 @@
-"""The unfinished step stands where it stood.
+"""The interrupted step is restored.
 
 Compares: the samples done of the current step, the partial gradients by digest, and the partial sums
 of its losses.
 
-Why: partial gradients that are lost make one update of a part of its samples.
+Why: if partial gradients are lost, one update is made from only a part of its samples.
 
-Does not: apply where the run was saved between two steps: there is nothing then.
+Does not: compare anything if the run was saved between two steps.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
 class AccumulationRestored(Check):
-    """The unfinished step stands where it stood."""
+    """The interrupted step is restored."""
 
     id = "accumulation-restored"
-    title = "The unfinished step stands where it stood"
+    title = "The interrupted step is restored"
     area = "optimiser"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "One update would be made from a part of its samples."
+    why = "One update would be made from only a part of its samples."
     cause = "Gradients were set to zero after the restore, or were not saved."
     remedy = "Don't call zero_grad() between Run.resume() and the first step."
     AGREES = (

@@ -1,4 +1,4 @@
-"""What a program says of a finding in its own words: the library knows arguments, a program has flags."""
+"""A program's own texts for findings: the library speaks of arguments, a program of its flags."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from unbroken.checks.check import Check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """Sentences that take the place of a check's own; an empty one leaves the check's."""
+    """Sentences that replace a check's own; an empty one keeps the check's."""
 
     why: str = ""
     """What would go wrong if a difference were ignored."""
     cause: str = ""
-    """What most likely brought the difference about."""
+    """The most likely cause of a difference."""
     remedy: str = ""
     """What to do, as one imperative sentence."""
 
 
 def advised(check: Check, advice: Advice | None) -> Check:
-    """Return a check that says what a program wants to be said; the check itself where that is nothing."""
+    """Return the check with a program's texts; the check itself if there is no advice."""
     if advice is None:
         return check
     other = copy(check)

@@ -1,10 +1,10 @@
-"""A step uses as many samples as it did.
+"""The effective batch is unchanged.
 
-Compares: the effective batch (samples of a step); and, as a note, how it is cut into micro-batches.
+Compares: the effective batch (samples of a step); and, as a note, the size of its micro-batches.
 
-Why: another effective batch is another noise and another number of steps an epoch. Another cut of
-the same step batch changes nothing beyond rounding and dropout masks, unless the model normalises
-across the samples of a micro-batch (BatchNorm): then it is another noise as well.
+Why: another effective batch changes the noise of the gradient and the number of steps per epoch.
+Other micro-batches of the same step batch only change rounding and dropout masks, unless the model
+normalises across the samples of a micro-batch (BatchNorm): then they change the noise as well.
 
 Does not: compare speed or memory.
 """
@@ -25,15 +25,15 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class BatchGeometryUnchanged(Check):
-    """A step uses as many samples as it did."""
+    """The effective batch is unchanged."""
 
     id = "batch-geometry-unchanged"
-    title = "A step uses as many samples as it did"
+    title = "The effective batch is unchanged"
     area = "order and randomness"
     severity = Severity.WARNING
     on_accept = OnAccept.TAKE_NEW
     stage = Stage.BEFORE
-    why = "Another effective batch has other noise and other steps to an epoch."
+    why = "Another effective batch changes the noise of the gradient and the number of steps per epoch."
     cause = "`StepBatches` was given another effective batch."
     remedy = (
         "To keep the run's, give `StepBatches` its effective batch: micro-batches of any size cut the "
@@ -66,7 +66,7 @@ class BatchGeometryUnchanged(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
-        """Compare the effective batches, and tell of another cut."""
+        """Compare the effective batches, and note other micro-batches."""
         before, now = saved.fact("order.effective_batch"), live.fact("order.effective_batch")
         if before is None:
             return cannot_compare("the checkpoint does not say", severity=Severity.CRITICAL)

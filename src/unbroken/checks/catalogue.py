@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are made and read."""
+"""All checks, in their order of execution and in the report."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ LIBRARY: Final[tuple[Check, ...]] = (
     ProbeLossReproduced(),
     LogsContinue(),
 )
-"""All but the one that answers for whatever facts these and the added ones leave."""
+"""All but the last one, which compares the facts that no other check covers."""
 
 CONTENT: Final = (
     WeightsIdentical.id,
@@ -89,7 +89,7 @@ CONTENT: Final = (
     RateIsTheSchedules.id,
     OtherStateIdentical.id,
 )
-"""Those that say whether what was restored is still there just before the first step."""
+"""The checks that are repeated right before the first step."""
 
 
 def every_check(
@@ -97,12 +97,12 @@ def every_check(
     added: Iterable[Check] = (),
     advice: Mapping[str, Advice] | None = None,
 ) -> list[Check]:
-    """Return the checks of a run: those that were added come first, in their stage.
+    """Return the checks of a run; in each stage, added ones come first.
 
     Args:
-        may_change: Dotted names of facts that are free to change.
-        added: Beside the library's own.
-        advice: What else to say of a finding, by the id of its check.
+        may_change: Dotted names of facts that may change.
+        added: Checks beside the library's own.
+        advice: A program's own texts, by the id of the check.
 
     Raises:
         SettingsInvalid: One of them is no check, its id exists twice, or advice names no check.
@@ -124,8 +124,8 @@ def every_check(
 
 
 def _declared(check: Check) -> Check:
-    """Return an added check whose attributes mean something."""
-    found, why = "", "What it would find could not be reported, accepted or refused."
+    """Return an added check after validating its attributes."""
+    found, why = "", "Its findings could not be reported, accepted or refused."
     if not isinstance(check, Check):
         is_class = isinstance(check, type) and issubclass(check, Check)
         found = "is a class, not an instance" if is_class else "is no unbroken.checks.Check"
@@ -190,11 +190,11 @@ def _require_unique(ids: list[str]) -> None:
 
 
 def require_known(accepted: Collection[str], checks: Collection[Check]) -> None:
-    """Let no slip of the finger accept nothing.
+    """Raise an error if an accepted id names no check.
 
     Args:
-        accepted: Ids that a person accepts.
-        checks: Those of the run.
+        accepted: The accepted ids.
+        checks: The checks of the run.
 
     Raises:
         SettingsInvalid: An id names no check.

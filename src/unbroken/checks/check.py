@@ -1,4 +1,4 @@
-"""What a check is: a declaration, one pure comparison, and examples of both outcomes."""
+"""The base class of checks: a declaration, one pure comparison, and examples of both outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unbroken.state.facts import ABSENT
 
 
 class CheckOutcome(StrEnum):
-    """Three outcomes, never two: what could not be compared did not agree."""
+    """The outcome of a check. What could not be compared does not count as agreeing."""
 
     AGREES = "agrees"
     DIFFERS = "differs"
@@ -20,16 +20,16 @@ class CheckOutcome(StrEnum):
 
 
 class Severity(StrEnum):
-    """What a difference costs."""
+    """How serious a difference is."""
 
     WARNING = "warning"
-    """The run goes on; the difference is known and shown."""
+    """The run continues; the difference is shown."""
     CRITICAL = "critical"
-    """Going on would be another training."""
+    """Continuing would be another training."""
 
 
 class OnAccept(StrEnum):
-    """What acts from the next step on when a person accepts the difference by its id."""
+    """Which value is used from the next step on when the user accepts the difference by its id."""
 
     KEEP_SAVED = "keep saved"
     TAKE_NEW = "take new"
@@ -37,7 +37,7 @@ class OnAccept(StrEnum):
 
 
 class Stage(StrEnum):
-    """When a check can be made."""
+    """When a check is run."""
 
     BEFORE = "before"
     """Before anything is restored: facts and structure."""
@@ -47,17 +47,17 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs, as data: code decides by these fields, never by the line."""
+    """One difference, as data: code decides by these fields, never by the text."""
 
     path: str
-    """Where it is: the dotted name of a fact, the path of a leaf, the name of a file."""
+    """The dotted name of a fact, the path of a leaf, or the name of a file."""
     saved: Any = ABSENT
     live: Any = ABSENT
     text: str = ""
-    """The line for a report, where `path is live, was saved` is not what should be read."""
+    """The line in a report, if not `path is live, was saved`."""
 
     def __str__(self) -> str:
-        """Return the line for a report."""
+        """Return the line in a report."""
         if self.text:
             return self.text
         if self.saved is ABSENT and self.live is ABSENT:
@@ -67,24 +67,24 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one comparison came to."""
+    """The result of one comparison."""
 
     outcome: CheckOutcome
     numbers: str
-    """What was compared with what, in one line."""
+    """What was compared, in one line."""
     differences: tuple[Difference, ...] = ()
-    """Each thing that differs."""
+    """The differences."""
     headline: str = ""
-    """The sentence that leads the report; empty for the check's title."""
+    """The first sentence in the report; empty for the check's title."""
     alarm: str = ""
-    """The headline as users look for it where it stops a resume; empty where it is the same."""
+    """The headline of a finding that stops a resume, if it is another one."""
     severity: Severity | None = None
-    """Where it is not the one the check declares."""
+    """The severity, if not the one the check declares."""
     why: str = ""
-    """Why it matters, where the check declares more than this case needs."""
+    """Why it matters, if not what the check declares."""
 
     def __post_init__(self) -> None:
-        """Take the words as well, and no others: what is no outcome must not pass for agreement."""
+        """Convert a string to an outcome; anything else raises, so that it can't pass for agreement."""
         object.__setattr__(self, "numbers", str(self.numbers))
         object.__setattr__(self, "outcome", CheckOutcome(self.outcome))
         if self.severity is not None:
@@ -92,7 +92,7 @@ class CheckResult:
 
 
 def agrees(numbers: str, headline: str = "") -> CheckResult:
-    """Return the verdict that both are the same; with a headline, that is worth a note."""
+    """Return the result that both are the same; a headline is shown as a note."""
     return CheckResult(outcome=CheckOutcome.AGREES, numbers=numbers, headline=headline)
 
 
@@ -103,14 +103,14 @@ def differs(
     alarm: str = "",
     severity: Severity | None = None,
 ) -> CheckResult:
-    """Return the verdict that they are not.
+    """Return the result that they differ.
 
     Args:
         numbers: What differs, in one line.
-        found: Each thing that differs; text is a line for the report alone.
-        headline: The sentence that leads the report; empty for the check's title.
-        alarm: The headline as users look for it where it stops a resume; empty for the same.
-        severity: Where it is not the one the check declares.
+        found: The differences; a string is only a line in the report.
+        headline: The first sentence in the report; empty for the check's title.
+        alarm: The headline of a finding that stops a resume, if it is another one.
+        severity: The severity, if not the one the check declares.
     """
     return CheckResult(
         outcome=CheckOutcome.DIFFERS,
@@ -126,20 +126,20 @@ def differs(
 
 
 def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> CheckResult:
-    """Return the verdict that one side is missing.
+    """Return the result that one side is missing.
 
     Args:
         why: What is missing.
-        severity: A warning, where that is to be expected; None for what the check declares, where
-            a checkpoint of ours should have it.
+        severity: A warning if that is to be expected; None, the severity that the check declares,
+            if a checkpoint should have it.
     """
     return CheckResult(outcome=CheckOutcome.CANNOT_COMPARE, numbers=why, severity=severity)
 
 
 class Check(ABC):
-    """One comparison of a saved run with the live one; subclass it, and hand it to `Run(checks=[...])`.
+    """One comparison of a saved run with the live one; subclass it, and pass it to `Run(checks=[...])`.
 
-    An id and `compare` are enough. The other attributes are what a report says and what follows.
+    An id and `compare` are enough. The other attributes are texts for the report, and what follows.
     """
 
     id: str
@@ -147,33 +147,33 @@ class Check(ABC):
     severity: Severity = Severity.CRITICAL
     """What a difference costs."""
     on_accept: OnAccept = OnAccept.NEVER
-    """What acts from the next step on when the difference is accepted."""
+    """Which value is used from the next step on when the difference is accepted."""
     keeps_saved: bool = False
-    """Whether a run can go on with the saved value although another was asked for."""
+    """Whether a run can continue with the saved value although another was requested."""
     stage: Stage = Stage.AFTER
-    """When it is made."""
+    """When it is run."""
     title: str = ""
-    """A true sentence where it agrees; empty for the id in words."""
+    """A sentence that is true if it agrees; empty for the id in words."""
     area: str = "added checks"
-    """What of a run it looks at, such as `weights`: a report counts by it what agrees."""
+    """The area of a run, such as `weights`; a report counts by it which checks agree."""
     tolerance: str = "exact"
-    """`exact`, or the largest difference and why there must be one."""
+    """`exact`, or the largest difference and why one must be allowed."""
     compares: str = ""
     """What it compares, for the page in the docs."""
     why: str = "A difference may make it another training."
     """What would go wrong if a difference were ignored."""
     cause: str = "Something was changed since the save."
-    """What most likely brought it about."""
+    """The most likely cause of a difference."""
     remedy: str = "Start as the run was started before."
     """What to do, as one imperative sentence."""
     does_not: str = ""
     """What it can't see, for the page in the docs."""
     explains: tuple[str, ...] = ()
-    """Checks whose difference follows from a difference here; they stand below it in the report."""
+    """Checks whose difference follows from a difference here; the report lists them below it."""
     follows_from: tuple[str, ...] = ()
-    """Checks whose acceptance brings this difference about: accepted with them."""
+    """Checks whose acceptance causes this difference, which is then accepted with them."""
     covers: tuple[str, ...] = ()
-    """Dotted names of the facts it answers for; no other check then speaks of them."""
+    """Dotted names of the facts it compares; no other check then compares them."""
     AGREES: tuple[tuple[StateSummary, StateSummary], ...] = ()
     """Examples: pairs (saved, live) that agree."""
     DIFFERS: tuple[tuple[StateSummary, StateSummary], ...] = ()
@@ -181,18 +181,18 @@ class Check(ABC):
 
     @abstractmethod
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
-        """Compare; nothing is changed, computed at length, read or printed."""
+        """Compare the two; the method must be fast and pure."""
 
 
 def wrong_examples(check: Check) -> list[str]:
-    """Return a line for each example that doesn't come out as the check says; none where all do."""
+    """Return a line for each example with another outcome than declared."""
     wanted = [
         *((f"AGREES[{i}]", CheckOutcome.AGREES, each) for i, each in enumerate(check.AGREES)),
         *((f"DIFFERS[{i}]", CheckOutcome.DIFFERS, each) for i, each in enumerate(check.DIFFERS)),
     ]
     found = [(name, outcome, check.compare(*pair)) for name, outcome, pair in wanted]
     return [
-        f"{check.id}: {name} comes out as {str(result.outcome)!r}: {result.numbers}"
+        f"{check.id}: {name} has the outcome {str(result.outcome)!r}: {result.numbers}"
         for name, outcome, result in found
         if result.outcome is not outcome
     ]

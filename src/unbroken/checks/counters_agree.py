@@ -4,7 +4,7 @@ Compares: completed steps, applied updates, samples and epoch of the position; t
 counter with the updates; each optimiser's step counter with what the save noted of it. An optimiser
 may well step more often than the run, or later, or have begun with old moments.
 
-Why: a scheduler one step ahead of its optimiser decays early for ever.
+Why: a scheduler that is one step ahead of its optimiser stays ahead.
 
 Does not: compare with the journal; the replay does.
 """
@@ -23,7 +23,7 @@ class CountersAgree(Check):
     area = "schedule and counters"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "A part that is ahead or behind goes its own way from here on."
+    why = "A part that is ahead or behind stays so from here on."
     cause = "Something stepped twice, or not at all, around the save: a foreign scheduler, a manual step()."
     remedy = (
         "Step nothing outside of the run. `unbroken repair PATH schedule` sets a schedule's counter "

@@ -1,4 +1,4 @@
-"""What follows from a report: go on, ask, or refuse. Pure, so that every case is a test."""
+"""Decides what follows from a report: continue, ask, or refuse. A pure function."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ class Decision:
     """What a report comes to under what was accepted beforehand."""
 
     use_new: tuple[Finding, ...]
-    """Accepted by id: the new value acts from the next step on."""
+    """Accepted by id: the new value is used from the next step on."""
     use_saved: tuple[Finding, ...]
-    """The saved value acts: accepted as such, or what going on in spite of the finding means."""
+    """The saved value is used: accepted as such, or if the run continues in spite of the finding."""
     blocking: tuple[Finding, ...]
     """Critical and not accepted."""
     is_confirmable: bool = True
-    """False where the live objects hold no saved values that could act."""
+    """False if the live objects have no saved values to use."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether nothing stands in the way."""
+        """Whether no finding blocks the resume."""
         return not self.blocking
 
     @property
     def can_be_confirmed(self) -> bool:
-        """Whether a person may let it go on: every blocking finding has a saved value that acts then."""
+        """Whether the user may continue: every blocking finding has a saved value to use."""
         return self.is_confirmable and all(each.keeps_saved for each in self.blocking)
 
     def without_confirmation(self) -> Decision:
-        """Return the same decision where nobody may let it go on."""
+        """Return the same decision without the option to continue."""
         return replace(self, is_confirmable=False)
 
 
 def decide(report: Report, accepted: Collection[str] = ()) -> Decision:
-    """Sort the findings by what will act.
+    """Sort the findings by which value will be used.
 
     Args:
         report: The findings.
-        accepted: Ids a person accepted beforehand.
+        accepted: Ids that were accepted beforehand.
     """
     use_new: list[Finding] = []
     use_saved: list[Finding] = []
     blocking: list[Finding] = []
     acts: set[str] = set()
-    """Ids whose new value acts; what follows from one of them acts with it."""
+    """Ids whose new value is used; findings that follow from one are included."""
     for each in report.findings:
         if each.outcome is CheckOutcome.AGREES:
             continue

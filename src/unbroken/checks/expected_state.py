@@ -1,4 +1,4 @@
-"""What a restored run is expected to be where new values were taken on purpose."""
+"""The expected state of a restored run in which new values were accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unbroken.checks.state_summary import StateSummary, is_below
 def expected_state(
     saved: StateSummary, built: StateSummary, live: StateSummary, taken: Collection[str]
 ) -> StateSummary:
-    """Return the saved run with the new values in the place of those that were given up.
+    """Return the saved run with the accepted new values in place of the saved ones.
 
     Args:
         saved: As it was.

@@ -1,4 +1,4 @@
-"""A check on facts, declared as data: these facts are what they were."""
+"""A check on facts, declared as data: these facts are unchanged."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Refine = Callable[[CheckResult, StateSummary, StateSummary], CheckResult]
 
 @dataclass(kw_only=True, eq=False)
 class FactCheck(Check):
-    """A check that the facts in `covers` are equal to what they were.
+    """A check that the facts in `covers` are unchanged.
 
-    Values are compared in their encoded form: `1`, `1.0` and `True` differ, NaN is itself. What is
-    not described here is described at `Check`.
+    Values are compared in their encoded form: `1`, `1.0` and `True` differ, and NaN equals NaN. The
+    other attributes are described at `Check`.
     """
 
     id: str
     covers: tuple[str, ...]
-    """Dotted names of the facts; one stands for all below it."""
+    """Dotted names of the facts; a name includes all facts below it."""
     example: tuple[Any, Any]
-    """Two different values of the first of them."""
+    """Two different values of the first fact."""
     severity: Severity = Severity.CRITICAL
     on_accept: OnAccept = OnAccept.NEVER
     keeps_saved: bool = False
@@ -50,7 +50,7 @@ class FactCheck(Check):
     does_not: str = ""
     explains: tuple[str, ...] = ()
     refine: Refine | None = None
-    """Says more of a difference: takes the result, the saved run and the live one."""
+    """Refines the result of a difference, from the result, the saved run and the live one."""
     free: Collection[str] = ()
     """Dotted names of facts whose change is only noted; the run sets it from `may_change`."""
     stage: Stage = field(default=Stage.BEFORE, init=False)
@@ -61,7 +61,7 @@ class FactCheck(Check):
         self.DIFFERS = ((was, now),)
 
     def freed(self, names: Collection[str]) -> Self:
-        """Return the same check where these facts may change as well."""
+        """Return the same check with these facts allowed to change."""
         other = copy(self)
         other.free = (*self.free, *names)
         return other
@@ -80,7 +80,7 @@ class FactCheck(Check):
 
 
 def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> CheckResult:
-    """Compare facts by name; those of one side only differ from `absent`."""
+    """Compare facts by name; a fact that one side lacks differs from `absent`."""
     if not saved and not live:
         return agrees("neither has any")
     if not saved:
@@ -97,13 +97,13 @@ def compare_facts(saved: dict[str, Any], live: dict[str, Any]) -> CheckResult:
 
 
 def shown(value: Any, most: int = 48) -> str:
-    """Return a value in short."""
+    """Return a shortened text of a value."""
     text = "none" if value is None or value == [] else str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
-    """Return facts that hold one value under a dotted name."""
+    """Return nested facts with one value under a dotted name."""
     for key in reversed(name.split(".")):
         value = {key: value}
     found: dict[str, Any] = value

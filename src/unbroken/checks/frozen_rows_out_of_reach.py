@@ -1,10 +1,10 @@
-"""No gradient and no optimiser reaches what is frozen.
+"""Frozen tensors have no gradient and no optimiser.
 
-Compares: which frozen tensors require gradients, hold one, or are in a group of an optimiser.
+Compares: which frozen tensors require gradients, have one, or are in a group of an optimiser.
 
-Why: what an optimiser holds it moves, with a gradient of zero as well.
+Why: an optimiser changes every tensor in its groups, even with a gradient of zero.
 
-Does not: see a write by hand; the digests of `frozen_rows_unmoved` do.
+Does not: notice a direct write; the digests of `frozen-rows-unmoved` do.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, agrees
 from unbroken.checks.state_summary import StateSummary
 
 MASKING_FAILED: Final = "CRITICAL: Gradient masking FAILED! Base embeddings have gradients"
-"""As users of the earlier trainer know it."""
+"""The message that users of the earlier trainer know."""
 
 
 class FrozenRowsOutOfReach(Check):
-    """No gradient and no optimiser reaches what is frozen."""
+    """Frozen tensors have no gradient and no optimiser."""
 
     id = "frozen-rows-out-of-reach"
-    title = "No gradient and no optimiser reaches what is frozen"
+    title = "Frozen tensors have no gradient and no optimiser"
     area = "weights"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "What an optimiser holds it moves, even under a gradient of zero."
-    cause = "The frozen rows are a part of a trained table, held still by a mask."
-    remedy = "Keep frozen rows in a buffer or in a parameter that no optimiser holds."
+    why = "An optimiser changes every tensor in its groups, even with a gradient of zero."
+    cause = "The frozen rows are a part of a trained table with a mask on its gradient."
+    remedy = "Keep frozen rows in a buffer or in a parameter that no optimiser has."
     AGREES = ((StateSummary(), StateSummary(evidence={"frozen": {"m.base": "aa"}, "reached": []})),)
     DIFFERS = (
         (
@@ -38,7 +38,7 @@ class FrozenRowsOutOfReach(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
-        """Look at what reaches the frozen tensors of the live run."""
+        """Find gradients and optimisers of the frozen tensors."""
         reached = live.evidence.get("reached", [])
         if reached:
             headline = MASKING_FAILED

@@ -1,11 +1,11 @@
-"""What is frozen has not moved since the run began.
+"""Frozen tensors are unchanged since the run began.
 
-Compares: the digest of every frozen tensor or range of rows with the one taken when the run began.
+Compares: the digest of every frozen tensor or range of rows with that of the beginning of the run.
 
-Why: a gradient mask does not freeze: weight decay and old momentum still move the rows (18 % in 200
-steps).
+Why: a gradient mask does not freeze: weight decay and old momentum still change the rows (18 % in
+200 steps).
 
-Does not: stop a movement; `frozen_rows_out_of_reach` looks for what could cause one.
+Does not: prevent a change; `frozen-rows-out-of-reach` looks for its causes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ FROZEN_MOVED: Final = "CRITICAL: Frozen rows moved"
 
 
 class FrozenRowsUnmoved(Check):
-    """What is frozen has not moved since the run began."""
+    """Frozen tensors are unchanged since the run began."""
 
     id = "frozen-rows-unmoved"
-    title = "What is frozen has not moved since the run began"
+    title = "Frozen tensors are unchanged since the run began"
     area = "weights"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "What was to stay as it is drifts away bit by bit."
-    cause = "Weight decay or momentum reaches rows that only their gradient keeps still."
-    remedy = "Freeze them structurally (a part of the table that no optimiser holds), and go back to a checkpoint before they moved."
+    why = "Values that must stay as they are drift away step by step."
+    cause = (
+        "Weight decay or momentum changes rows that are frozen only by a mask on their gradient."
+    )
+    remedy = "Freeze them structurally (a part of the table that no optimiser has), and go back to a checkpoint before they changed."
     AGREES = (
         (
             StateSummary(evidence={"frozen_at_birth": {"m.base": "aa"}}),
@@ -56,7 +58,7 @@ class FrozenRowsUnmoved(Check):
         if not born and not now:
             return agrees("nothing is frozen")
         if born is None:
-            return cannot_compare("the run recorded no digest at its birth", severity=None)
+            return cannot_compare("the run recorded no digest when it began", severity=None)
         moved = [name for name in born if name in now and born[name] != now[name]]
         if moved:
             return differs(f"{len(moved)} of {len(born)} moved", *moved, headline=FROZEN_MOVED)
@@ -64,5 +66,5 @@ class FrozenRowsUnmoved(Check):
         if freed:
             return differs(f"{len(freed)} of {len(born)} are no longer frozen", *freed)
         if new := now.keys() - born.keys():
-            return cannot_compare(f"{', '.join(sorted(new)[:3])}: frozen from this start on")
+            return cannot_compare(f"{', '.join(sorted(new)[:3])}: only frozen since this start")
         return agrees(f"{len(born)} identical with the start of the run")

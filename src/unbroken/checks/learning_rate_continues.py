@@ -47,12 +47,10 @@ class LearningRateContinues(Check):
         "schedule-unchanged",
         "batch-geometry-unchanged",
     )
-    why = (
-        "Too high a rate destroys in some steps what was learnt; too low a one learns nothing more."
-    )
-    cause = "The schedule was rebuilt with other numbers, or stepped another number of times."
+    why = "Too high a rate undoes the training within some steps; with too low a rate nothing is learnt."
+    cause = "The schedule was rebuilt with other settings, or stepped another number of times."
     remedy = (
-        "Give the run's schedule settings; `unbroken repair` rebuilds a schedule from its counters."
+        "Use the run's schedule settings; `unbroken repair` rebuilds a schedule from its counters."
     )
     AGREES = (
         (

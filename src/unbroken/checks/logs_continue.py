@@ -1,11 +1,11 @@
-"""The logs go on where they were.
+"""The logs are complete.
 
-Compares: the journal with what was noted of it at the save: its length, and the line that was its
-last; and the files with curves under `logs/`: each is there, and none is shorter.
+Compares: the journal with its length and last line at the save; and the files with curves under
+`logs/`: each exists, and none is shorter.
 
-Why: a journal that is gone, cut or of another run proves nothing and tells no trend.
+Why: a journal that is missing, truncated or of another run proves nothing and has no trend.
 
-Does not: read lines in the middle of the journal, or look at logs that lie elsewhere.
+Does not: read lines in the middle of the journal, or logs elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unbroken.checks.check import (
 from unbroken.checks.state_summary import StateSummary
 
 JOURNAL = "journal.jsonl"
-"""What differs where it is the journal that isn't what it was."""
+"""The path of a difference in the journal."""
 
 _NOTED: dict[str, Any] = {"journal_bytes": 900, "line": "ab", "step": 9, "curves": {"a": 70}}
 
@@ -36,20 +36,20 @@ def _with(**logs: Any) -> StateSummary:
 
 
 class LogsContinue(Check):
-    """The logs go on where they were."""
+    """The logs are complete."""
 
     id = "logs-continue"
-    title = "The logs go on where they were"
+    title = "The logs are complete"
     area = "logs"
     severity = Severity.WARNING
     on_accept = OnAccept.NEVER
-    why = "Without the journal's lines nothing can be repeated and compared, and the watch knows no trend."
-    cause = (
-        "Files were deleted, cut or put back from an older copy, or only the checkpoint was moved."
+    why = (
+        "Without the journal's lines repeated steps can't be compared, and the watch has no trend."
     )
+    cause = "Files were deleted, truncated or restored from an older copy, or only the checkpoint was moved."
     remedy = (
-        "Put journal.jsonl and logs/ of the run back before you go on, if you have them; the training "
-        "itself doesn't need them."
+        "Restore journal.jsonl and logs/ of the run before you continue, if you have them; the "
+        "training itself doesn't need them."
     )
     AGREES = (
         (_with(), _with()),
@@ -67,7 +67,7 @@ class LogsContinue(Check):
         """Compare the journal, then the files with curves."""
         noted, found = (each.evidence.get("logs") for each in (saved, live))
         if not isinstance(noted, Mapping) or not isinstance(found, Mapping):
-            return cannot_compare("the checkpoint notes nothing of the logs")
+            return cannot_compare("the checkpoint records nothing about the logs")
         details = [*_of_journal(noted, found), *_of_curves(noted["curves"], found["curves"])]
         if details:
             return differs(str(details[0]), *details)
@@ -77,12 +77,14 @@ class LogsContinue(Check):
 
 def _of_journal(noted: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
     if not found["journal_bytes"] and noted["journal_bytes"]:
-        return [_journal(f"is gone; it held the steps up to {noted['step']:,}")]
+        return [_journal(f"is missing; it had the steps up to {noted['step']:,}")]
     if found["journal_bytes"] < noted["journal_bytes"]:
-        held = f"it ends at step {found['step']:,}, and held step {noted['step']:,} at the save"
-        return [_journal(f"was cut: {held}")]
+        held = f"it ends at step {found['step']:,}, and had step {noted['step']:,} at the save"
+        return [_journal(f"was truncated: {held}")]
     if found["line"] != noted["line"]:
-        return [_journal(f"is another: its line of step {noted['step']:,} is not where it was")]
+        return [
+            _journal(f"is another file: its line of step {noted['step']:,} is not where it was")
+        ]
     return []
 
 
@@ -95,8 +97,8 @@ def _of_curves(noted: Mapping[str, int], found: Mapping[str, int]) -> list[Diffe
     for name, size in noted.items():
         path = f"logs/{name}"
         if name not in found:
-            details.append(Difference(path, saved=size, text=f"{path} is gone"))
+            details.append(Difference(path, saved=size, text=f"{path} is missing"))
         elif found[name] < size:
-            text = f"{path} was cut: {found[name]:,} bytes, had {size:,}"
+            text = f"{path} was truncated: {found[name]:,} bytes, had {size:,}"
             details.append(Difference(path, size, found[name], text))
     return details

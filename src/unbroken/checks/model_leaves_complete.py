@@ -4,9 +4,9 @@ Compares: names, shapes and dtypes of parameters and buffers, by name, both ways
 went while the run trained is state: of that, what the code builds now is compared with what it built
 then.
 
-Why: a tensor that isn't restored keeps the noise it was initialised with; a cast loses bits.
+Why: a tensor that isn't restored keeps its random initial values; a cast loses bits.
 
-Does not: compare content; `weights_identical` does, after the restore.
+Does not: compare content; `weights-identical` does, after the restore.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from unbroken.checks.state_summary import Leaf, StateSummary, is_below
 
 
 class ModelLeavesComplete(Check):
-    """Every tensor of the model fits by name, shape and dtype."""
+    """The model's tensors have the saved names, shapes and dtypes."""
 
     id = "model-leaves-complete"
-    title = "Every tensor of the model fits by name, shape and dtype"
+    title = "The model's tensors have the saved names, shapes and dtypes"
     area = "model"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
-    why = "What does not fit would keep the noise it was initialised with, or lose bits in a cast."
+    why = "Other tensors would keep their random initial values, or lose bits in a cast."
     cause = "The model is built from another configuration, or its code changed."
-    remedy = "Build the model as it was, or begin a new run from its weights."
+    remedy = "Build the model as before, or begin a new run from its weights."
     AGREES = (
         (
             StateSummary(
@@ -108,7 +108,7 @@ def _born(saved: StateSummary, parts: list[str]) -> dict[str, str | None]:
 
 
 def _cast(saved: StateSummary, live: StateSummary, parts: list[str]) -> str:
-    """Return the headline where only dtypes differ: the same model was built in another one."""
+    """Return the headline if only dtypes differ."""
     before, now = (
         {path: leaf for path, leaf in each.leaves.items() if is_below(path, parts)}
         for each in (saved, live)
@@ -116,5 +116,5 @@ def _cast(saved: StateSummary, live: StateSummary, parts: list[str]) -> str:
     if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in now.items()}:
         return ""
     pairs = {(now[path].dtype, before[path].dtype) for path in before}
-    told = ", ".join(sorted(f"{new} instead of {old}" for new, old in pairs if new != old))
-    return f"CRITICAL: The model is built in another number format: {told}"
+    casts = ", ".join(sorted(f"{new} instead of {old}" for new, old in pairs if new != old))
+    return f"CRITICAL: The model is built in another dtype: {casts}"

@@ -1,8 +1,8 @@
-"""The next samples are the ones that were next.
+"""The next samples are the saved ones.
 
-Compares: the ids of the next 64 samples, in order, derived anew, with those written at the save.
+Compares: the ids of the next 64 samples, in order, with those recorded at the save.
 
-Why: samples that are repeated or skipped leave no trace in a loss, and are learnt twice or never.
+Why: no loss shows that samples are repeated or skipped.
 
 Does not: compare what the samples contain; the data set's fingerprint does.
 """
@@ -22,15 +22,15 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class NextSamplesIdentical(Check):
-    """The next samples are the ones that were next."""
+    """The next samples are the saved ones."""
 
     id = "next-samples-identical"
-    title = "The next samples are the ones that were next"
+    title = "The next samples are the saved ones"
     area = "order and randomness"
     severity = Severity.CRITICAL
     on_accept = OnAccept.TAKE_NEW
     follows_from = ("batch-geometry-unchanged",)
-    why = "Samples would be repeated or skipped without a trace."
+    why = "Samples would silently be repeated or skipped."
     cause = "The samples, their order, the seed or the effective batch changed."
     remedy = "Give `StepBatches` the run's samples and seed."
     AGREES = (
@@ -63,11 +63,11 @@ class NextSamplesIdentical(Check):
         before, now = (each.evidence.get("next_samples") for each in (saved, live))
         if before is None or now is None:
             return cannot_compare("the checkpoint recorded no samples", severity=None)
-        # `unbroken repair position` goes back inside a step: what was next begins later then.
+        # `unbroken repair position` goes back to the start of the step: the saved ids begin later then.
         now = now[saved.evidence.get("next_samples_after", 0) :]
         before = before[: len(now)] if "next_samples_after" in saved.evidence else before
         if not now:
-            return cannot_compare("more samples of the step were done than are recorded")
+            return cannot_compare("the step had more completed samples than ids are recorded")
         if before == now:
             return agrees(f"{len(now)} ids")
         sizes = [each.fact("order.effective_batch") for each in (saved, live)]
@@ -75,8 +75,8 @@ class NextSamplesIdentical(Check):
             cut = f"step batches of {sizes[1]}, were {sizes[0]}"
             return differs(
                 cut,
-                headline=f"NOTE: what is left of the epoch makes {cut}: no sample is repeated, none "
-                "is left out",
+                headline=f"NOTE: the rest of the epoch makes {cut}: no sample is repeated, none is "
+                "omitted",
                 severity=Severity.WARNING,
             )
         place = next(

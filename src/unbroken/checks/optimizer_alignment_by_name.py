@@ -6,7 +6,7 @@ like). Done before loading: afterwards an optimiser carries whatever names were 
 
 Why: PyTorch numbers parameters. Two of one shape that changed places swap their moments silently.
 
-Does not: compare the moments; `optimizer_state_identical` does.
+Does not: compare the moments; `optimizer-state-identical` does.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class OptimizerAlignmentByName(Check):
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
-    why = "Moments would go to other parameters, or be lost: the first update would be another."
+    why = "Moments would go to other parameters, or be lost: the first update would differ."
     cause = "Parameters were added, removed, renamed or regrouped since the save."
-    remedy = "Build the optimiser's groups as they were, or begin a new run from the weights."
+    remedy = "Build the optimiser's groups as before, or begin a new run from the weights."
     AGREES = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.params.0": "m.w"}),

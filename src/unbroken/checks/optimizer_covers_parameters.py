@@ -2,7 +2,7 @@
 
 Compares: the names in each optimiser's groups with the names that have saved state.
 
-Why: without moments the first updates are 1.3 to 1.4 times as large, while every loss looks well.
+Why: without moments the first updates are 1.3 to 1.4 times as large, and no loss shows it.
 
 Does not: expect state before the first update, or of a parameter that had none at the save either.
 """
@@ -23,7 +23,7 @@ class OptimizerCoversParameters(Check):
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
     why = "Without its moments a parameter's first updates are far too large, and no loss shows it."
-    cause = "The optimiser state was left out of the save, or stripped from the checkpoint."
+    cause = "The optimiser state was not saved, or was removed from the checkpoint."
     remedy = "Go back to a checkpoint that has it with Run.resume(PATH), or begin a new run from the weights."
     AGREES = (
         (
@@ -49,7 +49,7 @@ class OptimizerCoversParameters(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
-        """Look for parameters without state in the saved run."""
+        """Find parameters without state in the saved run."""
         if not saved.position.get("updates"):
             return agrees("no state yet: no update was made")
         known = set(saved.evidence.get("without_state", ()))

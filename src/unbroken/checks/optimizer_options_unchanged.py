@@ -37,9 +37,9 @@ class OptimizerOptionsUnchanged(Check):
     keeps_saved = True
     stage = Stage.BEFORE
     follows_from = ("settings-unchanged",)
-    why = "The checkpoint's options overrule what the code asks for: a change would not act."
+    why = "The checkpoint's options overrule those in the code: a change would have no effect."
     cause = "Weight decay, betas or eps were changed in the code or the settings."
-    remedy = "Nothing need be done to keep the saved ones."
+    remedy = "To keep the saved ones, no action is needed."
     AGREES = (
         (
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),

@@ -5,7 +5,7 @@ they are named.
 
 Why: a lost optimiser costs an eval loss nothing and the first update 39 %.
 
-Does not: compare what was asked for in the code; `optimizer_options_unchanged` does.
+Does not: compare what was asked for in the code; `optimizer-options-unchanged` does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class OptimizerStateIdentical(Check):
     area = "optimiser"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "The first update would be another one, while every loss looks well."
+    why = "The first update would differ, and no loss shows it."
     cause = "Something loaded, cast or stepped the optimiser after the restore."
     remedy = "Change nothing between Run.resume() and the first step; see the leaves below."
     AGREES = (

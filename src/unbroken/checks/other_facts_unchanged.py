@@ -1,8 +1,8 @@
-"""Everything else the run says of itself is unchanged.
+"""All other facts are unchanged.
 
-Compares: all facts that no other check answers for and that were not declared as free to change.
+Compares: all facts that no other check compares and that may not change.
 
-Why: a fact is declared because it decides the training.
+Why: a fact is declared because it determines the training.
 
 Does not: know what the facts of your own loop mean; it compares their values.
 """
@@ -18,21 +18,21 @@ from unbroken.state.facts import told_then
 
 
 class OtherFactsUnchanged(Check):
-    """Everything else the run says of itself is unchanged.
+    """All other facts are unchanged.
 
     Args:
         answered_for: Dotted names of facts that other checks compare, or that may change.
     """
 
     id = "other-facts-unchanged"
-    title = "Everything else the run says of itself is unchanged"
+    title = "All other facts are unchanged"
     area = "settings"
     severity = Severity.CRITICAL
     on_accept = OnAccept.TAKE_NEW
     stage = Stage.BEFORE
-    why = "A fact is declared because it decides the training."
-    cause = "The run is started with other settings or files than before."
-    remedy = 'Give the run\'s in `facts=`, or take the new with accept=["other-facts-unchanged"].'
+    why = "A fact is declared because it determines the training."
+    cause = "The run was started with other settings or files than before."
+    remedy = 'Give the run\'s values in `facts=`, or use the new ones with accept=["other-facts-unchanged"].'
     AGREES = ((StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.1})),)
     DIFFERS = (
         (StateSummary(facts={"mixup": 0.1}), StateSummary(facts={"mixup": 0.2})),

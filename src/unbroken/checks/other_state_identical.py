@@ -1,9 +1,9 @@
 """Schedule, scaler, moving average, best score and all other parts are in the saved state.
 
-Compares: every leaf of every part that is neither an optimiser nor a model that one trains. A model
-that no optimiser trains is an average or a teacher, and is compared here.
+Compares: every leaf of every part except optimisers and the models they train. A model that no
+optimiser trains is an average or a teacher, and is compared here.
 
-Why: a fresh loss scaler skips updates, a fresh average is noise, a lost best score is overwritten.
+Why: a new loss scaler skips updates, a new average is noise, a lost best score is overwritten.
 
 Does not: know state that was never declared.
 """
@@ -34,7 +34,7 @@ class OtherStateIdentical(Check):
     area = "other state"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "A part that begins anew changes what follows: skipped updates, another rate, an average of noise."
+    why = "A part that starts over changes the training: skipped updates, another rate, an average of noise."
     cause = "Something changed the part after the restore, or its load_state_dict drops a field."
     remedy = "Change nothing between Run.resume() and the first step; see the leaves below."
     AGREES = (
@@ -52,7 +52,7 @@ class OtherStateIdentical(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
-        """Compare every leaf; averages and teachers are named where they alone differ."""
+        """Compare every leaf; averages and teachers are named if only they differ."""
         seconds = untrained_models(live)
         parts = [*live.of_kind("schedule", "scaler", "other"), *seconds]
         found = compare_state(saved, live, parts, modes(saved, live))

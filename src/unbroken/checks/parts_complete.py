@@ -1,8 +1,8 @@
-"""The checkpoint holds every declared part, and no other.
+"""The checkpoint has the declared parts, and no others.
 
-Compares: the names and kinds of the parts, both ways.
+Compares: the names and kinds of the parts, in both directions.
 
-Why: a part that isn't restored begins anew in silence: an optimiser without momentum, a schedule at
+Why: a part that isn't restored silently starts over: an optimiser without momentum, a schedule at
 step 0, a moving average of noise.
 
 Does not: find state that was never declared; `unbroken.testing.assert_resume_is_exact` does.
@@ -15,17 +15,17 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class PartsComplete(Check):
-    """The checkpoint holds every declared part, and no other."""
+    """The checkpoint has the declared parts, and no others."""
 
     id = "parts-complete"
-    title = "The checkpoint holds every declared part, and no other"
+    title = "The checkpoint has the declared parts, and no others"
     area = "other state"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
-    why = "A part that is not restored begins anew in silence."
-    cause = "Something was declared, renamed or left out since the save (an EMA, a scaler, a scheduler)."
-    remedy = "Declare the parts of the run, or begin a new run from its weights."
+    why = "A part that is not restored silently starts over."
+    cause = "A part was added, renamed or removed since the save (an EMA, a scaler, a scheduler)."
+    remedy = "Declare the run's parts, or begin a new run from its weights."
     AGREES = ((StateSummary(kinds={"model": "model"}), StateSummary(kinds={"model": "model"})),)
     DIFFERS = (
         (
@@ -35,7 +35,7 @@ class PartsComplete(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
-        """Compare the names both ways."""
+        """Compare the names in both directions."""
         missing = sorted(live.kinds.keys() - saved.kinds.keys())
         surplus = sorted(saved.kinds.keys() - live.kinds.keys())
         if not missing and not surplus:

@@ -1,10 +1,10 @@
-"""The probe gives the losses it gave.
+"""The probe gives the saved losses.
 
 Compares: the losses of one small batch, whose tensors are kept with the run, in evaluation mode,
 now and at the save.
 
-Why: it looks at the model as a whole: a layer that computes something else although its weights are
-the saved ones (another attention, another activation, code that changed).
+Why: it tests the model as a whole. It finds a layer that computes something else with the saved
+weights (another attention, another activation, changed code).
 
 Does not: see the optimiser, the rate or the data: a lost optimiser changes it by 0 %.
 """
@@ -24,25 +24,25 @@ from unbroken.checks.check import (
 from unbroken.checks.state_summary import StateSummary
 
 ELSEWHERE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
-"""Largest relative difference where another machine or build computes, by precision: sums are
-ordered anew there."""
+"""Largest relative difference on another machine or build, where sums have another order, by
+precision."""
 
 
 class ProbeLossReproduced(Check):
-    """The probe gives the losses it gave."""
+    """The probe gives the saved losses."""
 
     id = "probe-loss-reproduced"
-    title = "The probe gives the losses it gave"
+    title = "The probe gives the saved losses"
     area = "weights"
     severity = Severity.CRITICAL
     on_accept = OnAccept.KEEP_SAVED
     tolerance = "exact; on another machine 1e-5 (fp32), 2e-3 (16 bit)"
-    why = "The same weights compute something else than they did."
+    why = "The same weights compute something else than at the save."
     cause = (
-        "The model's code, its precision or its attention kernel changed; where nothing could be "
-        "compared, probe.safetensors is damaged or the device has no memory left."
+        "The model's code, its precision or its attention kernel changed; if nothing could be "
+        "compared, probe.safetensors is damaged or the device is out of memory."
     )
-    remedy = "Use the code and the precision of the run, and put its probe.safetensors back."
+    remedy = "Use the code and the precision of the run, and restore its probe.safetensors."
     AGREES = (
         (
             StateSummary(evidence={"probe": {"text_loss": 2.0}}),

@@ -1,4 +1,4 @@
-"""Randomness goes on where it was.
+"""Randomness derives from the position, by the same scheme.
 
 Compares: the schemes that seeds and order derive from, and that every stream derives from the
 position; the number of devices plays no part.
@@ -31,8 +31,8 @@ class RandomStreamsContinue(Check):
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     why = "Another scheme draws other masks and other orders under the same position."
-    cause = "The run was begun by a version that derives them otherwise."
-    remedy = "Go on with the version that began the run."
+    cause = "The run was begun by a version with another scheme."
+    remedy = "Continue with the version that began the run."
     AGREES = (
         (
             StateSummary(evidence={"schemes": {"seed": 1}, "seed_here": 7}),

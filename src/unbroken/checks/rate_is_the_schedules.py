@@ -1,13 +1,13 @@
-"""Each optimiser holds the rate that its schedule gives.
+"""Each optimiser has the rate of its schedule.
 
-Compares: the rate in each group of the live optimiser with the one the restored schedule gives for
-the next update. Where both were as they are at the save, something else sets the rate as well.
+Compares: the rate in each group of the live optimiser with that of the restored schedule for the next
+update. If both were the same at the save, something else also sets the rate.
 
-Why: a schedule that was restored says the right rate, while the optimiser that steps holds another:
-only one of the two was loaded, or the schedule drives another optimiser.
+Why: the schedule may have the right rate while the optimiser has another: only one of the two was
+loaded, or the schedule drives another optimiser.
 
-Does not: know which rate is right; `learning_rate_continues` does, and it says so where a group has lost
-its schedule to another optimiser.
+Does not: know which rate is right; `learning-rate-continues` does, also if a group has lost its
+schedule to another optimiser.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class RateIsTheSchedules(Check):
-    """Each optimiser holds the rate that its schedule gives."""
+    """Each optimiser has the rate of its schedule."""
 
     id = "rate-is-the-schedules"
-    title = "Each optimiser holds the rate that its schedule gives"
+    title = "Each optimiser has the rate of its schedule"
     area = "schedule and counters"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER

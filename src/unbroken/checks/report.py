@@ -1,4 +1,4 @@
-"""The findings of one resume, and what they mean together."""
+"""The findings of one resume."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from unbroken.checks.check import Check, CheckOutcome, CheckResult, Difference, 
 from unbroken.checks.state_summary import StateSummary
 
 LEAST_BYTES: Final = 100_000_000
-"""A smaller state takes as long as the checks do in any case."""
+"""For a smaller state the time of the checks themselves dominates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check and what it came to."""
+    """The result of one check."""
 
     id: str
     title: str
@@ -31,24 +31,24 @@ class Finding:
     remedy: str
     on_accept: OnAccept
     keeps_saved: bool
-    """Whether the run can go on with the saved value."""
+    """Whether the run can continue with the saved value."""
     follows_from: tuple[str, ...] = ()
-    """Checks whose acceptance brings this difference about."""
+    """Checks whose acceptance causes this difference."""
     explains: tuple[str, ...] = ()
-    """Checks whose difference this one brings about."""
+    """Checks whose difference follows from this one."""
     area: str = Check.area
-    """What of a run the check looks at."""
+    """The area of the run that the check compares."""
     alarm: str = ""
-    """The headline as users look for it where it stops a resume; empty where it is the same."""
+    """The headline of a finding that stops a resume, if it is another one."""
 
     @property
     def details(self) -> tuple[str, ...]:
-        """A line for each thing that differs."""
+        """A line for each difference."""
         return tuple(map(str, self.differences))
 
     @property
     def is_critical(self) -> bool:
-        """Whether going on would be another training."""
+        """Whether continuing would be another training."""
         return self.outcome is not CheckOutcome.AGREES and self.severity is Severity.CRITICAL
 
 
@@ -58,28 +58,28 @@ class Report:
 
     findings: tuple[Finding, ...]
     seconds: float
-    """What the checks took, the reading of the state between them included."""
+    """Duration of the checks in seconds, including reading the state between them."""
     state_bytes: int = 0
-    """Size of the state that was read; 0 where none was."""
+    """Size of the state that was read; 0 if none was."""
 
     @property
     def seconds_per_gigabyte(self) -> float | None:
-        """What 10**9 bytes of state took; None where there are too few to tell."""
+        """Seconds per 10**9 bytes of state; None for a small state."""
         large = self.state_bytes >= LEAST_BYTES
         return self.seconds / (self.state_bytes / 1e9) if large else None
 
     def count(self, outcome: CheckOutcome) -> int:
-        """Return how many checks came to an outcome."""
+        """Return the number of checks with an outcome."""
         return sum(each.outcome is outcome for each in self.findings)
 
     @property
     def critical(self) -> list[Finding]:
-        """What forbids to go on."""
+        """The findings that forbid to continue."""
         return [each for each in self.findings if each.is_critical]
 
     @property
     def warnings(self) -> list[Finding]:
-        """What differs or can't be compared, and may."""
+        """The findings that differ or can't be compared, but allow to continue."""
         return [
             each
             for each in self.findings
@@ -99,7 +99,7 @@ class Report:
 
 
 def examine(checks: Iterable[Check], saved: StateSummary, live: StateSummary) -> list[Finding]:
-    """Make every check; one that crashes is a finding, never the end of the resume."""
+    """Run every check; a check that raises is a finding and doesn't end the resume."""
     return [_finding(each, saved, live) for each in checks]
 
 

@@ -1,7 +1,7 @@
-"""Which finding is the fault, and which are only its symptoms: a table of rules, read from above.
+"""Separates root causes from their symptoms, by a table of rules in order of priority.
 
-One fault often trips several checks: other settings give another schedule, and that another rate. A
-rule names the finding that leads, what must differ beside it, and what it explains.
+One fault often affects several checks: other settings give another schedule, and that another rate. A
+rule names the leading finding, the findings it requires, and those it explains.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from unbroken.checks.report import Finding, Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One fault that shows in several places."""
+    """One fault that affects several checks."""
 
     lead: str
     """Id of the finding that is closest to the fault."""
     explains: tuple[str, ...]
-    """Ids of findings that it brings about."""
+    """Ids of the findings that it explains."""
     beside: tuple[str, ...] = ()
-    """Ids that must differ as well for this rule to be meant."""
+    """Ids that must also differ for this rule to apply."""
     because: str = ""
-    """The cause in this constellation; empty for the one the check itself names."""
+    """The cause if this rule applies; empty for the check's own."""
 
 
 class Cause(NamedTuple):
-    """A finding that leads, and what follows from it."""
+    """A leading finding, and the findings that follow from it."""
 
     lead: Finding
     follows: tuple[Finding, ...]
@@ -37,7 +37,7 @@ class Cause(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """Whether one of the findings forbids to go on."""
+        """Whether one of the findings forbids to continue."""
         return any(each.is_critical for each in (self.lead, *self.follows))
 
 
@@ -70,8 +70,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         lead="data-set-unchanged",
         explains=("schedule-unchanged", RATE, SAMPLES),
-        because="The samples or their content are others: so are the order and the number of steps "
-        "that the schedule was made for.",
+        because="The samples or their content changed, and with them the order and the number of "
+        "steps that the schedule was made for.",
     ),
     Rule(
         lead="order-unchanged",
@@ -155,14 +155,14 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         lead="frozen-rows-out-of-reach",
         explains=("frozen-rows-unmoved", WEIGHTS),
-        because="The frozen rows are a part of a trained table: a mask on their gradient stops "
+        because="The frozen rows are a part of a trained table; a mask on their gradient stops "
         "neither weight decay nor momentum.",
     ),
     Rule(
         lead="optimizer-options-unchanged",
         explains=(OPTIMIZER_STATE,),
         because="Options of the optimiser were set after the restore: it would step with others than "
-        "the ones that were saved.",
+        "the saved ones.",
     ),
     Rule(
         lead=WEIGHTS,
@@ -183,14 +183,14 @@ RULES: Final[tuple[Rule, ...]] = (
         lead=OTHER_STATE,
         beside=(RATE,),
         explains=(RATE, "counters-agree"),
-        because="The schedule is in another state than the saved one: it was built anew, loaded "
+        because="The schedule is in another state than the saved one: it was rebuilt, loaded "
         "from elsewhere, or stepped after the restore.",
     ),
     Rule(
         lead=OPTIMIZER_STATE,
         beside=(HELD_RATE, RATE),
         explains=(RATE, HELD_RATE, "counters-agree"),
-        because="The optimiser that would step is not the one that was restored: it was built anew, "
+        because="The optimiser that would step is not the restored one: it was rebuilt, "
         "or loaded from elsewhere.",
     ),
     Rule(lead=HELD_RATE, explains=(RATE,)),
@@ -199,7 +199,7 @@ RULES: Final[tuple[Rule, ...]] = (
         lead="execution-unchanged",
         beside=(PROBE,),
         explains=(PROBE,),
-        because="Another precision or other determinism flags compute the same weights otherwise, "
+        because="Another precision or other determinism flags change the result of the same weights "
         "by more than rounding.",
     ),
     Rule(
@@ -213,16 +213,16 @@ RULES: Final[tuple[Rule, ...]] = (
         lead="gpus-unchanged",
         beside=(PROBE,),
         explains=(PROBE,),
-        because="Other devices compute the same weights otherwise, by more than rounding.",
+        because="Other devices change the result of the same weights by more than rounding.",
     ),
 )
 
 
 def causes(report: Report) -> tuple[Cause, ...]:
-    """Group all that differs, or is critical and can't be compared, by its most likely cause.
+    """Group differing, and critical incomparable, findings by their most likely cause.
 
-    Groups with a critical finding come first, in the order of the rules; each finding is in one.
-    What checks themselves say that they explain comes before the library's rules.
+    Groups with a critical finding come first, in the order of the rules; each finding is in one
+    group. The `explains` of checks takes precedence over the library's rules.
     """
     declared = [Rule(lead=each.id, explains=each.explains) for each in report.findings]
     left = {
@@ -232,7 +232,7 @@ def causes(report: Report) -> tuple[Cause, ...]:
     }
     found: list[Cause] = []
     for rule in (*declared, *RULES):
-        # Only what was seen to differ can be a cause.
+        # Only a finding that differs can be a cause.
         differing = {id_ for id_, each in left.items() if each.outcome is CheckOutcome.DIFFERS}
         wanted = dict.fromkeys(rule.explains)
         explained = [id_ for id_ in wanted if id_ in left and id_ != rule.lead]
@@ -245,5 +245,5 @@ def causes(report: Report) -> tuple[Cause, ...]:
 
 
 def likely_cause(report: Report) -> Cause | None:
-    """Return what most likely went wrong, with what follows from it; None where all agree."""
+    """Return the most likely cause, with what follows from it; None if all agree."""
     return next(iter(causes(report)), None)

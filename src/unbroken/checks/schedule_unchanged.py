@@ -1,11 +1,11 @@
-"""The learning-rate schedule is made of the saved numbers.
+"""The learning-rate schedule has the saved settings.
 
-Compares: everything a schedule says of itself but its counters: base rates, curve, warm-up, total.
+Compares: the state of a schedule without its counters: base rates, curve, warm-up, total.
 
 Why: a schedule with another total is right at the resume and wrong from the next step on (2.1 times
 the rate, measured).
 
-Does not: compare the rates that act; `learning_rate_continues` does.
+Does not: compare the rates themselves; `learning-rate-continues` does.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ COUNTERS = frozenset(
         "num_bad_epochs", "cooldown_counter", "_get_lr_called_within_step", "_is_initial",
     }
 )  # fmt: skip
-"""What moves as a schedule goes on."""
+"""State that changes as a schedule advances."""
 
 
 class ScheduleUnchanged(Check):
-    """The schedule is made of the saved numbers."""
+    """The schedule has the saved settings."""
 
     id = "schedule-unchanged"
-    title = "The schedule is made of the saved numbers"
+    title = "The schedule has the saved settings"
     area = "schedule and counters"
     severity = Severity.CRITICAL
     on_accept = OnAccept.TAKE_NEW
     stage = Stage.BEFORE
     follows_from = ("settings-unchanged", "batch-geometry-unchanged")
     why = "The learning rate would leave its curve, often only some steps after the resume."
-    cause = "The curve is built from other numbers, or the number of samples changed."
-    remedy = 'Build the run\'s schedule, or take the new curve with accept=["schedule-unchanged"].'
+    cause = "The curve is built with other settings, or the number of samples changed."
+    remedy = 'Build the run\'s schedule, or use the new curve with accept=["schedule-unchanged"].'
     AGREES = (
         (
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
@@ -59,7 +59,7 @@ class ScheduleUnchanged(Check):
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
-        """Compare the numbers of every schedule that keeps them apart from its counters."""
+        """Compare the settings of every schedule that stores them separately from its counters."""
         parts = live.of_kind("schedule")
         now = {path: each for path, each in live.values.items() if is_below(path, parts)}
         fixed = [path for path in now if not moves(path)]
@@ -81,5 +81,5 @@ class ScheduleUnchanged(Check):
 
 
 def moves(path: str) -> bool:
-    """Say whether a value of a schedule changes as it goes on."""
+    """Return whether a value of a schedule changes as it advances."""
     return any(key in COUNTERS for key in path.split("."))

@@ -1,4 +1,4 @@
-"""The comparison that checks on restored state share: every leaf, bit for bit."""
+"""Compares every leaf of restored state, bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def compare_state(
         saved: As it was.
         live: As it is.
         parts: Names of the parts.
-        skip: Paths that another check answers for.
+        skip: Paths that another check compares.
     """
     before, now = _below(saved, parts, skip), _below(live, parts, skip)
     every = sorted(before.keys() | now.keys())
@@ -31,7 +31,7 @@ def compare_state(
 
 
 def trained_models(observed: StateSummary) -> list[str]:
-    """Return the models of which an optimiser updates something; all where none says what it updates."""
+    """Return the models that an optimiser trains; all models if no optimiser names its parameters."""
     updated = {
         str(name)
         for path, name in observed.values.items()
@@ -43,7 +43,7 @@ def trained_models(observed: StateSummary) -> list[str]:
 
 
 def untrained_models(observed: StateSummary) -> list[str]:
-    """Return the models that only follow or teach: moving averages, teachers."""
+    """Return the models that no optimiser trains: moving averages, teachers."""
     trained = trained_models(observed)
     return [each for each in observed.of_kind("model") if each not in trained]
 

@@ -1,4 +1,4 @@
-"""What a check compares: a run as it was saved, and the same run as it stands now."""
+"""The input of a check: a summary of a run as saved, or as it is now."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ class Leaf:
     dtype: str
     shape: tuple[int, ...]
     digest: str = ""
-    """XXH3-128 of the bytes; empty where only the structure was looked at."""
+    """XXH3-128 of the bytes; empty if only the structure was inspected."""
 
     def __str__(self) -> str:
-        """Say what it is, without its content."""
+        """Return dtype and shape."""
         return f"{self.dtype} {list(self.shape)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSummary:
-    """A run at one instant, read-only: nothing in it can change what was observed.
+    """A run at one instant, read-only.
 
-    A literal of a few fields is a whole summary, so a check is tested without a run.
+    All fields have defaults, so a check can be tested without a run.
     """
 
     position: Mapping[str, int] = field(default_factory=dict)
-    """Where the run stands; see `unbroken.Position`."""
+    """The position; see `unbroken.Position`."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the run is made of."""
+    """The facts of the run."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """Of each part: `model`, `optimizer`, `schedule`, `scaler`, `run` or `other`."""
+    """The kind of each part: `model`, `optimizer`, `schedule`, `scaler`, `run` or `other`."""
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     """The tensors of the state by path."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """All else of the state by path, in the typed codec's form."""
+    """All other state by path, in the typed codec's form."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    """What was measured or computed: rates to come, samples to come, probe losses, ..."""
+    """What was measured or computed: coming rates and samples, probe losses, ..."""
     is_ours: bool = True
-    """Whether a version wrote it that gathers evidence; then what is missing has been lost."""
+    """Whether its version records evidence; missing evidence is then a loss."""
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Return the names of the parts of these kinds, in order."""
@@ -59,14 +59,14 @@ class StateSummary:
         return found
 
     def facts_below(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the single facts at or below these dotted names, by full name."""
+        """Return all leaf facts at or below these dotted names, by full name."""
         return {path: each for path, each in self.all_facts() if is_below(path, names)}
 
     def all_facts(self) -> Iterator[tuple[str, Any]]:
-        """Yield every single fact with its dotted name."""
+        """Yield every leaf fact with its dotted name."""
         return leaves(self.facts)
 
 
 def is_below(path: str, roots: Iterable[str]) -> bool:
-    """Say whether a dotted path is one of `roots` or lies below one."""
+    """Return whether a dotted path is one of `roots` or below one."""
     return any(path == root or path.startswith(f"{root}.") for root in roots)

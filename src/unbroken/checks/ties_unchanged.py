@@ -1,8 +1,8 @@
-"""Tensors that were one are one, and no others.
+"""The same tensors are tied.
 
 Compares: which names share memory, part by part.
 
-Why: a tie that broke trains two tensors where there was one; a checkpoint stores a tie once.
+Why: a broken tie trains two tensors instead of one; a checkpoint stores tied tensors once.
 
 Does not: compare content.
 """
@@ -23,17 +23,17 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class TiesUnchanged(Check):
-    """Tensors that were one are one."""
+    """The same tensors are tied."""
 
     id = "ties-unchanged"
-    title = "Tensors that were one are one"
+    title = "The same tensors are tied"
     area = "model"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
     stage = Stage.BEFORE
-    why = "A broken tie trains two tensors where there was one."
+    why = "A broken tie trains two tensors instead of one."
     cause = "The code no longer shares the tensor, or a load assigned copies."
-    remedy = "Tie the tensors as they were, before the run is built."
+    remedy = "Tie the tensors as before, before `Run(...)` is called."
     AGREES = (
         (
             StateSummary(kinds={"m": "model"}, values={"m.aliases.head": "table"}),

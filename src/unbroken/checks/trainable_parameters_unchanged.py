@@ -2,9 +2,9 @@
 
 Compares: which parameters require gradients, as the code built them and as they were saved.
 
-Why: what was frozen would be trained, or the other way round.
+Why: frozen parameters would be trained, or trained ones frozen.
 
-Does not: see rows of a table that are frozen one by one; `frozen_rows_unmoved` does.
+Does not: see single frozen rows of a table; `frozen-rows-unmoved` does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class TrainableParametersUnchanged(Check):
     on_accept = OnAccept.KEEP_SAVED
     keeps_saved = True
     stage = Stage.BEFORE
-    why = "What was frozen would be trained, or what was trained would stand still."
-    cause = "The code that freezes parameters changed, or runs only at a fresh start."
+    why = "Frozen parameters would be trained, or trained ones frozen."
+    cause = "The code that freezes parameters changed, or only runs when a run begins."
     remedy = "Freeze the same parameters as the run did."
     AGREES = (
         (

@@ -1,10 +1,10 @@
-"""Each submodule is in the mode it was saved in.
+"""Each submodule is in its saved mode.
 
 Compares: the training flag of every submodule.
 
 Why: a model left in eval mode trains without dropout, and the loss looks better than it is.
 
-Does not: follow the mode later; validation is isolated and puts it back.
+Does not: check the mode later; `unbroken.isolated` restores it after a validation.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class TrainingModeUnchanged(Check):
-    """Each submodule is in the mode it was saved in."""
+    """Each submodule is in its saved mode."""
 
     id = "training-mode-unchanged"
-    title = "Each submodule is in the mode it was saved in"
+    title = "Each submodule is in its saved mode"
     area = "model"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "Without dropout, or with it where it was off, the same weights give another loss."
+    why = "Without dropout, or with dropout that was off, the same weights give another loss."
     cause = "model.eval() was called after the restore, or train() on a submodule that was kept in eval."
     remedy = "Don't change modes between Run.resume() and the first step, or use unbroken.isolated."
     AGREES = (

@@ -1,8 +1,9 @@
-"""No value of the state is infinite or not a number.
+"""All values of the state are finite.
 
-Compares: every floating tensor of models, optimisers and all other parts with finiteness.
+Compares: nothing with the save; it looks for NaN and infinity in every floating-point tensor of all
+parts.
 
-Why: one NaN in a moment makes its weight NaN at the next update, and everything after it.
+Why: one NaN in a moment makes its weight NaN at the next update, and then everything else.
 
 Does not: judge sizes.
 """
@@ -14,21 +15,21 @@ from unbroken.checks.state_summary import StateSummary
 
 
 class ValuesAreFinite(Check):
-    """No value of the state is infinite or not a number."""
+    """All values of the state are finite."""
 
     id = "values-are-finite"
-    title = "No value of the state is infinite or not a number"
+    title = "All values of the state are finite"
     area = "weights"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "One NaN makes every loss NaN some steps later."
-    cause = "The training had gone bad before this checkpoint was saved."
-    remedy = "Go back to the checkpoint before with Run.resume(PATH), with a lower rate or gradient clipping."
+    why = "One NaN makes every loss NaN within some steps."
+    cause = "The training had diverged before this checkpoint was saved."
+    remedy = "Go back to the previous checkpoint with Run.resume(PATH), with a lower rate or gradient clipping."
     AGREES = ((StateSummary(), StateSummary(evidence={"nonfinite": []})),)
     DIFFERS = ((StateSummary(), StateSummary(evidence={"nonfinite": ["m.w"]})),)
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:  # noqa: ARG002  # both by contract
-        """Look at what was found in the live tensors."""
+        """Report the tensors that are not finite."""
         bad = live.evidence.get("nonfinite", [])
         if bad:
             return differs(f"{len(bad)} tensors", *bad)

@@ -1,13 +1,13 @@
 """Every weight is the saved weight, to the last bit.
 
-Compares: the digest (XXH3-128), shape and dtype of every parameter and buffer of the live models
-that are trained, after all wrapping, moving and casting, with what was captured at the save.
+Compares: the digest (XXH3-128), shape and dtype of every parameter and buffer of the trained live
+models, after all wrapping, moving and casting, with those recorded at the save.
 
-Why: a tensor that was not loaded, went through bf16 or was tied anew hides in a loss curve: one
-LayerNorm initialised anew costs 5 %, a bf16 round trip 0.004 %.
+Why: a loss curve hardly shows a tensor that was not loaded, went through bf16 or was tied again: one
+reinitialised LayerNorm changes the loss by 5 %, a bf16 round trip by 0.004 %.
 
 Does not: see what happens to the weights after this moment; the replay does. Models that no optimiser
-trains, such as moving averages, are compared by `other_state_identical`.
+trains, such as moving averages, are compared by `other-state-identical`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class WeightsIdentical(Check):
     area = "weights"
     severity = Severity.CRITICAL
     on_accept = OnAccept.NEVER
-    why = "The model would train on from other weights than the ones that were saved."
-    cause = "The weights were loaded only in part, cast on the way, or changed after the load."
+    why = "The training would continue from other weights than the saved ones."
+    cause = "The weights were loaded only in part, cast, or changed after the load."
     remedy = "Load nothing after Run.resume(), and build the model in the dtype it was saved in."
     AGREES = (
         (

@@ -1,1 +1,1 @@
-"""The `unbroken` program, and what every program of ours shares."""
+"""The `unbroken` program, and the framework for programs with commands."""

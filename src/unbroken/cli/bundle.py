@@ -1,4 +1,4 @@
-"""The command `unbroken bundle`: what somebody needs to help with a run, in one zip file."""
+"""The command `unbroken bundle`: collects what others need to help with a run, in a zip file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from unbroken.cli.program import Parser
 
 DESCRIPTION: Final = """\
-Collect what somebody needs to help with a run: the command of each start, versions, settings, the
-last reports of resumes, the history, the first 50 lines of the log after the last resume, the last
-lines of the journal, manifests, and the output of `unbroken doctor`. No weights, no samples, no
+Collect what others need to help with a run: the command of each start, versions, settings, the last
+reports of resumes, the history, the first 50 lines of the log after the last resume, the last lines
+of the journal, manifests, and the output of `unbroken doctor`. No weights, no samples, no
 environment variables; the home directory is written as ~. The contents are listed. The run is not
 changed. Exit code 4 if there is nothing to collect.
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "bundle",
-        help="collect what somebody needs to help with a run; no weights, no secrets",
+        help="collect what others need to help with a run; no weights, no secrets",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -39,17 +39,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--output",
         metavar="FILE.zip",
         type=Path,
-        help="where to write it [unbroken-bundle-TIME.zip, here]",
+        help="where to write it [unbroken-bundle-TIME.zip in the current directory]",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Collect, write and say what is inside; return the exit code.
+    """Collect, write and list the contents; return the exit code.
 
     Raises:
         NoUsableCheckpoint: There is nothing to collect.
-        SettingsInvalid: The output is there already.
+        SettingsInvalid: The output file exists.
         SaveFailed: It can't be written.
     """
     from unbroken.checkpoint import disk
@@ -63,14 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path(name)
     if output.exists():
         raise SettingsInvalid(
-            f"{output} is there already.",
+            f"{output} exists.",
             "It may be something else, and would be overwritten.",
             "Name another file with -o.",
         )
     files = collect(root) if root.is_dir() else {}
     if not files:
         raise NoUsableCheckpoint(
-            f"{arguments.path} holds nothing of a run: no journal, history, checkpoint or log.",
+            f"{arguments.path} contains nothing of a run: no journal, history, checkpoint or log.",
             "There is nothing to collect.",
             "Name the directory of the run.",
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unbroken.state.facts import FactDifference
 
 DIFFERENT: Final = 3
-"""As a run that diverged: nothing is wrong with either, but they are not the same."""
+"""The exit code if the two differ: the same as for a run that diverged."""
 
 DESCRIPTION: Final = """\
 Show which tensors of two checkpoints differ and by how much (the largest absolute difference, and
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "diff",
-        help="which tensors, values and facts of two checkpoints differ, and by how much",
+        help="show which tensors, values and facts of two checkpoints differ, and by how much",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         CheckpointCorrupt: One is damaged.
-        NoUsableCheckpoint: One isn't there.
+        NoUsableCheckpoint: One doesn't exist.
     """
     from unbroken.checkpoint.difference import difference
     from unbroken.checkpoint.read import Checkpoint

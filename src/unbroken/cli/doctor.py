@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "doctor",
-        help="where a run was resumed, what broke there, and likely why",
+        help="show where a run was resumed, what broke there, and the likely cause",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -46,11 +46,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look and print; return the exit code.
+    """Examine the run and print; return the exit code.
 
     Raises:
         NoUsableCheckpoint: There is nothing to read.
-        SettingsInvalid: TensorBoard would be needed and is not installed.
+        SettingsInvalid: TensorBoard is needed and not installed.
     """
     from unbroken.doctor.examination import examine_past
     from unbroken.report.progress import progress_bars
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = examine_past(arguments.path, bar("reading the record"))
     if found is None:
         raise NoUsableCheckpoint(
-            f"{arguments.path} holds no journal, no checkpoint and no TensorBoard file that can be "
+            f"{arguments.path} has no journal, no checkpoint and no TensorBoard file that can be "
             "read.",
             "There is no record of the past.",
             "Name the directory of the run.",
@@ -115,8 +115,8 @@ def _show_resumption(number: int, each: Resumption) -> None:
     if each.breaks:
         rows.append(("likely cause", [each.cause]))
     said_above = (*each.curves, each.cause)
-    told = [one.sentence for one in each.clues if one.sentence not in said_above]
-    rows.append(("evidence", told))
+    evidence = [one.sentence for one in each.clues if one.sentence not in said_above]
+    rows.append(("evidence", evidence))
     for label, sentences in rows:
         for i, sentence in enumerate(sentences):
             print(f"   {label if not i else '':<16}{shown(sentence)}")

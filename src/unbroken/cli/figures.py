@@ -1,4 +1,4 @@
-"""How figures are shown: bytes, points in time, and names out of files."""
+"""Formats sizes, points in time, and names that come from files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 def size_text(count: int) -> str:
-    """Return a number of bytes as a person reads it, in powers of ten."""
+    """Return a size in bytes in a readable unit, in powers of ten."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -16,7 +16,7 @@ def size_text(count: int) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Return a point in time (seconds since 1970, UTC) in UTC; of an absurd one the number."""
+    """Return a point in time (seconds since 1970) in UTC; the number itself if out of range."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):
@@ -24,5 +24,5 @@ def time_text(seconds: float) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a name out of a file so that printing it can't steer the terminal."""
+    """Return a name from a file without control characters."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -1,4 +1,4 @@
-"""The command `unbroken inspect`: what is in a checkpoint, or which ones a run has."""
+"""The command `unbroken inspect`: shows the contents of a checkpoint, or a run's checkpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "inspect",
-        help="what is in a checkpoint: position, sizes, parts, tensors, facts",
+        help="show the contents of a checkpoint: position, sizes, parts, tensors, facts",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""The `unbroken` program: looks into checkpoints and looks after them; no GPU is needed."""
+"""The `unbroken` program: inspects and manages checkpoints; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from unbroken.cli.program import Program, run_program
 COMMANDS: Final = {
     "selftest": "inject every known fault into a tiny training and show what finds it",
     "verify": "read every byte of checkpoints and compare it with what was saved",
-    "inspect": "what is in a checkpoint: position, sizes, parts, tensors, facts",
-    "diff": "which tensors, values and facts of two checkpoints differ, and by how much",
-    "doctor": "where a run was resumed, what broke there, and likely why",
-    "bundle": "collect what somebody needs to help with a run; no weights, no secrets",
+    "inspect": "show the contents of a checkpoint: position, sizes, parts, tensors, facts",
+    "diff": "show which tensors, values and facts of two checkpoints differ, and by how much",
+    "doctor": "show where a run was resumed, what broke there, and the likely cause",
+    "bundle": "collect what others need to help with a run; no weights, no secrets",
     "repair": "repair a checkpoint by writing a new one; --dry-run only explains",
     "prune": "delete old checkpoints by rules; --dry-run only lists them",
     "pin": "keep checkpoints whatever the rules say",
@@ -46,10 +46,10 @@ PROGRAM: Final = Program(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code; nothing escapes but `SystemExit` of `--help`.
+    """Run the program and return its exit code. Only `--help` raises `SystemExit`.
 
     Args:
-        argv: The words after the program's name; None takes those of the process.
+        argv: The arguments after the program's name; None uses those of the process.
     """
     return run_program(PROGRAM, argv)
 

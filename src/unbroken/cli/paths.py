@@ -1,4 +1,4 @@
-"""What a PATH on the command line means: a checkpoint, or the directory of a run."""
+"""Resolves a PATH on the command line: a checkpoint, or the directory of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def checkpoints_at(path: Path) -> list[Path]:
 
 
 def one_checkpoint_at(path: Path) -> Path:
-    """Return the checkpoint of a path: for a run's directory the newest position.
+    """Return the checkpoint of a path; for a run's directory, the one furthest on.
 
     Raises:
         NoUsableCheckpoint: There is none.
@@ -41,7 +41,7 @@ def one_checkpoint_at(path: Path) -> Path:
 
 
 def run_directory_of(checkpoint: Path) -> Layout:
-    """Return the run's directory in which a checkpoint lies."""
+    """Return the run's directory that contains a checkpoint."""
     return Layout(checkpoint.absolute().parent.parent)
 
 

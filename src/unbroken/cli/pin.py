@@ -1,4 +1,4 @@
-"""The command `unbroken pin`: checkpoints that no rule deletes."""
+"""The command `unbroken pin`: protects checkpoints from deletion by rules."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add_pin_parser(
 
 
 def is_pinned(checkpoint: Path) -> bool:
-    """Say whether a checkpoint is pinned in the run's directory it lies in."""
+    """Return whether a checkpoint is pinned in its run's directory."""
     from unbroken.checkpoint.pins import read_pins
     from unbroken.cli.paths import run_directory_of
 
@@ -57,8 +57,8 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
     """Pin or unpin; return the exit code.
 
     Raises:
-        NoUsableCheckpoint: What is to be pinned is no checkpoint.
-        CheckpointCorrupt: What is to be pinned is a damaged one.
+        NoUsableCheckpoint: A path to pin is not a checkpoint.
+        CheckpointCorrupt: A checkpoint to pin is damaged.
         SaveFailed: The directory can't be written.
     """
     from unbroken.checkpoint.pins import read_pins, write_pins
@@ -87,7 +87,7 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
 
 
 def _require_checkpoint(path: Path) -> None:
-    """Refuse what does not even have the name of a checkpoint, such as the directory of a run."""
+    """Refuse a path without the name of a checkpoint, such as the directory of a run."""
     from unbroken.checkpoint.layout import is_checkpoint_name
 
     if not is_checkpoint_name(path.absolute().name):

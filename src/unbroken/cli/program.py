@@ -1,8 +1,8 @@
-"""A program of several commands: picks the command, turns every outcome into an exit code.
+"""A program with several commands: runs one and turns every outcome into an exit code.
 
 Each command is a module with `add_parser(subparsers)`, which adds one parser and sets its default
-`run` to a function from the parsed arguments to an exit code. Only the module of the command that
-was typed is imported, so that `--help` answers at once.
+`run` to a function from the parsed arguments to an exit code. Only the module of the given command
+is imported, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ class Program:
     """A program and its commands."""
 
     name: str
-    """As it is typed, and as it is shown in help and messages."""
+    """The name of the program, also in help and messages."""
     description: str
     commands: Mapping[str, str]
-    """Name -> what it does, in one line."""
+    """Name -> description, in one line."""
     package: str
-    """Holds one module a command; a `-` in a command's name is a `_` in the module's."""
+    """Package with one module per command; a `-` in a command's name is a `_` in the module's."""
     exit_codes: str
     """Printed under the help."""
     install: str
-    """The command that installs what may be missing."""
+    """The command that installs missing packages."""
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return ` Did you mean X?` for the known word most like `word`, or nothing."""
+    """Return ` Did you mean X?` for the known word most similar to `word`, or an empty string."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {close[0]}?" if close else ""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are ours: three sentences, exit code 2, the nearest flag."""
+    """A parser that reports errors in three sentences, with the nearest flag and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage.
@@ -60,25 +60,25 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(words[0], self.choices()) if words else ""
         raise SettingsInvalid(
             f"{self.prog}: {message}.{hint}",
-            "A command with an error in it is not run.",
-            f"Correct it; `{self.prog} --help` shows how it is used.",
+            "A command with an error is not run.",
+            f"Correct it; `{self.prog} --help` shows its usage.",
         )
 
     def choices(self) -> list[str]:
-        """Return every word that one of its arguments can be, commands among them."""
+        """Return all words that its arguments accept, including commands."""
         return [str(choice) for action in self._actions for choice in action.choices or ()]
 
     def flags(self) -> list[str]:
-        """Return every flag this parser knows."""
+        """Return all flags of this parser."""
         return [option for action in self._actions for option in action.option_strings]
 
 
 def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
-    """Run a program and return its exit code; nothing escapes but `SystemExit` of `--help`.
+    """Run a program and return its exit code. Only `--help` raises `SystemExit`.
 
     Args:
         program: The program.
-        argv: The words after its name; None takes those of the process.
+        argv: The arguments after its name; None uses those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _never_fail_to_print()
@@ -127,7 +127,7 @@ def _run(program: Program, words: list[str]) -> int:
 
 
 def _refuse_left_over(left_over: list[str], parser: Parser) -> NoReturn:
-    """Name the first unknown word, and the flag it was probably meant to be."""
+    """Raise an error with the first unknown word and the flag that was probably meant."""
     word = left_over[0].split("=")[0]
     is_flag = word.startswith("-")
     kind = "an unknown flag" if is_flag else "an extra word"
@@ -136,14 +136,14 @@ def _refuse_left_over(left_over: list[str], parser: Parser) -> NoReturn:
         f"{parser.prog}: {word} is {kind}.{hint}",
         "Without it the command would silently do something else."
         if is_flag
-        else "Perhaps a path with a blank in it, or a flag without its two dashes.",
+        else "It may be part of a path with a space, or a flag without its two dashes.",
         f"Correct it{'' if is_flag else ' or put quotes around it'}; "
         f"`{parser.prog} --help` lists every flag.",
     )
 
 
 def _join_negative_numbers(words: list[str]) -> list[str]:
-    """Write `--flag -1e-5` as `--flag=-1e-5`, which argparse would take for another flag."""
+    """Write `--flag -1e-5` as `--flag=-1e-5`, since argparse takes `-1e-5` for a flag."""
     joined: list[str] = []
     for word in words:
         is_number = re.fullmatch(r"-(\.?\d.*|inf|nan|infinity)", word, re.IGNORECASE)
@@ -155,19 +155,19 @@ def _join_negative_numbers(words: list[str]) -> list[str]:
 
 
 def _report(error: UnbrokenError) -> int:
-    """Print the three sentences and return the exit code; a stop that was asked for is no error."""
+    """Print the three sentences and return the exit code; a requested stop is not an error."""
     is_stop = isinstance(error, Stopped)
     try:
         blank = "\n" if sys.stderr.isatty() else ""
         print(f"{blank}{'' if is_stop else 'error: '}{error}", file=sys.stderr, flush=True)
     except OSError:
-        # The terminal hung up; what matters now is the exit code.
+        # The terminal hung up; the exit code still counts.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return error.exit_code
 
 
 def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
-    """Tell an optional package that isn't installed from a module of ours that isn't there."""
+    """Report a package that isn't installed; a missing module of the program itself is a bug."""
     name = (error.name or "").partition(".")[0]
     if name in {"", "unbroken", "unbroken_tts"}:
         return _bug()
@@ -175,7 +175,7 @@ def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
         SettingsInvalid(
             f"The Python package '{name}' is not installed.",
             "This command needs it; some commands need one of the project's extras.",
-            f"Install it in the project's folder with: {program.install}",
+            f"In the project's directory, run: {program.install}",
         )
     )
 
@@ -184,15 +184,15 @@ def _bug() -> int:
     traceback.print_exc()
     print(
         "error: this is a bug in the program, not a mistake of yours.\n"
-        "What was already saved is untouched.\n"
-        "Please report it with the lines above and the command you typed.",
+        "Saved files are untouched.\n"
+        "Please report it with the lines above and your command.",
         file=sys.stderr,
     )
     return 1
 
 
 def _never_fail_to_print() -> None:
-    """Let a console that can't show a letter print its code instead of failing."""
+    """Print an escape for a character that the console can't show, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -200,7 +200,7 @@ def _never_fail_to_print() -> None:
 
 
 def _close_stdout() -> None:
-    """Keep Python from complaining about the closed pipe once more while it ends."""
+    """Keep Python from reporting the closed pipe again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -52,11 +52,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Delete, or say what would be deleted; return the exit code.
+    """Delete checkpoints, or list what would be deleted; return the exit code.
 
     Raises:
         SettingsInvalid: No rule was given.
-        NoUsableCheckpoint: There is no run, or none of its checkpoints is whole.
+        NoUsableCheckpoint: There is no run, or all of its checkpoints are damaged.
         DirectoryInUse: A training writes to the run.
     """
     from unbroken.checkpoint.layout import Layout
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_id = run_id_of(layout)
     if run_id is None:
         raise NoUsableCheckpoint(
-            f"{layout.root} holds no run.",
+            f"{layout.root} contains no run.",
             "Only checkpoints of a run are ever deleted.",
             "Name the directory of the run.",
         )
@@ -105,10 +105,10 @@ def _policies(arguments: argparse.Namespace) -> list[RetentionPolicy]:
     wrong = [f"{flag} {value}" for flag, value in given.items() if not 0 <= value < 1e15]
     if wrong or not any(given.values()):
         raise SettingsInvalid(
-            f"{', '.join(wrong)} is no number of checkpoints, steps or hours."
+            f"{', '.join(wrong)} must be a number of checkpoints, steps or hours above 0."
             if wrong
             else "No rule says what to keep.",
-            "Everything but the newest and the best checkpoint would be deleted by mistake.",
+            "All checkpoints except the newest and the best would be deleted.",
             f"Give at least one of {', '.join(given)} a number above 0.",
         )
     policies: list[RetentionPolicy] = []
@@ -124,7 +124,7 @@ def _policies(arguments: argparse.Namespace) -> list[RetentionPolicy]:
 
 
 def _plan(store: Store, policies: list[RetentionPolicy], metric: str) -> DeletionPlan:
-    """Verify the newest checkpoint; what is older than it may go."""
+    """Verify the newest checkpoint; only older ones may be deleted."""
     whole = store.newest_whole().checkpoint
     return store.plan(policies, metric, whole.path.name if whole else None)
 

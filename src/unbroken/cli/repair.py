@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain and repair; return the exit code.
 
     Raises:
-        NoUsableCheckpoint: There is no run, or nothing to fall back to.
-        CheckpointCorrupt: What is to be repaired is damaged.
+        NoUsableCheckpoint: There is no run, or no checkpoint to go back to.
+        CheckpointCorrupt: The checkpoint to repair is damaged.
         SettingsInvalid: It can't be repaired in this way.
         DirectoryInUse: A training writes to the run.
-        SaveFailed: The disk refused; what was there is untouched.
+        SaveFailed: The disk can't be written; existing checkpoints are untouched.
     """
     from unbroken.checkpoint.lock import WriterLock
 
@@ -85,7 +85,7 @@ def _run_at(path: Path) -> tuple[Layout, Store]:
     run_id = run_id_of(layout)
     if run_id is None:
         raise NoUsableCheckpoint(
-            f"{layout.root} holds no run.",
+            f"{layout.root} contains no run.",
             "Only a checkpoint in the directory of its run can be repaired, because its journal is there.",
             "Name a directory under checkpoints/, or the directory of a run.",
         )

@@ -1,4 +1,4 @@
-"""The command `unbroken selftest`: injects every known fault into a tiny training, and shows what finds it."""
+"""The command `unbroken selftest`: injects known faults into a tiny training."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from unbroken.selftest.runner import Score, TrialRow
 
 DESCRIPTION: Final = """\
-Train a tiny model, save, kill it, inject a fault, resume, train 20 more steps: for every fault of the
-catalogue, one at a time. Each fault is injected twice: in a resume that compares nothing, to measure
-its effect (the largest difference of a step's loss, and the norm of the difference of all weights
-relative to their norm, after 20 steps); and in a resume with all checks, to see what finds it. The
-nine bugs of the earlier trainer come first. The area `blind`, written by somebody who had not read
-the checks, comes last and is counted apart. Takes about a minute on two cores.
-Exit code 0 if every fault is found and at least 95 % of the causes are named correctly, and if in the
-area `blind` none is missed beyond those that are known to be.
+Train a tiny model, save, kill it, inject a fault, resume, train 20 more steps: for each fault of the
+catalogue. Each fault is injected twice: into a resume without checks, to measure its effect (the
+largest difference of a step's loss, and the norm of the difference of all weights relative to their
+norm, after 20 steps); and into a resume with all checks, to see what finds it. The nine bugs of the
+earlier trainer come first. The area `blind`, written by somebody who had not read the checks, comes
+last and is counted separately. Takes about a minute on two cores.
+Exit code 0 if every fault is found, at least 95 % of the causes are named correctly, and in the area
+`blind` only faults are missed that are known to be.
 
   unbroken selftest
   unbroken selftest --only rate --json"""
@@ -53,10 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Try the faults and print; return the exit code.
+    """Inject the faults and print; return the exit code.
 
     Raises:
-        SettingsInvalid: No fault is called so.
+        SettingsInvalid: No fault has this name.
     """
     from unbroken.selftest.runner import Score, is_passed, run_selftest
 
@@ -88,9 +88,9 @@ def _chosen(name: str) -> list[str]:
     if not ids:
         known = [each.id for each in FAULTS] + [each.area for each in FAULTS]
         raise SettingsInvalid(
-            f"No fault and no area of faults is called {name!r}.{nearest(name, known)}",
+            f"No fault and no area of faults has the name {name!r}.{nearest(name, known)}",
             "Nothing would be tested.",
-            "Leave out --only to see all names.",
+            "Omit --only to see all names.",
         )
     return ids
 
@@ -119,8 +119,8 @@ def _summary(score: Score, blind: Score, seconds: float) -> str:
     named = 100 * score.named / max(1, score.faults)
     lines = [
         (
-            f"{score.faults} faults of {score.mechanisms} mechanisms: {score.met} met, "
-            f"{score.faults - score.met} missed; cause named rightly: {named:.1f} %; "
+            f"{score.faults} faults of {score.mechanisms} mechanisms: {score.met} found, "
+            f"{score.faults - score.met} missed; cause named correctly: {named:.1f} %; "
             f"{seconds:.0f} s"
         )
     ]
@@ -128,8 +128,8 @@ def _summary(score: Score, blind: Score, seconds: float) -> str:
         share = 100 * blind.named / blind.faults
         lines.append(
             f"written blind: {blind.faults} faults of {blind.mechanisms} mechanisms: "
-            f"{blind.met} met; cause named rightly: {share:.1f} %"
+            f"{blind.met} found; cause named correctly: {share:.1f} %"
         )
     if score.no_fault:
-        lines.append(f"no faults, because nothing changes: {', '.join(score.no_fault)}")
+        lines.append(f"not counted, because they have no effect: {', '.join(score.no_fault)}")
     return "\n".join(lines)

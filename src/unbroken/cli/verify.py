@@ -1,4 +1,4 @@
-"""The command `unbroken verify`: every byte of checkpoints against what was saved."""
+"""The command `unbroken verify`: compares every byte of checkpoints with their manifests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "paths", metavar="PATH", type=Path, nargs="+", help="a checkpoint or a run's directory"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and print; return the exit code.
 
     Raises:
-        NoUsableCheckpoint: One is not whole, or there is none.
+        NoUsableCheckpoint: One is damaged, or there is none.
     """
     from unbroken.cli.paths import checkpoints_at
     from unbroken.report.progress import progress_bars

@@ -1,1 +1,1 @@
-"""What journals, curves and checkpoints show of a run's past, and how to repair it."""
+"""Diagnoses past runs from journals, curves and checkpoints, and repairs checkpoints."""

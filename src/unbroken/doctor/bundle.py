@@ -1,7 +1,7 @@
-"""A bundle: what somebody needs to help with a run, without its weights and without secrets.
+"""A bundle: what others need to help with a run, without its weights and without secrets.
 
-Only files of known names are taken, each cut to a size that can be sent. Environment variables are
-not among them; the home directory is written as `~`.
+Only files with known names are included, each truncated to a size that can be sent. Environment
+variables are not included; the home directory is written as `~`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from unbroken.errors import UnbrokenError
 from unbroken.journal.journal import read_lines
 
 MOST_BYTES: Final = 2_000_000
-"""Of one file; what is longer is cut."""
+"""Largest size of one file; longer ones are truncated."""
 JOURNAL_LINES: Final = 200
 HISTORY_LINES: Final = 2000
 LOG_LINES: Final = 50
 """Lines of the log after the last resume."""
 LOG_LINES_BEFORE: Final = 20
 REPORTS: Final = 3
-"""Reports of resumes, the newest."""
+"""Number of newest reports of resumes."""
 CHECKPOINTS: Final = 5
-"""Checkpoints whose manifests are taken, the newest."""
+"""Number of newest checkpoints whose manifests are included."""
 LISTED: Final = 2000
-"""Files that are listed by name and size."""
+"""Largest number of files listed by name and size."""
 
 PACKAGES: Final = ("unbroken", "torch", "numpy", "safetensors", "xxhash", "pydantic", "rich",
                    "transformers", "sentencepiece", "tensorboard")  # fmt: skip
@@ -50,7 +50,7 @@ BEGINS: Final = re.compile(rb"(Resumed|Began|Began again) run ")
 SECRET: Final = re.compile(
     r"(?i)(^|[-_])(token|secret|password|passwd|credentials?|api[-_]?key|auth)$"
 )
-"""Names of flags whose value is private; `--tokenizer` is none of them."""
+"""Names of flags with a private value; `--tokenizer` must not match."""
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^\s/@]+@")
 _ASSIGNED: Final = re.compile(
     r"(?i)((?:token|secret|password|passwd|credentials?|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
@@ -63,7 +63,7 @@ _FLAG_VALUE: Final = re.compile(
 
 
 def collect(root: Path) -> dict[str, str]:
-    """Return the texts of a bundle by name; empty where a directory tells nothing of a run.
+    """Return the texts of a bundle by name; empty if the directory has nothing of a run.
 
     Args:
         root: The run's directory; nothing is changed.
@@ -112,7 +112,7 @@ def without_secrets(text: str) -> str:
 
 
 def shown_command(words: Iterable[str]) -> str:
-    """Return a command as it was typed, with the values of flags that name a secret left out."""
+    """Return a command as it was typed, without the values of flags that name a secret."""
     shown, hides = [], False
     for each in words:
         flag, is_assigned, _ = each.partition("=")
@@ -129,21 +129,21 @@ def shown_command(words: Iterable[str]) -> str:
 
 def _commands(layout: Layout) -> str:
     """Return the commands of the starts, the last one first."""
-    told = []
+    commands = []
     for line in read_lines(layout.history):
         words = line.get("command")
         if line.get("event") == "start" and isinstance(words, list):
-            told.append(
+            commands.append(
                 f"start {line.get('start')}, in {line.get('cwd')}:\n{shown_command(words)}\n"
             )
     owner = read_owner(layout)
     if owner is not None:
-        told.append(f"writing now:\n{shown_command(owner.command.split())}\n")
-    return "\n".join(reversed(told[-20:]))
+        commands.append(f"writing now:\n{shown_command(owner.command.split())}\n")
+    return "\n".join(reversed(commands[-20:]))
 
 
 def _versions() -> dict[str, Any]:
-    """Return what this program runs with; the history has what a start computed with."""
+    """Return the versions of this program; the history has those of each start."""
     found: dict[str, Any] = {"python": sys.version, "platform": platform.platform()}
     for name in PACKAGES:
         try:
@@ -189,7 +189,7 @@ def _doctor(root: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    """Return a file's beginning as text; nothing where it is no plain file."""
+    """Return the beginning of a file as text; empty if it is not a regular file."""
     try:
         if path.is_symlink() or not path.is_file():
             return ""
@@ -199,7 +199,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         return f"could not be read: {error}\n"
     text = content.decode("utf-8", errors="backslashreplace")
-    return f"{text}\n... cut after {MOST_BYTES} bytes\n" if is_cut else text
+    return f"{text}\n... truncated after {MOST_BYTES} bytes\n" if is_cut else text
 
 
 def _last_lines(path: Path, count: int) -> str:
@@ -211,12 +211,12 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
     if path.is_symlink() or not path.is_file():
         return
     with path.open("rb") as file:
-        while line := file.readline(MOST_BYTES):  # one without an end doesn't fill the memory
+        while line := file.readline(MOST_BYTES):  # a limit, in case a line has no end
             yield line
 
 
 def _log_after_resume(path: Path) -> str:
-    """Return the log's lines around the last line with which a start began to train."""
+    """Return the lines of the log around the last start of training."""
     before: deque[bytes] = deque(maxlen=LOG_LINES_BEFORE)
     after: list[bytes] = []
     for line in _raw_lines(path):
@@ -246,9 +246,9 @@ def _listing(root: Path) -> str:
 def _readme(root: Path, files: Mapping[str, str]) -> str:
     rows = "\n".join(f"  {name:<50} {len(text):>9} characters" for name, text in files.items())
     return without_secrets(
-        f"What somebody needs to help with the run in {root}.\n"
+        f"What others need to help with the run in {root}.\n"
         f"Collected by `unbroken bundle` at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}."
         "\n\nNo weights, no samples, no environment variables; the home directory is written as ~.\n"
-        "Names of samples, paths and settings are inside: look through it before you send it.\n\n"
+        "It contains names of samples, paths and settings: look through it before you send it.\n\n"
         f"{rows}\n"
     )

@@ -36,7 +36,7 @@ NOT_THIS_RUN = (
 
 
 def checkpoint_states(layout: Layout) -> list[CheckpointState]:
-    """Return what is known of each checkpoint of a run, oldest first."""
+    """Return the state of each checkpoint of a run, oldest first."""
     if not layout.checkpoints.is_dir():
         return []
     named = sorted(
@@ -90,8 +90,8 @@ def _advised(
 ) -> CheckpointState:
     """Return a state with what to do where it is damaged: that depends on the others.
 
-    A resume takes the newest whole one, so damage to an older one costs nothing; and to go back to
-    before it would give up the newer ones.
+    A resume uses the newest undamaged one, so damage to an older one costs nothing, and going back
+    beyond it would give up the newer ones.
     """
     state = states[i]
     if state.is_whole:
@@ -99,7 +99,7 @@ def _advised(
     newer = [each.name for each in states[i + 1 :] if each.is_whole and each.is_the_runs]
     older = [each.name for each in states[:i] if each.is_whole and each.is_the_runs]
     if newer:
-        return replace(state, advice=f"nothing to do: a resume takes {newer[-1]}")
+        return replace(state, advice=f"nothing to do: a resume uses {newer[-1]}")
     if not older:
         return replace(state, advice=NONE_WHOLE)
     damaged = [each.name for each in states[i + 1 :] if not each.is_whole]

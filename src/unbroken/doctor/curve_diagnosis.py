@@ -1,7 +1,7 @@
-"""What TensorBoard's curves tell of the resumes of a run that kept no journal.
+"""Diagnoses the resumes of a run without a journal, from its TensorBoard curves.
 
-A curve knows no samples: it says that something broke and by how much; the cause is inferred from
-which curve broke first.
+Curves don't record samples. They show that something broke, and by how much; the cause is inferred
+from which curve broke first.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from unbroken.watch.trend import MAD_TO_SIGMA
 from unbroken.watch.watch import LEAST_RATIO_OF_NORM, LEAST_SHARE_OF_LOSS
 
 POINTS_AFTER = 100
-"""Points after a resume that are looked at."""
+"""Number of points after a resume to compare."""
 COARSE_PERCENT = 50.0
-"""Where too few points tell the noise, only a shift beyond this, to where no point was, is a break."""
+"""With too few points to know the noise, only a larger shift, beyond all earlier points, is a break."""
 COARSE_POINTS = 5
 LEAP_OF_RATE = 3.0
-"""How far a rate may lie off its own curve, in the largest bends of the curve before."""
+"""How far a rate may be off its curve, relative to the largest bend of the curve before."""
 LEAST_SHARE_OF_RATE = 0.01
 SHARE_OF_NOISE = 0.2
-"""Repeated points that lie closer, in the noise of a point, were trained on the same samples."""
+"""Repeated points that are closer than this, in units of the noise, had the same samples."""
 SAME = 1e-5
-"""Relative difference of repeated points that single precision and other hardware may make."""
+"""Relative difference of repeated points that rounding and other hardware may cause."""
 
 Points = dict[int, float]
 
@@ -47,12 +47,12 @@ Points = dict[int, float]
 def diagnose_curves(
     path: Path, report: Report = lambda _done, _total: None, *, earlier_trainer: bool = False
 ) -> Diagnosis:
-    """Return what the event files below a path tell.
+    """Return the diagnosis of the event files below a path.
 
     Args:
-        path: An event file, a directory of such, or of a run.
+        path: An event file, a directory of event files, or of a run.
         report: Called with bytes read.
-        earlier_trainer: Whether checkpoints of the earlier trainer lie beside them.
+        earlier_trainer: Whether there are checkpoints of the earlier trainer beside them.
 
     Raises:
         SettingsInvalid: TensorBoard is not installed.
@@ -65,8 +65,8 @@ def diagnose_curves(
         gap = _spacing(each)
         if chain and each.first > gap:
             joint = _Joint(before, chain[-1], each, gap, earlier_trainer=earlier_trainer)
-            found.append(joint.told())
-        else:  # it begins within its first interval: another run
+            found.append(joint.resumption())
+        else:  # it starts within the first interval, so it is another run
             before, chain = {}, []
         chain.append(each)
         for tag, series in each.series.items():
@@ -94,12 +94,12 @@ def _spacing(drawn: Drawn) -> int:
 
 
 class _Joint:
-    """The joint between what was drawn before and what one more process drew.
+    """The transition between the earlier points and those of one more process.
 
     Args:
-        before: Points of the run up to then, by tag.
-        last: What was drawn last before.
-        now: What follows.
+        before: Points of the run so far, by tag.
+        last: The points of the last process before.
+        now: The points of the next process.
         gap: Steps between two of its points.
         earlier_trainer: See `diagnose_curves`.
     """
@@ -117,8 +117,8 @@ class _Joint:
         self.earlier_trainer = earlier_trainer
         self.curves: list[str] = []
 
-    def told(self) -> Resumption:
-        """Return what happened there."""
+    def resumption(self) -> Resumption:
+        """Return the diagnosis of this resume."""
         repeated, clues = self._repeated()
         for tag in LOSSES:
             clues += self._of_loss(tag)
@@ -145,8 +145,8 @@ class _Joint:
         )
 
     def _repeated(self) -> tuple[str, list[Clue]]:
-        """Compare the points that were drawn twice."""
-        told, clues = [], []
+        """Compare the points that exist twice."""
+        lines, clues = [], []
         for tag in (RATE, *LOSSES, GRADIENT):
             known = self.before.get(tag, {})
             series = self.now.series.get(tag)
@@ -157,11 +157,11 @@ class _Joint:
             ]
             off = [each for each in both if abs(each[2] - each[1]) > SAME * abs(each[1])]
             if both:
-                told.append(f"{tag} {len(both) - len(off)}/{len(both)} points equal")
+                lines.append(f"{tag} {len(both) - len(off)}/{len(both)} points equal")
             if off:
                 noise, is_ours = _noise(list(known.values())), GRADIENT in self.now.series
                 clues.append(_differing(tag, both, off, noise, draws_exactly=is_ours))
-        return ", ".join(told), clues
+        return ", ".join(lines), clues
 
     def _level(self, tag: str, above: str, below: str) -> list[Clue]:
         """Compare the level of a curve after the joint with its trend before."""
@@ -170,8 +170,8 @@ class _Joint:
         bad = sum(not math.isfinite(each) for each in values)
         clues = []
         if bad and tag in LOSSES:
-            told = f"{tag} is not finite at {bad} points"
-            clues.append(Clue(kind="not finite", sentence=told, is_break=True))
+            sentence = f"{tag} is not finite at {bad} points"
+            clues.append(Clue(kind="not finite", sentence=sentence, is_break=True))
         if len(was) < FEWEST_STEPS or not now:
             return clues + self._coarse(tag, was, now, above if tag in LOSSES else "")
         is_norm = tag == GRADIENT
@@ -188,14 +188,17 @@ class _Joint:
                 if is_norm:
                     level, expected = math.exp(level), math.exp(expected)
                 percent = share(expected, level)
-                told = (
+                sentence = (
                     f"{tag} {level:.4g} over {shift.window} points up to step {step:,}, expected "
-                    f"{expected:.4g} from the trend ({percent:+.1f} %{mark(percent)})"
+                    f"{expected:.4g} by its trend ({percent:+.1f} %{mark(percent)})"
                 )
                 kind = above if percent > 0 else below
-                self.curves.append(told)
+                self.curves.append(sentence)
                 is_large = abs(percent) > MARKS[-1]
-                return [*clues, Clue(kind=kind, sentence=told, is_break=True, is_large=is_large)]
+                return [
+                    *clues,
+                    Clue(kind=kind, sentence=sentence, is_break=True, is_large=is_large),
+                ]
         self.curves.append(_compared(tag, was, now, "within the noise of its trend"))
         return clues
 
@@ -206,12 +209,12 @@ class _Joint:
         now: Sequence[tuple[int, float]],
         kind: str,
     ) -> list[Clue]:
-        """Compare medians where too few points tell the noise."""
+        """Compare medians if there are too few points to know the noise."""
         if len(was) < 2 or len(now) < 2:
             return []
-        few = f"only {len(was)} points before, {FEWEST_STEPS} tell the noise"
-        told = _compared(tag, was, now, few)
-        self.curves.append(told)
+        few = f"only {len(was)} points before, {FEWEST_STEPS} are needed to know the noise"
+        sentence = _compared(tag, was, now, few)
+        self.curves.append(sentence)
         percent = _percent(was, now)
         known = [value for _, value in was]
         is_outside = not min(known) <= _beginning(now) <= max(known)
@@ -219,10 +222,10 @@ class _Joint:
             return []
         name = kind if percent > 0 else "suspicious drop"
         is_large = abs(percent) > MARKS[-1]
-        return [Clue(kind=name, sentence=told, is_break=True, is_large=is_large)]
+        return [Clue(kind=name, sentence=sentence, is_break=True, is_large=is_large)]
 
     def _rate(self) -> list[Clue]:
-        """Compare the learning rate with where its own curve was going."""
+        """Compare the learning rate with the continuation of its curve."""
         was, now = self._sides(RATE)
         if len(was) < 3 or not now:
             return []
@@ -239,15 +242,15 @@ class _Joint:
         allowed = LEAP_OF_RATE * scale * max(bends) + LEAST_SHARE_OF_RATE * abs(v1)
         off = value - expected
         percent = share(expected, value) if expected > 0 else share(v1, value)
-        told = f"learning rate {value:.6g} at step {step:,}, its curve leads to {expected:.6g}"
-        told += f" ({percent:+.1f} %{mark(percent)})"
-        self.curves.append(told)
+        sentence = f"learning rate {value:.6g} at step {step:,}, its curve leads to {expected:.6g}"
+        sentence += f" ({percent:+.1f} %{mark(percent)})"
+        self.curves.append(sentence)
         if abs(off) <= allowed:
             return []
-        return [Clue(kind="learning rate", sentence=told, is_break=True)]
+        return [Clue(kind="learning rate", sentence=sentence, is_break=True)]
 
     def _of_loss(self, tag: str) -> list[Clue]:
-        """Look at a loss: one that stays where it was, while it should have fallen, is no spike."""
+        """Compare a loss; if it only stopped falling, that is not a spike."""
         found = self._level(tag, "loss spike", "suspicious drop")
         series = self.now.series.get(tag)
         flat = plateau(tag, self._sides(tag)[0], sorted(series.points().items()) if series else [])
@@ -269,14 +272,14 @@ class _Joint:
         ]
         gap = self.now.began - self.last.ended
         if gap > 3600:
-            told = f"{gap / 3600:.1f} hours after the last point before"
-            found.append(Clue(kind="", sentence=told))
+            sentence = f"{gap / 3600:.1f} hours after the last point before"
+            found.append(Clue(kind="", sentence=sentence))
         if self.earlier_trainer:
             found.append(
                 Clue(
                     kind="",
                     sentence="the earlier trainer takes the rest of an epoch in the manifest's "
-                    "order after a resume: some samples come twice, others never",
+                    "order after a resume: some samples are used twice, others never",
                 )
             )
         return found
@@ -290,33 +293,33 @@ def _differing(
     *,
     draws_exactly: bool,
 ) -> Clue:
-    """Return what it means that points drawn twice differ.
+    """Return what differing repeated points mean.
 
     Args:
-        tag: Of the curve.
-        both: Step, value before and value after of what was drawn twice.
-        off: Those of it that differ.
-        noise: Of one point of this curve.
-        draws_exactly: Whether a trainer drew them that repeats steps exactly: this one, which draws
-            the gradient norm. The earlier one repeats no step on the same samples.
+        tag: Name of the curve.
+        both: Step, value before and value after of all repeated points.
+        off: Those that differ.
+        noise: Standard deviation of one point of this curve.
+        draws_exactly: Whether they are by a trainer that repeats steps exactly: this one, which
+            draws the gradient norm. The earlier one repeats no step on the same samples.
     """
     step, was, now = off[0]
     distance = median(abs(b - a) for _, a, b in both)
-    told = (
+    sentence = (
         f"{tag} differs at {len(off)} of {len(both)} repeated points: at step {step:,} {now:.6g}, "
         f"was {was:.6g} ({share(was, now):+.3g} %)"
     )
     if tag == RATE:
-        return Clue(kind="learning rate", sentence=told, is_break=True)
+        return Clue(kind="learning rate", sentence=sentence, is_break=True)
     if distance <= SHARE_OF_NOISE * noise:
         return Clue(
-            kind="", sentence=f"{told}; this may be rounding: it is far less than the noise"
+            kind="", sentence=f"{sentence}; this may be rounding: it is far less than the noise"
         )
-    return Clue(kind="other samples", sentence=told, is_break=draws_exactly and tag in LOSSES)
+    return Clue(kind="other samples", sentence=sentence, is_break=draws_exactly and tag in LOSSES)
 
 
 def _noise(values: Sequence[float]) -> float:
-    """Return the standard deviation of a point, robustly, from how far neighbours lie apart."""
+    """Return a robust standard deviation of a point, from the differences of neighbours."""
     finite = [each for each in values if math.isfinite(each)]
     apart = [abs(b - a) for a, b in pairwise(finite)]
     return MAD_TO_SIGMA * median(apart) / math.sqrt(2) if apart else 0.0

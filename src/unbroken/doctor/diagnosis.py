@@ -1,6 +1,6 @@
-"""Diagnosis of a run's past: where it was resumed, what broke there, by how much, and likely why.
+"""The diagnosis of a run's past: where it was resumed, what broke there, and the likely cause.
 
-Pure: what was read from journals and event files comes in, sentences go out.
+Pure data and functions: nothing is read here.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clue:
-    """Something seen at a resume."""
+    """One observation at a resume."""
 
     kind: str
-    """What it speaks for; see `CAUSES`. Empty for what only stands beside it."""
+    """The cause it indicates; see `CAUSES`. Empty for a circumstance."""
     sentence: str
-    """With the numbers of before and after."""
+    """The observation, with the values before and after."""
     is_break: bool = False
     """Whether it alone means that the run was not continued."""
     is_large: bool = False
-    """Whether a level lies beyond one of the marks that people look for."""
+    """Whether a shift exceeds one of the usual thresholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """One resume of the past."""
+    """One past resume."""
 
     step: int
-    """Steps completed where it began; of curves alone the step before its first point."""
+    """Completed steps at its beginning; with curves only, the step before its first point."""
     source: str
     """`journal` or `curves`."""
     start: int | None = None
@@ -38,32 +38,32 @@ class Resumption:
     resumed_from: str = ""
     """Name of the checkpoint."""
     repeated: str = ""
-    """What the repeated steps prove."""
+    """The result of the repeated steps."""
     curves: tuple[str, ...] = ()
-    """What loss, learning rate and gradient norm did."""
+    """How loss, learning rate and gradient norm continued."""
     clues: tuple[Clue, ...] = ()
     was_caught: bool = False
-    """Whether the run itself stopped there at once; nothing of it was saved."""
+    """Whether the run stopped itself there; nothing of it was saved."""
 
     @property
     def breaks(self) -> tuple[Clue, ...]:
-        """What means that the run was not continued."""
+        """The clues that mean that the run was not continued."""
         return tuple(each for each in self.clues if each.is_break)
 
     @property
     def broke(self) -> bool:
-        """Whether another training went on from here."""
+        """Whether another training continued from here."""
         return bool(self.breaks) and not self.was_caught
 
     @property
     def cause(self) -> str:
-        """The likely cause; empty where nothing broke."""
+        """The likely cause; empty if nothing broke."""
         return likely_cause(self.clues) if self.breaks else ""
 
 
 CAUSES: dict[str, str] = {
     "repeated steps": "{}",
-    "accepted": "another setting acts since, which a person accepted",
+    "accepted": "another setting is used since then, which was accepted",
     "repeated samples": "samples of this epoch were used again: the order or the position "
     "in the epoch was not restored",
     "batch": "the effective batch was changed",
@@ -77,40 +77,40 @@ CAUSES: dict[str, str] = {
     "not finite": "the state was not finite when it was saved, or became so at once",
     "other samples": "the repeated steps were trained on other samples: the order was not restored",
 }
-"""By kind of clue, the likeliest first: what comes in is looked at before what comes out."""
+"""By kind of clue, the most likely first: inputs of a step before its results."""
 
 
 def likely_cause(clues: Iterable[Clue]) -> str:
-    """Return the likely cause of a break, from the clue that says most."""
+    """Return the likely cause of a break, from its most informative clue."""
     found = list(clues)
     for kind, said in CAUSES.items():
         for each in found:
             if each.kind == kind:
                 return said.format(each.sentence)
-    return "nothing in the record says"
+    return "unknown: nothing in the record shows it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointState:
-    """What a checkpoint contains, as far as it is known without reading its tensors."""
+    """The state of a checkpoint, as far as it is known without reading its tensors."""
 
     name: str
     step: int
     problem: str = ""
-    """Empty where nothing is wrong."""
+    """Empty if nothing is wrong."""
     remedy: str = ""
     """The command that may repair it."""
     advice: str = ""
-    """What to know if no command would repair it."""
+    """What to do if no command can repair it."""
     is_whole: bool = True
-    """Whether it can be read; its tensors were not."""
+    """Whether it can be read, except for its tensors."""
     is_the_runs: bool = True
     """Whether the run of this directory saved it, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What the record of a run tells of its past."""
+    """The diagnosis of a run's past."""
 
     path: str
     run_id: str = ""

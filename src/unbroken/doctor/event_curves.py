@@ -1,6 +1,6 @@
-"""Curves out of TensorBoard's event files, start by start; read with TensorBoard's own reader.
+"""Reads curves from TensorBoard's event files, by process, with TensorBoard's own reader.
 
-The library can do without TensorBoard: it is imported only where there are such files.
+TensorBoard is optional: it is only imported if there are such files.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ class Series:
         self.values.append(value)
 
     def points(self) -> dict[int, float]:
-        """Return the value of each step; of a repeated one the last."""
+        """Return the value of each step; for a repeated step, the last."""
         return dict(zip(self.steps, self.values, strict=True))
 
 
 @dataclass(slots=True)
 class Drawn:
-    """What one process drew into one event file."""
+    """The points of one event file, written by one process."""
 
     path: Path
     began: float
     """Time of its first event, seconds since 1970, UTC."""
     ended: float
-    """Of its last one."""
+    """Time of its last event."""
     series: dict[str, Series] = field(default_factory=dict)
-    """By tag; only those of `TAGS`."""
+    """The points by tag; only tags in `TAGS`."""
 
     @property
     def first(self) -> int:
@@ -62,7 +62,7 @@ class Drawn:
 
     @property
     def last(self) -> int:
-        """The last one."""
+        """The last step that has a point."""
         return max(each.steps[-1] for each in self.series.values())
 
 
@@ -77,10 +77,10 @@ def event_files(path: Path) -> list[Path]:
 def read_drawn(
     paths: list[Path], report: Report = lambda _done, _total: None
 ) -> tuple[list[Drawn], list[str]]:
-    """Return what was drawn, in the order it was begun, and the names of files without a point.
+    """Return the points of each file, ordered by time, and the names of files without a point.
 
     Args:
-        paths: Event files; what is torn is read up to there.
+        paths: Event files; a torn one is read up to the damage.
         report: Called with bytes read.
 
     Raises:
@@ -114,12 +114,12 @@ def _drawn(path: Path, loader: Any) -> Drawn | None:
 def _events(path: Path, loader: Any) -> Iterator[Any]:
     try:
         yield from loader(str(path)).Load()
-    except Exception:  # noqa: BLE001 -- of damaged bytes TensorBoard and protobuf raise all kinds
+    except Exception:  # noqa: BLE001 -- TensorBoard and protobuf raise many kinds on damaged bytes
         return
 
 
 def _scalar(value: Any) -> float | None:
-    """Return the number of a summary, which TensorBoard's reader gives as a tensor."""
+    """Return the value of a summary, which TensorBoard's reader returns as a tensor."""
     tensor = value.tensor
     for numbers in (tensor.float_val, tensor.double_val):
         if len(numbers) == 1:

@@ -1,4 +1,4 @@
-"""Examination: everything that a path holds of a run's past, read and judged."""
+"""Reads and diagnoses everything about a run's past at a path."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LEGACY = re.compile(r"latest\.pth|model_step(\d+)\.pth")
 def examine_past(
     path: Path, report: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Diagnosis | None:
-    """Return what a path tells of a run's past; None where it tells nothing.
+    """Return the diagnosis of a run's past; None if there is nothing to read.
 
     Args:
         path: A run's directory, a checkpoint or a file in it, or TensorBoard files.
-        report: Called with bytes read and in all.
+        report: Called with bytes read and bytes in total.
 
     Raises:
-        SettingsInvalid: TensorBoard would be needed and is not installed.
+        SettingsInvalid: TensorBoard is needed and not installed.
     """
     layout = Layout(_root(path))
     checkpoints = tuple(checkpoint_states(layout))
@@ -50,7 +50,7 @@ def examine_past(
 
 
 def _root(path: Path) -> Path:
-    """Return the run's directory that a path lies in."""
+    """Return the run's directory that contains a path."""
     path = path.absolute()
     if is_checkpoint_name(path.name):
         return path.parent.parent

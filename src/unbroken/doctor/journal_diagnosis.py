@@ -1,4 +1,4 @@
-"""What journal and history tell of the resumes of a run: replay and watch, held in retrospect."""
+"""Diagnoses the resumes of a run from journal and history, by replay and watch in retrospect."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ BROKEN = frozenset(
     {"loss spike", "suspicious drop", "learning rate", "gradient norm", "skipped updates",
      "not finite"}
 )  # fmt: skip
-"""What the watch may say that means another training; speed and plateau don't."""
+"""Remarks of the watch that mean another training; those on speed and plateaus don't."""
 
 CHOSEN = frozenset({"batch", "learning rate", "updates"})
-"""What a person chooses with a setting; where one was accepted, that alone breaks nothing."""
+"""Clues about settings; if a change of them was accepted, they are no break."""
 
 RATE = "learning rate"
-"""What the watch calls a rate off its curve."""
+"""The watch's kind of remark for a rate off its curve."""
 
 GAP_SECONDS = 3600.0
-"""A pause between two starts that is worth a word."""
+"""Shortest pause between two starts to be mentioned."""
 
 
 def diagnose_journal(
     layout: Layout, run_id: str = "", report: ReportProgress = lambda _done, _total: None
 ) -> Diagnosis:
-    """Return what the journal of a run tells of its resumes.
+    """Return the diagnosis of a run's resumes from its journal.
 
     Args:
         layout: The run's directory; nothing is changed.
-        run_id: The run, where it is known.
-        report: Called with bytes read, twice the journal in all.
+        run_id: The run, if known.
+        report: Called with bytes read; the total is twice the size of the journal.
     """
     size = layout.journal.stat().st_size
     sessions = read_sessions(layout, lambda done, _: report(done, 2 * size))
@@ -84,21 +84,21 @@ def diagnose_journal(
 
 
 def _go_on(kept: Lines, session: JournalSession, own: Lines) -> None:
-    """Keep what a session wrote, as the run's own past from then on."""
+    """Add the lines of a session to the run's past."""
     if session.was_caught:
-        return  # nothing descends from it
+        return  # nothing continued from it
     if changes_training(session.checks.get("taken", ())):
         for step in [each for each in kept if each > session.begins_at]:
-            del kept[step]  # given up on purpose
+            del kept[step]  # deliberately abandoned
     kept |= own
 
 
 class _Examination:
-    """Looks at one resume.
+    """Diagnoses one resume.
 
     Args:
         layout: The run's directory.
-        sessions: All up to the one that is looked at.
+        sessions: All sessions up to this one.
         kept: Lines of the run before it, by step.
         own: Its own lines.
     """
@@ -114,7 +114,7 @@ class _Examination:
         self.own = [own[n] for n in sorted(own) if n <= here + WINDOW]
 
     def resumption(self) -> Resumption:
-        """Return what was found."""
+        """Return the diagnosis."""
         verdict, remarks = self._replay(), self._watch()
         is_exact = verdict is not None and verdict.outcome is ReplayOutcome.EXACT
         clues = [*self._of_verdict(verdict), *self._inputs(), *self._counters()]
@@ -125,9 +125,9 @@ class _Examination:
             )
         clues = list(map(self._in_view_of_acceptance, clues))
         clues += self._circumstances()
-        told = [each.sentence for each in remarks]
+        curves = [each.sentence for each in remarks]
         if is_exact and any(each.kind in BROKEN for each in remarks):
-            told.append(
+            curves.append(
                 "the repeated steps gave the same results: this is the training, not the resume"
             )
         session = self.session
@@ -138,13 +138,13 @@ class _Examination:
             time=session.time,
             resumed_from=session.resumed_from,
             repeated=str(verdict) if verdict is not None else "",
-            curves=tuple(told),
+            curves=tuple(curves),
             clues=tuple(clues),
             was_caught=session.was_caught,
         )
 
     def _in_view_of_acceptance(self, clue: Clue) -> Clue:
-        """Return a clue as no break where it is what a person wanted: another batch, another rate."""
+        """Return a clue, not as a break if it follows from an accepted change of batch or rate."""
         is_wanted = bool(self.taken) and clue.kind in CHOSEN
         return replace(clue, is_break=clue.is_break and not is_wanted)
 
@@ -157,12 +157,12 @@ class _Examination:
             why_unproved=f"new values acted: {', '.join(self.taken)}" if self.taken else "",
         )
         for line in self.own:
-            replay.take(line, drew=True)  # a journal doesn't tell; masks may have been drawn
+            replay.take(line, drew=True)  # the journal doesn't record it, so assume dropout masks
         replay.finish()
         return replay.verdict
 
     def _changes(self, line: Mapping[str, Any]) -> tuple[EnvironmentChange, ...]:
-        """Return what of the environment changed since a line was written."""
+        """Return the changes of the environment since a line was written."""
         now, found = self.session.facts, {}
         for each in self.sessions[:-1]:
             if each.number >= line.get("start", 0) and None not in (each.facts, now):
@@ -170,10 +170,10 @@ class _Examination:
         return tuple(found.values())
 
     def _watch(self) -> list[Remark]:
-        """Look at the curves; a rate that was accepted is on its curve from there on.
+        """Compare the curves; an accepted rate counts as on its curve.
 
-        The checkpoint wrote down the curve before, so only the run itself could hold the rates
-        against the accepted one; what it said then is in the history.
+        The checkpoint recorded the former curve, so only the run itself could compare the rates
+        with the accepted one; its remarks are in the history.
         """
         is_accepted = LearningRateContinues.id in self.session.checks.get("taken", ())
         watch = Watch(self.before, rates=self._rates())
@@ -189,7 +189,7 @@ class _Examination:
         return [*said, *(each for each in found if each.kind != RATE)]
 
     def _rates(self) -> ForeseenRates:
-        """Return the rates that the checkpoint has written down for the group of the journal."""
+        """Return the rates that the checkpoint recorded for the group in the journal."""
         place = self.layout.checkpoints / self.session.resumed_from
         if not self.session.resumed_from or not place.is_dir():
             return ForeseenRates()
@@ -207,11 +207,11 @@ class _Examination:
     def _of_verdict(self, verdict: ReplayVerdict | None) -> list[Clue]:
         if verdict is None or verdict.outcome is not ReplayOutcome.DIVERGED:
             return []
-        told = f"step {verdict.step:,} was repeated with {verdict.reason}"
-        return [Clue(kind="repeated steps", sentence=told, is_break=True)]
+        sentence = f"step {verdict.step:,} was repeated with {verdict.reason}"
+        return [Clue(kind="repeated steps", sentence=sentence, is_break=True)]
 
     def _inputs(self) -> list[Clue]:
-        """Compare what went into the steps before and after: samples, batch."""
+        """Compare the inputs of the steps before and after: samples and batch."""
         found = []
         seen = {
             (each.get("epoch"), each.get("sample_digest")): each["step"] for each in self.before
@@ -239,8 +239,8 @@ class _Examination:
         ):
             was, now = _largest(self.before, name), _largest(self.own, name)
             if None not in (was, now) and was != now:
-                told = f"{said}: {now}, were {was}"
-                found.append(Clue(kind=kind, sentence=told, is_break=kind == "batch"))
+                sentence = f"{said}: {now}, were {was}"
+                found.append(Clue(kind=kind, sentence=sentence, is_break=kind == "batch"))
         return found
 
     def _counters(self) -> list[Clue]:
@@ -256,12 +256,12 @@ class _Examination:
         if type(was) is int and type(now) is int and last["step"] + 1 == first["step"]:
             made = now - was
             if made not in (0, 1):
-                told = f"{made:+,} updates in one step: {now:,}, were {was:,}"
-                found.append(Clue(kind="updates", sentence=told, is_break=True))
+                sentence = f"{made:+,} updates in one step: {now:,}, were {was:,}"
+                found.append(Clue(kind="updates", sentence=sentence, is_break=True))
         return found
 
     def _circumstances(self) -> list[Clue]:
-        """Return what else differed at this start."""
+        """Return other circumstances of this start."""
         session, before = self.session, self.sessions[-2]
         found = [
             Clue(
@@ -276,8 +276,8 @@ class _Examination:
             if isinstance(each, dict) and each.get("outcome") == "differs"
         ]
         if session.facts is not None and before.facts is not None:
-            told = [str(each) for each in changes(before.facts, session.facts)]
-            found += [Clue(kind="", sentence=f"changed: {each}") for each in told]
+            changed = changes(before.facts, session.facts)
+            found += [Clue(kind="", sentence=f"changed: {each}") for each in changed]
         if session.time and session.silent_since:
             gap = session.time - session.silent_since
             if gap > GAP_SECONDS:
@@ -287,6 +287,6 @@ class _Examination:
 
 
 def _largest(lines: Iterable[Mapping[str, Any]], name: str) -> int | None:
-    """Return the usual size of a batch: the commonest, and of those the largest."""
+    """Return the usual size of a batch: the most frequent, and of those the largest."""
     sizes = Counter(each[name] for each in lines if type(each.get(name)) is int)
     return max(sizes, key=lambda size: (sizes[size], size), default=None)

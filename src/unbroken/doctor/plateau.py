@@ -1,4 +1,4 @@
-"""A curve that was falling before a resume and falls no more: reported, but no break by itself."""
+"""Recognises a curve that stopped falling at a resume; alone that is not a break."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from unbroken.doctor.diagnosis import Clue
 from unbroken.watch.trend import fit
 
 POINTS = 60
-"""Points on each side that a plateau is recognised from."""
+"""Number of points needed on each side."""
 FALLS_NO_MORE = 0.1
-"""Share of the expected fall below which a curve falls no more."""
+"""Share of the expected fall below which a curve counts as no longer falling."""
 SIGMAS = 8.0
-"""An expected fall must exceed the noise of a point by so many standard deviations."""
+"""Smallest expected fall, in standard deviations of a point."""
 
 Side = Sequence[tuple[int, float]]
 
 
 def plateau(tag: str, before: Side, after: Side) -> Clue | None:
-    """Compare the fall after a resume with the one before; None where too few points tell.
+    """Compare the fall after a resume with the one before; None if there are too few points.
 
     Args:
         tag: Name of the curve.
@@ -34,8 +34,8 @@ def plateau(tag: str, before: Side, after: Side) -> Clue | None:
     expected, fell = -trend.slope * span, -since.slope * span
     if expected <= SIGMAS * trend.noise or abs(fell) >= FALLS_NO_MORE * expected:
         return None
-    told = (
+    sentence = (
         f"{tag} fell by {fell:.3g} over the {POINTS} points after it, its trend before leads to "
         f"{expected:.3g}: a plateau, or the floor"
     )
-    return Clue(kind="plateau", sentence=told)
+    return Clue(kind="plateau", sentence=sentence)

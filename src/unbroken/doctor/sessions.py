@@ -1,7 +1,7 @@
-"""Sessions: the stretches of a journal that one start wrote each, with what the history tells of them.
+"""Splits a journal into sessions, one per start, with the details from the history.
 
-A journal may be larger than the memory: it is gone through line by line, and only the steps around
-a resume are kept.
+A journal may be larger than the memory: it is read line by line, and only the steps around a resume
+are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.journal.journal import read_lines
 
 WINDOW = 1000
-"""Steps before a resume, and after it, that are looked at."""
+"""Steps before and after a resume to compare."""
 
 ReportProgress = Callable[[int, int], None]
 """`report(done, total)` is called with bytes read."""
@@ -33,12 +33,12 @@ _START = re.compile(rb'"start": (\d+)\}\r?\n$')
 
 @dataclass(slots=True, kw_only=True)
 class JournalSession:
-    """What one start did."""
+    """The record of one start."""
 
     number: int
-    """Of the start, from 1; 0 where nothing tells."""
+    """Number of the start, from 1; 0 if unknown."""
     step: int | None = None
-    """Steps completed where it began; None where only the journal tells."""
+    """Completed steps at its beginning; None if only the journal has it."""
     first: int = 0
     """First step in the journal."""
     last: int = 0
@@ -47,14 +47,14 @@ class JournalSession:
     time: float | None = None
     """When it began, seconds since 1970, UTC."""
     silent_since: float | None = None
-    """The last sign of life of the start before."""
+    """Time of the last line of the start before."""
     samples: int = 0
-    """Samples of the next step that were done where it began."""
+    """Samples of the next step that were done at its beginning."""
     resumed_from: str = ""
     facts: Mapping[str, Any] | None = None
-    """What it computed with."""
+    """The arithmetic facts of the start."""
     checks: Mapping[str, Any] = field(default_factory=dict)
-    """What the checks of the resume found, and what was taken."""
+    """The findings of the resume's checks, and what was accepted."""
     events: list[dict[str, Any]] = field(default_factory=list)
     """Its further lines of the history: watch, replay, diverged, stop."""
 
@@ -65,7 +65,7 @@ class JournalSession:
 
     @property
     def was_caught(self) -> bool:
-        """Whether its replay diverged and it ended by that; nothing of it was saved."""
+        """Whether it ended because its replay diverged; nothing of it was saved."""
         return any(
             each.get("event") == "diverged" and not each.get("continued") for each in self.events
         )
@@ -74,18 +74,18 @@ class JournalSession:
 def read_sessions(
     layout: Layout, report: ReportProgress = lambda _done, _total: None
 ) -> list[JournalSession]:
-    """Return what each start wrote, in the order of the journal.
+    """Return the sessions, in the order of the journal.
 
     Args:
         layout: The run's directory; nothing is changed.
         report: Called with bytes read.
     """
-    told = _told(layout.history)
+    starts = _starts_in_history(layout.history)
     sessions: list[JournalSession] = []
     for step, start, _ in numbered_lines(layout.journal, report):
         last = sessions[-1] if sessions else None
         if last is None or last.number != start or step <= last.last:
-            known = told.pop(start, None)
+            known = starts.pop(start, None)
             last = known or JournalSession(number=start)
             last.first = step
             sessions.append(last)
@@ -97,15 +97,15 @@ def read_sessions(
 def numbered_lines(
     path: Path, report: ReportProgress = lambda _done, _total: None
 ) -> Iterator[Numbered]:
-    """Yield (step, start, raw line) of each whole line that has a step; others are passed over."""
+    """Yield (step, start, raw line) of each complete line with a step; others are skipped."""
     if not path.is_file():
         return
-    total, done, told = path.stat().st_size, 0, 0
+    total, done, reported = path.stat().st_size, 0, 0
     with path.open("rb") as file:
         for raw in file:
             done += len(raw)
-            if done - told >= 1 << 22:
-                told = done
+            if done - reported >= 1 << 22:
+                reported = done
                 report(done, total)
             if raw.endswith(b"\n") and (found := _numbers(raw)) is not None:
                 yield *found, raw
@@ -113,7 +113,7 @@ def numbered_lines(
 
 
 def _numbers(raw: bytes) -> tuple[int, int] | None:
-    """Return step and start of a line; without reading the rest of it where it is as we write it."""
+    """Return step and start of a line, without parsing the rest of it if it has the usual form."""
     step, start = _STEP.match(raw), _START.search(raw)
     if step and start:
         return int(step[1]), int(start[1])
@@ -123,7 +123,7 @@ def _numbers(raw: bytes) -> tuple[int, int] | None:
 
 
 def as_line(raw: bytes) -> dict[str, Any]:
-    """Return a line's content; nothing where it is damaged."""
+    """Return a line's content; empty if it is damaged."""
     try:
         line = json.loads(raw)
         is_whole = isinstance(line, dict) and all(
@@ -136,7 +136,7 @@ def as_line(raw: bytes) -> dict[str, Any]:
 
 
 class Around:
-    """Says of a step whether it lies near the beginning of a session.
+    """Decides whether a step is near the beginning of a session.
 
     Args:
         sessions: All of a run.
@@ -146,13 +146,13 @@ class Around:
         self._begins = sorted(each.begins_at for each in sessions)
 
     def has(self, step: int) -> bool:
-        """Say whether a step is at most `WINDOW` steps from where one began."""
+        """Return whether a step is at most `WINDOW` steps from the beginning of a session."""
         place = bisect_left(self._begins, step - WINDOW)
         return place < len(self._begins) and self._begins[place] <= step + WINDOW
 
 
-def _told(history: Path) -> dict[int, JournalSession]:
-    """Return by number what the history tells of each start."""
+def _starts_in_history(history: Path) -> dict[int, JournalSession]:
+    """Return the sessions in the history, by number of the start."""
     found: dict[int, JournalSession] = {}
     alive: float | None = None
     for line in read_lines(history):

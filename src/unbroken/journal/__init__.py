@@ -1,1 +1,1 @@
-"""The record of a run: one line a step, and what a run's past looks like."""
+"""The record of a run: a journal with one line per step, a history, and how to read them."""

@@ -1,4 +1,4 @@
-"""Changes of the environment: what may move the last bits of a step, by name and kind."""
+"""Changes of the environment that may change the last bits of a step, by name and kind."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Kind(StrEnum):
     THREADS = "threads"
     """Sums are split in another way."""
     KERNELS = "kernels"
-    """Other instructions for the same arithmetic: processor, operating system, build of torch."""
+    """Other instructions for the same arithmetic: CPU, operating system, build of torch."""
     CUT = "cut"
     """The same samples in other micro-batches; dropout masks differ as well."""
     DEVICE = "device"
-    """An accelerator instead of the processor, or the reverse; dropout masks may differ as well."""
+    """An accelerator instead of the CPU, or the reverse; dropout masks may differ as well."""
     CARD = "card"
     """Another accelerator; dropout masks may differ as well."""
     PRECISION = "precision"
     """Other number formats."""
     OTHER = "other"
-    """Nobody knows what it changes."""
+    """An unknown effect."""
 
 
 MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.CARD, Kind.KERNELS})
@@ -57,14 +57,14 @@ _KINDS = {
 _LIBRARIES = f"{ENVIRONMENT}.{LIBRARIES}."
 _IRRELEVANT = {
     "execution.workers",
-    "execution.batch",  # the journal tells the cut of each step
+    "execution.batch",  # the journal records it for each step
     "execution.accumulation",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChange:
-    """One fact of the environment that is not what it was."""
+    """One changed fact of the environment."""
 
     name: str
     """Dotted name of the fact, or `micro_batch`, or `device`."""
@@ -73,7 +73,7 @@ class EnvironmentChange:
 
     @property
     def kind(self) -> Kind:
-        """What it can do to a step."""
+        """The kind of its effect on a step."""
         if self.name == MICRO_BATCH_SIZE:
             return Kind.CUT
         if self.name == DEVICE:
@@ -85,7 +85,7 @@ class EnvironmentChange:
         return _KINDS.get(self.name, Kind.OTHER)
 
     def __str__(self) -> str:
-        """Say what it is and what it was."""
+        """Return the present and the former value."""
         if self.name == DEVICES:
             return f"{_devices(self.was)} -> {_devices(self.now)}"
         if self.name == DEVICE:
@@ -96,11 +96,11 @@ class EnvironmentChange:
 
 
 def arithmetic_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a run's facts those that say what its steps are computed with."""
-    told = {name: facts[name] for name in ("environment", "execution") if name in facts}
+    """Return the facts of a run that affect the arithmetic of its steps."""
+    chosen = {name: facts[name] for name in ("environment", "execution") if name in facts}
     found: dict[str, Any] = json.loads(
-        json.dumps(told, default=str)
-    )  # as the history gives it back
+        json.dumps(chosen, default=str)
+    )  # in the form that the history returns
     return found
 
 

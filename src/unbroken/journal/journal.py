@@ -1,7 +1,7 @@
-"""The journal: one line a step, which survives the death of the process at once.
+"""The journal: one line per step, which survives a kill of the process as soon as it is written.
 
-A repeated step adds a line; for readers the last line of a step counts. Numbers are written in the
-shortest form that reads back as the same number; what isn't finite is written as a string.
+A repeated step adds a line; readers use the last line of a step. Numbers are written in the shortest
+form that reads back as the same number; values that aren't finite are written as strings.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ KINDS: dict[str, Any] = {
     "checks": dict,
     "computed_with": dict,
 }
-"""What the fields are that readers count and compare by; a line of other kinds is damaged."""
+"""Types of the fields that readers rely on; a line with other types counts as damaged."""
 MOST = 1 << 62
-"""No counter reaches it."""
+"""A limit that no counter reaches."""
 
 SYNC_SECONDS = 10.0
-"""The longest that a line may stay in the system's memory before it is brought to the device."""
+"""Longest time before a line is flushed to the device."""
 
 _log = logging.getLogger("unbroken")
 
@@ -41,24 +41,24 @@ class Journal:
     """The open journal of a run.
 
     Args:
-        path: The file; a torn last line is cut off.
+        path: The file; a torn last line is truncated.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = AppendFile(path)
         self.torn_bytes = self._file.cut_torn_tail()
-        """Bytes of an unfinished last line that were cut off on opening."""
+        """Number of bytes of a torn last line that were truncated on opening."""
         self._synced = time.monotonic()
         self._is_torn = False
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line with one call to the system.
+        """Write one line with one system call.
 
         Raises:
-            SaveFailed: The disk refused the line; those before it are whole.
+            SaveFailed: The line can't be written; those before it are complete.
         """
         try:
-            if self._is_torn:  # a part of a line that could not even be taken back
+            if self._is_torn:  # part of a line that could not be truncated either
                 self._file.cut_torn_tail()
                 self._is_torn = False
             self._file.append(_as_json(_plain(line)))
@@ -73,23 +73,23 @@ class Journal:
             self._synced = time.monotonic()
             try:
                 self.sync()
-            except OSError as error:  # the line is in the system's hands; the saves try again
+            except OSError as error:  # the system has the line; the next save tries again
                 _log.warning("%s could not be flushed to the device: %s", self._file.path, error)
 
     def sync(self) -> None:
-        """Bring the lines to the device; done before each commit of a checkpoint."""
+        """Flush the lines to the device; done before each commit of a checkpoint."""
         self._file.sync()
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Bring the lines to the device and close the file."""
+        """Flush the lines to the device and close the file."""
         self._file.close()
 
 
 def _as_json(line: Any) -> bytes:
     try:
         return json.dumps(line, allow_nan=False, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair stands as an escape
+    except UnicodeEncodeError:  # a lone surrogate is written as an escape
         return json.dumps(line, allow_nan=False).encode()
 
 
@@ -104,11 +104,11 @@ def _plain(value: Any) -> Any:
 
 
 def read_lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines of a journal or history; a torn or damaged line is passed over.
+    """Yield the complete lines of a journal or history; torn or damaged lines are skipped.
 
     Args:
-        path: The file; one that is not there has no lines.
-        start: Bytes to leave out at its beginning.
+        path: The file; a missing one has no lines.
+        start: Number of bytes to skip at its beginning.
     """
     if not path.is_file():
         return
@@ -126,7 +126,7 @@ def read_lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _is_sound(line: dict[str, Any]) -> bool:
-    """Say whether what readers count and compare by is of the kind that is written there."""
+    """Return whether the fields that readers rely on have the right types."""
     for name, kind in KINDS.items():
         if name not in line or (name == "step" and line[name] is None):  # a replay of no step
             continue
@@ -137,5 +137,5 @@ def _is_sound(line: dict[str, Any]) -> bool:
 
 
 def last_line_of_each_step(path: Path) -> dict[int, dict[str, Any]]:
-    """Return by step the line that counts: the last one written."""
+    """Return the last line of each step, by step."""
     return {line["step"]: line for line in read_lines(path) if type(line.get("step")) is int}

@@ -1,4 +1,4 @@
-"""A journal line, parted into what went into the step and what came out of it."""
+"""A journal line, divided into inputs and results of a step."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FIRST = ""
 
 
 class JournalLine:
-    """One step as the journal tells it; two are compared group by group.
+    """One step as recorded in the journal; two are compared by group of fields.
 
     Args:
-        line: As it was written, or as it is about to be.
+        line: The line, as written or about to be written.
     """
 
     def __init__(self, line: Mapping[str, Any]) -> None:
-        told = {name: _as_number(each) for name, each in line.items()}
+        fields = {name: _as_number(each) for name, each in line.items()}
         self.step: int = int(line["step"])
-        self.data = tuple(told.get(name) for name in _INPUTS)
+        self.data = tuple(fields.get(name) for name in _INPUTS)
         """Epoch, number of samples, digest of their names."""
         self.rates: dict[str, Any] = _rates(told)
         """Learning rates by name of the group; the first's under an empty name. None of a loop without."""
@@ -51,20 +51,20 @@ class JournalLine:
         self.is_given_up = GIVEN_UP in line
         """Whether the loop gave the step up: nothing of it was applied."""
         self.cut: int | None = line.get("micro_batch")
-        """Samples of its micro-batches; None in a journal that doesn't tell."""
+        """Samples of its micro-batches; None if the journal doesn't record it."""
 
         self.fingerprint: dict[str, Any] = {
-            name: told[name] for name in FINGERPRINT if name in told
+            name: fields[name] for name in FINGERPRINT if name in fields
         }
-        """What weights, buffers, averages and modes left; nothing in a journal that doesn't tell."""
+        """Fingerprint of weights, buffers, averages and modes; empty if not recorded."""
 
     def differing_fingerprints(self, other: JournalLine) -> list[str]:
-        """Return the names in the fingerprint that differ, of those that both tell."""
+        """Return the names in the fingerprint that differ, of those in both."""
         both = [name for name in self.fingerprint if name in other.fingerprint]
         return [name for name in both if not _same(self.fingerprint[name], other.fingerprint[name])]
 
     def other_losses(self, other: JournalLine) -> list[str]:
-        """Return the names of the losses that differ, of those that both tell."""
+        """Return the names of the losses that differ, of those in both."""
         both = [name for name in self.losses if name in other.losses]
         return [name for name in both if not _same(self.losses[name], other.losses[name])]
 
@@ -83,9 +83,9 @@ class JournalLine:
         return None in (self.scale, other.scale) or _same(self.scale, other.scale)
 
     def loss_difference(self, other: JournalLine) -> float:
-        """Return the relative difference of `loss`; of all losses where there is none.
+        """Return the relative difference of `loss`, or of all losses if there is none.
 
-        A hit rate or another count among the named losses moves in leaps, and so doesn't judge.
+        Other named values, such as a hit rate, change in steps, so they are not used.
         """
         names = ["loss"] if "loss" in self.losses else list(self.losses)
         return max(
@@ -93,7 +93,7 @@ class JournalLine:
         )
 
     def differs_from(self, other: JournalLine) -> bool:
-        """Say whether one bit differs in anything that both tell."""
+        """Return whether any bit differs in the fields of both."""
         return bool(
             self.data != other.data
             or self.is_given_up != other.is_given_up
@@ -114,7 +114,7 @@ def is_plainly_equal(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def relative_difference(was: Any, now: Any) -> float:
-    """Return |now - was| / |was|; infinite where only one of them is a finite number."""
+    """Return |now - was| / |was|; infinite if only one of them is finite."""
     if _same(was, now):
         return 0.0
     if not all(isinstance(each, int | float) and math.isfinite(each) for each in (was, now)):
@@ -131,11 +131,11 @@ def _rates(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return bool(a == b or (a != a and b != b))  # noqa: PLR0124  # not a number is itself
+    return bool(a == b or (a != a and b != b))  # noqa: PLR0124  # NaN equals NaN here
 
 
 def _as_number(value: Any) -> Any:
-    """Return a value as it reads back from the journal; what isn't finite is text there."""
+    """Return a value as read back from the journal, where values that aren't finite are text."""
     if isinstance(value, str):
         return float(value) if value in ("nan", "inf", "-inf") else value
     if isinstance(value, float | int):

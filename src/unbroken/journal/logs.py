@@ -1,4 +1,4 @@
-"""The state of a run's logs: noted in each checkpoint, and compared at the resume."""
+"""The state of a run's logs, recorded in each checkpoint and compared at a resume."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unbroken.checkpoint.layout import Layout
 
 CURVES = "events.out.tfevents.*"
 MOST_CURVES = 256
-"""Files of curves that are noted: the newest, by their names."""
+"""Number of files with curves to record: the newest, by their names."""
 LONGEST_LINE = 1 << 16
-"""Bytes; a line of the journal is shorter by far."""
+"""Largest length of a line in bytes; lines of the journal are much shorter."""
 
 
 def logs_of(layout: Layout, noted: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -24,13 +24,13 @@ def logs_of(layout: Layout, noted: Mapping[str, Any] | None = None) -> dict[str,
 
     Args:
         layout: The run's directory.
-        noted: What this function returned at the save, to look at the same place of the journal;
+        noted: The result of this function at the save, to read the same place of the journal;
             None for its present end.
 
     Returns:
-        `journal_bytes`, the length of the journal; `line`, a digest of its line that ends at the
-        noted length (its present one); `step`, that of its present last line; `curves`, the sizes
-        in bytes of the files with curves, by path below `logs/`.
+        `journal_bytes`, the length of the journal; `line`, a digest of the line that ends at the
+        recorded length (or at its end); `step`, the step of its last line; `curves`, the sizes in
+        bytes of the files with curves, by path below `logs/`.
     """
     size = _size(layout.journal)
     end = size if noted is None else min(size, int(noted.get("journal_bytes", 0)))
@@ -52,7 +52,7 @@ def _size(path: Path) -> int:
 
 
 def _line_ending_at(path: Path, end: int) -> bytes:
-    """Return the line of a file whose last byte is the one before `end`; empty where none is."""
+    """Return the line of a file that ends before the byte `end`; empty if there is none."""
     start = max(0, end - LONGEST_LINE)
     try:
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""A checkpoint that the record of a run names, but that isn't there any more.
+"""Finds a checkpoint that the record of a run names but that no longer exists.
 
-Retention deletes only what is older than the newest whole checkpoint, so one that is newer than
-what a resume goes on from was taken away by somebody else: a person, or a copy that left it out.
+Retention only deletes checkpoints older than the newest undamaged one. So a missing checkpoint that
+is newer than the one to resume was removed by somebody else, or omitted from a copy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unbroken.state.position import Position
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingCheckpoint:
-    """The newest checkpoint that was saved and is gone."""
+    """The newest checkpoint that was saved and is missing."""
 
     name: str
     step: int
@@ -30,13 +30,13 @@ class MissingCheckpoint:
 
 
 def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | None:
-    """Return the newest checkpoint beyond a position that is gone; None where none is missed.
+    """Return the newest missing checkpoint beyond a position, or None.
 
-    What a start or a repair went back from is given up, and not missed.
+    Checkpoints from which a start or a repair went back are not counted as missing.
 
     Args:
         layout: The run's directory; nothing is changed.
-        chosen: Where the newest whole checkpoint stands.
+        chosen: Position of the newest undamaged checkpoint.
     """
     saved: dict[str, float | None] = {}
     given_up: set[str] = set()
@@ -69,7 +69,7 @@ def missing_checkpoint(layout: Layout, chosen: Position) -> MissingCheckpoint | 
 
 
 def _start(line: Mapping[str, Any]) -> Place | None:
-    """Return where a start went on from."""
+    """Return the position from which a start continued."""
     step, samples = line.get("step"), line.get("samples", 0)
     return (step, samples) if type(step) is int and type(samples) is int else None
 
@@ -80,7 +80,7 @@ def _is_beyond(name: str, place: Place) -> bool:
 
 
 def _latest(layout: Layout) -> str:
-    """Return what `latest` names; empty where it can't be read."""
+    """Return the name in `latest`; empty if it can't be read."""
     try:
         with layout.latest.open(encoding="utf-8") as file:
             return file.read(LONGEST_NAME).strip()

@@ -1,4 +1,4 @@
-"""What a resume finds in journal and history: the steps before it, and those it will repeat."""
+"""Reads journal and history for a resume: the steps before it, and those it will repeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unbroken.journal.change import MICRO_BATCH_SIZE, EnvironmentChange, changes
 from unbroken.journal.journal import read_lines
 
 REMEMBERED_STEPS = 1000
-"""Steps before the resume that tell the trend."""
+"""Number of steps before the resume that define the trend."""
 
 Lines = dict[int, dict[str, Any]]
 
@@ -25,17 +25,17 @@ NO_OTHER_TRAINING = frozenset(
         "pytorch-version-unchanged",
     }
 )
-"""Checks whose difference leaves the training what it is."""
+"""Checks whose difference doesn't change the training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How a step came out the first time."""
+    """The recorded result of a step that will be repeated."""
 
     line: Mapping[str, Any]
     """Its line in the journal."""
     changes: tuple[EnvironmentChange, ...] = ()
-    """What of the environment differs between then and now."""
+    """Changes of the environment since then."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class Past:
     before: list[dict[str, Any]] = field(default_factory=list)
     """Journal lines of the last steps up to the checkpoint, in order."""
     beyond: dict[int, Reference] = field(default_factory=dict)
-    """By step, how those beyond it came out the first time."""
+    """The recorded results of the steps beyond it, by step."""
     seconds_per_step: float | None = None
-    """Of earlier starts, saves and validations included; None if it is unknown."""
+    """Seconds per step of earlier starts, including saves and validations; None if unknown."""
     starts_without_a_step: int = 0
     """Starts in a row, up to the last, that began here, completed nothing, and died."""
 
@@ -59,7 +59,7 @@ class _Start:
     step: int
     has_diverged: bool = False
     is_another_training: bool = False
-    """Whether from here on something acts that a person accepted."""
+    """Whether accepted new values are used from here on."""
     lines: int = 0
     is_well_ended: bool = False
     """Whether it was closed, and not because of an error."""
@@ -67,14 +67,14 @@ class _Start:
 
 def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any],
     saved_facts: Mapping[str, Any]) -> Past:  # fmt: skip
-    """Read what a run's earlier starts left.
+    """Read the record of a run's earlier starts.
 
     Args:
         layout: The run's directory; the present start has written nothing yet.
-        step: Steps completed at the checkpoint that is resumed.
+        step: Completed steps at the checkpoint to resume.
         saved_by: The start that saved it.
-        facts: What this start computes with; see `unbroken.journal.change.arithmetic_facts`.
-        saved_facts: The same of the checkpoint, for starts that didn't tell.
+        facts: The present `unbroken.journal.change.arithmetic_facts`.
+        saved_facts: Those of the checkpoint, for starts that didn't record theirs.
     """
     history = list(read_lines(layout.history))
     starts = _starts(history)
@@ -99,8 +99,8 @@ def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any]
         wrote = line.get("start", 0)
         path = _path(starts, wrote, saved_by)
         if not _is_given_up(starts.values(), line):
-            told = [each.facts if each.facts is not None else saved_facts for each in path]
-            found = _all_changes(told or [saved_facts], facts)
+            earlier = [each.facts if each.facts is not None else saved_facts for each in path]
+            found = _all_changes(earlier or [saved_facts], facts)
             references[number] = Reference(line, (*found, *cuts.changes_since(wrote)))
     return Past(
         before=[before[number] for number in sorted(before)],
@@ -111,7 +111,7 @@ def read_past(layout: Layout, step: int, saved_by: int, facts: Mapping[str, Any]
 
 
 def changes_training(taken: Iterable[str]) -> list[str]:
-    """Return of the checks whose new value acts those that make another training of the run."""
+    """Return the checks, of those whose new value is used, that make it another training."""
     return [each for each in taken if each not in NO_OTHER_TRAINING]
 
 
@@ -125,7 +125,7 @@ def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
             taken = line.get("checks", {}).get("taken")
             taken = taken if isinstance(taken, list) else []
             found[number].is_another_training = bool(changes_training(taken))
-            if line.get("resumed_from") is None:  # it began, or began again with other weights
+            if line.get("resumed_from") is None:  # the run began, or began again with other weights
                 before, began_with = began_with, line.get("began_with")
                 found[number].is_another_training |= began_with != before
         elif line.get("event") == "closed" and number in found:
@@ -139,16 +139,16 @@ def _starts(history: Iterable[Mapping[str, Any]]) -> dict[int, _Start]:
 
 
 def _journal_from(history: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many bytes of the journal a start found not to be the run's."""
-    told = [line["journal_from"] for line in history if type(line.get("journal_from")) is int]
-    return max(0, told[-1]) if told else 0
+    """Return the number of bytes of the journal that a start found not to be the run's."""
+    offsets = [line["journal_from"] for line in history if type(line.get("journal_from")) is int]
+    return max(0, offsets[-1]) if offsets else 0
 
 
 class _Cuts:
-    """How the steps up to the checkpoint were cut into micro-batches, by whom.
+    """The micro-batches of the steps up to the checkpoint, by start.
 
-    A step beyond it may have been written before a later start repeated those up to it with another
-    cut: it then came from weights with other last bits, or other dropout masks.
+    A later start may have repeated these steps with other micro-batches after a step beyond the
+    checkpoint was recorded. That step then had weights with other last bits, or other dropout masks.
     """
 
     def __init__(self, saved_by: int) -> None:
@@ -157,16 +157,16 @@ class _Cuts:
         self._known: dict[int, tuple[EnvironmentChange, ...]] = {}
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Take in a line of a step up to the checkpoint."""
-        told = (line.get("start", 0), line.get(MICRO_BATCH_SIZE))
-        self._by_step.setdefault(int(line["step"]), []).append(told)
+        """Add the line of a step up to the checkpoint."""
+        cut = (line.get("start", 0), line.get(MICRO_BATCH_SIZE))
+        self._by_step.setdefault(int(line["step"]), []).append(cut)
 
     def changes_since(self, wrote: int) -> tuple[EnvironmentChange, ...]:
-        """Return how a step was cut at a start and, last before the save, by a later one."""
+        """Return the changes of micro-batches between a start and the last one before the save."""
         if wrote not in self._known:
             pairs = [
-                (_last_cut(told, wrote), _last_cut(told, self._saved_by))
-                for told in self._by_step.values()
+                (_last_cut(cuts, wrote), _last_cut(cuts, self._saved_by))
+                for cuts in self._by_step.values()
                 if wrote < self._saved_by
             ]
             found = [
@@ -178,15 +178,15 @@ class _Cuts:
         return self._known[wrote]
 
 
-def _last_cut(told: Iterable[tuple[int, Any]], start: int) -> Any:
-    return next((cut for by, cut in reversed(list(told)) if by <= start), None)
+def _last_cut(cuts: Iterable[tuple[int, Any]], start: int) -> Any:
+    return next((cut for by, cut in reversed(list(cuts)) if by <= start), None)
 
 
 def _path(starts: Mapping[int, _Start], wrote: int, saved_by: int) -> list[_Start]:
-    """Return the starts whose arithmetic lies between a line and the checkpoint.
+    """Return the starts whose arithmetic is between a line and the checkpoint.
 
-    A start after the save went on from the checkpoint itself. One before it trained the same steps
-    in an earlier try, and the checkpoint descends from those that came after.
+    A start after the save continued from the checkpoint itself. One before it trained the same
+    steps in an earlier attempt, and the checkpoint descends from later starts.
     """
     last = max(wrote, saved_by)
     between = [starts[n] for n in range(wrote + 1, last + 1) if n in starts]
@@ -195,7 +195,7 @@ def _path(starts: Mapping[int, _Start], wrote: int, saved_by: int) -> list[_Star
 
 
 def _is_given_up(starts: Iterable[_Start], line: Mapping[str, Any]) -> bool:
-    """Say whether a later start went another way from before this step, on purpose."""
+    """Return whether a later start deliberately continued from before this step."""
     return any(
         each.is_another_training and each.number > line.get("start", 0) and each.step < line["step"]
         for each in starts
@@ -203,10 +203,10 @@ def _is_given_up(starts: Iterable[_Start], line: Mapping[str, Any]) -> bool:
 
 
 def _all_changes(
-    told: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]
+    earlier: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]
 ) -> tuple[EnvironmentChange, ...]:
     found: dict[str, EnvironmentChange] = {}
-    for each in told:
+    for each in earlier:
         found.update({change.name: change for change in changes(each, facts)})
     return tuple(found.values())
 
@@ -221,7 +221,7 @@ def _without_a_step(starts: Mapping[int, _Start], step: int) -> int:
 
 
 def _seconds_per_step(history: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return the median pace between the saves of one start."""
+    """Return the median seconds per step between the saves of one start."""
     saves = [
         (each["start"], _step_of(each["checkpoint"]), each["time"])
         for each in history

@@ -1,7 +1,7 @@
-"""The written record of a run: a journal of its steps, a history of its starts and stops.
+"""The record of a run: a journal of its steps, a history of its starts and stops.
 
-A disk that refuses a line doesn't end the training: the lines wait, are tried again with growing
-pauses, and are written in their order, until they have waited longer than work may be lost.
+A failing disk doesn't end the training at once: lines wait in memory, and writing them in order is
+retried with growing pauses, until they have waited longer than work may be lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RunRecord:
 
     Args:
         layout: The run's directory.
-        max_lost_minutes: How long lines may wait before the run ends.
+        max_lost_minutes: Longest time that lines may wait before the run ends.
 
     Raises:
         SaveFailed: Nothing can be written.
@@ -36,8 +36,8 @@ class RunRecord:
         self.max_lost_minutes = max_lost_minutes
         self._layout = layout
         self.start = 1 + sum(line.get("event") == "start" for line in read_lines(layout.history))
-        """Which start this is, from 1."""
-        self._writing = threading.Lock()  # never held during an fsync: training would wait
+        """The number of this start, from 1."""
+        self._writing = threading.Lock()  # never held during an fsync, which would block training
         self._noting = threading.Lock()
         self._waiting: list[dict[str, Any]] = []
         self._since = 0.0
@@ -50,15 +50,15 @@ class RunRecord:
             self.note("torn journal line cut off", bytes=self._journal.torn_bytes)
 
     def begin(self, **details: Any) -> None:
-        """Write the line of this start into the history.
+        """Write the line of this start to the history.
 
         Raises:
-            SaveFailed: The disk refused it; nothing was trained yet.
+            SaveFailed: The disk can't be written; nothing was trained yet.
         """
         self._write("start", {"command": sys.orig_argv, "cwd": _working_directory(), **details})
 
     def step(self, line: dict[str, Any]) -> None:
-        """Write a completed step's line into the journal, or let it wait.
+        """Write the line of a completed step to the journal, or keep it in memory.
 
         Raises:
             SaveFailed: Lines have waited longer than work may be lost.
@@ -93,7 +93,7 @@ class RunRecord:
                 error.remedy,
             ) from error
         _log.warning(
-            "JOURNAL NOT WRITTEN: %s Training goes on, %d lines wait; the next try is in %.0f s. %s",
+            "JOURNAL NOT WRITTEN: %s Training continues, %d lines wait; next try in %.0f s. %s",
             error.what,
             len(self._waiting),
             self._backoff.failed(),
@@ -101,19 +101,19 @@ class RunRecord:
         )
 
     def note(self, event: str, **details: Any) -> None:
-        """Write a line into the history; where the disk refuses it, that is only logged."""
+        """Write a line to the history; a failure is only logged."""
         try:
             self._write(event, details)
         except SaveFailed as error:
             _log.warning("%s %s", error.what, error.remedy)
 
     def saved(self, place: Path, held_seconds: float, write_seconds: float) -> None:
-        """Note a checkpoint that was committed, and what it cost.
+        """Record a committed checkpoint, and its cost.
 
         Args:
             place: Its directory.
-            held_seconds: How long the training thread stood still.
-            write_seconds: How long it was then written in the background.
+            held_seconds: How long the training thread was blocked.
+            write_seconds: How long writing in the background took.
         """
         self.note(
             "saved",
@@ -133,10 +133,10 @@ class RunRecord:
                 raise _refused(self._layout.history, error) from error
 
     def sync(self) -> None:
-        """Write what waits and bring the journal to the device; done before each commit.
+        """Write waiting lines and flush the journal to the device; done before each commit.
 
         Raises:
-            OSError: The disk refused.
+            OSError: The disk can't be written.
         """
         with self._writing:
             if self._waiting:
@@ -144,10 +144,10 @@ class RunRecord:
         self._journal.sync()
 
     def close(self) -> None:
-        """Write what waits, bring the journal to the device and close it.
+        """Write waiting lines, flush the journal to the device and close it.
 
         Raises:
-            SaveFailed: The disk refused.
+            SaveFailed: The disk can't be written.
         """
         with self._writing:
             try:
@@ -159,9 +159,9 @@ class RunRecord:
 
 
 def note_in_history(layout: Layout, event: str, **details: Any) -> None:
-    """Write a line of a start that never opened the record: a refusal.
+    """Write a history line for a start that never opened the record, such as a refusal.
 
-    Where the disk refuses it, that is only logged.
+    A failure is only logged.
     """
     try:
         history = Journal(layout.history)
@@ -172,7 +172,7 @@ def note_in_history(layout: Layout, event: str, **details: Any) -> None:
 
 
 def _working_directory() -> str | None:
-    """Return what relative paths of the command are relative to; None where it was deleted."""
+    """Return the working directory; None if it was deleted."""
     try:
         return str(Path.cwd())
     except OSError:
@@ -182,6 +182,6 @@ def _working_directory() -> str | None:
 def _refused(path: Path, error: OSError) -> SaveFailed:
     return SaveFailed(
         f"Nothing can be written to {path}: {error}.",
-        "A resume is proved by the record of what the run did, so the record must be complete.",
+        "A resume is proved by comparing it with the run's record, so the record must be complete.",
         "Free space on the disk, or check its permissions.",
     )

@@ -1,1 +1,1 @@
-"""What the checks found, for people and for programs: lines, JSON, a file, a countdown."""
+"""Shows the findings of the checks: on the terminal, as JSON, in a file; and a countdown."""

@@ -1,6 +1,6 @@
-"""Some seconds in which a person can press Ctrl+C, and whether there is a person.
+"""A countdown in which Ctrl+C aborts, and whether somebody is there to press it.
 
-Nothing here prints by itself: the stream is an argument.
+Output goes to the stream that is passed as an argument.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ BATCH_VARIABLES: Final = (
     "TEAMCITY_VERSION",
     "TF_BUILD",
 )
-"""What batch systems and continuous integration set for their jobs."""
+"""Environment variables that batch systems and continuous integration set for their jobs."""
 
 NO: Final = {"", "0", "false", "no"}
-"""Values of a variable that mean it isn't set."""
+"""Values of a variable that count as unset."""
 
 
 def why_unattended(
     stdin: TextIO | None, stderr: TextIO | None, environment: Mapping[str, str]
 ) -> str:
-    """Return why nobody can be asked; empty where somebody can.
+    """Return why nobody can be asked; empty if somebody can.
 
     Args:
-        stdin: Standard input; None where the process has none.
+        stdin: Standard input; None if the process has none.
         stderr: Standard error, likewise.
         environment: The environment variables.
     """
@@ -65,33 +65,33 @@ def why_unattended(
 
 
 def _has_person_in_notebook() -> bool:
-    """Say whether this is a notebook that somebody works in, and not one that a program executes."""
+    """Return whether this is a notebook that somebody uses, not one executed by a program."""
     interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     kernel = getattr(interactive, "kernel", None)
-    # A notebook that runs from end to end by itself is told that nobody can be asked.
+    # Notebooks executed by a program disallow input from stdin.
     return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
 
 
 def _is_in_background(stdin: TextIO | None) -> bool:
-    """Say whether Ctrl+C at the terminal goes to another job of its shell."""
+    """Return whether Ctrl+C at the terminal goes to another job of its shell."""
     if stdin is None or sys.platform == "win32":
         return False
     try:
         return os.tcgetpgrp(stdin.fileno()) != os.getpgrp()
     except (OSError, ValueError):
-        return False  # not the terminal that controls us: its Ctrl+C may be relayed
+        return False  # not the controlling terminal: its Ctrl+C may be relayed
 
 
 def count_down(seconds: float, stream: TextIO, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """Give a person time to press Ctrl+C.
+    """Count down while Ctrl+C aborts.
 
     Args:
-        seconds: How long; 0 asks nobody and waits for nothing.
-        stream: Where the seconds are counted, on one line.
-        sleep: Waits for so many seconds.
+        seconds: Duration; 0 returns at once.
+        stream: Receives the countdown, on one line.
+        sleep: Waits for a number of seconds.
 
     Returns:
-        True where the time ran out; False where Ctrl+C was pressed, or nobody can read the stream.
+        True if the time ran out; False if Ctrl+C was pressed or the stream is closed.
     """
     if seconds <= 0:
         return True
@@ -112,7 +112,7 @@ def count_down(seconds: float, stream: TextIO, sleep: Callable[[float], None] = 
 
 
 def _ticks(seconds: float) -> Iterator[tuple[float, float]]:
-    """Yield (seconds left, seconds until the next): whole ones but for the first."""
+    """Yield (seconds left, seconds until the next); after the first, whole seconds."""
     left = seconds
     while left > 0:
         below = math.ceil(left) - 1
@@ -127,7 +127,7 @@ def _say(stream: TextIO, text: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl+C raise, whatever it did before: a shell may have told a job to ignore it."""
+    """Make Ctrl+C raise in the block: a shell may have set it to be ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

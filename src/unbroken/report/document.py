@@ -1,4 +1,4 @@
-"""A report as plain values: what a program reads, and what JSON holds."""
+"""A report as plain values and as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from unbroken.checks.report import Finding, Report
 from unbroken.checks.root_cause import causes
 
 FORMAT: Final = 1
-"""Rises when a key changes its meaning or goes; a new key is no reason."""
+"""Increases when a key is removed or changes its meaning, but not for a new key."""
 
 
 def document(report: Report, decision: Decision) -> dict[str, Any]:
-    """Return a report as dicts, lists, texts, numbers and truth values.
+    """Return a report as dicts, lists, strings, numbers and booleans.
 
     Args:
         report: What the checks found.

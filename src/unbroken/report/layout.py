@@ -1,6 +1,6 @@
-"""How a line fits a terminal: broken between words, and continued below its own text.
+"""Wraps lines for a terminal, between words and with a hanging indent.
 
-What somebody copies stays usable: a command is broken as a shell lets it be, `code` never.
+Text to copy stays usable: a command is wrapped with the shell's line continuation, `code` never.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from unbroken.report.symbols import legible
 
 INDENT: Final = "   "
 USUAL_WIDTH: Final = 80
-"""Columns of a terminal that does not say how many it has."""
+"""Columns of a terminal that does not report its width."""
 
 _WORD: Final = re.compile(r"(?:`[^`]+`|\S)+")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line as it is meant; a terminal may need several for it."""
+    """One logical line; a terminal may need several for it."""
 
     text: str
     lead: str = ""
-    """Stands before the text: blanks, a sign or a label."""
+    """The text before it: spaces, a sign or a label."""
     is_command: bool = False
-    """Whether the text is a command to be copied into a shell."""
+    """Whether the text is a command to copy into a shell."""
 
     def indented(self, by: str) -> Row:
-        """Return the row further to the right."""
+        """Return the row, indented."""
         return Row(self.text, by + self.lead, self.is_command)
 
     def lines(self, width: int | None, encoding: str | None) -> list[str]:
-        """Return the row as lines.
+        """Return the wrapped lines of the row.
 
         Args:
-            width: Columns of the terminal; None where nothing limits a line.
-            encoding: Of the stream; signs it can't show become ASCII.
+            width: Columns of the terminal; None doesn't wrap.
+            encoding: Encoding of the stream; signs it can't show become ASCII.
         """
         lead, text = legible(self.lead, encoding), legible(self.text, encoding)
         if width is None or cell_len(lead + text) <= width:
             return [(lead + text).rstrip()]
-        # Below a label further lines begin under the text; else they stand out by two blanks.
+        # After a label, continuation lines align with the text; else they are indented by two.
         hang = cell_len(lead) + (0 if lead.strip() else 2)
         more = " " * min(hang, width // 2)
         if not self.is_command:
@@ -60,21 +60,21 @@ class Row:
 
 
 def laid_out(rows: Sequence[Row], width: int | None, encoding: str | None) -> list[str]:
-    """Return rows as the lines of a terminal, or of a file; see `Row.lines`."""
+    """Return the lines of all rows; see `Row.lines`."""
     return [line for row in rows for line in row.lines(width, encoding)]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Say whether a stream is an open terminal."""
+    """Return whether a stream is an open terminal."""
     with suppress(ValueError, OSError):  # a closed one is none
         return stream is not None and stream.isatty()
     return False
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Return how many columns a stream shows; None where it is no terminal.
+    """Return the number of columns of a stream; None if it is not a terminal.
 
-    The variable COLUMNS overrules the terminal, as it does for other programs.
+    The variable COLUMNS overrides the terminal, as for other programs.
     """
     if not is_terminal(stream):
         return None
@@ -88,7 +88,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 
 def _filled(words: Sequence[str], lead: str, more: str, width: int) -> Iterator[str]:
-    """Yield lines of as many words as fit; a longer word has a line of its own, whole."""
+    """Yield lines of as many words as fit; a longer word gets its own line, unbroken."""
     line, is_begun = lead, False
     for word in words:
         if is_begun and cell_len(f"{line} {word}") > width:
@@ -100,7 +100,7 @@ def _filled(words: Sequence[str], lead: str, more: str, width: int) -> Iterator[
 
 
 def _words_of_command(text: str) -> list[str]:
-    """Return what a command may be broken between; of another shell than POSIX's the whole of it."""
+    """Return the parts between which a command may wrap; for other shells than POSIX's, one part."""
     if sys.platform == "win32":
         return [text]
     words = [shlex.quote(each) for each in shlex.split(text)]

@@ -1,4 +1,4 @@
-"""Bars that show on the error stream of a terminal how far long work is."""
+"""Progress bars for long work, on stderr if it is a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 Bars = Callable[[str], Callable[[int, int], None]]
-"""Gives to a name the callback `(done, total)` that draws its bar."""
+"""Returns, for a name, the callback `(done, total)` that draws its bar."""
 
 
 def new_bars(
@@ -27,13 +27,13 @@ def new_bars(
     stays: bool = False,
     redirect_stdout: bool = True,
 ) -> Progress:
-    """Return bars that are still to be started; only a terminal shows them.
+    """Return progress bars, not started yet; they only show on a terminal.
 
     Args:
-        counts_bytes: What is counted are bytes; else things.
-        shows_elapsed: The time since the start stands beside the time left.
-        stays: The bars stay on the screen when the work is done.
-        redirect_stdout: Lines that are printed meanwhile go above the bars.
+        counts_bytes: Whether bytes are counted, or items.
+        shows_elapsed: Whether to show the elapsed time beside the time left.
+        stays: Whether the bars stay on the screen when the work is done.
+        redirect_stdout: Whether lines printed meanwhile go above the bars.
     """
     console = Console(stderr=True)
     return Progress(
@@ -51,7 +51,7 @@ def new_bars(
 
 @contextmanager
 def progress_bars(*, counts_bytes: bool = False, stays: bool = False) -> Iterator[Bars]:
-    """Give a function from a name to the callback that draws its bar; see `new_bars`."""
+    """Yield a function that returns, for a name, the callback of its bar; see `new_bars`."""
     with new_bars(counts_bytes=counts_bytes, stays=stays) as bars:
 
         def bar(name: str) -> Callable[[int, int], None]:

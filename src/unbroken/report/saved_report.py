@@ -1,4 +1,4 @@
-"""A report kept in the logs of its run, with everything that the terminal cuts short."""
+"""Saves a report in the logs of its run, in full."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def save_report(
     """Write a report as text and, beside it, as JSON; return the path of the text.
 
     Args:
-        logs: The directory for logs, in that of the run; made where it is absent.
-        step: Steps the run had completed.
+        logs: The directory of the run's logs; created if missing.
+        step: Number of completed steps.
         report: What the checks found.
         decision: What follows from it.
-        now: Seconds since 1970; None for this moment. It becomes a part of the name, in UTC.
+        now: Seconds since 1970; None for the current time. It is part of the name, in UTC.
 
     Raises:
-        OSError: The disk refuses it.
+        OSError: The files can't be written.
     """
     disk.make_directory(logs)
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
@@ -37,7 +37,7 @@ def save_report(
 
 
 def _free(logs: Path, name: str) -> Path:
-    """Return a path that no report has: two starts within a second keep both."""
+    """Return an unused path, so that two starts within a second keep both reports."""
     place, number = logs / f"{name}.txt", 1
     while place.exists():
         number += 1

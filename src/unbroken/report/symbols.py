@@ -1,4 +1,4 @@
-"""Which characters a stream can show; what stands for those it can't."""
+"""Replaces characters that a stream can't show."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PLAIN: Final = {
     "—": "-",
     "×": "x",  # noqa: RUF001  # it is the sign that is replaced
 }
-"""Signs of ours, and what says the same in ASCII."""
+"""The signs in reports, and their replacements in ASCII."""
 
 
 def legible(line: str, encoding: str | None) -> str:
-    """Return a line as a stream of this encoding can show it.
+    """Return a line that a stream of this encoding can show.
 
     Args:
-        line: Any text; what could steer a terminal is taken out.
-        encoding: Of the stream; None, or one that nobody knows, is taken for ASCII.
+        line: Any text; control characters are removed.
+        encoding: Encoding of the stream; None, or an unknown one, means ASCII.
     """
     line = "".join(each if each.isprintable() else "?" for each in line)
     if _can_show(line, encoding or "ascii"):

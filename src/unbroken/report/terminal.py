@@ -1,6 +1,6 @@
-"""A report as lines for a person: what differs first, then what agrees, the verdict last.
+"""Renders a report as lines: first what differs, then what agrees, and the verdict last.
 
-Pure: nothing is printed here.
+Nothing is printed here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unbroken.report.layout import INDENT, USUAL_WIDTH, Row, laid_out
 
 TAG: Final = "[Resume Validation]"
 MOST_DETAILS: Final = 10
-"""Lines of one finding that the short form shows; the saved report and the JSON have all."""
+"""Lines of a finding in the short form; the saved report and the JSON have all."""
 
 
 def render(
@@ -37,17 +37,17 @@ def render(
 ) -> list[str]:
     """Return the lines of a report.
 
-    What differs or can't be compared comes first. What agrees is a line for each area, with the
-    number of its checks.
+    Findings that differ or can't be compared come first. Those that agree are counted, one line per
+    area.
 
     Args:
         report: What the checks found.
         decision: What follows from it.
         verbose: Show a line for every check and all details of a finding.
-        width: Columns of the terminal; longer lines are wrapped. None wraps nothing.
-        encoding: Of the stream the lines are for; signs it can't show become ASCII.
-        commands: By the id of a finding, the exact command that goes on in spite of it.
-        directory: The run's, for the command that collects what somebody needs to help.
+        width: Columns of the terminal; longer lines are wrapped. None doesn't wrap.
+        encoding: Encoding of the stream; signs it can't show become ASCII.
+        commands: By the id of a finding, the command that continues in spite of it.
+        directory: The run's directory, for the command `unbroken bundle`.
     """
     groups = causes(report)
     most_details = None if verbose else MOST_DETAILS
@@ -67,7 +67,7 @@ def render(
 
 
 def summary(report: Report) -> str:
-    """Return the counts and the time, in one line; of a large state also the time for its size."""
+    """Return the counts and the time in one line; for a large state also the time per size."""
     counts = [
         f"{report.count(CheckOutcome.AGREES)} agree",
         f"{report.count(CheckOutcome.DIFFERS)} differ",
@@ -79,23 +79,23 @@ def summary(report: Report) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """Return what a finding says, as one line that begins with its severity."""
+    """Return a finding as one line that begins with its severity."""
     return _flat(finding.headline) or f"{_claim(finding)} ({_flat(finding.numbers)})"
 
 
 def _claim(finding: Finding) -> str:
-    """Return what a finding without a headline says, without its numbers."""
+    """Return a finding without a headline as a sentence, without its numbers."""
     severity = "CRITICAL" if finding.is_critical else "WARNING"
     holds = "Could not be checked" if finding.outcome is CheckOutcome.CANNOT_COMPARE else "Not true"
     return f"{severity}: {holds}: {finding.title}"
 
 
 def what_acts(finding: Finding, decision: Decision) -> str:
-    """Say which value acts from the next step on; empty where there is nothing to choose."""
+    """Return which value is used from the next step on; empty if there is no choice."""
     if finding in decision.use_new:
-        return "The new value acts from the next step on; this is recorded in the run's history."
+        return "The new value is used from the next step on; this is recorded in the run's history."
     if finding in decision.use_saved:
-        return "The saved value is kept; the new one doesn't act."
+        return "The saved value is kept; the new one is not used."
     return ""
 
 
@@ -106,7 +106,7 @@ def _forbids(cause: Cause, decision: Decision) -> bool:
 def _block(
     cause: Cause, decision: Decision, commands: Mapping[str, str], most_details: int | None
 ) -> Iterator[Row]:
-    """Yield a cause with all that a person needs to go on, and what follows from it."""
+    """Yield a cause with the way to continue, and what follows from it."""
     lead = cause.lead
     yield _alarm(lead, decision)
     found = [_flat(lead.numbers), *_details(lead, most_details)]
@@ -125,7 +125,7 @@ def _block(
 
 
 def _alarm(finding: Finding, decision: Decision) -> Row:
-    """Return the line that users look for: `CRITICAL: LR mismatch detected!`, without numbers."""
+    """Return the headline without numbers, such as `CRITICAL: LR mismatch detected!`."""
     if finding not in decision.blocking:
         return _remark(finding)
     return Row(_flat(finding.alarm or finding.headline) or _claim(finding), "🚨 ")
@@ -142,11 +142,11 @@ def _way_on(finding: Finding, decision: Decision, commands: Mapping[str, str]) -
     elif finding.on_accept is not OnAccept.NEVER:
         yield Row(f'run.resume(..., accept=["{finding.id}"])')
     if finding in decision.blocking and decision.can_be_confirmed:
-        yield Row("Going on without it keeps the saved value.")
+        yield Row("Continuing without it keeps the saved value.")
 
 
 def _labelled(label: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """Put a label before the first of some rows, and the others below it."""
+    """Yield the rows with a label before the first, the others aligned below it."""
     name = f"{label}:"
     for row in rows:
         if row.text:
@@ -174,7 +174,7 @@ def _areas(findings: Sequence[Finding]) -> Iterator[Row]:
 
 
 def _every_check(findings: Iterable[Finding], width: int | None) -> list[Row]:
-    """Return a line for each check, the worst last; aligned where the terminal has room for it."""
+    """Return a line for each check, the worst last; aligned if the terminal is wide enough."""
     ordered = sorted(findings, key=_badness)
     numbers = [_flat(each.numbers) for each in ordered]
     titles = max((len(each.title) for each in ordered), default=0)
@@ -201,14 +201,14 @@ def _badness(finding: Finding) -> tuple[bool, bool, bool]:
 
 
 def _notes(findings: Iterable[Finding]) -> Iterator[Row]:
-    """Yield what is worth a line although it agrees."""
+    """Yield the notes of checks that agree."""
     for each in findings:
         if each.outcome is CheckOutcome.AGREES and each.headline:
             yield Row(_flat(each.headline))
 
 
 def _not_compared(findings: Iterable[Finding], most_details: int | None) -> Iterator[Row]:
-    """Yield what could not be compared, and does not stand in the way."""
+    """Yield findings that could not be compared and don't block the resume."""
     for each in findings:
         if each.outcome is CheckOutcome.CANNOT_COMPARE:
             yield Row(f"{each.title}: {_flat(each.numbers)}", _outcome(each))
@@ -216,9 +216,9 @@ def _not_compared(findings: Iterable[Finding], most_details: int | None) -> Iter
 
 
 def _allowed(cause: Cause, decision: Decision, most_details: int | None) -> Iterator[Row]:
-    """Yield what differs and may, or was accepted, and which value acts."""
+    """Yield differences that are allowed or accepted, and which value is used."""
     for each in (cause.lead, *cause.follows):
-        why = each.why if each is cause.lead else ""  # what follows is no trouble of its own
+        why = each.why if each is cause.lead else ""  # only the cause has a reason of its own
         yield _remark(each)
         for text in (*_details(each, most_details), why, what_acts(each, decision)):
             if text:
@@ -226,21 +226,19 @@ def _allowed(cause: Cause, decision: Decision, most_details: int | None) -> Iter
 
 
 def _remark(finding: Finding) -> Row:
-    """Return the line of what differs and doesn't stand in the way."""
+    """Return the line of a difference that doesn't block the resume."""
     if finding.is_critical:
         return Row(f"ALLOWED: Not true: {finding.title} ({_flat(finding.numbers)})")
     return Row(sentence(finding))
 
 
 def _help(directory: Path | None) -> str:
-    """Return how to ask for help, with the run's directory as a shell takes it."""
+    """Return how to ask for help, with the run's directory quoted for a shell."""
     if directory is None:
-        return (
-            "`unbroken bundle DIR` collects what somebody needs to help (DIR: the run's directory)."
-        )
+        return "`unbroken bundle DIR` collects what others need to help you (DIR: the run's directory)."
     name = str(directory)
     quoted = subprocess.list2cmdline([name]) if sys.platform == "win32" else shlex.quote(name)
-    return f"`unbroken bundle {quoted}` collects what somebody needs to help."
+    return f"`unbroken bundle {quoted}` collects what others need to help you."
 
 
 def _verdict(report: Report, decision: Decision, directory: Path | None) -> Iterator[Row]:
@@ -249,11 +247,13 @@ def _verdict(report: Report, decision: Decision, directory: Path | None) -> Iter
         yield Row(f"{TAG} ❌ VALIDATION FAILED")
         yield from (Row(sentence(each), "  - ") for each in decision.blocking)
         if decision.can_be_confirmed:
-            yield Row("Going on keeps the saved values.")
+            yield Row("Continuing keeps the saved values.")
         return
     differing = [each.id for each in report.findings if each.outcome is CheckOutcome.DIFFERS]
     if differing:
-        yield Row(f"{TAG} ✅ PASSED: what differs may, or was accepted ({', '.join(differing)})")
+        yield Row(
+            f"{TAG} ✅ PASSED: all differences are allowed or accepted ({', '.join(differing)})"
+        )
     else:
         yield Row(f"{TAG} ✅ ALL CHECKS PASSED")
 

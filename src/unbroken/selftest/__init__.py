@@ -1,1 +1,1 @@
-"""The fault catalogue: ways in which a resume goes wrong, each done to a tiny training for real."""
+"""The fault catalogue: ways in which a resume goes wrong, each injected into a tiny training."""

@@ -1,4 +1,4 @@
-"""The trainings that faults are done to: each trained once, saved, and killed some steps later."""
+"""The trainings into which faults are injected: each trained, saved, and killed some steps later."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from unbroken.run.step import Step
 from unbroken.selftest.training import TrainingPlan, TrialTraining, build, sample_of, train
 
 SAVED_AT = 10
-"""Steps completed at the newest checkpoint; another one lies half as far."""
+"""Steps completed at the newest checkpoint; another one is at half as many."""
 KILLED_AT = 16
-"""Steps completed when the process died: those beyond the checkpoint are repeated."""
+"""Steps completed at the kill; those beyond the checkpoint are repeated."""
 STEPS_AFTER = 20
-"""Steps that are trained after the resume."""
+"""Steps to train after the resume."""
 
 
 def own() -> TrainingPlan:
-    """AdamW in two groups and a schedule of ours."""
+    """AdamW with two groups, and `unbroken.Schedule`."""
     return TrainingPlan()
 
 
@@ -48,7 +48,7 @@ def scaler_of(scale: float, plan: TrainingPlan) -> torch.amp.GradScaler:
 
 
 def chained_schedules(plan: TrainingPlan, optimizer: Any) -> Any:
-    """Return warm-up and cosine made of two schedules of PyTorch's."""
+    """Return warm-up and cosine as two chained PyTorch schedules."""
     of_torch = torch.optim.lr_scheduler
     warmup = of_torch.LinearLR(optimizer, 0.2, total_iters=plan.warmup)
     cosine = of_torch.CosineAnnealingLR(optimizer, plan.total - plan.warmup)
@@ -56,7 +56,7 @@ def chained_schedules(plan: TrainingPlan, optimizer: Any) -> Any:
 
 
 def loose() -> TrainingPlan:
-    """As `own`, but the order that nobody looks after is drawn from the global generator."""
+    """Like `own`, but without checks the order is drawn from the global generator."""
     return TrainingPlan(unchecked_order=GlobalShuffle())
 
 
@@ -68,7 +68,7 @@ class GlobalShuffle:
         self._epochs: dict[int, list[int]] = {}
 
     def __call__(self, training: TrialTraining, step: Step) -> list[int]:
-        """Return the samples of a step; the epoch that was begun goes on as it was saved."""
+        """Return the samples of a step; an interrupted epoch continues in its saved order."""
         here, order = training.run.position, training.run.order
         if self._generator is None:
             self._generator = torch.Generator()
@@ -83,7 +83,7 @@ class GlobalShuffle:
 
 
 def inside() -> TrainingPlan:
-    """As `own`, saved in the middle of a step, with its partial gradients."""
+    """Like `own`, but saved in the middle of a step, with its partial gradients."""
     return TrainingPlan()
 
 
@@ -93,11 +93,11 @@ SETTINGS: dict[str, Callable[[], TrainingPlan]] = {
     "loose": loose,
     "inside": inside,
 }
-"""By name, the programs whose runs are resumed."""
+"""The programs whose runs are resumed, by name."""
 
 
 def make_base(setting: str, directory: Path, device: str = "cpu") -> None:
-    """Train a setting, save, go on, and die: what a resume then finds."""
+    """Train a setting, save, train on, and stop as if killed."""
     first = SETTINGS[setting]()
     first.device, first.save_every = device, SAVED_AT // 2
     training = build(first, directory)
@@ -116,7 +116,7 @@ def make_base(setting: str, directory: Path, device: str = "cpu") -> None:
 
 
 def _save_inside(training: TrialTraining, plan: TrainingPlan, index: int) -> torch.Tensor:
-    """Save between two micro-batches: before the forward pass, which moves running statistics."""
+    """Save between two micro-batches, before the forward pass, which changes running statistics."""
     here = training.run.position
     if here.step == SAVED_AT and here.samples:
         training.run.save()
@@ -124,7 +124,7 @@ def _save_inside(training: TrialTraining, plan: TrainingPlan, index: int) -> tor
 
 
 class WithoutSyncs(System):
-    """A disk that is never asked to make anything durable: nothing here must outlive a power cut."""
+    """A disk without fsync, since nothing here has to survive a power cut."""
 
     def sync(self, descriptor: int) -> None:
         """Do nothing."""

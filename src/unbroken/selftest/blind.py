@@ -1,4 +1,4 @@
-"""Faults by somebody who had not read the checks: the model, the libraries, the files."""
+"""Faults written by somebody who had not read the checks: the model, the libraries, the files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AREA = Area("blind")
 
 
 def built(scene: Scene, change: Callable[[Any], Any]) -> None:
-    """Let the program build its model as before, and then change it."""
+    """Change the model after the program has built it."""
 
     def build(plan: TrainingPlan) -> Any:
         model = model_of(plan)
@@ -32,7 +32,7 @@ def built(scene: Scene, change: Callable[[Any], Any]) -> None:
 
 
 def resumed(scene: Scene, change: Callable[[TrialTraining], Any]) -> None:
-    """Let the program do something once, when it has resumed."""
+    """Run `change` once, right after the resume."""
 
     def hook(training: TrialTraining) -> None:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Faults by somebody who had not read the checks: the loss and the data."""
+"""Faults written by somebody who had not read the checks: the loss and the data."""
 
 from __future__ import annotations
 

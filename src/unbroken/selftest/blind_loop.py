@@ -1,4 +1,4 @@
-"""Faults by somebody who had not read the checks: the optimiser, the rate, the loop."""
+"""Faults written by somebody who had not read the checks: the optimiser, the rate, the loop."""
 
 from __future__ import annotations
 

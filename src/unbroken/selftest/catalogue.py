@@ -1,4 +1,4 @@
-"""All faults, in the order in which they are tried and shown; the nine original ones first."""
+"""All faults, in their order of execution and display; the nine original ones first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trial training compares beside the library's checks, as a program adds its own."""
+"""Checks that the trial training adds to the library's, as a program does."""
 
 from __future__ import annotations
 

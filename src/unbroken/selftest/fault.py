@@ -1,4 +1,4 @@
-"""What a fault is: a sentence, where it was seen, and what it does to a training."""
+"""The definition of a fault: a description, its source, and how it is injected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from unbroken.selftest.training import TrainingPlan
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """Where a fault acts: the program before it starts again, its files, the libraries it uses."""
+    """What a fault can change: the program before it starts again, its files, its libraries."""
 
     plan: TrainingPlan
-    """What the program will decide; a fault rewrites it."""
+    """The decisions of the program; a fault changes them."""
     directory: Path
-    """The run's, a copy: a fault may change its bytes."""
+    """A copy of the run's directory; a fault may change its files."""
     patches: ExitStack = field(default_factory=ExitStack)
-    """Taken back at the end of the trial."""
+    """Undone at the end of the trial."""
 
     @property
     def checkpoint(self) -> Path:
@@ -29,7 +29,7 @@ class Scene:
         return max((self.directory / "checkpoints").iterdir())
 
     def replace(self, owner: Any, name: str, value: Any) -> None:
-        """Put something else in the place of a library's function for the time of the trial."""
+        """Replace a library's function during the trial."""
         self.patches.enter_context(mock.patch.object(owner, name, value))
 
 
@@ -39,22 +39,22 @@ class Fault:
 
     id: str
     sentence: str
-    """What is wrong, as a person would say it who knows."""
+    """A description of the fault."""
     mechanism: str
     """Faults of one mechanism differ only in a number or a place."""
     area: str
-    """Where it belongs: `original`, `rate`, `optimizer`, `precision`, ..."""
+    """Its area: `original`, `rate`, `optimizer`, `precision`, ..."""
     cause: tuple[str, ...]
-    """What names it rightly: ids of checks, or `replay: ...` with what the replay may say."""
+    """The correct causes: ids of checks, or `replay: ...` with a cause that the replay names."""
     inject: Callable[[Scene], None]
     source: str = ""
-    """Where it was seen: an id of the collected reports, or a defect of the earlier trainer."""
+    """Its source: an id of the collected reports, or a defect of the earlier trainer."""
     setting: str = "own"
-    """Which training it is done to; see `unbroken.selftest.base.SETTINGS`."""
+    """The training it is injected into; see `unbroken.selftest.base.SETTINGS`."""
 
 
 class Area:
-    """The faults of one area, in the order in which they are written.
+    """The faults of one area, in the order of their definition.
 
     Args:
         name: See `Fault.area`.
@@ -73,9 +73,9 @@ class Area:
         source: str = "",
         setting: str = "own",
     ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
-        """Add the decorated function, which injects it; arguments as in `Fault`.
+        """Add the decorated function, which injects the fault; arguments as in `Fault`.
 
-        Without a mechanism it is one of its own.
+        Without `mechanism` the fault has its own.
         """
 
         def add(inject: Callable[[Scene], None]) -> Callable[[Scene], None]:

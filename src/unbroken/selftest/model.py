@@ -1,7 +1,6 @@
-"""The tiny language model that faults are tried on: one block, with what real models have.
+"""The tiny language model of the self-test: one block, with the features of real models.
 
-It has a tied head, rows that are frozen beside rows that are trained, dropout, LayerNorm, and
-running statistics.
+It has a tied head, frozen rows beside trained rows, dropout, LayerNorm and running statistics.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 OLD_VOICES = 4
-"""Rows of the table of voices that nothing may move."""
+"""Number of frozen rows in the table of voices."""
 NEW_VOICES = 3
 
 

@@ -1,4 +1,4 @@
-"""Faults of the optimiser: its moments, its counters, its groups, which parameter is whose."""
+"""Faults of the optimiser: its moments, counters, groups, and parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AREA = Area("optimizer")
 UPDATE = ("replay: update", "replay: loss", "optimizer-state-identical")
 """The first update after the resume is wrong, and the loss of the next step shows it."""
 OPTIONS = (*UPDATE, "optimizer-options-unchanged")
-"""The same where the optimiser's options were set: the finer name is as right."""
+"""The same if the optimiser's options were set; the more specific cause is correct too."""
 
 
 def _change(change: Callable[[dict[str, Any]], Any], scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""The nine bugs that spoiled the resumes of the trainer which this project replaces."""
+"""The nine bugs in the resumes of the trainer that this project replaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The self-test: every fault of the catalogue done for real, on two processes where there are many."""
+"""Runs the self-test: injects every fault of the catalogue, in two processes if there are many."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from unbroken.selftest.catalogue import FAULTS, KNOWN_MISSED
 from unbroken.selftest.trial import Result, Trials
 
 FEW = 8
-"""So many faults are tried in this process: another one takes seconds to start."""
+"""Up to this number of faults run in this process, since another one takes seconds to start."""
 BLIND = "blind"
 """The area of the faults written by somebody who had not read the checks."""
 NAMED_AT_LEAST = 0.95
-"""Share of the faults whose cause must be named rightly."""
+"""Share of the faults whose cause must be named correctly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """What became of one fault, as it is shown."""
+    """The result of one fault, for display."""
 
     id: str
     sentence: str
@@ -45,22 +45,22 @@ class TrialRow:
     by: str
     says: str
     is_fault: bool
-    """Whether it changes anything at all if nobody sees it."""
+    """Whether it has any effect if undetected."""
     is_met: bool
     is_named: bool
 
 
 _trials: dict[int, Trials] = {}
-"""Of this process, by its id."""
+"""The trials of this process, by its id."""
 
 
 def run_selftest(root: Path, ids: Sequence[str], device: str = "cpu") -> Iterator[TrialRow]:
-    """Try faults, and yield what became of each, in their order.
+    """Inject faults, and yield the result of each, in order.
 
     Args:
-        root: A folder of its own to work in; on a fast disk, best in memory.
-        ids: Of the faults.
-        device: What to train on.
+        root: An empty directory to work in, on a fast disk or in memory.
+        ids: The ids of the faults.
+        device: The device to train on.
     """
     if len(ids) <= FEW or device != "cpu" or (os.cpu_count() or 1) < 2:
         with _alone():
@@ -74,12 +74,12 @@ def run_selftest(root: Path, ids: Sequence[str], device: str = "cpu") -> Iterato
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Compute on one thread, without asking the disk for durability, and put both back."""
+    """Compute on one thread and without fsync in the block."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with mock.patch.object(disk, "system", WithoutSyncs()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a fault may well be warned of by PyTorch
+            warnings.simplefilter("ignore")  # PyTorch may warn about a fault
             yield
     finally:
         torch.set_num_threads(threads)
@@ -121,14 +121,14 @@ def _row(trials: Trials, id_: str) -> TrialRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What the rows come to; what isn't a fault doesn't count."""
+    """The score of the rows; faults without an effect don't count."""
 
     faults: int
     mechanisms: int
     met: int
     named: int
     no_fault: tuple[str, ...]
-    """Ids of those that change nothing."""
+    """Ids of those without an effect."""
 
     @classmethod
     def of(cls, rows: Sequence[TrialRow]) -> Score:
@@ -144,18 +144,18 @@ class Score:
 
     @classmethod
     def blind(cls, rows: Sequence[TrialRow]) -> Score:
-        """Count those alone that were written by somebody who had not read the checks."""
+        """Return the score of those written by somebody who had not read the checks."""
         return cls.of([each for each in rows if each.area == BLIND])
 
     @property
     def is_passed(self) -> bool:
-        """Whether every fault was met, and the cause named often enough."""
+        """Whether every fault was detected, and enough causes were named correctly."""
         is_named = self.named >= NAMED_AT_LEAST * self.faults
         return self.met == self.faults > 0 and is_named and not self.no_fault
 
 
 def is_passed(rows: Sequence[TrialRow]) -> bool:
-    """Whether the faults written by readers of the checks pass, and of the others no more are missed."""
+    """Return whether the self-test passed; of the blind faults, only known ones may be missed."""
     read = [each for each in rows if each.area != BLIND]
     blind = [each for each in rows if each.area == BLIND]
     missed = {each.id for each in blind if not each.is_met}

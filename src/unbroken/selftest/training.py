@@ -1,4 +1,4 @@
-"""The tiny training that faults are done to: its plan is the user's code, which a fault rewrites."""
+"""The tiny training of the self-test: its plan stands for the user's code, which a fault changes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from unbroken.selftest.checks import CHECKS
 from unbroken.selftest.model import NEW_VOICES, OLD_VOICES, Model
 
 LENGTH = 9
-"""Tokens of a sample; each but the last predicts the next."""
+"""Tokens of a sample; each except the last predicts the next."""
 
 Hook = Callable[["TrialTraining"], None]
 
 
 @dataclass(slots=True, kw_only=True)
 class TrainingPlan:
-    """What the user's program decides: numbers, the code that builds, the code of the loop."""
+    """The decisions of the user's program: numbers, and functions for building and for the loop."""
 
     samples: int = 44
     vocabulary: int = 29
@@ -46,7 +46,7 @@ class TrainingPlan:
     on_nonfinite: Literal["stop", "skip"] = "stop"
     device: str = "cpu"
     pieces: Sequence[int] = tuple(range(29))
-    """The tokenizer: which id each piece of text has."""
+    """The tokenizer: the id of each piece of text."""
     save_every: int = 0
     build_model: Callable[[TrainingPlan], Any] = field(default_factory=lambda: model_of)
     build_optimizer: Callable[[TrainingPlan, Any], Any] = field(
@@ -62,9 +62,9 @@ class TrainingPlan:
         default=lambda _, logits, targets: cross_entropy(logits, targets)
     )
     own_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
-    """A loop that takes samples in an order of its own, and says which."""
+    """The order of a loop that chooses its own samples and passes their names."""
     unchecked_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
-    """The order of a loop that nobody looks after, where it is not a function of the position."""
+    """The order of a loop without checks, if it is not a function of the position."""
     after_build: list[Hook] = field(default_factory=list)
     after_resume: list[Hook] = field(default_factory=list)
     before_step: list[Hook] = field(default_factory=list)
@@ -77,7 +77,7 @@ class TrainingPlan:
         return self.device.partition(":")[0]
 
     def facts(self) -> dict[str, Any]:
-        """Return what a careful user declares."""
+        """Return the facts that a careful user declares."""
         tokens = b"".join(bytes(self.sample(self, i).tolist()) for i in range(self.samples))
         return {
             "settings": {
@@ -96,7 +96,7 @@ class TrainingPlan:
 
 @dataclass(slots=True, kw_only=True)
 class TrialTraining:
-    """What is alive in one training."""
+    """The live objects of a training."""
 
     plan: TrainingPlan
     run: Run
@@ -106,12 +106,12 @@ class TrialTraining:
     scaler: Any
     ema: Any
     is_unchecked: bool = False
-    """Whether it goes on with nobody looking."""
+    """Whether it continues without checks."""
     results: list[StepResult] = field(default_factory=list)
 
 
 def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
-    """Build everything anew, as a program does at each start; nothing is restored yet."""
+    """Build all objects, as a program does at each start; nothing is restored yet."""
     torch.manual_seed(0)
     model = plan.build_model(plan)
     optimizer = plan.build_optimizer(plan, model)
@@ -148,9 +148,9 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
 
 
 def train(training: TrialTraining, until: int) -> None:
-    """Train until `until` steps are completed; the loop of the user's program.
+    """Train until `until` steps are completed, with the loop of the user's program.
 
-    It is left at the begin of the step after, so that nothing is saved at the end.
+    It leaves the loop at the beginning of the next step, so that nothing is saved at the end.
     """
     plan = training.plan
     for step in training.run.steps(until + 1):
@@ -196,7 +196,7 @@ def model_of(plan: TrainingPlan) -> Model:
 
 
 def optimizer_of(plan: TrainingPlan, model: nn.Module) -> torch.optim.Optimizer:
-    """Return AdamW over two groups: what decays, and what doesn't."""
+    """Return AdamW with two groups: with and without weight decay."""
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     decaying = [each for _, each in named if each.dim() > 1]
     other = [each for _, each in named if each.dim() < 2]

@@ -1,6 +1,6 @@
-"""One fault, done for real: what it does unseen, and how a resume meets it.
+"""Injects one fault: measures its effect without checks, and how a resume detects it.
 
-How it was met is read off the run alone; which fault it was is not known there.
+How it was detected is determined from the run alone, without knowing the fault.
 """
 
 from __future__ import annotations
@@ -32,57 +32,57 @@ UNTIL = SAVED_AT + STEPS_AFTER
 
 
 class DetectionKind(StrEnum):
-    """How a fault can be met."""
+    """How a fault can be detected."""
 
     IMPOSSIBLE = "impossible by design"
-    """It was done, and the run came out the same to the last bit."""
+    """It was injected, and the run gave the same result to the last bit."""
     FELL_BACK = "fell back"
-    """The damaged checkpoint was put aside; an earlier one went on exactly."""
+    """The damaged checkpoint was set aside, and an earlier one continued exactly."""
     CHECK = "check"
-    """The checks forbade the resume."""
+    """The checks refused the resume."""
     REFUSED = "refused"
-    """An error said what is wrong, before or without the checks."""
+    """An error named the problem, before or without the checks."""
     REPLAY = "replay"
-    """A repeated step came out otherwise."""
+    """A repeated step gave a different result."""
     WATCH = "watch"
-    """The trend after the resume was reported."""
+    """The watch reported the trend after the resume."""
     WARNED = "warned"
-    """The report names it, and the run went on."""
+    """The report names it, and the run continued."""
     MISSED = "MISSED"
-    """Nobody said anything."""
+    """It was not detected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """How a resume met whatever was wrong with it."""
+    """How a resume detected a fault."""
 
     how: DetectionKind
     by: str = ""
-    """The id of the check that leads, the kind of error, or `replay: ` and the cause of a divergence."""
+    """The id of the leading check, the kind of error, or `replay: ` and the cause of a divergence."""
     says: str = ""
-    """The sentence a person reads first."""
+    """The first sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a fault does to the next 20 steps if nobody sees it, beside the resume without it."""
+    """The effect of an undetected fault on the next 20 steps, compared with a resume without it."""
 
     loss: float = 0.0
     """Largest relative difference of the loss of a step."""
     weights: float = 0.0
-    """Norm of the difference of all weights by their norm, after the last step; of what both have."""
+    """Norm of the difference of all common weights by their norm, after the last step."""
     ends_by: str = ""
-    """The error that plain PyTorch ends by, where it does."""
+    """The error with which plain PyTorch ends, if it does."""
 
     @property
     def is_none(self) -> bool:
-        """Whether everything came out the same to the last bit; then it is no fault."""
+        """Whether the results are the same to the last bit; then it is not a fault."""
         return not (self.loss or self.weights or self.ends_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of one fault."""
+    """The result of one fault."""
 
     fault: Fault
     effect: Effect
@@ -90,12 +90,12 @@ class Result:
 
     @property
     def is_met(self) -> bool:
-        """Whether somebody or something met it."""
+        """Whether it was detected."""
         return self.detection.how is not DetectionKind.MISSED
 
     @property
     def is_named(self) -> bool:
-        """Whether the cause was named rightly; what can't happen needs no name."""
+        """Whether the cause was named correctly; an impossible fault needs no cause."""
         if self.detection.how is DetectionKind.IMPOSSIBLE:
             return True
         return not {self.detection.by, str(self.detection.how)}.isdisjoint(self.fault.cause)
@@ -103,7 +103,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a training came out."""
+    """The final state of a training."""
 
     losses: list[float]
     weights: dict[str, torch.Tensor]
@@ -124,11 +124,11 @@ class _End:
 
 
 class Trials:
-    """Tries faults, each on a copy of the same killed run.
+    """Injects faults, each into a copy of the same killed run.
 
     Args:
-        root: A folder of its own to work in.
-        device: What to train on.
+        root: An empty directory to work in.
+        device: The device to train on.
     """
 
     def __init__(self, root: Path, device: str = "cpu") -> None:
@@ -139,13 +139,13 @@ class Trials:
         self._count = 0
 
     def try_fault(self, fault: Fault) -> Result:
-        """Do a fault twice, unseen and to a run of ours; return what became of it."""
+        """Inject a fault twice, without and with checks; return the result."""
         self._require_base(fault.setting)
         effect = self._unseen(fault)
         return Result(fault=fault, effect=effect, detection=self.detect(fault))
 
     def _require_base(self, setting: str) -> None:
-        """Train a setting and resume it without a fault, with nobody looking and with the checks."""
+        """Train a setting and resume it without a fault, without and with checks."""
         if setting in self._clean:
             return
         make_base(setting, self._root / setting, self._device)
@@ -188,7 +188,7 @@ class Trials:
         return _effect(self._unchecked_clean[fault.setting], end)
 
     def detect(self, fault: Fault) -> Detection:
-        """Do a fault to a run of ours; return how it was met."""
+        """Inject a fault into a run with all checks; return how it was detected."""
         self._require_base(fault.setting)
         scene = self._scene(fault.setting)
         with scene.patches:
@@ -269,5 +269,5 @@ def _of_end(training: TrialTraining, report: ResumeReport, is_same: bool) -> Det
 
 
 def _nowhere(line: str) -> None:
-    """Leave a line unsaid: it stands in the history."""
+    """Discard a line; it is in the history."""
     del line

@@ -1,7 +1,7 @@
-"""A resume with nobody looking, as training loops are written: what a fault does if it is unseen.
+"""A resume without checks, as in many training loops, to measure the effect of a fault.
 
-Tensors are put in by name where they fit, the optimiser's state by position, the rest by whatever
-`load_state_dict` takes; what doesn't fit is passed over.
+Tensors are loaded by name where they fit, the optimiser's state by position, other state by
+`load_state_dict`; what doesn't fit is skipped.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from unbroken.state.parts import Part
 from unbroken.state.position import Position
 
 GENERATOR_SEED = 99
-"""Stands for the state of the global generator, which such loops save and put back."""
+"""Stands for the state of the global generator, which such loops save and restore."""
 
 
 def resume_unchecked(plan: TrainingPlan, checkpoint: Path, scratch: Path) -> TrialTraining:
-    """Build the program's objects and put the checkpoint in, comparing nothing.
+    """Build the program's objects and load the checkpoint without comparing anything.
 
     Args:
         plan: The program.
-        checkpoint: Its directory; nothing of it is verified.
-        scratch: Where the run would write; a run begins there, so that nothing is compared.
+        checkpoint: Its directory, which is not verified.
+        scratch: Directory of a new run, so that nothing is compared.
     """
     training = build(plan, scratch)
     training.is_unchecked = True
@@ -85,7 +85,7 @@ def _tensors(state: dict[str, Any]) -> list[torch.Tensor]:
 
 
 def _by_position(saved: Any) -> dict[str, Any]:
-    """Return an optimiser's state as PyTorch keeps it: parameters are numbers."""
+    """Return an optimiser's state in PyTorch's form, with numbered parameters."""
     numbers: dict[str, int] = {}
     for group in saved["groups"]:
         for name in group["params"]:

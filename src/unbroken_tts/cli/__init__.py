@@ -1,1 +1,1 @@
-"""The command line: words in, exit codes and messages out. Nothing is computed here."""
+"""The command line: parses arguments, prints messages, returns exit codes."""

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from unbroken_tts.demo.story import Story
 
 DESCRIPTION: Final = """\
-See it work, offline, on two processor cores, within five minutes: Amharic and English speech
-become training data; a small base is trained on English and its vocabulary extended; run A trains
-on Amharic undisturbed, run B is killed without warning and resumed, run C restarts with the weights
-alone. A and B are compared to the last bit, and speak."""
+Show an exact resume, offline, on two CPU cores, within five minutes. Amharic and English speech
+become training data; a small base is trained on English and its vocabulary extended. Run A trains
+on Amharic without interruption, run B is killed without warning and resumed, run C restarts from
+the weights alone. A and B are compared to the last bit, and speak."""
 
 EPILOG: Final = """\
-Leaves one HTML page with table, curves and players. Exit code 0 if A and B are equal, 3 if not."""
+Writes one HTML page with table, curves and players. Exit code 0 if A and B are equal, 3 if not."""
 
 EXTRAS: Final = ("espeakng_loader", "matplotlib", "soundfile")
 DIVERGED: Final = 3
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "demo",
-        help="see it work: train, kill, go on exactly, speak",
+        help="see it work: train, kill, resume exactly, speak",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,32 +43,32 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     add(
         "--quick",
         action="store_true",
-        help="within 90 seconds: less speech, fewer steps, less clear words",
+        help="finish within 90 seconds: less speech, fewer steps, less clear words",
     )
     add(
         "--output",
         type=Path,
         default=Path("demo_output"),
         metavar="DIR",
-        help="where everything goes [%(default)s]",
+        help="directory for everything the demo writes [%(default)s]",
     )
     add(
         "--kill-seed",
         type=int,
         metavar="N",
-        help="decides when B is killed; another one each time unless given",
+        help="seed for the moments at which B is killed [random]",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the demo and print what it showed; return the exit code."""
+    """Run the demo and print its results; return the exit code."""
     _require_extras()
     seed = time.time_ns() % 1_000_000 if arguments.kill_seed is None else arguments.kill_seed
     if not 0 <= seed <= LARGEST_SEED:
         raise SettingsInvalid(
             f"--kill-seed is {seed}, but must be 0 or more and below 2**63.",
-            "The moments of the kills are drawn from it.",
+            "It seeds the generator that draws the moments of the kills.",
             "Give --kill-seed a whole number such as 7.",
         )
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.demo.show import show
 
     began = time.monotonic()
-    print(f"Kill seed {seed} (the same moments again: --kill-seed {seed})", flush=True)
+    print(f"Kill seed {seed} (to repeat: --kill-seed {seed})", flush=True)
     with stage_lines() as stages:
         story = show(
             arguments.output, QUICK if arguments.quick else FULL, kill_seed=seed, stages=stages
@@ -91,8 +91,8 @@ def _require_extras() -> None:
     if missing:
         raise SettingsInvalid(
             f"The demo needs packages that are not installed: {', '.join(missing)}.",
-            "They speak the corpus and draw the curves; training itself needs none of them.",
-            'Install them in the project\'s folder with: python -m pip install -e ".[demo]"',
+            "They speak the corpus and draw the curves; training doesn't need them.",
+            'In the project\'s directory, run: python -m pip install -e ".[demo]"',
         )
 
 
@@ -107,7 +107,7 @@ def _print(story: Story, output: Path, seconds: float) -> None:
     console = Console(width=110 if is_plain else None, highlight=False)
     for number, kill in enumerate(story.runs.kills, start=1):
         console.print(f"B was killed ({number}) {kill.words}")
-    console.print(f"C went on from B's weights of step {story.runs.naive_from}")
+    console.print(f"C restarted from B's weights of step {story.runs.naive_from}")
     table = Table(box=box.ASCII if is_plain else box.SIMPLE_HEAD, title="The proof")
     for name in ("compared", "how much", "A", "B", ""):
         table.add_column(name, no_wrap=name in {"A", "B"})
@@ -120,7 +120,7 @@ def _print(story: Story, output: Path, seconds: float) -> None:
     equal = sum(row.is_equal for row in story.rows)
     console.print(
         f"\nA and B {'are equal to the last bit' if story.is_proved else 'DIFFER'}: "
-        f"{equal} of {len(story.rows)} comparisons agree. {seconds:.0f} s in all."
+        f"{equal} of {len(story.rows)} comparisons agree. Took {seconds:.0f} s."
     )
     for what, place in (("page", PAGE), ("curves", PICTURE), ("sound", "audio"), ("runs", "runs")):
         console.print(f"  {what:7}{output / place}", soft_wrap=True)

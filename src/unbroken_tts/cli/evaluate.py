@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from unbroken_tts.model.config import GptConfig
 
 DESCRIPTION: Final = """\
-Print text_loss, mel_loss and mel_top1 over manifests, each a mean over all tokens, so that the
-figures don't depend on how the samples are batched.
+Print text_loss, mel_loss and mel_top1 over manifests. Each is a mean over all tokens, so the
+figures don't depend on how samples are batched.
 
   unbroken-tts evaluate training_output --manifest preprocessed_amharic/val_pairs.jsonl
   unbroken-tts evaluate checkpoints/gpt.pth --manifest val_pairs.jsonl --per-sample --json"""
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="losses of a run, a checkpoint or a gpt.pth over manifests",
+        help="print the losses of a run, a checkpoint or a gpt.pth over manifests",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         type=Path,
         default=Path("checkpoints/config.yaml"),
-        help="model configuration of a file; a run brings its own [checkpoints/config.yaml]",
+        help="model configuration of a weights file; a run has its own [checkpoints/config.yaml]",
     )
     add("--batch-size", metavar="N", type=int, default=8, help="samples in a forward pass [8]")
     add(
@@ -60,10 +60,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="tight|legacy",
         choices=("tight", "legacy"),
         default="tight",
-        help="how a batch is laid out; legacy as the earlier trainer did [tight]",
+        help="layout of a batch; legacy is the earlier trainer's [tight]",
     )
-    add("--ema", action="store_true", help="of a run: the moving average of its weights")
-    add("--per-sample", action="store_true", help="also the losses of each sample")
+    add("--ema", action="store_true", help="use the moving average of a run's weights")
+    add("--per-sample", action="store_true", help="also print the losses of each sample")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch_size < 1:
         raise SettingsInvalid(
             f"--batch-size is {arguments.batch_size}, but must be 1 or more.",
-            "A forward pass needs a sample.",
-            "Give --batch-size a whole number from 1, or leave it out (8).",
+            "A forward pass needs at least one sample.",
+            "Give --batch-size a whole number from 1, or omit it (8).",
         )
     from unbroken_tts.cli.weights import open_weights
     from unbroken_tts.data.manifest import load_pairs
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checked(pairs: Pairs, config: GptConfig, vocabulary: int) -> Pairs:
-    """Hold every sample against the model's tables before the first forward pass."""
+    """Check every sample against the model's limits before the first forward pass."""
     from unbroken_tts.data.limits import Limits
     from unbroken_tts.data.preflight import preflight
 
@@ -103,7 +103,7 @@ def _checked(pairs: Pairs, config: GptConfig, vocabulary: int) -> Pairs:
         condition_rows=config.condition_num_latent,
         model_dim=config.model_dim,
     )
-    # Measuring leaves nothing behind, so what the preflight learns is forgotten again.
+    # Evaluation leaves no files behind, so the preflight's cache is temporary.
     with tempfile.TemporaryDirectory() as folder:
         return preflight(pairs, limits, Path(folder) / "facts").pairs
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
 
 DESCRIPTION: Final = """\
-Lay out small real files under the names that the README uses: preprocessed_amharic/, tokenizers/,
-checkpoints/config.yaml and checkpoints/gpt.pth. The speech is espeak-ng's, the base checkpoint is
-valid and untrained. Files that this command did not make are never overwritten."""
+Write small example data under the names that the README uses: preprocessed_amharic/, tokenizers/,
+checkpoints/config.yaml and checkpoints/gpt.pth. The speech is by espeak-ng; the base checkpoint is
+valid but untrained. Files that this command did not make are never overwritten."""
 
 NEXT: Final = """\
 
@@ -27,7 +27,7 @@ Now train on it:
     --tokenizer tokenizers/amharic_extended_bpe.model \\
     --output-dir training_output --resume auto --amp
 
-The defaults are for hours of speech on a card. To see more of it on this little, add
+The defaults are for hours of speech on a GPU. For this small data set, add
   --batch-size 8 --grad-accumulation 4 --epochs 20 --warmup-steps 5 --log-interval 5 --save-interval 10"""
 
 
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "example",
-        help="lay out small real files under the names the README uses",
+        help="write small example data under the names the README uses",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -45,16 +45,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where to lay them out [the present directory]",
+        help="where to write them [the current directory]",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Lay out the example; print what was made; return the exit code.
+    """Write the example data; print what was made; return the exit code.
 
     Raises:
-        UnbrokenError: Whatever is the user's to mend.
+        UnbrokenError: An extra is missing, or files are in the way.
     """
     from unbroken import progress_bars
     from unbroken_tts.example import make_example

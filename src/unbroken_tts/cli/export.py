@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
 
 DESCRIPTION: Final = """\
-Write the weights of a run as a gpt.pth: the frozen base rows and the new ones joined again, the
-untrained encoders of the base unchanged, exactly the names and shapes inference loads.
+Write the weights of a run as a gpt.pth, with the names and shapes that inference loads: frozen
+base rows and new rows joined, the untrained encoders of the base unchanged.
 
   unbroken-tts export training_output gpt.pth"""
 
@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "source",
         metavar="RUN",
         type=Path,
-        help="a run or one of its checkpoints; or a latest.pth or model_step{N}.pth of the earlier "
+        help="a run, one of its checkpoints, or a latest.pth or model_step{N}.pth of the earlier "
         "trainer",
     )
     parser.add_argument("target", metavar="FILE", type=Path, help="the gpt.pth to write")
@@ -40,12 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         type=Path,
         default=Path("checkpoints/config.yaml"),
-        help="model configuration of a file; a run brings its own [checkpoints/config.yaml]",
+        help="model configuration of a weights file; a run has its own [checkpoints/config.yaml]",
     )
     parser.add_argument(
-        "--ema", action="store_true", help="of a run: the moving average of its weights"
+        "--ema", action="store_true", help="use the moving average of a run's weights"
     )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.set_defaults(run=run)
 
 

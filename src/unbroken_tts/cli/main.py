@@ -1,4 +1,4 @@
-"""The `unbroken-tts` program: its commands, each a module of this package."""
+"""The `unbroken-tts` program; each command is a module of this package."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ __all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS: Final = {
     "prepare": "turn recordings and their texts into training data",
-    "train": "train, or go on training",
-    "evaluate": "losses of a run, a checkpoint or a gpt.pth over manifests",
+    "train": "train, or resume training",
+    "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",
     "say": "speak a text with a trained voice",
     "export": "write a run's weights as a gpt.pth for inference",
-    "demo": "see it work: train, kill, go on exactly, speak",
-    "example": "lay out small real files under the names the README uses",
+    "demo": "see it work: train, kill, resume exactly, speak",
+    "example": "write small example data under the names the README uses",
 }
 
 DESCRIPTION: Final = """\
-Fine-tune an IndexTTS2-style speech model on a new language. A run that is stopped or killed goes
-on as if nothing had happened: repeat the same command."""
+Fine-tune an IndexTTS2-style speech model on a new language. To continue a run that was stopped or
+killed, run the same command again."""
 
 EXIT_CODES: Final = """\
 exit codes:
     0  done
-    1  a bug of ours
+    1  a bug in this program
     2  the command can't be run as typed, or an input is bad
-    3  the inputs are fine but are not this run's
+    3  the inputs are valid but are not this run's
     4  no usable checkpoint
     5  could not save, and the limit of lost work is reached
-    6  training went bad (a loss or gradient is not a finite number)
-   75  stopped on request and saved: start the same command again
-  130  Ctrl+C (saved if training had begun)"""
+    6  a loss or gradient is not finite
+    75  stopped on request and saved: run the same command again
+    130  Ctrl+C (saved if training had begun)"""
 
 INSTALL: Final = 'python -m pip install -c constraints.txt -e ".[demo]"'
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "unbroken-tts") -> int:
-    """Run the program and return its exit code; nothing escapes but `SystemExit` of `--help`.
+    """Run the program and return its exit code. Only `--help` raises `SystemExit`.
 
     Args:
-        argv: The words after the program's name; None takes those of the process.
+        argv: The arguments after the program's name; None uses those of the process.
         prog: The program's name in help and messages.
     """
     program = Program(

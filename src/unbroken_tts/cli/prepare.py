@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
 
 DESCRIPTION: Final = """\
-Turn recordings and their texts into what training reads: text ids, codes, conditioning, emotion
-vectors, pairs, and manifests split into training and validation.
+Turn recordings and their texts into training data: text ids, codes, conditioning, emotion vectors,
+pairs, and manifests for training and validation.
 
-SOURCE is a metadata.csv as LJSpeech has it (id|text|normalised text|speaker|language, recordings in
-wavs/ beside it), a .jsonl file (id, audio, text, speaker, language), or the directory that holds one.
+SOURCE is a metadata.csv in the format of LJSpeech (id|text|normalised text|speaker|language, with
+the recordings in wavs/ beside it), a .jsonl file (id, audio, text, speaker, language), or a
+directory that contains one.
 
-A new language on top of an existing tokenizer (old ids stay as they are, and that is proven):
+To add a language to an existing tokenizer (the old ids are verified to stay the same):
 
   unbroken-tts prepare recordings/metadata.csv --output preprocessed_amharic \\
     --extend-tokenizer tokenizers/base_bpe.model --vocabulary 24000
 
-Interrupted or killed, the same command goes on where it stopped. With new lines in SOURCE it adds
-them; codec and tokenizer then stay as they are."""
+After an interruption or a kill, the same command continues where it stopped. New lines in SOURCE
+are added; codec and tokenizer then stay as they are."""
 
 EPILOG: Final = """\
-The tokenizer is left in OUTPUT/tokenizer.model, the embedded codec in OUTPUT/codec. Nothing in a
-directory that this command did not make is overwritten. Exit codes: `unbroken-tts --help`."""
+The tokenizer is written to OUTPUT/tokenizer.model, the embedded codec to OUTPUT/codec. Nothing is
+overwritten in a directory that this command did not make. Exit codes: `unbroken-tts --help`."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -53,16 +54,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_inputs(parser: Parser) -> None:
     group = parser.add_argument_group("input and output")
-    group.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="list of recordings")
+    group.add_argument(
+        "source", nargs="?", type=Path, metavar="SOURCE", help="the list of recordings"
+    )
     group.add_argument(
         "--metadata", type=Path, metavar="FILE", help="the same as SOURCE, as a flag"
     )
     group.add_argument(
-        "--audio-dir", type=Path, metavar="DIR", help="where recordings lie, if not beside the list"
+        "--audio-dir", type=Path, metavar="DIR", help="directory of the recordings [the list's]"
     )
     group.add_argument("--output", type=Path, required=True, metavar="DIR", help="the data set")
     group.add_argument(
-        "--language", default="am", help="language of lines that name none [%(default)s]"
+        "--language", default="am", help="language of lines that don't name one [%(default)s]"
     )
     group.add_argument(
         "--config",
@@ -80,28 +83,28 @@ def _add_tokenizer(parser: Parser) -> None:
         "--extend-tokenizer",
         type=Path,
         metavar="BASE",
-        help="append pieces of the new script to this one",
+        help="extend this one with pieces of the new script",
     )
     group.add_argument(
-        "--train-tokenizer", type=int, metavar="SIZE", help="train one of this many pieces"
+        "--train-tokenizer", type=int, metavar="SIZE", help="train one with SIZE pieces"
     )
     group.add_argument(
         "--vocabulary",
         type=int,
         metavar="SIZE",
-        help="pieces in all after --extend-tokenizer [twice the base's]",
+        help="number of pieces after --extend-tokenizer [twice the base's]",
     )
     group.add_argument(
         "--script",
         default="Ethiopic",
-        help="the new script, as the Unicode names of its letters begin [%(default)s]",
+        help="the new script: the first word of its letters' Unicode names [%(default)s]",
     )
     group.add_argument(
         "--base-texts",
         type=Path,
         metavar="FILE",
-        help="old-language texts, one a line, whose ids are proven unchanged "
-        "[English sentences of ours]",
+        help="texts in the old language, one per line, whose ids are verified not to change "
+        "[built-in English sentences]",
     )
     group.add_argument(
         "--base-language", default="en", help="language of --base-texts [%(default)s]"
@@ -109,7 +112,7 @@ def _add_tokenizer(parser: Parser) -> None:
 
 
 def _add_choices(parser: Parser) -> None:
-    group = parser.add_argument_group("choices")
+    group = parser.add_argument_group("other options")
     group.add_argument(
         "--codec",
         default="melvq",
@@ -121,29 +124,29 @@ def _add_choices(parser: Parser) -> None:
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="utterances held back for validation [%(default)s]",
+        help="share of the utterances to hold back for validation [%(default)s]",
     )
     group.add_argument(
         "--pairs-per-target",
         type=int,
         default=2,
         metavar="N",
-        help="prompts of the same speaker for each target [%(default)s]",
+        help="number of prompts of the same speaker for each target [%(default)s]",
     )
     group.add_argument(
         "--on-bad",
         choices=["stop", "drop"],
         default="stop",
-        help="recordings that can't be used: tell of all and stop, or leave them out [%(default)s]",
+        help="unusable recordings: list them all and stop, or omit them [%(default)s]",
     )
 
 
 def _source(arguments: argparse.Namespace) -> Path:
     if (arguments.source is None) == (arguments.metadata is None):
-        given = "both" if arguments.source else "neither"
+        given = "The command has both" if arguments.source else "The command has neither"
         raise SettingsInvalid(
-            f"The list of recordings is given by {given} SOURCE and --metadata.",
-            "They are two ways to name the same thing.",
+            f"{given} SOURCE and --metadata.",
+            "They are two ways to name the list of recordings.",
             "Name it once, as in: unbroken-tts prepare recordings/metadata.csv --output DIR ...",
         )
     source: Path = arguments.source or arguments.metadata
@@ -159,9 +162,9 @@ def _base_texts(path: Path | None) -> tuple[str, ...]:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise DataInvalid(
-            f"The old-language texts {path} can't be read ({error}).",
-            "They are needed to prove that the extension changes nothing for them.",
-            "Name a UTF-8 text file with --base-texts, one text a line.",
+            f"The texts in the old language, {path}, can't be read ({error}).",
+            "They are needed to verify that the extension doesn't change their ids.",
+            "Name a UTF-8 text file with one text per line with --base-texts.",
         ) from error
 
 
@@ -177,8 +180,8 @@ def _tokenizer_plan(arguments: argparse.Namespace) -> TokenizerPlan:
     if given != 1:
         raise SettingsInvalid(
             f"{given} of --tokenizer, --extend-tokenizer and --train-tokenizer are given.",
-            "The text ids of a data set are those of one tokenizer.",
-            "Pass one of the three.",
+            "A data set has the text ids of exactly one tokenizer.",
+            "Give one of the three.",
         )
     if existing is not None:
         return TokenizerPlan(kind="existing", path=existing)
@@ -219,10 +222,10 @@ def _plan(arguments: argparse.Namespace) -> PreparePlan:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepare; print what was made; return the exit code.
+    """Prepare the data; print a summary; return the exit code.
 
     Raises:
-        UnbrokenError: Whatever is the user's to mend.
+        UnbrokenError: An input is missing or unusable, or the output can't be written.
     """
     source, plan = _source(arguments), _plan(arguments)
 
@@ -231,7 +234,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with progress_bars(stays=True) as stages:
         summary = prepare(source, arguments.output, plan, stages=stages)
-    # A console of a few hundred letters must not end the work with an encoding error.
+    # A console with a small character set must not end the work with an encoding error.
     encoding = sys.stdout.encoding or "utf-8"
     print(summary.text().encode(encoding, errors="replace").decode(encoding))
     return 0

@@ -19,14 +19,14 @@ Speak a text with a trained voice, into a WAV file.
 
   unbroken-tts say training_output --text "ሰላም ለዓለም።" --speaker NAME out.wav
 
-A run remembers its tokenizer, its codec and its training data; for a gpt.pth name them:
+A run records the paths of its tokenizer, codec and training data; for a gpt.pth name them:
 
   unbroken-tts say gpt.pth --config checkpoints/config.yaml --codec preprocessed_amharic/codec \\
     --tokenizer tokenizers/amharic_extended_bpe.model --text "..." --speaker recording.wav out.wav"""
 
 EPILOG: Final = """\
 SPEAKER is a speaker of the training data or the id of one of its utterances, a .npy file of
-conditioning, or a recording. The same command gives the same file: codes are drawn from --seed."""
+conditioning, or a recording. The same command gives the same file: --seed seeds the sampling."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -42,47 +42,69 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     add = parser.add_argument
     add("weights", metavar="CHECKPOINT", type=Path, help="a run, a checkpoint or a weights file")
     add("target", metavar="OUT.wav", type=Path, help="the file to write")
-    add("--text", required=True, help="what to say")
-    add("--speaker", required=True, help="whose voice: a name, conditioning.npy or a recording")
-    add("--emotion", metavar="SPEAKER", help="whose emotion, or an emotion vector .npy [--speaker]")
-    add("--language", default="am", help="whose rules the text is normalised by [%(default)s]")
-    add("--force", action="store_true", help="replace OUT.wav if it is there")
+    add("--text", required=True, help="the text to speak")
+    add("--speaker", required=True, help="the voice: a name, conditioning.npy or a recording")
+    add(
+        "--emotion",
+        metavar="SPEAKER",
+        help="speaker of the emotion, or an emotion vector .npy [--speaker]",
+    )
+    add("--language", default="am", help="language of the text, for normalisation [%(default)s]")
+    add("--force", action="store_true", help="replace OUT.wav if it exists")
     _add_choice(parser)
     _add_belongings(parser)
     parser.set_defaults(run=run)
 
 
 def _add_choice(parser: Parser) -> None:
-    add = parser.add_argument_group("how each code is chosen").add_argument
-    add("--greedy", action="store_true", help="always the most likely; the rest does nothing then")
-    add("--seed", type=int, default=0, metavar="N", help="of the draws [%(default)s]")
-    add("--temperature", type=float, default=0.8, metavar="T", help="lower: surer [%(default)s]")
-    add("--top-k", type=int, default=30, metavar="K", help="among the K likeliest [%(default)s]")
-    add("--top-p", type=float, default=0.8, metavar="P", help="that make up P [%(default)s]")
+    add = parser.add_argument_group("sampling").add_argument
+    add("--greedy", action="store_true", help="always take the most likely code; ignores the rest")
+    add("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
+    add(
+        "--temperature",
+        type=float,
+        default=0.8,
+        metavar="T",
+        help="sampling temperature [%(default)s]",
+    )
+    add(
+        "--top-k",
+        type=int,
+        default=30,
+        metavar="K",
+        help="sample from the K most likely [%(default)s]",
+    )
+    add(
+        "--top-p",
+        type=float,
+        default=0.8,
+        metavar="P",
+        help="and of these, from probability P [%(default)s]",
+    )
 
 
 def _add_belongings(parser: Parser) -> None:
-    add = parser.add_argument_group("what belongs to the weights").add_argument
+    add = parser.add_argument_group("files that belong to the weights").add_argument
     add("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model [the run's]")
     add(
         "--codec",
         type=Path,
         metavar="DIR",
-        help="codec the codes are of [the run's, or the one beside its data]",
+        help="codec of the codes [the run's, or the one beside its data]",
     )
     add(
         "--manifest",
         action="append",
         default=[],
         metavar="FILE",
-        help="paired manifest that speakers are looked up in; may be repeated [the run's]",
+        help="paired manifest in which to look up speakers; may be repeated [the run's]",
     )
     add(
         "--config",
         type=Path,
         default=Path("checkpoints/config.yaml"),
         metavar="FILE",
-        help="model configuration of a weights file; a run brings its own [%(default)s]",
+        help="model configuration of a weights file; a run has its own [%(default)s]",
     )
 
 
@@ -109,13 +131,15 @@ def run(arguments: argparse.Namespace) -> int:
     line = line_of(arguments.text, arguments.language, voice.tokenizer, config.longest_text)
     speaker = speaker_of(arguments.speaker, arguments.emotion, voice.manifests, config)
     if line.unknown:
-        print(f"NOTE: no piece of the tokenizer says: {line.unknown}", file=sys.stderr)
+        print(f"NOTE: the tokenizer has no piece for: {line.unknown}", file=sys.stderr)
     with progress_bars(stays=True) as stages:
         spoken = speak(voice, [line], [speaker], sampling, progress=stages("Speaking"))[0]
     if not spoken.codes:
         print("NOTE: the voice stopped at once; the file is empty.", file=sys.stderr)
     if spoken.was_cut:
-        print("NOTE: the voice came to no end and was cut at its last position.", file=sys.stderr)
+        print(
+            "NOTE: the voice didn't stop and was cut at the model's last position.", file=sys.stderr
+        )
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_audio(target, spoken.wave, voice.codec.sample_rate)

@@ -1,4 +1,4 @@
-"""Shows the stages of a long command: bars with time left on a terminal, else one line a stage."""
+"""Shows the stages of a long command: progress bars on a terminal, else one line per stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUIET_SECONDS = 10.0
 
 @contextmanager
 def stage_lines() -> Iterator[Stages]:
-    """Give a function from the name of a stage to the callback that shows it."""
+    """Yield a function that returns the progress callback for a stage, by its name."""
     if sys.stderr.isatty():
         with progress_bars(stays=True) as stages:
             yield stages
@@ -25,7 +25,7 @@ def stage_lines() -> Iterator[Stages]:
 
 
 def _lines(name: str) -> Progress:
-    """Print the name when the stage begins to move, and how far it is every ten seconds."""
+    """Print the name when the stage begins, and its progress every ten seconds."""
     said = [0.0]
 
     def report(done: int, total: int) -> None:

@@ -1,7 +1,7 @@
-"""The start of the `unbroken-tts` program: a stop is honoured while it is still being loaded.
+"""Entry point of `unbroken-tts`: handles stop signals while the program is still loading.
 
-Loading takes seconds, in which a signal would end the process as if nobody had answered it; a loop
-that starts it again goes by the exit code. Nothing heavy may be imported here.
+Loading takes seconds. Without a handler a signal would end the process with the wrong exit code,
+which scripts that restart it depend on. Import nothing heavy here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STOPPED, INTERRUPTED = 75, 130
 
 
 def main() -> int:
-    """Run the program with the words of this process; return its exit code."""
+    """Run the program with the arguments of this process; return its exit code."""
     if sys.argv[1:2] != ["train"]:
         from unbroken_tts.cli.main import main as run
 
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def train(words: list[str]) -> int:
-    """Run a training, stoppable from here on; what it doesn't listen to itself ends it at once."""
+    """Run a training; until it handles stop signals itself, they end it at once."""
     listen()
     from unbroken_tts.cli.main import main as run
 
@@ -32,7 +32,7 @@ def train(words: list[str]) -> int:
 
 
 def listen() -> None:
-    """End by the exit code of a stop, at once: nothing has begun that could be lost."""
+    """End at once with the exit code of a stop: nothing has begun that could be lost."""
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None:

@@ -1,4 +1,4 @@
-"""The file or directory that a command was asked to write: free, and possible to write."""
+"""Checks the file or directory that a command is to write."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from unbroken import SettingsInvalid
 
 
 def require_free(target: Path, *, is_forced: bool) -> None:
-    """Refuse to overwrite a file that nobody allowed to be overwritten.
+    """Refuse to overwrite a file unless --force is given.
 
     Raises:
-        SettingsInvalid: The file is there; or a directory is, whatever was allowed.
+        SettingsInvalid: The file exists without --force, or a directory has its name.
     """
     if target.is_dir() or (target.exists() and not is_forced):
         raise SettingsInvalid(
-            f"{target} is already there.",
-            "Nothing is overwritten without being asked for.",
+            f"{target} exists.",
+            "Existing files are overwritten only with --force.",
             "Name another file, or add --force to replace it.",
         )
 
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Tell of a place that can't be written while the block writes it.
+    """Turn an `OSError` of the block into a message about the target.
 
     Raises:
-        SettingsInvalid: The system refused.
+        SettingsInvalid: The target can't be written.
     """
     try:
         yield
     except OSError as error:
         raise SettingsInvalid(
             f"{target} can't be written: {error}.",
-            "What was asked for would have no place.",
-            "Name a place on a disk with space that you may write to.",
+            "The command's result can't be saved.",
+            "Name a path that you may write to, on a disk with free space.",
         ) from error

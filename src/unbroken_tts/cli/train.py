@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
 
 DESCRIPTION: Final = """\
-Train on paired manifests, or go on with a run that was stopped or killed.
+Train on paired manifests, or continue a run that was stopped or killed.
 
 The command to remember, on Linux and macOS:
 
@@ -29,11 +29,10 @@ and on Windows:
     --tokenizer tokenizers\\amharic_extended_bpe.model ^
     --output-dir training_output --resume auto --amp
 
-`unbroken-tts train` is the same program. Start it, stop it with Ctrl+C or kill it, and type the
-same line again: it goes on where it was."""
+`unbroken-tts train` is the same program. After Ctrl+C or a kill, run the same command again: it
+continues where it stopped."""
 
 EPILOG: Final = """\
-Where a value is 0 below "by the memory of the card" or "by cores", 0 means automatic.
 The value in [brackets] is the default. Exit codes: `unbroken-tts --help`."""
 
 
@@ -41,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "train",
-        help="train, or go on training",
+        help="train, or resume training",
         usage="%(prog)s --train-manifest FILE --val-manifest FILE --tokenizer FILE [...]",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -1,4 +1,4 @@
-"""Weights named on the command line: a run, one of its checkpoints, or a file of another program."""
+"""Opens weights named on the command line: a run, one of its checkpoints, or a weights file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A model with its weights, and what it carries through to an export."""
+    """A model with its weights, and the untrained encoders for an export."""
 
     model: VoiceGpt
-    """The trained part, filled, on the CPU."""
+    """The trained part, with its weights, on the CPU."""
     untrained_encoders: Mapping[str, torch.Tensor]
     """The untrained encoders by name."""
 
@@ -31,15 +31,15 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
     """Read the weights at `path`; nothing in the files is executed.
 
     Args:
-        path: A directory (a run or a checkpoint of ours) or a file (`gpt.pth`, or `latest.pth` and
+        path: A directory (a run or one of its checkpoints) or a file (`gpt.pth`, or `latest.pth` and
             `model_step{N}.pth` of the earlier trainer).
-        config: Model configuration of a file; a directory brings its own.
-        averaged: Take a run's moving average of the weights (`--ema`).
+        config: Model configuration of a file; a directory has its own.
+        averaged: Use a run's moving average of the weights (`--ema`).
 
     Raises:
         DataInvalid: It is missing, damaged or foreign.
         SettingsInvalid: It does not fit the configuration, or has no moving average.
-        NoUsableCheckpoint: The directory holds no checkpoint.
+        NoUsableCheckpoint: The directory contains no checkpoint.
     """
     if path.is_dir():
         from unbroken_tts.train.load import load_weights
@@ -49,8 +49,8 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
     if averaged:
         raise SettingsInvalid(
             f"--ema was given, but {path} is a file of weights.",
-            "Only a run of ours keeps a moving average beside its weights.",
-            "Name the run or one of its checkpoints, or leave out --ema.",
+            "Only a run of this trainer has a moving average of its weights.",
+            "Name the run or one of its checkpoints, or omit --ema.",
         )
     base = read_base(path)
     gpt_config = base.config_for(GptConfig.from_yaml(config))

@@ -1,1 +1,1 @@
-"""Sentences of our own writing and the offline voice that speaks them for the demo and the tests."""
+"""The sentences of the demo and the tests, and the offline voice that speaks them."""

@@ -1,8 +1,8 @@
 """The process in which espeak-ng speaks: `python -m unbroken_tts.corpus.espeak_child JOB.json`.
 
-espeak-ng's pseudo-random generator can't be reset, so one sentence spoken twice in a process differs
-by a few samples. A fresh process with the same calls in the same order gives the same bytes: that is
-why speech is made here, in a child that does one job file in its order and ends.
+espeak-ng's pseudo-random generator can't be reset, so a sentence spoken twice in a process differs
+by a few samples. A fresh process with the same calls in the same order gives the same bytes, so
+speech is made in a child process that does one job file in its order and exits.
 
 Licence: espeak-ng is GPL-3.0-or-later. It is an optional extra (`pip install unbroken[demo]`), it is
 called only from this separate process, and nothing of it is part of this package.
@@ -37,11 +37,11 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 class Espeak:
-    """The shared library of espeak-ng, speaking into memory.
+    """Synthesises speech into memory with the shared library of espeak-ng.
 
     Args:
         library_path: The shared library.
-        data_path: The directory of its voices.
+        data_path: The directory of its voice data.
 
     Raises:
         RuntimeError: The library could not start, or speaks at another rate.
@@ -54,7 +54,7 @@ class Espeak:
         if rate != SAMPLE_RATE:
             raise RuntimeError(f"espeak-ng started with {rate} samples per second")
         self._pieces: list[bytes] = []
-        # IMPORTANT: ctypes does not keep the callback alive; the attribute does.
+        # ctypes does not keep the callback alive; the attribute does.
         self._callback = _CALLBACK(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
 
@@ -140,7 +140,7 @@ def _write_wave(path: Path, samples: bytes) -> None:
 
 
 def run_job(job: dict[str, Any], espeak: Espeak) -> None:
-    """Do one job in its order: all speech, then all phonemes."""
+    """Do one job in its order: first all speech, then all phonemes."""
     for done, item in enumerate(job.get("speech", []), start=1):
         espeak.use_voice(item["voice"])
         _write_wave(Path(item["path"]), espeak.speak(item["text"], item["rate"]))
@@ -156,7 +156,7 @@ def run_job(job: dict[str, Any], espeak: Espeak) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Do the job file named on the command line; return the exit status."""
+    """Do the job named on the command line; return the exit status."""
     try:
         import espeakng_loader  # noqa: PLC0415 - an optional extra
     except ImportError:

@@ -1,4 +1,4 @@
-"""The sentences kept in the repository, one per line of a text file beside this module."""
+"""Loads the sentences of this package, one per line of a text file beside this module."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def load_sentences(language: str) -> list[str]:
     """
     if language not in _FILES:
         raise SettingsInvalid(
-            f"There are no sentences in the language {language!r}; there are: am, en.",
-            "The demo corpus is spoken from sentences kept in the repository.",
+            f"There are no sentences in the language {language!r}, only in am and en.",
+            "The demo corpus is spoken from the sentences of this package.",
             "Choose one of these languages, or prepare recordings of your own.",
         )
     path = Path(__file__).with_name(_FILES[language])

@@ -1,4 +1,4 @@
-"""Speaks sentences with espeak-ng in a child process and lays them out as a small corpus.
+"""Speaks sentences with espeak-ng in a child process and writes them as a small corpus.
 
 The result is the same to the last bit for the same sentences, voices and rates, because each corpus
 is one child process with one fixed order of calls (see `espeak_child`). espeak-ng is
@@ -38,7 +38,7 @@ class Corpus:
     """Spoken sentences on disk."""
 
     directory: Path
-    """Holds `metadata.jsonl`, `wavs/` and `corpus.json`."""
+    """Contains `metadata.jsonl`, `wavs/` and `corpus.json`."""
     metadata: Path
     """JSON Lines: id, audio, text, speaker, language; in the order of speaking."""
     utterances: int
@@ -78,13 +78,13 @@ def _run_child(job: dict[str, Any], progress: Progress, total: int) -> None:
             raise SettingsInvalid(
                 f"espeak-ng ended with status {child.returncode}: "
                 f"{complaint[-1] if complaint else 'no message'}.",
-                "Without its speech there is no corpus to work on.",
+                "Without its speech there is no corpus.",
                 "Reinstall the optional extra with: pip install --force-reinstall espeakng-loader",
             )
 
 
 def phonemes(texts: Sequence[str], voice: str) -> list[str]:
-    """Return what espeak-ng would say, in the International Phonetic Alphabet.
+    """Return the pronunciation of each text in the International Phonetic Alphabet.
 
     Args:
         texts: Any texts.
@@ -113,7 +113,7 @@ def _corpus_digest(metadata: Path, recordings: Sequence[Path]) -> str:
 def _entries(
     language: str, sentences: Sequence[str], voices: Sequence[str]
 ) -> list[dict[str, str]]:
-    # Voices take turns, so that each speaks every kind of sentence and any head of the list is mixed.
+    # Voices alternate, so each speaks every kind of sentence, and the first n entries are mixed.
     return [
         {
             "id": f"{language}_{number:04d}",
@@ -135,10 +135,10 @@ def make_corpus(
     rate: int = 190,
     progress: Progress = ignore_progress,
 ) -> Corpus:
-    """Speak `sentences`, the voices taking turns, and write recordings and metadata.
+    """Speak `sentences` with alternating voices, and write recordings and metadata.
 
-    Sentence n is said by voice n modulo the number of voices. What already lies complete in
-    `output` from the same sentences, voices and rate is kept; `corpus.json`, written last, says so.
+    Sentence n is spoken by voice n modulo the number of voices. A complete corpus of the same
+    sentences, voices and rate in `output` is kept; `corpus.json`, written last, marks it complete.
 
     Args:
         output: Directory to create or complete.
@@ -146,10 +146,10 @@ def make_corpus(
         sentences: Texts to say, in order.
         voices: espeak-ng voices, such as `am+f3`.
         rate: Words per minute.
-        progress: Called with (recordings done, recordings in all).
+        progress: Called with (recordings done, recordings in total).
 
     Returns:
-        Where the corpus lies, and its digest.
+        The corpus, with its paths and its digest.
 
     Raises:
         SettingsInvalid: espeak-ng is not installed or failed.

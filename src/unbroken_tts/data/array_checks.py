@@ -1,6 +1,6 @@
-"""Holds the facts of all arrays against the manifests and the model's limits, column by column.
+"""Compares the facts of all arrays with the manifests and the model's limits, by column.
 
-Only what is faulty becomes an object; a clean set of 150,000 pairs costs a few comparisons.
+Only faults become objects, so a clean set of 150,000 pairs costs a few comparisons.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def check_ids(
     longest: int,
     outside: FaultKind,
 ) -> Iterator[Found]:
-    """Check text ids or codes: int32 [length] in [0, bound), as long as promised.
+    """Check text ids or codes: int32 [length] in [0, bound), with the length in the manifest.
 
     Args:
-        facts: (N,) facts of the samples' arrays; rows without facts are passed over.
+        facts: (N,) facts of the samples' arrays; rows without facts are skipped.
         promised: (N,) lengths from the manifest, in tokens.
         field: The manifest's name of that length.
         bound: First id that is not allowed.
         longest: Largest allowed length, in tokens.
-        outside: What an id outside the bound is called.
+        outside: The kind of fault for an id out of bounds.
     """
     known = facts["type"] != 0
     is_int = known & (facts["type"] == INT32)
@@ -61,25 +61,25 @@ def check_ids(
     yield from _each(
         is_flat & (facts["rows"] != promised),
         FaultKind.WRONG_LENGTH,
-        lambda i: f"`{field}` is {promised[i]}, but the array holds {facts[i]['rows']} ids",
+        lambda i: f"`{field}` is {promised[i]}, but the array has {facts[i]['rows']} ids",
     )
     yield from _each(
         is_flat & (facts["rows"] > longest),
         FaultKind.TOO_LONG,
-        lambda i: f"holds {facts[i]['rows']} ids, but the model's position table ends at {longest}",
+        lambda i: f"has {facts[i]['rows']} ids, but the model's position table ends at {longest}",
     )
     yield from _each(
         is_flat & ((facts["minimum"] < 0) | (facts["maximum"] >= bound)),
         outside,
         lambda i: (
-            f"must lie within 0..{bound - 1}, but spans "
+            f"must be within 0..{bound - 1}, but spans "
             f"{facts[i]['minimum']:.0f}..{facts[i]['maximum']:.0f}"
         ),
     )
 
 
 def check_floats(facts: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[Found]:
-    """Check conditioning or emotion vectors: float32 of exactly that shape, all finite."""
+    """Check conditioning or emotion vectors: float32 of exactly this shape, all finite."""
     known = facts["type"] != 0
     is_float = known & (facts["type"] == FLOAT32)
     yield from _each(
@@ -102,7 +102,7 @@ def check_floats(facts: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[Fo
         is_float & (facts["finite"] == 0),
         FaultKind.NON_FINITE,
         lambda i: (
-            f"spans {facts[i]['minimum']}..{facts[i]['maximum']}, so it holds NaN or infinity"
+            f"spans {facts[i]['minimum']}..{facts[i]['maximum']}, so it contains NaN or infinity"
         ),
     )
 
@@ -139,13 +139,13 @@ def check_roles(
 
 
 def check_identities(pairs: Pairs) -> Iterator[Found]:
-    """Find pair ids that stand twice (the later line is at fault) and prompts that are targets."""
+    """Find duplicate pair ids (the later line is at fault) and prompts that are targets."""
     if len(set(pairs.ids)) != len(pairs):
         first: dict[str, int] = {}
         for index, pair_id in enumerate(pairs.ids):
             earlier = first.setdefault(pair_id, index)
             if earlier != index:
-                detail = f"the id stands already at {pairs.where(earlier)}"
+                detail = f"the id is already used at {pairs.where(earlier)}"
                 yield index, FaultKind.DUPLICATE_ID, detail
     for index, (target, prompt) in enumerate(zip(pairs.target_ids, pairs.prompt_ids, strict=True)):
         if target == prompt:

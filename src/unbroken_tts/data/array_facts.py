@@ -1,6 +1,6 @@
-"""What the preflight remembers of one array, and how it is taken from the file.
+"""The facts that the preflight records of each array, and how they are read from its file.
 
-A facts array is a numpy structured array, one row a file: 300,000 of them are compared and
+A facts array is a numpy structured array with one row per file: 300,000 rows are compared and
 checked in milliseconds, and written to disk as they are.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 INT32, FLOAT32 = 1, 2
-"""Values of the field `type`; 0 is a row without facts (never read, or unusable)."""
+"""Values of the field `type`; 0 means no facts (never read, or unusable)."""
 
 FACTS = np.dtype(
     [
@@ -35,7 +35,7 @@ FACTS = np.dtype(
         ("dimensions", "u1"),  # 1 or 2
         ("rows", "<i8"),  # length of the first axis
         ("columns", "<i8"),  # length of the second axis, 1 where there is none
-        ("minimum", "<f8"),  # NaN where the array is empty or holds a NaN
+        ("minimum", "<f8"),  # NaN where the array is empty or contains a NaN
         ("maximum", "<f8"),
         ("finite", "u1"),
         ("digest", "u1", (16,)),
@@ -43,10 +43,10 @@ FACTS = np.dtype(
 )
 
 READERS = 4
-"""Threads of a first pass. One waits for the disk while another digests."""
+"""Threads of a first pass: one waits for the disk while another computes a digest."""
 
 _FILES_PER_TASK = 64
-_COARSE_CLOCK_NS = 2_000_000_000  # FAT keeps even seconds
+_COARSE_CLOCK_NS = 2_000_000_000  # FAT stores even seconds
 _FINE_CLOCK_NS = 20_000_000  # file times come from the kernel's tick, at most 10 ms long
 
 
@@ -58,7 +58,7 @@ def array_digest(array: npt.NDArray[Any]) -> bytes:
 
 
 def stat_files(paths: Sequence[str]) -> tuple[npt.NDArray[Any], dict[int, ArrayUnusable]]:
-    """Return rows with size, mtime and inode alone, and what is no usable file, by index."""
+    """Return rows with size, mtime and inode only, and the unusable files by index."""
     stamps: list[tuple[int, int, int]] = []
     unusable: dict[int, ArrayUnusable] = {}
     for index, path in enumerate(paths):
@@ -93,8 +93,8 @@ def same_file(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np
 def is_settled(facts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return, row by row, whether a later change of the file would change its mtime.
 
-    A file that was written within one tick of its clock before it was read can be written
-    again without a new mtime (git calls such an entry racy); its facts can't be remembered.
+    A file that was read within one clock tick of its last write can be written again without a
+    new mtime (git calls such an entry racy), so its facts can't be cached.
     """
     is_coarse = facts["mtime_ns"] % 1_000_000_000 == 0
     tick = np.where(is_coarse, _COARSE_CLOCK_NS, _FINE_CLOCK_NS)
@@ -111,7 +111,7 @@ def read_facts(path: str) -> tuple[Any, ...] | ArrayUnusable:
     minimum = maximum = float("nan")
     if array.size:
         minimum, maximum = float(array.min()), float(array.max())
-    # A NaN makes both NaN and an infinity is one of them: no third pass over the array.
+    # NaN makes both NaN, and an infinity is one of the two: no third pass over the array.
     is_finite = not array.size or bool(np.isfinite(minimum) and np.isfinite(maximum))
     return (
         *(status.st_size, status.st_mtime_ns, status.st_ino, read_ns),
@@ -130,11 +130,11 @@ def read_all(
 ) -> dict[int, ArrayUnusable]:
     """Read the arrays at `indices` of `paths` and fill their rows of `facts`.
 
-    Rows are placed by index, so the outcome doesn't depend on which thread was faster. When
-    interrupted, the rows read so far are filled.
+    Rows are placed by index, so the result doesn't depend on the timing of the threads. After an
+    interruption the rows read so far are filled.
 
     Returns:
-        What can't be used, by index.
+        The unusable files, by index.
     """
     unusable: dict[int, ArrayUnusable] = {}
     tasks = [indices[at : at + _FILES_PER_TASK] for at in range(0, len(indices), _FILES_PER_TASK)]

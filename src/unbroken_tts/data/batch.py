@@ -1,4 +1,4 @@
-"""What the data side hands to the model side: one padded batch of samples.
+"""A padded batch of samples, which the data packages pass to the model.
 
 Letters: B samples, T text tokens, M mel codes, C conditioning rows, D model width.
 """
@@ -42,9 +42,9 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory, from which a card copies without a wait.
+        """Return the batch in page-locked memory, from which a GPU copies asynchronously.
 
-        A `DataLoader` that is to pin its batches calls it by this name.
+        A `DataLoader` with `pin_memory=True` calls this method by its name.
         """
         return Batch(
             ids=self.ids,

@@ -1,4 +1,4 @@
-"""Keeps array facts on disk between starts, by path; what is damaged is forgotten, never trusted.
+"""Caches array facts on disk between starts, by path; a damaged cache is ignored.
 
 File: magic line, xxh3-128 of the rest, three 8-byte sizes (rows, bytes of the paths, bytes of a
 row), the paths joined by NUL, the rows of `FACTS`. Nothing is unpickled or evaluated.
@@ -32,7 +32,7 @@ class FactsCache:
     """Facts of arrays by path, as read from and written to one file."""
 
     file: Path
-    """Where the facts are kept; needn't exist."""
+    """File of the facts; it needn't exist."""
     rows: dict[str, int] = field(default_factory=dict)
     """Row of `facts` for each path, in the order of the rows."""
     facts: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, dtype=FACTS))
@@ -40,7 +40,7 @@ class FactsCache:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read the facts; a missing, damaged or foreign file gives none."""
+        """Read the facts; from a missing, damaged or foreign file, none."""
         try:
             content = file.read_bytes()
         except OSError:
@@ -70,7 +70,7 @@ class FactsCache:
         return found
 
     def remember(self, paths: Sequence[str], facts: npt.NDArray[Any]) -> None:
-        """Put the facts of `paths` in the place of what was known of them."""
+        """Replace the known facts of `paths`."""
         kept = self.rows.copy()
         for path in paths:
             kept.pop(path, None)
@@ -79,9 +79,9 @@ class FactsCache:
         self.rows = {path: row for row, path in enumerate([*kept, *paths])}
 
     def write(self) -> str | None:
-        """Write the facts beside the file and rename; return a note when that can't be done.
+        """Write the facts to a temporary file and rename it; return a note if that fails.
 
-        No flush to the device: a file torn by a power cut is recognised by its digest.
+        Without fsync: a file torn by a power cut is recognised by its digest.
         """
         paths = os.fsencode("\0".join(self.rows))
         sizes = _SIZES.pack(len(self.rows), len(paths), FACTS.itemsize)
@@ -91,7 +91,7 @@ class FactsCache:
                 aside.write_bytes(b"".join((_MAGIC, xxhash.xxh3_128_digest(body), body)))
         except OSError as error:
             return (
-                f"What was learnt about the arrays can't be kept in {self.file} ({error}); "
-                "the next start reads them all again."
+                f"The results about the arrays can't be cached in {self.file} ({error}); "
+                "the next start reads all arrays again."
             )
         return None

@@ -1,4 +1,4 @@
-"""What can be wrong with a manifest or an array, and how all of it is reported at once."""
+"""The faults of manifests and arrays, and the error that reports them all at once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LISTED_FAULTS = 20
-"""Faults an error message spells out; the counts cover all, and `write_faults` lists all."""
+"""Largest number of faults listed in an error message; `write_faults` lists all."""
 
 
 class FaultKind(StrEnum):
-    """The kinds of faults, as a user reads them."""
+    """The kinds of faults, as shown to the user."""
 
     MISSING_FILE = "missing file"
     UNREADABLE = "unreadable file"
@@ -39,14 +39,14 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SampleFault:
-    """One thing that is wrong with one line of one manifest."""
+    """One fault of one line of a manifest."""
 
     manifest: str
     """The manifest as the user named it, without its language suffix."""
     line: int
     """Line in the manifest, counting from 1; 0 means the manifest as a whole."""
     kind: FaultKind
-    """What sort of fault it is."""
+    """The kind of fault."""
     detail: str
     """What was found, with both values and the file it was found in."""
     pair_id: str = ""
@@ -54,7 +54,7 @@ class SampleFault:
 
     @property
     def where(self) -> str:
-        """Return `manifest:line`, or the manifest alone where the fault is the whole file's."""
+        """Return `manifest:line`, or the manifest alone for a fault of the whole file."""
         return f"{self.manifest}:{self.line}" if self.line else self.manifest
 
     def __str__(self) -> str:
@@ -64,11 +64,11 @@ class SampleFault:
 
 
 class FaultsFound(DataInvalid):
-    """Manifests or arrays are faulty; `faults` holds every single fault.
+    """Manifests or arrays are faulty; `faults` contains every fault.
 
     Args:
         faults: All faults, in the order of the manifests and lines; at least one.
-        subject: What was looked at, such as "150 lines in 1 manifest".
+        subject: What was checked, such as "150 lines in 1 manifest".
         why: As in `UnbrokenError`.
         remedy: As in `UnbrokenError`.
     """
@@ -79,16 +79,16 @@ class FaultsFound(DataInvalid):
 
 
 def fault_counts(faults: Sequence[SampleFault]) -> dict[str, int]:
-    """Return how many faults there are of each kind, the most frequent first."""
+    """Return the number of faults of each kind, the most frequent first."""
     counted = Counter(fault.kind.value for fault in faults)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def fault_table(faults: Sequence[SampleFault], listed: int = LISTED_FAULTS) -> str:
-    """Return the counts of all kinds in one line, then up to `listed` faults, one a line.
+    """Return the counts of all kinds in one line, then up to `listed` faults, one per line.
 
-    Each kind gets an equal share of the lines, so that a rare kind isn't hidden by a frequent one;
-    within a kind the first faults are listed, and all stay in the order given.
+    Each kind gets an equal share of the lines, so that a frequent kind doesn't hide a rare one.
+    Within a kind the first faults are listed; the order stays as given.
     """
     counts = ", ".join(f"{count} x {kind}" for kind, count in fault_counts(faults).items())
     lines = [f"{len(faults)} fault{'s' if len(faults) != 1 else ''} ({counts})"]
@@ -105,10 +105,10 @@ def fault_table(faults: Sequence[SampleFault], listed: int = LISTED_FAULTS) -> s
 
 
 def write_faults(faults: Sequence[SampleFault], path: Path) -> None:
-    """Write every fault as one line of a text file, replacing what the file held.
+    """Write every fault as one line of a text file, replacing the file.
 
     Args:
-        faults: The faults, in the order to be written.
+        faults: The faults, in the order of the lines.
         path: The text file; UTF-8 with one line feed at line ends on every system.
     """
     text = "".join(f"{fault}\n" for fault in faults)

@@ -1,4 +1,4 @@
-"""The identity of a data set: over ids, lengths and array digests, never over paths."""
+"""The fingerprint of a data set, over ids, lengths and array digests, never over paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from unbroken_tts.data.pairs import Pairs
 
 FINGERPRINT_SCHEME = 1
-"""Never changed, only succeeded: runs keep their fingerprints for good."""
+"""Number of the scheme. A scheme never changes, since runs record their fingerprints."""
 
 
 def data_fingerprint(pairs: Pairs) -> str:

@@ -1,4 +1,4 @@
-"""What the model can take: the bounds that every sample is held against."""
+"""The model's limits, which every sample must respect."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Limits:
     """Sizes of the model's tables, taken from its configuration and tokenizer."""
 
     vocabulary: int
-    """Pieces V of the tokenizer; text ids lie in [0, V)."""
+    """Number of pieces V of the tokenizer; text ids are in [0, V)."""
     start_mel_token: int
-    """First id behind the code book; codes lie in [0, start_mel_token)."""
+    """First id after the code book; codes are in [0, start_mel_token)."""
     max_text_tokens: int
     """Longest text in tokens; the position table has two rows more, for start and stop."""
     max_mel_tokens: int

@@ -140,11 +140,11 @@ def _report(faults: list[SampleFault], good_lines: int, manifests: int) -> Fault
     elif kinds == {FaultKind.MISSING_FILE}:
         remedy = "Name existing manifests; a default language is appended as `::am`."
     else:
-        remedy = "Mend or remove these lines, or write the manifest again."
+        remedy = "Correct or remove these lines, or write the manifest again."
     return FaultsFound(
         faults,
         f"{lines} line{'s' * (lines != 1)} in {manifests} manifest{'s' * (manifests != 1)}",
-        "A line that can't be read would be a sample that is never trained, in silence.",
+        "A line that can't be read would silently be a sample that is never trained on.",
         remedy,
     )
 

@@ -1,4 +1,4 @@
-"""Parses one line of a paired manifest; knows no file and no other line."""
+"""Parses one line of a paired manifest."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ManifestRow(NamedTuple):
 
 
 class MalformedError(Exception):
-    """A line is not what the contract says; the message says how."""
+    """A line violates the format; the message says how."""
 
 
 class UnpairedError(Exception):
-    """A line names no prompt or no codes, so it can't train; the message says what is missing."""
+    """A line names no prompt or no codes; the message says what is missing."""
 
 
 def parse_line(line: bytes, default_language: str, join: Callable[[str], str]) -> ManifestRow:
@@ -43,11 +43,11 @@ def parse_line(line: bytes, default_language: str, join: Callable[[str], str]) -
 
     Args:
         line: The bytes of the line, without its line end.
-        default_language: Taken where the line names no language.
+        default_language: Language of a line that names none.
         join: Makes a path of the line absolute.
 
     Raises:
-        MalformedError: The line is no JSON object, or a field is missing or of the wrong type.
+        MalformedError: The line is not a JSON object, or a field is missing or of the wrong type.
         UnpairedError: It is an object, but not of a paired manifest.
     """
     record = _record(line)
@@ -92,17 +92,17 @@ def _row(record: dict[str, Any], default_language: str, join: Callable[[str], st
 
 
 def _required(record: dict[str, Any], name: str) -> str:
-    """Return a string that can be part of a path, of a digest and of a line of text."""
+    """Return a string field that is valid in a path, in a digest and in a line of text."""
     value = record.get(name)
     if type(value) is str and value and value.isascii() and value.isprintable():
         return value
     if type(value) is not str or not value:
         shown = _shown(value) if name in record else "missing"
         raise MalformedError(f"`{name}` must be a non-empty string, but is {shown} instead")
-    # Ids are joined by newlines where they are digested; NUL ends a path; a lone surrogate
-    # ("\ud800" is legal JSON) can't be written down.
+    # The fingerprint joins ids by newlines; NUL ends a path; a lone surrogate ("\ud800" is
+    # legal JSON) can't be encoded.
     if "\n" in value or "\r" in value or "\0" in value or not _is_encodable(value):
-        raise MalformedError(f"`{name}` holds a character that can't stand there: {_shown(value)}")
+        raise MalformedError(f"`{name}` contains a character that isn't allowed: {_shown(value)}")
     return value
 
 

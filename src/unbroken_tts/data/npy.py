@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 LARGEST_FILE_BYTES = 2**28
-"""256 MiB, 1,500 times the largest array of the real model: larger is some other file."""
+"""256 MiB, 1,500 times the largest array of the real model; a larger file is something else."""
 
 _MAGIC = b"\x93NUMPY"
 _DESCR = re.compile(rb"""['"]descr['"]\s*:\s*(?:['"]([<>|=]?[A-Za-z]\d*)['"]|(\S))""")
@@ -30,7 +30,7 @@ _SHAPE = re.compile(rb"""['"]shape['"]\s*:\s*\(\s*((?:\d{1,18}\s*,\s*)*(?:\d{1,1
 
 
 class ArrayUnusable(Exception):
-    """An array can't be used at all, whatever it is for.
+    """An array can't be used at all, whatever its role.
 
     Args:
         kind: The kind of fault.
@@ -47,14 +47,14 @@ def read_array(path: str) -> tuple[npt.NDArray[Any], os.stat_result]:
     """Read an int32 or float32 array of one or two dimensions, completely.
 
     Returns:
-        The array, C-contiguous and read-only, and the stat of the very file that was read.
+        The array, C-contiguous and read-only, and the stat of the file that was read.
 
     Raises:
-        ArrayUnusable: The file is missing, no regular file, damaged, pickled, or of another
+        ArrayUnusable: The file is missing, not a regular file, damaged, pickled, or of another
             type or number of dimensions.
     """
     try:
-        # Unbuffered: one read call takes the whole of a small file.
+        # Unbuffered: one call reads the whole of a small file.
         with open(path, "rb", buffering=0, opener=_opener) as file:
             status = os.fstat(file.fileno())
             check_file(status)
@@ -68,10 +68,10 @@ def read_array(path: str) -> tuple[npt.NDArray[Any], os.stat_result]:
 
 
 def check_file(status: os.stat_result) -> None:
-    """Refuse what is no regular file of a sane size.
+    """Refuse anything but a regular file of a plausible size.
 
     Raises:
-        ArrayUnusable: With what it is instead.
+        ArrayUnusable: It is something else, which the message names.
     """
     if stat.S_ISDIR(status.st_mode):
         raise ArrayUnusable(FaultKind.UNREADABLE, "is a directory, not a file")
@@ -85,7 +85,7 @@ def check_file(status: os.stat_result) -> None:
 
 
 def parse_npy(content: bytes) -> npt.NDArray[Any]:
-    """Parse the bytes of an npy file holding int32 or float32 in one or two dimensions.
+    """Parse the bytes of an npy file with int32 or float32 in one or two dimensions.
 
     Returns:
         A read-only C-contiguous array; a view of `content` unless stored in Fortran order.
@@ -136,11 +136,11 @@ def _fields(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
     if descr is None or order is None or shape is None:
         raise ArrayUnusable(FaultKind.UNREADABLE, "has a header that is not numpy's")
     if descr[1] is None:
-        raise ArrayUnusable(FaultKind.WRONG_DTYPE, "holds records, not int32 or float32")
+        raise ArrayUnusable(FaultKind.WRONG_DTYPE, "contains records, not int32 or float32")
     name = descr[1].decode("ascii")
     if name.lstrip("<>|=").startswith("O"):
         raise ArrayUnusable(
-            FaultKind.PICKLED, "holds pickled Python objects, which could run code when read"
+            FaultKind.PICKLED, "contains pickled Python objects, which could run code when read"
         )
     if name not in ("<i4", "<f4"):
         raise ArrayUnusable(
@@ -151,7 +151,7 @@ def _fields(header: bytes) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def _type(descr: str) -> str:
-    """Return the name of a type as people write it, such as int64 for `<i8`."""
+    """Return the usual name of a type, such as int64 for `<i8`."""
     try:
         dtype = np.dtype(descr)
     except (TypeError, ValueError):

@@ -1,7 +1,6 @@
-"""The samples of one or several manifests as columns: one tuple or array a field, not objects.
+"""The samples of one or several manifests as columns: one tuple or array per field.
 
-A manifest of 150,000 pairs as objects costs ten times the time and memory of its columns, and
-columns are what the order, the preflight and worker processes want.
+With one object per sample, a manifest of 150,000 pairs would take ten times the time and memory.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ class Pairs:
     line_numbers: npt.NDArray[np.int32]
     """(N,) line within the manifest, counting from 1."""
     ids: tuple[str, ...]
-    """Pair ids; not yet known to be unique (the preflight sees to that)."""
+    """Pair ids; the preflight checks that they are unique."""
     target_ids: tuple[str, ...]
-    """Utterance that is spoken; the pair id where the line doesn't say."""
+    """Utterance that is spoken; the pair id if the line names none."""
     prompt_ids: tuple[str, ...]
-    """Utterance that conditions; empty where the line doesn't say."""
+    """Utterance of the prompt; empty if the line names none."""
     text_paths: tuple[str, ...]
     """npy of the target's text ids; absolute, as are all paths."""
     code_paths: tuple[str, ...]
@@ -44,15 +43,15 @@ class Pairs:
     emo_paths: tuple[str, ...]
     """npy of the prompt's emotion vector (the target's, where the line has no prompt's)."""
     text_lengths: npt.NDArray[np.int64]
-    """(N,) text tokens T that the line promises; the array's own after the preflight."""
+    """(N,) text tokens T by the line; after the preflight, by the array."""
     code_lengths: npt.NDArray[np.int64]
-    """(N,) codes M that the line promises; the array's own after the preflight."""
+    """(N,) codes M by the line; after the preflight, by the array."""
     languages: tuple[str, ...]
-    """Lower case; empty where neither line nor manifest suffix says."""
+    """Lower case; empty if neither line nor manifest suffix names one."""
     speakers: tuple[str, ...]
-    """Empty where the line doesn't say."""
+    """Empty if the line names none."""
     texts: tuple[str | None, ...]
-    """The text the ids were made from, as stored (perhaps before normalisation), or None."""
+    """The stored text of the ids (perhaps before normalisation), or None."""
     digests: npt.NDArray[np.uint8] | None = None
     """(N, 4, 16) digest of each sample's arrays in the order of `ROLES`; None before preflight."""
 
@@ -68,7 +67,7 @@ class Pairs:
         """Return the samples at `indices`, in that order.
 
         Raises:
-            IndexError: An index lies outside the columns.
+            IndexError: An index is out of range.
         """
         chosen = [int(index) for index in indices]
         columns: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""Looks at every line and every array before the first step, and says all that is wrong at once.
+"""Checks every line and every array before the first step, and reports all faults at once.
 
-Every distinct array is read once, completely; what was learnt is remembered by path, size, mtime
-and inode, so that a later start only asks the file system whether anything changed.
+Every distinct array is read once, completely. The results are cached by path, size, mtime and
+inode, so a later start only asks the file system whether anything changed.
 """
 
 from __future__ import annotations
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
     from unbroken_tts.data.npy import ArrayUnusable
 
 MOST_NAMED = 5
-"""Files with other content that are named; of more only the number is told."""
+"""Largest number of changed files to name; of more only the number is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checked:
-    """Samples that can be trained on, and what was learnt on the way."""
+    """The result of a preflight: the good samples, and the faults of the others."""
 
     pairs: Pairs
     """The good samples in manifest order, with `digests` filled."""
     dropped: tuple[SampleFault, ...]
-    """Every fault of every sample left out, in manifest order; empty unless dropping was asked."""
+    """Every fault of every dropped sample, in manifest order; empty with `on_bad="stop"`."""
     dropped_samples: int
-    """Samples left out; a sample may have several faults."""
+    """Number of dropped samples; a sample may have several faults."""
     fingerprint: str
     """32 hex digits over ids, lengths and array digests of the good samples, never over paths."""
     arrays: int
-    """Distinct array files the manifests name."""
+    """Number of distinct array files in the manifests."""
     arrays_read: int
-    """Of these, how many had to be read now; the others were known."""
+    """Number of these that were read now; the others were cached."""
     notes: tuple[str, ...]
-    """What a user should know but what stops nothing, one sentence each."""
+    """Notes for the user, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Learnt:
     facts: npt.NDArray[Any]
-    """(N,) of `FACTS`, a row a file."""
+    """(N,) of `FACTS`, one row per file."""
     unusable: dict[int, ArrayUnusable]
-    """Why, by the file's number."""
+    """The unusable files, by number."""
     was_read: int = 0
-    """Files that were read now."""
+    """Number of files read now."""
     changed: tuple[int, ...] = ()
-    """Numbers of files whose content is another than the one that was known."""
+    """Numbers of files whose content differs from the cached digest."""
     note: str | None = None
-    """Why it could not be kept."""
+    """Why the cache could not be written, if so."""
 
 
 def preflight(
@@ -80,15 +80,15 @@ def preflight(
 
     Args:
         pairs: Columns from `load_pairs`.
-        limits: What the model can take.
-        cache: File that keeps what was learnt about the arrays between starts; several data sets
-            may share one, one process after the other.
-        recheck: Read every array again, whatever the cache says.
-        on_bad: With "stop" any fault is an error; with "drop" faulty samples are left out (of
-            two with the same id the later). A sample is never replaced by another.
-        progress: Called with (arrays read so far, arrays to read); not when nothing is to read.
-        run_data: Fingerprint of the run that is continued. Files with other content are then named
-            where it is not the same, now and at each start until their content is back.
+        limits: The model's limits.
+        cache: File with the results about the arrays of earlier starts; several data sets may
+            share one, but not at the same time.
+        recheck: Read every array again, ignoring the cache.
+        on_bad: With "stop" any fault is an error; with "drop" faulty samples are dropped (of two
+            with the same id the later). A sample is never replaced by another.
+        progress: Called with (arrays read so far, arrays to read), unless none has to be read.
+        run_data: Data fingerprint of the run to resume. If the data differs, the changed files are
+            named, at each start until their content is restored.
 
     Raises:
         FaultsFound: There are faults and `on_bad` is "stop", or no sample is without fault.
@@ -129,32 +129,32 @@ def _changed(
     paths: list[str],
     changed: tuple[int, ...],
 ) -> str:
-    """Return the sentence that names the files with other content, and a sample of each."""
+    """Return a sentence that names the changed files, and a sample of each."""
     named = []
     for number in changed[:MOST_NAMED]:
         users = [index for role in ROLES for index in np.flatnonzero(roles[role] == number)[:1]]
         named.append(f"{paths[number]} (sample {pairs.ids[min(users)]})")
     more = len(changed) - len(named)
     return (
-        f"{counted(len(changed), 'file')} with other content than the run was trained on: "
+        f"{counted(len(changed), 'file')} changed since the run was trained on them: "
         f"{', '.join(named)}{f' and {more} more' if more else ''}"
     )
 
 
 def overlap_note(train: Pairs, validation: Pairs) -> str | None:
-    """Return a warning when validation samples are also trained on, else None."""
+    """Return a warning if validation samples are also training samples, else None."""
     same_ids = len(set(train.ids) & set(validation.ids))
     same_targets = len(set(train.target_ids) & set(validation.target_ids))
     if not same_ids and not same_targets:
         return None
     return (
-        f"{same_ids} pair ids and {same_targets} target utterances stand in both the training "
-        "and the validation manifests: validation losses will look better than they are."
+        f"{same_ids} pair ids and {same_targets} target utterances are in both the training and "
+        "the validation manifests: validation losses will look better than they are."
     )
 
 
 def _file_numbers(paths: tuple[str, ...], files: dict[str, int]) -> npt.NDArray[np.int64]:
-    """Return each path's number in `files`, giving new paths the next ones."""
+    """Return each path's number in `files`; new paths get the next numbers."""
     numbers = (files.setdefault(path, len(files)) for path in paths)
     return np.fromiter(numbers, np.int64, len(paths))
 
@@ -167,14 +167,14 @@ def _learn(
     progress: Callable[[int, int], None] | None,
     keeps_changed: bool,
 ) -> _Learnt:
-    """Learn of all files what was not known.
+    """Return the facts of all files, read where they aren't cached.
 
     Args:
         paths: The files.
         cache: See `preflight`.
         recheck: See `preflight`.
         progress: See `preflight`.
-        keeps_changed: Whether of a file with other content what was known stays known.
+        keeps_changed: Whether to keep the cached facts of changed files.
     """
     stamps, unusable = stat_files(paths)
     known = FactsCache.read(cache)
@@ -192,7 +192,7 @@ def _learn(
     try:
         unusable |= read_all(paths, to_read, facts, progress)
     finally:
-        # Also when interrupted: what was read need not be read again.
+        # Also after an interruption, so that nothing is read twice.
         read = np.array(to_read)
         is_other = (facts["digest"] != before["digest"]).any(axis=1)
         is_changed = (facts["type"] != 0) & (before["type"] != 0) & is_other
@@ -217,7 +217,7 @@ def _faults(
     roles: dict[str, npt.NDArray[np.int64]],
     unusable: dict[int, ArrayUnusable],
 ) -> dict[int, list[SampleFault]]:
-    """Return all faults by sample: identity first, then the arrays in the order of `ROLES`."""
+    """Return all faults by sample: first of ids, then of arrays in the order of `ROLES`."""
     faults: dict[int, list[SampleFault]] = {}
 
     def add(index: int, kind: Any, detail: str) -> None:
@@ -248,13 +248,13 @@ def _report(faults: list[SampleFault], bad: int, total: int, *, is_dropping: boo
         remedy = "Check that manifests, tokenizer and model configuration belong together."
     else:
         remedy = (
-            "Mend the data (a new run can leave faulty samples out: `--on-bad-sample drop`); when most "
-            "are faulty, check that manifests, tokenizer and model configuration belong together."
+            "Correct the data (a new run can drop faulty samples: `--on-bad-sample drop`); if most are "
+            "faulty, check that manifests, tokenizer and model configuration belong together."
         )
     return FaultsFound(
         faults,
         f"{bad} of {total} samples can't be trained on",
-        "Training on them would crash, or learn from wrong data in silence.",
+        "Training on them would crash, or silently learn from wrong data.",
         remedy,
     )
 
@@ -262,5 +262,5 @@ def _report(faults: list[SampleFault], bad: int, total: int, *, is_dropping: boo
 def _notes(cache_note: str | None, bad: int, total: int) -> tuple[str, ...]:
     notes = [] if cache_note is None else [cache_note]
     if bad:
-        notes.append(f"{bad} of {total} samples are faulty and were left out.")
+        notes.append(f"{bad} of {total} samples are faulty and were dropped.")
     return tuple(notes)

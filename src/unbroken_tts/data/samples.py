@@ -1,7 +1,7 @@
 """Reads samples for training and pads them to batches.
 
-A sample that can't be read, or is no longer what the preflight saw, is an error that names it.
-It is never replaced by another.
+A sample that can't be read, or has changed since the preflight, is an error that names it. It is
+never replaced by another.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 class SampleChanged(DataInvalid):
-    """A sample can't be read, or its content differs from what the preflight saw.
+    """A sample can't be read, or its content changed since the preflight.
 
-    A worker process of a `DataLoader` hands its errors over by building them anew from one text,
-    the traceback; therefore two arguments have defaults, and `what` is found in a traceback.
+    A `DataLoader` re-creates an error of a worker process from one text, the traceback. So two
+    arguments have defaults, and `what` is extracted from a traceback.
     """
 
     def __init__(
         self,
         what: str,
-        why: str = "A sample that is left out or replaced in silence falsifies the training.",
-        remedy: str = "Restore the file, or start again: the preflight will read what changed.",
+        why: str = "Silently dropping or replacing a sample would make it another training.",
+        remedy: str = "Restore the file, or start again: the preflight then reads the changed file.",
     ) -> None:
         marker = f"{type(self).__name__}: "
         super().__init__(what.rpartition(marker)[2].split("\n", 1)[0], why, remedy)
@@ -61,12 +61,12 @@ class Sample:
 
 
 class PairDataset(Dataset[Sample]):
-    """Samples by their index; can be handed to worker processes, also spawned ones.
+    """Samples by index; picklable for worker processes, also spawned ones.
 
     Args:
-        pairs: `Checked.pairs`. Each array is read anew and its digest compared with the one the
-            preflight took: a change is noticed, a mere new mtime of equal content is not one.
-            Columns that no preflight has seen are read without that comparison.
+        pairs: `Checked.pairs`. The digest of each array is compared with that of the preflight,
+            so a change is noticed, but not a new mtime with equal content. Without a preflight
+            nothing is compared.
     """
 
     def __init__(self, pairs: Pairs) -> None:
@@ -112,7 +112,7 @@ class PairDataset(Dataset[Sample]):
                     f"{self._name(index)}: {path} changed since the preflight "
                     f"(digest {found.hex()}, was {expected.hex()})."
                 )
-        # torch wants memory that may be written to; the copy is 164 kB at most.
+        # torch needs writable memory; the copy is 164 kB at most.
         return array.copy()
 
     def _name(self, index: int) -> str:
@@ -124,8 +124,8 @@ def collate(samples: Sequence[Sample], *, stop_text_token: int, stop_mel_token: 
 
     Args:
         samples: At least one, in the order of the batch.
-        stop_text_token: Fills up the text ids.
-        stop_mel_token: Fills up the codes.
+        stop_text_token: Pads the text ids.
+        stop_mel_token: Pads the codes.
     """
     texts = [sample.text_ids for sample in samples]
     codes = [sample.codes for sample in samples]

@@ -1,6 +1,6 @@
-"""Reads a SentencePiece tokenizer; makes and changes none.
+"""Reads a SentencePiece tokenizer.
 
-Training needs of it only how many pieces there are; its digest is a fact of the run.
+Training only needs its number of pieces; its digest is a fact of the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Tokenizer:
         path: The `.model` file.
 
     Raises:
-        DataInvalid: The file is missing, unreadable, or no SentencePiece model.
+        DataInvalid: The file is missing, unreadable, or not a SentencePiece model.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,35 +41,35 @@ class Tokenizer:
         except (RuntimeError, UnicodeDecodeError):
             pieces = []
         if not pieces:
-            raise _invalid(path, f"is no SentencePiece model ({len(content)} bytes)")
+            raise _invalid(path, f"is not a SentencePiece model ({len(content)} bytes)")
         self._processor = processor
         self.path = path
-        """Where the model was read from; no part of its identity."""
+        """Path of the file; not part of the tokenizer's identity."""
         self.vocabulary: int = len(pieces)
-        """Number of pieces V; ids lie in [0, V)."""
+        """Number of pieces V; ids are in [0, V)."""
         self.unknown_id: int = processor.unk_id()
-        """The id of text that no piece covers; -1 where there is none."""
+        """Id of text that no piece covers; -1 if there is none."""
         self.pieces: tuple[str, ...] = tuple(pieces)
-        """The pieces by id; U+2581 stands for a blank."""
+        """The pieces by id; U+2581 stands for a space."""
         self.digest: str = self._digest()
-        """BLAKE2b-128 hex over pieces, kinds and scores: equal for equal content anywhere."""
+        """BLAKE2b-128 hex over pieces, kinds and scores, independent of the path."""
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, each in [0, vocabulary), without start and stop.
 
-        The text is taken as it is; normalising a language is the caller's part.
+        The text is not normalised; that is up to the caller.
         """
         return list(self._processor.encode(text))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids in [0, vocabulary); start and stop ids vanish."""
+        """Return the text of ids in [0, vocabulary); start and stop ids are dropped."""
         return str(self._processor.decode([int(token) for token in ids]))
 
     def _digest(self) -> str:
         """Return the digest of scheme 1.
 
-        Of each piece in turn: its UTF-8 length as little-endian uint32, its UTF-8 bytes, one
-        letter for its kind, its score as little-endian float32.
+        For each piece: its UTF-8 length as little-endian uint32, its UTF-8 bytes, one letter for
+        its kind, its score as little-endian float32.
         """
         hasher = hashlib.blake2b(b"unbroken tokenizer 1\n", digest_size=16)
         numbers = list(range(self.vocabulary))
@@ -93,6 +93,6 @@ class Tokenizer:
 def _invalid(path: Path, what: str) -> DataInvalid:
     return DataInvalid(
         f"The tokenizer {path} {what}.",
-        "Its pieces decide what every text id means and how many there are.",
+        "Its pieces define the text ids and the size of the vocabulary.",
         "Name the SentencePiece `.model` file the manifests were made with.",
     )

@@ -1,7 +1,7 @@
-"""Tells whether a tokenizer is the one that some manifests were made with.
+"""Checks whether manifests were made with a given tokenizer.
 
-Ids outside the vocabulary are the preflight's to find. Here a handful of texts is decoded: with
-another tokenizer of the same size the ids are valid, and every one of them means something else.
+The preflight finds ids outside the vocabulary. With another tokenizer of the same size all ids are
+valid but stand for other pieces; so some texts are decoded here and compared with the stored ones.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
     from unbroken_tts.data.tokenizer import Tokenizer
 
 COMPARED_TEXTS = 64
-"""Texts looked at, spread evenly over the manifests."""
+"""Number of texts to compare, spread evenly over the manifests."""
 FEWEST_TEXTS = 4
-"""With fewer comparable texts nothing is concluded: one text "5" may well be stored for "FIVE"."""
+"""With fewer comparable texts nothing is concluded: a single "5" may be stored for "FIVE"."""
 LIKENESS = 0.6
-"""Likeness from which a decoded text is taken for the stored one.
+"""Likeness from which a decoded text counts as the stored one.
 
-On text stored as it was encoded it is 1.0, on short Amharic sentences stored before homophone
-folding 0.7 to 1.0, with permuted pieces 0.0 to 0.4.
+It is 1.0 for text stored as it was encoded, 0.7 to 1.0 for short Amharic sentences stored before
+homophone folding, 0.0 to 0.4 with permuted pieces.
 """
 UNKNOWN_SHARE = 1 / 8
-"""A text with a larger share of unknown ids is passed over: too little of it can be decoded."""
+"""A text with a larger share of unknown ids is skipped: too little of it can be decoded."""
 REPRODUCED = 0.9
-"""Share of reproduced texts from which stored texts may be as unlike as they want (they may be
-transliterated): the right tokenizer reproduces all but those cut apart before encoding, a
-tokenizer with permuted pieces a tenth, one whose extension alone is permuted up to a half.
+"""Share of reproduced texts from which the stored texts needn't be alike (they may be
+transliterated). The right tokenizer reproduces all texts except those split before encoding, a
+tokenizer with permuted pieces a tenth, one with only its extension permuted up to a half.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerMatch:
-    """How many texts were compared, and how many speak for the tokenizer."""
+    """The numbers of texts that were compared and that agree."""
 
     compared: int
-    """Texts that could be compared; 0 where the manifests carry none."""
+    """Texts that could be compared; 0 if the manifests contain none."""
     agreeing: int
-    """Of these, how many decode to about the stored text."""
+    """Of these, the texts that decode to about the stored text."""
     reproducible: int
-    """Of those compared, how many hold no unknown id, which decodes to nothing that is one."""
+    """Of those compared, the texts without unknown ids, which can't be reproduced."""
     reproduced: int
-    """Of the reproducible, how many decode to a text that encodes to the same ids again."""
+    """Of the reproducible, the texts that encode to the same ids again."""
 
     @property
     def belongs(self) -> bool:
-        """Whether nothing speaks against the tokenizer."""
+        """Whether the texts agree with the tokenizer."""
         if self.compared < FEWEST_TEXTS:
             return True
         if 2 * self.agreeing >= self.compared:
@@ -64,20 +64,20 @@ class TokenizerMatch:
 
 
 def check_matches(pairs: Pairs, tokenizer: Tokenizer) -> TokenizerMatch:
-    """Compare stored texts with what the tokenizer makes of their ids.
+    """Compare stored texts with their decoded ids.
 
-    Two things are counted: whether the ids decode to about the stored text (true however the text
-    was cut before it was encoded) and whether the decoded text encodes to the same ids again (true
-    however it was normalised). For the right tokenizer at least one holds for nearly all texts.
+    Two things are counted: texts whose ids decode to about the stored text (however it was split
+    before encoding), and texts that encode to the same ids again (however they were normalised).
+    For the right tokenizer at least one holds for nearly all texts.
 
     Args:
-        pairs: Samples, preferably checked; those without a stored text are passed over, and so
-            are texts of which the tokenizer doesn't know much.
+        pairs: Samples, preferably checked; those without a stored text are skipped, and so are
+            texts with too many unknown ids.
         tokenizer: The tokenizer in question.
 
     Raises:
-        DataInvalid: At least `FEWEST_TEXTS` texts could be compared, less than half agree and
-            less than `REPRODUCED` of the reproducible ones are reproduced.
+        DataInvalid: At least `FEWEST_TEXTS` texts could be compared, less than half of them agree,
+            and less than `REPRODUCED` of the reproducible ones are reproduced.
     """
     outcomes: Counter[str] = Counter()
     example = ""
@@ -100,16 +100,16 @@ def check_matches(pairs: Pairs, tokenizer: Tokenizer) -> TokenizerMatch:
     if not match.belongs:
         raise DataInvalid(
             f"The tokenizer {tokenizer.path} doesn't belong to these manifests: of "
-            f"{match.compared} texts {match.agreeing} decode to what is stored and "
+            f"{match.compared} texts {match.agreeing} decode to the stored text and "
             f"{match.reproduced} of {match.reproducible} encode to the same ids again ({example}).",
-            "Every text id would mean another piece, and the model would learn nonsense.",
+            "Every text id would stand for another piece, and the model would learn nonsense.",
             "Name the tokenizer the manifests were made with, or prepare the data again.",
         )
     return match
 
 
 def likeness(left: str, right: str) -> float:
-    """Return 0 to 1: the share of common neighbouring letters (Dice coefficient of bigrams).
+    """Return the Dice coefficient of the bigrams of two texts, in [0, 1].
 
     Letters and digits count, after NFKC and case folding; blanks, punctuation and marks don't.
     """
@@ -119,7 +119,7 @@ def likeness(left: str, right: str) -> float:
 
 
 def _spread(pairs: Pairs) -> list[int]:
-    """Return the samples to compare: with a text, each text file once, evenly spread."""
+    """Return samples to compare: evenly spread, with a text, each array of ids once."""
     by_file = {
         path: index
         for index, (path, text) in enumerate(zip(pairs.text_paths, pairs.texts, strict=True))
@@ -132,11 +132,11 @@ def _spread(pairs: Pairs) -> list[int]:
 
 
 def _compare(pairs: Pairs, index: int, tokenizer: Tokenizer) -> tuple[list[str], str] | None:
-    """Return what counts a text adds to and the decoded text; None where it is no witness."""
+    """Return the counts that a text adds to, and the decoded text; None if it can't be compared."""
     try:
         array, _ = read_array(pairs.text_paths[index])
     except ArrayUnusable:
-        return None  # the preflight's to report
+        return None  # the preflight reports it
     ids: list[int] = array.reshape(-1).astype(np.int64).tolist()
     if any(not 0 <= token < tokenizer.vocabulary for token in ids):
         return None  # likewise

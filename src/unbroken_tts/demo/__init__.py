@@ -1,1 +1,1 @@
-"""The demo: real speech, a real training killed for real, its continuation proved equal, a voice."""
+"""The demo: makes speech, trains, kills the training, resumes it, proves it equal, and speaks."""

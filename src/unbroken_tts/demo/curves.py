@@ -1,4 +1,4 @@
-"""The loss curves of A, B and C, and the difference of A and B, as a picture."""
+"""Plots the loss curves of A, B and C, and the difference of A and B."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw(runs: Runs) -> bytes:
     high = min(max(steps), runs.naive_from + max(c, default=20))
     near.set_xlim(low, high)
     near.set_ylim(*_range(a, c, runs.naive_from, low, high))
-    near.set_title(f"From where C went on with the weights alone (means of {_SMOOTHED} steps)")
+    near.set_title(f"From where C restarted from the weights alone (means of {_SMOOTHED} steps)")
     common = sorted(a.keys() & b.keys())
     gaps = [float(a[step]["mel_loss"]) - float(b[step]["mel_loss"]) for step in common]
     difference.plot(common, gaps, color=_A, linewidth=1.4)
@@ -64,7 +64,7 @@ def _curves(
     smoothed: int = 1,
 ) -> None:
     styles = (
-        (c, offset, "C: restarted with the weights alone", {"color": _C, "linewidth": 1.4}),
+        (c, offset, "C: restarted from the weights alone", {"color": _C, "linewidth": 1.4}),
         (a, 0, "A: undisturbed", {"color": _A, "linewidth": 3.2}),
         (b, 0, "B: killed and resumed", {"color": _B, "linewidth": 1.3, "linestyle": "--"}),
     )

@@ -1,7 +1,7 @@
 """A trainer that will be killed: `python -m unbroken_tts.demo.killable_trainer MOMENT -- FLAGS...`.
 
-The same trainer as ever, in a process that the system ends without warning (SIGKILL; on Windows
-TerminateProcess) at the moment named, as `unbroken.testing.kill_at` understands it.
+The ordinary trainer, in a process that is killed without warning (SIGKILL; on Windows
+TerminateProcess) at the given moment, in the syntax of `unbroken.testing.kill_at`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 from unbroken.testing import kill_at
 
 KILL = 9
-"""The number of the signal, and on Windows the status, that the process ends with."""
+"""The number of the signal (on Windows: the exit status) that ends the process."""
 
 
 def main() -> None:
-    """Arm the moment and become the trainer."""
+    """Arm the kill, then run the trainer."""
     moment, separator, *flags = sys.argv[1:]
     assert separator == "--"
     kill_at(moment)

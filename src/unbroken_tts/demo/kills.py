@@ -1,4 +1,4 @@
-"""When training B is killed: drawn from a seed, so that a demo can be repeated."""
+"""Draws the moments at which training B is killed from a seed, so that a demo can be repeated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _WORKERS = ("none", "2", "1", "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """One death of training B."""
+    """One kill of training B."""
 
     moment: str
-    """As `unbroken_tts.demo.killable_trainer` understands it."""
+    """In the syntax of `unbroken_tts.demo.killable_trainer`."""
     step: int
-    """Steps completed when it dies: as planned, and afterwards as it was."""
+    """Steps completed at the kill: as planned, and afterwards as observed."""
 
     @property
     def words(self) -> str:
-        """Say when, for people."""
+        """Return a description of the moment."""
         kind, *numbers = self.moment.split(":")
         if kind == "step":
             return f"in mid-epoch, after step {self.step}"
@@ -38,11 +38,11 @@ class Kill:
 def kills_of(seed: int, scale: Scale, steps_per_epoch: int) -> tuple[Kill, ...]:
     """Draw the moments: between two steps, inside a step, and during a save, in this order.
 
-    Each lies in a third of its own, the first two off the saves and the ends of epochs.
+    Each is in another third of the training; the first two avoid saves and ends of epochs.
 
     Args:
         seed: Any whole number.
-        scale: Steps, saves, and how many of the three.
+        scale: The numbers of steps, saves and kills.
         steps_per_epoch: Steps in an epoch.
     """
     third = scale.steps // 3
@@ -64,7 +64,7 @@ def kills_of(seed: int, scale: Scale, steps_per_epoch: int) -> tuple[Kill, ...]:
 
 
 def workers_of(start: int) -> str:
-    """Return the `--num-workers` of the so-many-th start of B: a resume may choose anew."""
+    """Return the `--num-workers` of the nth start of B; it may change at a resume."""
     return _WORKERS[start % len(_WORKERS)]
 
 

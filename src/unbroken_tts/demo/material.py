@@ -1,7 +1,7 @@
-"""What a demo trains on: spoken sentences, one codec, a base tokenizer and its extension.
+"""Makes the data of a demo: spoken sentences, a codec, a base tokenizer and its extension.
 
-Everything is made by the same code that prepares a user's recordings. It lies in a directory named
-by the digest of what decides it, so that a second demo finds it and a changed one makes its own.
+Everything is made by the code that prepares a user's recordings. The directory is named by a digest
+of everything that determines its content, so a second demo reuses it and a changed one doesn't.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _COMMON = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """The files of a demo that come before any training."""
+    """The files that a demo makes before any training."""
 
     directory: Path
-    """Named by the digest of what decides everything in it."""
+    """Named by a digest of everything that determines its content."""
     corpora: dict[str, Corpus]
     """By language."""
     config: Path
-    """The shape of the model."""
+    """The configuration of the model."""
     codec: Path
     """One code book for both languages."""
     english: Summary
@@ -52,7 +52,7 @@ class Material:
 
 
 def make_material(output: Path, scale: Scale, stages: Stages) -> Material:
-    """Speak, fit the codec, and prepare both languages; keep what is there from an earlier demo.
+    """Make speech, fit the codec, and prepare both languages; reuse the files of an earlier demo.
 
     Args:
         output: Directory of the demo.
@@ -103,7 +103,7 @@ def make_material(output: Path, scale: Scale, stages: Stages) -> Material:
 
 
 def _speak(output: Path, scale: Scale, stages: Stages) -> dict[str, Corpus]:
-    """Speak both languages, or find them spoken."""
+    """Make the speech of both languages, or find that of an earlier demo."""
     return {
         language: make_corpus(
             output / language,
@@ -120,23 +120,23 @@ def _speak(output: Path, scale: Scale, stages: Stages) -> dict[str, Corpus]:
 
 
 def recurring(sentences: Sequence[str], count: int) -> list[str]:
-    """Return the `count` sentences whose words recur most often among each other, in their order.
+    """Return the `count` sentences that share most of their words, in their order.
 
-    What is learnt of a word in one sentence then helps with the others: a few minutes of training
-    are enough. The sentence with the rarest words goes first, until `count` are left.
+    The model then hears each word often, so a few minutes of training are enough. The sentence with
+    the rarest words is removed first, until `count` are left.
     """
     kept = list(sentences)
     words = {each: set(each.rstrip("።").split()) for each in kept}
     while len(kept) > count:
         counts = Counter(word for each in kept for word in words[each])
-        # From so many sentences on, a word is common enough.
+        # A word in this many sentences is common enough.
         worth = {each: fmean(min(counts[w], _COMMON) for w in words[each]) for each in kept}
         kept.remove(min(kept, key=lambda each: worth[each]))
     return kept
 
 
 def _key(scale: Scale, corpora: Sequence[str]) -> str:
-    """Return the name of what everything made here derives from."""
+    """Return a digest of everything that determines the material."""
     try:
         torch_version = version("torch")
     except PackageNotFoundError:
@@ -146,9 +146,9 @@ def _key(scale: Scale, corpora: Sequence[str]) -> str:
 
 
 def _fit_codec(directory: Path, corpora: Sequence[Corpus], stages: Stages) -> None:
-    """Fit one code book on both languages: base and fine-tuned voice must mean the same codes."""
+    """Fit one code book on both languages, so that base and fine-tuned voice share their codes."""
     recordings = [path for each in corpora for path in sorted(each.directory.glob("wavs/*.wav"))]
-    listening = stages("Listening for the codec")
+    listening = stages("Reading speech for the codec")
     frames = []
     for done, path in enumerate(recordings, start=1):
         frames.append(stacked_frames(read_audio(path, SAMPLE_RATE), SAMPLE_RATE))

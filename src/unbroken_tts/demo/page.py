@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing but itself: table, picture, players."""
+"""Writes one self-contained HTML page: table, plot, audio players."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def write_page(path: Path, story: Story, picture: bytes) -> None:
     """Write the page.
 
     Args:
-        path: Where; replaced.
-        story: What happened.
+        path: The file; replaced if it exists.
+        story: The results of the demo.
         picture: The curves as PNG.
     """
     scale = story.scale
@@ -35,11 +35,11 @@ def write_page(path: Path, story: Story, picture: bytes) -> None:
         (
             "<p>A small base was trained on English, its vocabulary extended with Ethiopic letters "
             f"({story.base_rows} base rows frozen), and trained on Amharic for {scale.steps} steps: "
-            f"once undisturbed (A), once killed {len(story.runs.kills)} times without warning and "
-            "resumed with the same command and other numbers of workers (B). C is what a restart "
-            f"with the weights alone does, from step {story.runs.naive_from} of B.</p>"
+            f"once without interruption (A), once killed {len(story.runs.kills)} times without warning "
+            "and resumed with the same command and other numbers of workers (B). C restarted from "
+            f"the weights alone, from step {story.runs.naive_from} of B.</p>"
         ),
-        "<h2>How B died</h2><ol>",
+        "<h2>When B was killed</h2><ol>",
         *(f"<li>{html.escape(kill.words)}</li>" for kill in story.runs.kills),
         "</ol>",
         "<h2>The proof</h2>",
@@ -47,8 +47,8 @@ def write_page(path: Path, story: Story, picture: bytes) -> None:
         "<h2>The loss</h2>",
         f'<img alt="Loss curves of A, B and C" src="data:image/png;base64,{_base64(picture)}">',
         (
-            '<p class="quiet">B lies on A. C is another run: its optimiser, its learning rate and its '
-            "order of samples begin anew. Its curve jumps, and where it ends, above or below, says "
+            '<p class="quiet">B coincides with A. C is another run: its optimiser, learning rate and '
+            "order of samples started over. Its curve jumps, and whether it ends above or below says "
             "nothing about the run that was lost.</p>"
         ),
         "<h2>The voice</h2>",

@@ -1,4 +1,4 @@
-"""The proof: what A and B used, computed and became, compared to the last bit."""
+"""Compares the samples, losses, weights and speech of A and B to the last bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProofRow:
     what: str
     """What is compared."""
     size: str
-    """How much of it."""
+    """The amount compared."""
     first: str
     """Digest of A's, or of the base's."""
     second: str
@@ -36,17 +36,17 @@ class ProofRow:
 
     @property
     def is_equal(self) -> bool:
-        """Whether nothing differs."""
+        """Whether both digests are equal."""
         return self.first == self.second
 
 
 def prove(runs: Runs, steps: int, speech: Mapping[str, Sequence[Speech]]) -> list[ProofRow]:
-    """Compare A with B, and both with the base where it is frozen.
+    """Compare A with B, and the frozen rows of both with the base.
 
     Args:
         runs: The finished trainings.
-        steps: Steps that both must have trained.
-        speech: What "A" and "B" said, in the same order.
+        steps: Number of steps that both must have trained.
+        speech: The speech of "A" and "B", in the same order.
     """
     a, b = (_journal(path) for path in (runs.undisturbed, runs.killed))
     rows = [
@@ -64,7 +64,7 @@ def prove(runs: Runs, steps: int, speech: Mapping[str, Sequence[Speech]]) -> lis
 
 
 def digest(value: Any) -> str:
-    """Return BLAKE2b-128 in hex of a value's JSON: floats in the form that reads back the same."""
+    """Return BLAKE2b-128 in hex of a value's JSON, with floats that read back the same."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()[:_SHOWN]
 
@@ -93,7 +93,7 @@ def _compared(
 
 
 def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> ProofRow:
-    """Compare the steps that B trained and lost, and then trained again, with A's: every attempt."""
+    """Compare every attempt of the steps that B lost and repeated with A's."""
     lines = [line for line in RunDirectory(directory).lines() if "step" in line]
     counted = [line["step"] for line in lines]
     again = [line for line in lines if counted.count(line["step"]) > 1]
@@ -111,7 +111,7 @@ def _repeated(directory: Path, a: Mapping[int, Mapping[str, Any]]) -> ProofRow:
 
 
 def _states(a: Checkpoint, b: Checkpoint) -> list[ProofRow]:
-    """Compare every saved tensor by its digest, and what isn't a tensor by its value."""
+    """Compare all saved tensors by digest, and other state by value."""
     rows = []
     for what, part in (("weights", "model"), ("optimiser state", "optimizer")):
         first, second = a.digests(part), b.digests(part)

@@ -1,4 +1,4 @@
-"""The three trainings of Amharic: A undisturbed, B killed again and again, C resumed the naive way."""
+"""Runs the three trainings on Amharic: A uninterrupted, B killed and resumed, C restarted."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Runs:
     naive: Path
     """Directory of C."""
     naive_from: int
-    """Steps of B whose weights C went on from."""
+    """The step of B from whose weights C restarted."""
     kills: tuple[Kill, ...]
-    """How B died, in order."""
+    """The kills of B, in order."""
 
 
 def steps_per_epoch(material: Material) -> int:
-    """Return the steps of an epoch of Amharic."""
+    """Return the number of steps in an epoch of Amharic."""
     return -(-material.amharic.train_pairs // (MICRO_BATCH * ACCUMULATION))
 
 
@@ -50,14 +50,14 @@ def train_all(
 
     Args:
         output: Directory of the trainings.
-        material: What to train on.
-        scale: How long.
+        material: The data to train on.
+        scale: The sizes of the demo.
         base: The base's gpt.pth.
-        kill_seed: Decides when B dies.
+        kill_seed: Seed for the moments of the kills.
         stages: Draws progress.
 
     Raises:
-        TrainingFailed: A training ended other than meant.
+        TrainingFailed: A training ended unexpectedly.
     """
     kills = kills_of(kill_seed, scale, steps_per_epoch(material))
     a = amharic_training("A", output / "A", material, scale, base)
@@ -70,7 +70,7 @@ def train_all(
         a.finish("--num-workers", "none", "--resume", "auto")
         handed_over.wait()
         if naive:
-            # Its schedule begins anew too, so it would train twice too long; we have seen enough.
+            # Its schedule starts over too, so it would train for twice as long; this is enough.
             left = scale.steps - naive[0].step
             _kill(naive[0].training, f"step:{left}", "--num-workers", "none")
 
@@ -109,7 +109,7 @@ def _last_save(kills: Sequence[Kill], scale: Scale) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Naive:
-    """C, and the step of B whose weights it begins with."""
+    """C, and the step of B from whose weights it starts."""
 
     training: DemoTraining
     step: int
@@ -118,7 +118,7 @@ class _Naive:
 def _weights_alone(
     b: DemoTraining, output: Path, material: Material, scale: Scale, base: Path
 ) -> _Naive:
-    """Give C what a naive restart keeps of B's newest checkpoint: the weights, and nothing else."""
+    """Start C from the weights of B's newest checkpoint, and nothing else."""
     weights = output / "C-weights.pth"
     loaded = load_weights(b.output)
     write_gpt_pth(weights, merge(loaded.model, loaded.untrained_encoders))
@@ -126,10 +126,10 @@ def _weights_alone(
 
 
 def _die_and_go_on(b: DemoTraining, kills: Sequence[Kill]) -> Iterator[Kill]:
-    """Start B, kill it, start it again, as often as there are kills; then let it finish.
+    """Start, kill and restart B for each kill; then let it finish.
 
     Yields:
-        Each kill as it was: by its journal, where B stood.
+        Each kill, with the step that B had reached by its journal.
     """
     for number, kill in enumerate(kills):
         _kill(b, kill.moment, "--num-workers", workers_of(number), "--resume", "auto")
@@ -142,8 +142,8 @@ def _kill(training: DemoTraining, moment: str, *flags: str) -> None:
     """Train until killed.
 
     Raises:
-        TrainingFailed: It ended otherwise.
+        TrainingFailed: It ended in another way.
     """
     status = training.start(*flags, moment=moment)
     if status not in {-KILL, KILL}:
-        raise training.failed(f"was to be killed ({moment}) but ended with status {status}")
+        raise training.failed(f"should have been killed ({moment}) but ended with status {status}")

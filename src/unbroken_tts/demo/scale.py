@@ -1,4 +1,4 @@
-"""How large a demo is: sentences, model, steps."""
+"""The sizes of a demo: sentences, model, steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from unbroken_tts.model.config import GptConfig
 SEED = 1_234
 """Seed of the trainings A and B."""
 NAIVE_SEED = 4_321
-"""Seed of the naive continuation C: a restarted loop shuffles anew."""
+"""Seed of C; a restarted loop shuffles in another order."""
 MICRO_BATCH = 8
 """Samples in one forward pass."""
 ACCUMULATION = 2
-"""Micro-batches in a step, so that there is an inside of a step to be killed in."""
+"""Micro-batches in a step; more than one, so that a kill can happen inside a step."""
 
 _ENCODER = {
     "output_size": 4,
@@ -31,19 +31,19 @@ class Scale:
     """All numbers of a demo."""
 
     name: str
-    """What it is called in the report."""
+    """Its name in the report."""
     amharic: int
-    """Amharic sentences, those whose words recur most often among each other."""
+    """Number of Amharic sentences; those that share most of their words."""
     voices: int
-    """Voices that speak them in turn."""
+    """Number of voices, which alternate."""
     val_ratio: float
-    """Share of sentences held back: never trained on."""
+    """Share of sentences held back for validation."""
     english: int
-    """English sentences for the base."""
+    """Number of English sentences for the base."""
     base_vocabulary: int
     """Pieces of the base tokenizer."""
     vocabulary: int
-    """Pieces after the extension with Ethiopic ones."""
+    """Pieces after its extension with Ethiopic ones."""
     width: int
     """Model width."""
     layers: int
@@ -57,11 +57,11 @@ class Scale:
     save_every: int
     """Steps between checkpoints."""
     warmup: int
-    """Updates until the learning rate is at its highest."""
+    """Updates until the learning rate reaches its peak."""
     learning_rate: float
-    """The highest learning rate."""
+    """The peak learning rate."""
     dropout: float
-    """Of the model, in training."""
+    """Dropout of the model in training."""
     kills: int
     """How often B is killed, at most three."""
     spoken: int
@@ -69,10 +69,10 @@ class Scale:
     unseen: int
     """Held-back sentences spoken at the end."""
     candidates: int
-    """Recordings of the same voice that a spoken sentence is looked for among."""
+    """Recordings of the same voice with which each spoken sentence is compared."""
 
     def config(self) -> GptConfig:
-        """Return the shape of the model."""
+        """Return the configuration of the model."""
         return GptConfig.from_mapping(self.gpt_section(), origin="the demo")
 
     def gpt_section(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Scale:
             "stop_text_token": 1,
             "condition_num_latent": 4,
             "condition_module": _ENCODER,
-            # Its perceiver is 1,024 wide in the original, whatever the model: kept thin here.
+            # In the original its perceiver is 1,024 wide for every model size; here it is kept small.
             "emo_condition_module": _ENCODER | {"perceiver_mult": 0.01},
         }
 

@@ -1,10 +1,10 @@
-"""The demo from beginning to end.
+"""Runs the demo from beginning to end.
 
-1. Material: speech by espeak-ng, one codec, English prepared, the tokenizer extended, Amharic prepared.
-2. The base: trained on English from fresh weights, exported as a gpt.pth; kept for the next demo.
-3. A undisturbed, B killed and resumed, C restarted with the weights alone.
-4. A and B speak the same sentences; the speech is judged.
-5. The proof, the picture, the page.
+1. Material: speech by espeak-ng, one codec, prepared English and Amharic, an extended tokenizer.
+2. The base: trained on English from random weights, exported as a gpt.pth; kept for the next demo.
+3. Training: A without interruption, B killed and resumed, C restarted from the weights alone.
+4. Speech: A and B speak the same sentences, which are compared with recordings.
+5. The proof, the plot, the page.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ from unbroken_tts.prepare.written import write_whole
 from unbroken_tts.train.load import load_weights
 
 MARKER = "demo.json"
-"""The file that makes a directory a demo's."""
+"""The file that marks the directory of a demo."""
 PAGE = "demo.html"
 """The page, in the demo's directory."""
 PICTURE = "loss.png"
-"""The curves, in the demo's directory."""
+"""The plot, in the demo's directory."""
 _OURS = ("runs", "audio", PAGE, PICTURE)
 
 
 def show(output: Path, scale: Scale, *, kill_seed: int, stages: Stages = silent_stages) -> Story:
-    """Run the demo; leaves the page, the picture, the sound and the runs in `output`.
+    """Run the demo; write page, plot, audio and runs to `output`.
 
-    Corpus, prepared data and base of an earlier demo there are used again; its runs are replaced.
+    Corpus, prepared data and base of an earlier demo there are reused; its runs are replaced.
 
     Args:
         output: A new directory, or one of an earlier demo.
-        scale: How large.
-        kill_seed: Decides when B is killed.
+        scale: The sizes of the demo.
+        kill_seed: Seed for the moments of the kills.
         stages: Draws progress.
 
     Raises:
-        SettingsInvalid: The directory holds something else, or a package is missing.
-        TrainingFailed: A training ended other than meant.
+        SettingsInvalid: The directory contains something else, or a package is missing.
+        TrainingFailed: A training ended unexpectedly.
     """
     _claim(output)
     material = make_material(output, scale, stages)
@@ -75,17 +75,17 @@ def show(output: Path, scale: Scale, *, kill_seed: int, stages: Stages = silent_
 
 
 def _claim(output: Path) -> None:
-    """Make the directory ours, and clear the results of an earlier demo.
+    """Mark the directory as the demo's, and delete the results of an earlier demo.
 
     Raises:
-        SettingsInvalid: It holds something that no demo made.
+        SettingsInvalid: It contains something that no demo made.
     """
     marker = output / MARKER
     is_foreign = output.exists() and (not output.is_dir() or any(output.iterdir()))
     if is_foreign and not marker.is_file():
         raise SettingsInvalid(
-            f"{output} is there already and is not the directory of a demo.",
-            "The demo writes many files, and never among somebody else's.",
+            f"{output} exists and is not the directory of a demo.",
+            "The demo replaces files, so it only writes to a directory of its own.",
             "Name another directory with --output.",
         )
     output.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _claim(output: Path) -> None:
 
 
 def _base(material: Material, scale: Scale, stages: Stages) -> Path:
-    """Train and export the base, unless an earlier demo has made it from the same material."""
+    """Train and export the base, unless an earlier demo made it from the same material."""
     place = material.directory / "base" / "gpt.pth"
     if place.is_file():
         return place

@@ -1,4 +1,4 @@
-"""What the trained voices say: sentences they were trained on, and some they never saw."""
+"""Lets the trained voices speak: sentences of the training data, and some held back."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from unbroken_tts.speak.speech import Spoken, line_of, speak
 from unbroken_tts.speak.voice import Voice, open_voice
 
 SPEAKER = VOICES["am"][0]
-"""The voice that is spoken with and compared with."""
+"""The espeak-ng voice used for prompts and comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """A sentence to be spoken."""
+    """A sentence to speak."""
 
     id: str
-    """Of its utterance in the corpus."""
+    """Id of its utterance in the corpus."""
     text: str
     """Normalised."""
     prompt: str
@@ -38,16 +38,16 @@ class Sentence:
     is_trained: bool
     """Whether it was trained on."""
     recording: Path
-    """What espeak-ng made of it."""
+    """The recording by espeak-ng."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
-    """A sentence as a trained voice says it."""
+    """A sentence spoken by a trained voice."""
 
     sentence: Sentence
     codes: list[int]
-    """What the model said, greedily."""
+    """The codes, decoded greedily."""
     file: Path
     """Its sound."""
     digest: str
@@ -59,17 +59,17 @@ class Judgement:
     """How many spoken sentences were recognised."""
 
     right: int
-    """Those that are nearest to the recording of their own sentence."""
+    """Number of sentences that are nearest to their own recording."""
     of: int
     """Sentences judged."""
     candidates: int
-    """Recordings of the same voice, each another sentence, that each was looked for among."""
+    """Number of recordings, all of the same voice, with which each sentence was compared."""
     ranks: tuple[int, ...]
-    """Where each sentence's own recording stands, 1 is nearest."""
+    """The rank of each sentence's own recording; 1 is nearest."""
 
 
 def sentences_of(material: Material, scale: Scale) -> list[Sentence]:
-    """Return the sentences to speak: first those trained on, then those held back."""
+    """Return the sentences to speak: first those of the training data, then those held back."""
     trained = _sentences(material, "train", is_trained=True)[: scale.spoken]
     return trained + _sentences(material, "val", is_trained=False)[: scale.unseen]
 
@@ -113,7 +113,7 @@ def say(
 def say_into(
     directory: Path, voice: Voice, sentences: Sequence[Sentence], progress: Progress
 ) -> list[Speech]:
-    """Speak sentences greedily, each into a file of its own."""
+    """Speak sentences greedily, each into its own file."""
     directory.mkdir(parents=True, exist_ok=True)
     said = say(voice, sentences, [each.text for each in sentences], progress)
     speech = []
@@ -128,13 +128,13 @@ def say_into(
 def judge(
     waves: Sequence[Wave], sentences: Sequence[Sentence], material: Material, count: int
 ) -> Judgement:
-    """Look for each sentence among recordings of the same voice, by MFCC and time warping.
+    """Find the nearest recording of the same voice for each sentence, by MFCC and time warping.
 
     Args:
-        waves: What was spoken, one for each sentence.
-        sentences: What should have been said.
-        material: Has the recordings.
-        count: Recordings to look among; those of `sentences` first, then others trained on.
+        waves: The speech, one wave per sentence.
+        sentences: The sentences that should have been spoken.
+        material: Contains the recordings.
+        count: Number of recordings; those of `sentences` first, then others of the training data.
     """
     others = _sentences(material, "train", is_trained=True)
     known = {each.id: each.recording for each in [*sentences, *others]}
@@ -150,5 +150,5 @@ def judge(
 
 
 def exchanged(texts: Sequence[str]) -> list[str]:
-    """Return the texts with each at another's place."""
+    """Return the texts, each moved to the place of another."""
     return [*texts[1:], *texts[:1]]

@@ -1,4 +1,4 @@
-"""What happened in a demo, and what it showed."""
+"""The results of a demo."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Story:
     scale: Scale
     """Its numbers."""
     kill_seed: int
-    """What decided when B died."""
+    """Seed for the moments of the kills."""
     base_rows: int
     """Rows of the base's vocabulary, frozen in A and B."""
     runs: Runs
     """The trainings."""
     speech: dict[str, Sequence[Speech]]
-    """What A and B said, under their names."""
+    """The speech of A and B, by name."""
     rows: list[ProofRow]
-    """The table of proof."""
+    """The rows of the table."""
     trained: Judgement
-    """Of the sentences trained on, as A says them."""
+    """Judgement of the sentences of the training data, spoken by A."""
     control: Judgement
-    """The same with the texts exchanged: it should recognise almost nothing."""
+    """The same with the texts exchanged: almost none should be recognised."""
     unseen: Judgement | None
-    """Of the sentences held back."""
+    """Judgement of the sentences held back."""
 
     @property
     def is_proved(self) -> bool:
@@ -40,7 +40,7 @@ class Story:
         return all(row.is_equal for row in self.rows)
 
     def judged(self) -> list[str]:
-        """Return what the judge of the speech found, for people."""
+        """Return the judgements of the speech as sentences."""
         chance = 100 / self.trained.candidates
         lines = [
             (
@@ -56,7 +56,7 @@ class Story:
         if self.unseen:
             near = ", ".join(str(rank) for rank in self.unseen.ranks)
             lines.append(
-                f"Of {self.unseen.of} sentences never seen, {self.unseen.right}; the places of "
+                f"Of {self.unseen.of} sentences held back, {self.unseen.right}; the ranks of "
                 f"their own recordings are {near}."
             )
         if self.scale.name != "full":

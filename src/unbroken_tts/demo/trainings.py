@@ -1,4 +1,4 @@
-"""The trainings of a demo: each a real command line in a process of its own."""
+"""The trainings of a demo; each is a real command line in its own process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unbroken_tts.prepare.summary import Summary
 
 SOURCE = Path(__file__).parents[2]
 THREADS = 1
-"""Computing threads of every training; A and B run side by side on two cores."""
+"""Threads of each training; two trainings run in parallel on two cores."""
 
 
 class TrainingFailed(UnbrokenError):
-    """A training of the demo ended as it should not."""
+    """A training of the demo ended unexpectedly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class DemoTraining:
     """One training of the demo, as a command line without its `--resume`."""
 
     name: str
-    """What it is called: base, A, B, C."""
+    """Its name: base, A, B or C."""
     output: Path
     """Its `--output-dir`."""
     flags: tuple[str, ...]
@@ -64,31 +64,31 @@ class DemoTraining:
 
     @property
     def log(self) -> Path:
-        """What all its starts printed."""
+        """The file with the output of all its starts."""
         return self.output.with_name(f"{self.output.name}.log")
 
     def finish(self, *more: str) -> None:
         """Train to the end.
 
         Raises:
-            TrainingFailed: It ended otherwise.
+            TrainingFailed: It ended with an error.
         """
         status = self.start(*more)
         if status != 0:
             raise self.failed(f"ended with status {status}")
 
     def failed(self, what: str) -> TrainingFailed:
-        """Return the error that says what happened instead, with the end of the log."""
+        """Return an error with what happened and the end of the log."""
         tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
         return TrainingFailed(
             f"Training {self.name} {what}. Its last lines:\n  " + "\n  ".join(tail),
             "Without it there is nothing to compare.",
-            f"Read {self.log}; if it names nothing of yours, please report it.",
+            f"Read {self.log}; if the cause is not on your machine, please report a bug.",
         )
 
 
 def base_training(output: Path, material: Material, scale: Scale) -> DemoTraining:
-    """Return the training of the base: English, from fresh weights."""
+    """Return the training of the base: on English, from random weights."""
     return DemoTraining(
         name="base",
         output=output,
@@ -102,7 +102,7 @@ def base_training(output: Path, material: Material, scale: Scale) -> DemoTrainin
 def amharic_training(
     name: str, output: Path, material: Material, scale: Scale, base: Path
 ) -> DemoTraining:
-    """Return the fine-tuning that A and B share; they differ in name and directory only."""
+    """Return the fine-tuning of A or B; the two differ only in name and directory."""
     return DemoTraining(
         name=name,
         output=output,
@@ -117,7 +117,7 @@ def amharic_training(
 def naive_training(
     output: Path, material: Material, scale: Scale, base: Path, weights: Path
 ) -> DemoTraining:
-    """Return what a restart with the weights alone does: optimiser, schedule and order afresh."""
+    """Return C: a restart from weights alone, with new optimiser, schedule and order."""
     return DemoTraining(
         name="C",
         output=output,

@@ -1,4 +1,4 @@
-"""Tells how far child trainings are, by the journals they write."""
+"""Shows the progress of child trainings by their journals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def watching(trainings: Mapping[str, tuple[Path, int]], stages: Stages) -> Iterator[None]:
-    """While open, tell the steps done of each training.
+    """While the block runs, report the steps done by each training.
 
     Args:
-        trainings: Name -> (directory, steps in all).
+        trainings: Name -> (directory, total number of steps).
         stages: Draws progress.
     """
     looks = [

@@ -1,7 +1,7 @@
-"""What the machine offers, and what follows from it: batch, workers, precision.
+"""Detects the hardware and chooses batch, workers and precision.
 
-`detect` looks at the machine and `configure` sets it up; everything between is a pure function of
-what was found and what the user asked for, so that each row of the table is a test.
+`detect` inspects the machine and `configure` sets torch up; everything between is a pure function
+of the hardware found and the settings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 def report_lines(
     hardware: Hardware, batch: BatchPlan, precision: PrecisionPlan, *, workers: int, threads: int
 ) -> list[str]:
-    """Return what a person is shown before the first step, a line each."""
+    """Return the lines about hardware and plan that are printed before the first step."""
     kind = "GPU memory" if hardware.is_cuda else "Memory"
     return [
         f"Device: {hardware.device} ({hardware.name})",

@@ -1,4 +1,4 @@
-"""The auto-tuning table: from the memory of a card to micro-batch, accumulation and workers."""
+"""The auto-tuning table: micro-batch, accumulation and workers by the memory of the GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unbroken import SettingsInvalid
 from unbroken_tts.hardware.machine import Hardware
 
 FEWEST_WORKERS_REFUSED: Final = 65
-"""Never fewer than so many are refused, whatever the cores: shared machines report few."""
+"""Smaller numbers of workers are never refused: shared machines report few cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,18 +17,17 @@ class BatchRow:
     """One row of the auto-tuning table."""
 
     reported_gib: float
-    """Smallest memory in GiB that a card of this row reports."""
+    """Smallest memory in GiB that a GPU of this row reports."""
     batch: int
     """Samples in a micro-batch."""
     accumulation: int
     """Micro-batches in a step."""
 
 
-# A card reports less than its label says: part of the memory is kept by the driver and by error
-# correction. The limits below are the labels 80, 40, 24, 16, 12 and 8 GB less a margin that the
-# lowest figure seen for each label fits into (A100 80 GB 79.2, A100 40 GB 39.4, L4 and A10G 22.0,
-# T4 14.6, RTX 3060 11.7, RTX 3070 7.7 GiB), and that the next smaller label does not reach
-# (48 GB 44.4, 32 GB 31.8, 20 GB 19.7, GTX 1080 Ti 10.9, 6 GB 6.0 GiB).
+# A GPU reports less memory than its label says: driver and error correction use some. Each limit
+# below is between the lowest figure seen for its label of 80, 40, 24, 16, 12 or 8 GB (A100 80 GB
+# 79.2, A100 40 GB 39.4, L4 and A10G 22.0, T4 14.6, RTX 3060 11.7, RTX 3070 7.7 GiB) and that of
+# the next smaller label (48 GB 44.4, 32 GB 31.8, 20 GB 19.7, GTX 1080 Ti 10.9, 6 GB 6.0 GiB).
 CUDA_ROWS: Final[tuple[BatchRow, ...]] = (
     BatchRow(reported_gib=75.0, batch=64, accumulation=1),
     BatchRow(reported_gib=38.0, batch=16, accumulation=2),
@@ -44,7 +43,7 @@ MANY_WORKERS_GIB: Final = CUDA_ROWS[0].reported_gib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """How many samples a step has, how they are cut, and where both figures come from."""
+    """The samples of a step, its micro-batches, and where both figures come from."""
 
     batch: int
     """Samples in a micro-batch, at least 1."""
@@ -76,18 +75,18 @@ def batch_row(hardware: Hardware) -> BatchRow:
 def plan_batch(
     hardware: Hardware, *, batch: int = 0, accumulation: int = 0, effective: int = 0
 ) -> BatchPlan:
-    """Decide the micro-batch and the accumulation.
+    """Choose the micro-batch and the accumulation.
 
     Args:
-        hardware: What `detect` found.
-        batch: What the user asked for; 0 is automatic.
-        accumulation: What the user asked for; 0 is automatic.
-        effective: Samples in a step of the run that is being continued; 0 for a new run. The
-            effective batch belongs to the run, so only the cut is chosen anew.
+        hardware: The result of `detect`.
+        batch: The user's setting; 0 is automatic.
+        accumulation: The user's setting; 0 is automatic.
+        effective: Samples in a step of the run to resume; 0 for a new run. A resumed run keeps its
+            effective batch, so only the size of the micro-batches is chosen.
 
     Returns:
-        The plan. Of a figure given alone the other one is derived so that the effective batch
-        stays as near to the table's as the memory of the card allows.
+        The plan. If only one of the two is given, the other is chosen so that the effective batch
+        is as near to the table's as the memory of the GPU allows.
     """
     row = batch_row(hardware)
     if effective:
@@ -114,7 +113,7 @@ def plan_batch(
 
 
 def _plan_for_run(row: BatchRow, *, batch: int, accumulation: int, effective: int) -> BatchPlan:
-    """Cut the steps of a run whose effective batch is settled."""
+    """Choose the micro-batches for a run whose effective batch is fixed."""
     source = f"cuts this run's effective batch of {effective}"
     batch_source = "--batch-size" if batch else source
     if not batch and accumulation:
@@ -131,14 +130,14 @@ def _plan_for_run(row: BatchRow, *, batch: int, accumulation: int, effective: in
 
 
 def plan_workers(hardware: Hardware, wanted: int | Literal["none"] = 0) -> int:
-    """Return the number of processes that read samples ahead.
+    """Return the number of processes that prefetch samples.
 
     Args:
-        hardware: What `detect` found.
-        wanted: A number; 0 is automatic, `none` is no process at all.
+        hardware: The result of `detect`.
+        wanted: A number; 0 is automatic, `none` uses no worker process.
 
     Raises:
-        SettingsInvalid: So many would take the machine down.
+        SettingsInvalid: The number is too large for the machine.
     """
     if wanted == "none":
         return 0
@@ -146,9 +145,9 @@ def plan_workers(hardware: Hardware, wanted: int | Literal["none"] = 0) -> int:
     if wanted >= most:
         raise SettingsInvalid(
             f"--num-workers {wanted} on a machine with {hardware.cores} cores.",
-            "Each is a process with memory of its own: they would take the machine down, and read "
-            "no faster than a few.",
-            "Leave --num-workers out, or give at most a few for each core.",
+            "Each worker is a process with its own memory. So many would exhaust the machine, and "
+            "would read no faster than a few.",
+            "Omit --num-workers, or give at most a few per core.",
         )
     if wanted:
         return wanted

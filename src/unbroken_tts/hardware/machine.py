@@ -1,4 +1,4 @@
-"""The machine as it was found: the only module here that looks at it."""
+"""Detects the hardware; the only module here that inspects the machine."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ GIB: Final = 1024**3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What was found on this machine."""
+    """The hardware of this machine."""
 
     device: str
     """Name that torch understands: `cpu`, `cuda:0`, `cuda:1`."""
     name: str
-    """Name of the card or the processor, for people."""
+    """Human-readable name of the GPU or the CPU."""
     memory_gib: float
-    """Total memory of the card in GiB (2**30 bytes); main memory where there is no card."""
+    """Total memory of the GPU in GiB (2**30 bytes); main memory if there is no GPU."""
     cores: int
-    """Processor cores this process may use, at least 1."""
+    """CPU cores this process may use, at least 1."""
     has_bf16: bool
-    """Whether the device computes in bfloat16 itself, without emulation."""
+    """Whether the device computes in bfloat16 natively, without emulation."""
     has_tf32: bool
-    """Whether the card has TF32 matrix units (compute capability 8.0 and newer)."""
+    """Whether the GPU has TF32 matrix units (compute capability 8.0 and newer)."""
 
     @property
     def is_cuda(self) -> bool:
-        """Whether the device is an NVIDIA card."""
+        """Whether the device is an NVIDIA GPU."""
         return self.device.startswith("cuda")
 
 
 def detect(device: str = "auto") -> Hardware:
-    """Look at the machine.
+    """Return the hardware of this machine.
 
     Args:
-        device: `auto` (the first card, else the processor), `cpu`, `cuda` or `cuda:N`.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        SettingsInvalid: The device named isn't there.
+        SettingsInvalid: There is no such device.
     """
     import torch
 
@@ -53,8 +53,8 @@ def detect(device: str = "auto") -> Hardware:
     index = 0 if device in {"auto", "cuda"} else int(device.removeprefix("cuda:"))
     if index >= available:
         raise SettingsInvalid(
-            f"--device is '{device}', but torch {torch.__version__} sees {available} NVIDIA cards.",
-            "Training there can't begin; a CPU build of torch sees none at all.",
+            f"--device is '{device}', but torch {torch.__version__} sees {available} NVIDIA GPUs.",
+            "The device isn't available to torch; a CPU build of torch sees no GPU at all.",
             "Use --device auto, or install the CUDA build of torch and check `nvidia-smi`.",
         )
     card = torch.cuda.get_device_properties(index)

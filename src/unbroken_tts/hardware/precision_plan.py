@@ -1,4 +1,4 @@
-"""The precision of the forward pass: what was asked for, and what the device can do."""
+"""Chooses the precision of the forward pass by the settings and the device."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionPlan:
-    """The numbers the forward pass computes in."""
+    """The precision of the forward pass."""
 
     precision: Precision
-    """`fp32` plain; `bf16` and `fp16` under autocast, the weights staying in fp32."""
+    """`fp32` without autocast; `bf16` and `fp16` under autocast, with weights in fp32."""
     has_scaler: bool
-    """Whether the losses go through a GradScaler (fp16 only)."""
+    """Whether to scale the loss with a GradScaler (fp16 only)."""
     has_tf32: bool
-    """Whether fp32 matrix products on the card may use TF32."""
+    """Whether fp32 matrix products on the GPU may use TF32."""
     reason: str
-    """Why this one, for the report."""
+    """The reason for the choice, for the report."""
 
 
 def plan_precision(
@@ -31,27 +31,28 @@ def plan_precision(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     amp: bool | None = None,
 ) -> PrecisionPlan:
-    """Decide the precision of the forward pass.
+    """Choose the precision of the forward pass.
 
     Args:
-        hardware: What `detect` found.
-        precision: What the user asked for by name; anything but `auto` wins over `amp`.
-        amp: `--amp` (True), `--no-amp` (False), or neither (None: on with a card).
+        hardware: The result of `detect`.
+        precision: The user's setting; anything but `auto` overrides `amp`.
+        amp: `--amp` (True), `--no-amp` (False), or neither (None: on with a GPU).
 
     Raises:
-        SettingsInvalid: The device can't compute in the precision asked for.
+        SettingsInvalid: The device doesn't support the precision.
     """
     if precision != "auto":
         _check_precision(hardware, precision)
         return _precision_plan(hardware, precision, "--precision")
     if not hardware.is_cuda:
-        reason = "--amp concerns graphics cards; --precision bf16 asks for it on a processor"
+        reason = "--amp applies to GPUs; use --precision bf16 on a CPU"
         return _precision_plan(hardware, "fp32", reason if amp else "processor")
     if amp is False:
         return _precision_plan(hardware, "fp32", "--no-amp")
     if hardware.has_bf16:
-        return _precision_plan(hardware, "bf16", "the card supports it")
-    return _precision_plan(hardware, "fp16", "the card has no bfloat16; with a gradient scaler")
+        return _precision_plan(hardware, "bf16", "the GPU supports it")
+
+    return _precision_plan(hardware, "fp16", "the GPU has no bfloat16; with a gradient scaler")
 
 
 def _precision_plan(hardware: Hardware, precision: Precision, reason: str) -> PrecisionPlan:
@@ -67,14 +68,14 @@ def _check_precision(hardware: Hardware, precision: Precision) -> None:
     if precision == "fp16" and not hardware.is_cuda:
         raise SettingsInvalid(
             f"--precision is 'fp16', but the device is {hardware.device} ({hardware.name}).",
-            "float16 needs a gradient scaler, which is made for graphics cards.",
-            "Use --precision fp32 or bf16, or a device that is a graphics card.",
+            "float16 needs a gradient scaler, which is made for GPUs.",
+            "Use --precision fp32 or bf16, or a GPU.",
         )
     if precision == "bf16" and hardware.is_cuda and not hardware.has_bf16:
         raise SettingsInvalid(
             f"--precision is 'bf16', but {hardware.name} has no bfloat16 units.",
-            "The card would emulate it, many times slower than float16.",
-            "Use --precision fp16 or fp32, or leave the flag out.",
+            "The GPU would emulate it, many times slower than float16.",
+            "Use --precision fp16 or fp32, or omit the flag.",
         )
 
 
@@ -82,10 +83,10 @@ def configure(hardware: Hardware, precision: PrecisionPlan, *, threads: int = 0)
     """Set the thread count and TF32 for this process.
 
     Args:
-        hardware: What `detect` found.
-        precision: What `plan_precision` decided.
-        threads: Threads of one operation on the processor; 0 keeps what torch would use, which
-            respects `OMP_NUM_THREADS`, but settles it, so that it is a fact of the run.
+        hardware: The result of `detect`.
+        precision: The result of `plan_precision`.
+        threads: Threads of one operation on the CPU; 0 keeps torch's default, which respects
+            `OMP_NUM_THREADS`, and fixes it, so that it can be a fact of the run.
 
     Returns:
         The thread count in force.

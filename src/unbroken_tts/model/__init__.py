@@ -1,4 +1,4 @@
-"""The voice model: its configuration, layers, losses, files and speech-code sampling.
+"""The voice model: configuration, layers, losses, weights files and sampling of codes.
 
-Knows batches (`unbroken_tts.data.batch`) and nothing else of the data side.
+Of the data packages it uses only `unbroken_tts.data.batch`.
 """

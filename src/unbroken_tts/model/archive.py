@@ -1,4 +1,4 @@
-"""Reading other people's PyTorch files without executing anything that is in them."""
+"""Reads PyTorch files of other programs without executing anything in them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _ZIP_MAGIC = b"PK\x03\x04"
 _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
 
-# The five globals that a training checkpoint of the earlier trainer holds besides tensors, and no
-# other; numpy moved one of them, so it has two names.
+# The only globals besides tensors in a training checkpoint of the earlier trainer: five, of which
+# numpy moved one, so it has two names.
 _ALLOWED: list[Any] = [
     np.ndarray,
     np.dtype,
@@ -32,7 +32,7 @@ _ALLOWED: list[Any] = [
     np.dtypes.UInt32DType,
 ]
 
-# What torch's restricted unpickler was seen to raise on damaged or foreign bytes.
+# Exceptions that torch's restricted unpickler was seen to raise on damaged or foreign bytes.
 _DAMAGE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -50,16 +50,16 @@ _DAMAGE = (
 
 
 def read_archive(path: Path) -> dict[str, Any]:
-    """Read a torch zip archive whose top is a dict; tensors stay on disk until touched.
+    """Read a torch zip archive that contains a dict; tensors are mapped, not read.
 
     The restricted unpickler builds tensors, plain containers and five harmless types, and refuses
-    everything else before it is called.
+    everything else before calling it.
 
     Args:
         path: gpt.pth, latest.pth, model_step{N}.pth or the like.
 
     Raises:
-        DataInvalid: The file is missing, is no torch zip archive, is damaged, or holds an object
+        DataInvalid: The file is missing, is no torch zip archive, is damaged, or contains an object
             that is not allowed.
     """
     try:
@@ -70,21 +70,21 @@ def read_archive(path: Path) -> dict[str, Any]:
     if magic != _ZIP_MAGIC:
         raise _refusal(path, "is not a PyTorch archive")
     try:
-        # Of a damaged file torch also warns; the error or the content says all there is to say.
+        # Torch also warns about a damaged file; the error says the same.
         with warnings.catch_warnings(action="ignore"), safe_globals(_ALLOWED):
-            # Windows can't replace or delete a file that is mapped, so there it is read whole.
+            # Windows can't replace or delete a mapped file, so there it is read into memory.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=os.name != "nt")
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
-        raise _refusal(path, f"is damaged or holds more than tensors ({reason})") from error
+        raise _refusal(path, f"is damaged or contains more than tensors ({reason})") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise _refusal(path, f"holds a {type(content).__name__} instead of named values")
+        raise _refusal(path, f"contains a {type(content).__name__} instead of named values")
     return content
 
 
 def _refusal(path: Path, what: str) -> DataInvalid:
     return DataInvalid(
         f"The weights file {path} {what}.",
-        "Nothing of it was used, and no code from it was run.",
+        "Nothing in it was used, and no code from it was run.",
         "Name an intact gpt.pth, latest.pth or model_step{N}.pth, or copy the file again.",
     )

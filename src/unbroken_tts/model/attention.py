@@ -1,11 +1,11 @@
-"""Causal attention with dropout, for processors.
+"""Causal attention with dropout, for CPUs.
 
-There torch has no fused attention that drops weights; it falls back to one operation after another
-over whole squares of S x S, of which the causal half is thrown away. Here queries go in blocks, and
-a block only meets the keys that it may see. Elsewhere, and wherever nothing is dropped, torch's
+On a CPU torch has no fused attention with dropout: it falls back to separate operations on whole
+S x S matrices, half of which the causal mask discards. Here queries are processed in blocks, and a
+block is only multiplied with the keys it may see. On other devices, and without dropout, torch's
 scaled_dot_product_attention is used.
 
-Letters: B samples, H heads, S rows, d width of a head, n queries of a block, m keys that it sees.
+Letters: B samples, H heads, S rows, d width of a head, n queries of a block, m keys it may see.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 from unbroken_tts.model.dropout import KeepMask
 
 NAME = "unbroken_blocked"
-"""Under which the blocks of `transformers` find it."""
+"""Name by which `transformers` finds this attention."""
 _BLOCK = 128
 
 
 def register() -> None:
-    """Make the attention known to `transformers`."""
+    """Register the attention with `transformers`."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
@@ -40,7 +40,7 @@ def attend(  # the signature is that of `transformers`
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally.
+    """Compute causal attention.
 
     Args:
         module: The attention layer, which is causal.
@@ -49,11 +49,11 @@ def attend(  # the signature is that of `transformers`
         value: Likewise.
         attention_mask: Bool, True where a key may be seen; without it the attention is causal.
         dropout: Probability of dropping a weight.
-        scaling: Of the scores; None means 1 / sqrt(d).
-        kwargs: Passed on to the attention of `transformers`.
+        scaling: Factor of the scores; None means 1 / sqrt(d).
+        kwargs: Passed to the attention of `transformers`.
 
     Returns:
-        (B, S, H, d), and no weights.
+        (B, S, H, d), and None for the weights.
     """
     if not dropout or attention_mask is not None or query.device.type != "cpu":
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -70,7 +70,7 @@ def attend(  # the signature is that of `transformers`
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """Sample by sample and block by block, so that what is worked on stays in the cache."""
+    """Processes one sample and block at a time, so that the working set stays in the cache."""
 
     @staticmethod
     def forward(  # the signature is torch's
@@ -91,8 +91,8 @@ class _BlockedAttention(torch.autograd.Function):
             scores = _product(q, k.mT, scale)  # (H, n, m)
             scores[:, :, begin:] += hidden[: end - begin, : end - begin]
             weights = torch.softmax(scores, dim=-1)
-            # Dropped weights are kept for the backward pass as negative ones: half again as much
-            # memory would go into masks.
+            # Dropped weights are stored as negative values for the backward pass; separate masks
+            # would need half as much memory again.
             signs = mask.draw(tuple(weights.shape)).mul_(2).sub_(1)
             signed = signs.to(weights.dtype).mul_(weights)
             out[sample, begin:end] = _product(signed.clamp(min=0), v, mask.scale).transpose(0, 1)
@@ -131,7 +131,7 @@ def _blocks(samples: int, rows: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _later_keys(rows: int, dtype: torch.dtype) -> torch.Tensor:
-    """Return what hides the keys after each query of a block: 0, and -inf above the diagonal."""
+    """Return the causal mask of a block: 0, and -inf above the diagonal."""
     return torch.full((rows, rows), float("-inf"), dtype=dtype).triu_(1)
 
 

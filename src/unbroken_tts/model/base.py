@@ -1,4 +1,4 @@
-"""The weights a run starts from: a `gpt.pth`, or a checkpoint of the earlier trainer."""
+"""Loads the weights that a run starts from: a `gpt.pth`, or a checkpoint of the earlier trainer."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _REQUIRED = (*TEXT_TENSORS, "mel_embedding.weight", "mel_head.weight", "gpt.ln_f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseWeights:
-    """The tensors of a weights file, split by what becomes of them; all on the CPU."""
+    """The tensors of a weights file, trained and untrained, on the CPU."""
 
     origin: str
     """The file, for messages."""
     trained: dict[str, torch.Tensor]
-    """Name -> float32 tensor of what is trained."""
+    """Name -> float32 tensor of the trained part."""
     untrained_encoders: dict[str, torch.Tensor]
     """Name -> tensor of the untrained encoders, mapped from the file, never copied."""
     vocabulary: int
-    """Pieces of the tokenizer it was made with: rows of the text tables less the spare one."""
+    """Number of pieces of its tokenizer: rows of the text tables minus the spare one."""
 
     def config_for(self, config: GptConfig) -> GptConfig:
-        """Return the configuration with or without speed rows, as the file has them."""
+        """Return the configuration with `speed_rows` as in the file."""
         return config.model_copy(update={"speed_rows": "speed_emb.weight" in self.trained})
 
 
 def read_base(path: Path) -> BaseWeights:
     """Read a `gpt.pth` (flat, or under `model`) or a checkpoint of the earlier trainer.
 
-    Executes nothing from the file. Low-rank adapter and duplicate entries are dropped, the names of
-    adapted layers restored.
+    Nothing in the file is executed. Entries of low-rank adapters and duplicates are dropped; the
+    names of adapted layers are restored.
 
     Raises:
-        DataInvalid: The file is missing, damaged, foreign, or holds more than tensors.
+        DataInvalid: The file is missing, damaged, foreign, or contains more than tensors.
     """
     content = read_archive(path)
     return base_weights(content.get("model", content), origin=str(path))
@@ -86,17 +86,16 @@ def base_weights(state: Any, *, origin: str) -> BaseWeights:
 
 
 def frozen_rows_of(base_vocabulary: int, vocabulary: int, *, train_base_rows: bool) -> int:
-    """Return how many text rows to freeze: the base's pieces, if there are new ones to train."""
+    """Return the number of text rows to freeze: the base's pieces, if there are new ones to train."""
     return base_vocabulary if vocabulary > base_vocabulary and not train_base_rows else 0
 
 
 def load_base(model: VoiceGpt, base: BaseWeights) -> None:
-    """Fill a model from a base.
+    """Load the weights of a base into a model.
 
-    Text rows 0 .. V_base - 1 are the base's, to the last bit. If the model's vocabulary is larger,
-    all rows after them, the spare last row included, start at the mean of the base's pieces (the
-    base's own spare row, which no text ever used, is dropped). If it is equal, the spare row is the
-    base's too.
+    Text rows 0 .. V_base - 1 are exactly the base's. If the model's vocabulary is larger, all rows
+    after them, including the spare last one, start at the mean of the base's pieces (the base's own
+    spare row, which no text uses, is dropped). If it is equal, the spare row is the base's too.
 
     Raises:
         SettingsInvalid: Names or shapes are not those of the configuration (all are named), or the
@@ -118,8 +117,8 @@ def check_base(base: BaseWeights, config: GptConfig, vocabulary: int) -> None:
     """
     if base.vocabulary > vocabulary:
         raise SettingsInvalid(
-            f"The base {base.origin} knows {base.vocabulary} text tokens, the tokenizer {vocabulary}.",
-            "The rows of the missing tokens would be lost, and ids would mean other pieces.",
+            f"The base {base.origin} has {base.vocabulary} text tokens, the tokenizer {vocabulary}.",
+            "The rows of the missing tokens would be lost, and ids would stand for other pieces.",
             "Use the tokenizer of the base, or one extended from it.",
         )
     expected = trained_shapes(config, base.vocabulary) | untrained_shapes(config)
@@ -127,7 +126,7 @@ def check_base(base: BaseWeights, config: GptConfig, vocabulary: int) -> None:
     if faults:
         raise SettingsInvalid(
             f"The base {base.origin} does not fit the configuration: {'; '.join(faults)}.",
-            "Loading it would leave tensors of the model unfilled or cut.",
+            "Tensors of the model would stay uninitialised or be truncated.",
             "Use the config.yaml that belongs to the base checkpoint.",
         )
 

@@ -1,7 +1,7 @@
-"""The shape of the voice model, read from the `gpt` section of a `config.yaml`.
+"""The configuration of the voice model, read from the `gpt` section of a `config.yaml`.
 
-Every number that decides a shape or a special id comes from here, none from a constant in the code,
-except the size of the text vocabulary, which is the tokenizer's.
+All shapes and special ids come from here, except the size of the text vocabulary, which is the
+tokenizer's.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from unbroken import SettingsInvalid
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What the original's configuration file also says and what never varies for a model of this kind.
+# Other keys of the original's configuration file; their values never vary for this kind of model.
 _CONSTANT = {
     "use_mel_codes_as_input": True,
     "mel_length_compression": 1024,
     "train_solo_embeddings": False,
     "condition_type": "conformer_perceiver",
 }
-# Ours: the original refuses unknown keys, so they are only written when they say something.
+# Keys of this project. The original refuses unknown keys, so defaults are not written.
 _OURS = {"dropout", "speed_rows"}
 
 
@@ -75,7 +75,7 @@ class GptConfig(BaseModel):
     max_text_tokens: int = Field(ge=1)
     """Text positions, in tokens; the position table has two rows more."""
     number_text_tokens: int = Field(default=12_000, ge=1)
-    """Vocabulary that the file speaks of; the tokenizer's piece count overrides it."""
+    """Vocabulary size in the file; the tokenizer's number of pieces overrides it."""
     number_mel_codes: int = Field(ge=3)
     """Rows of the mel embedding and head: the code book, start and stop."""
     start_mel_token: int = Field(ge=1)
@@ -91,7 +91,7 @@ class GptConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability of dropout on embeddings, attention weights and residuals, in training only."""
     speed_rows: bool = True
-    """Whether two rows of a speed table stand between the conditioning and the text."""
+    """Whether two rows of a speed table follow the conditioning, before the text."""
     condition_module: ConditionModule
     """The speaker conditioning encoder (not trained)."""
     emo_condition_module: ConditionModule
@@ -121,24 +121,24 @@ class GptConfig(BaseModel):
 
     @property
     def longest_text(self) -> int:
-        """Most text tokens of a sample that the position table has room for."""
+        """Largest number of text tokens of a sample, by the position table."""
         return self.max_text_tokens
 
     @property
     def longest_codes(self) -> int:
-        """Most mel codes of a sample that the position table has room for."""
+        """Largest number of mel codes of a sample, by the position table."""
         return self.max_mel_tokens + 1
 
     @classmethod
     def from_mapping(cls, values: object, *, origin: str) -> GptConfig:
-        """Check the values of a `gpt` section.
+        """Validate the values of a `gpt` section.
 
         Args:
             values: The section as parsed.
             origin: Where it came from, for messages.
 
         Raises:
-            SettingsInvalid: A value is missing, of the wrong type or contradicts another.
+            SettingsInvalid: A value is missing, has the wrong type, or contradicts another.
         """
         try:
             return cls.model_validate(values)
@@ -146,17 +146,17 @@ class GptConfig(BaseModel):
             faults = "; ".join(_fault(item) for item in error.errors())
             raise SettingsInvalid(
                 f"The `gpt` section of {origin} is unusable: {faults}.",
-                "These numbers decide the shape of every tensor of the model.",
-                "Correct them, or take the config.yaml that belongs to the base checkpoint.",
+                "These values determine the shape of every tensor of the model.",
+                "Correct them, or use the config.yaml that belongs to the base checkpoint.",
             ) from error
 
     @classmethod
     def from_yaml(cls, path: Path) -> GptConfig:
-        """Read the `gpt` section of a YAML file; everything else in it is read past.
+        """Read the `gpt` section of a YAML file; everything else in it is ignored.
 
         Raises:
-            SettingsInvalid: The file is missing, is no YAML, has no `gpt` section, or the section
-                is unusable.
+            SettingsInvalid: The file is missing, is not YAML, has no `gpt` section, or the section
+                is invalid.
         """
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -183,7 +183,7 @@ class GptConfig(BaseModel):
 
 
 def _fault(item: Any) -> str:
-    """Return one fault of a validation as `key: what is wrong (found value)`."""
+    """Return an error of pydantic as `key: message (found value)`."""
     key = ".".join(str(part) for part in item["loc"]) or "values"
     if item["type"] in {"missing", "value_error"}:
         return f"{key}: {item['msg']}"

@@ -1,10 +1,10 @@
-"""Dropout whose masks are cheap on a processor.
+"""Dropout with masks that are cheap on a CPU.
 
-There the dropout of torch draws one number per element and keeps a float for it, which takes several
+On a CPU torch's dropout draws one number per element and keeps a float for it, which takes several
 times as long as the rest of an elementwise operation. Here one 64-bit number of the global generator
-decides about four elements, 16 bits each, and two bytes are kept. Elsewhere torch's own, fused
-operation is used. Either way the masks follow from the state of the device's global generator, so
-setting it before a micro-batch repeats them.
+decides four elements, with 16 bits each, and two bytes per element are kept. On other devices
+torch's fused operation is used. Either way the masks follow from the state of the device's global
+generator, so restoring that state repeats them.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ class KeepMask:
     """Draws which elements are kept: each independently with probability 1 - p.
 
     Args:
-        p: Probability of dropping an element, in [0, 1]; taken to the nearest multiple of 2**-16.
+        p: Probability of dropping an element, in [0, 1]; rounded to a multiple of 2**-16.
     """
 
     def __init__(self, p: float) -> None:
         self._dropped = round(p * _LEVELS)
         kept = _LEVELS - self._dropped
         self.scale = _LEVELS / kept if kept else 0.0
-        """What kept values are multiplied by, so that the expected value stays."""
+        """Factor of kept values, which preserves the expected value."""
 
     def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return 1 for kept and 0 for dropped, int16, on the processor."""
+        """Return 1 for kept and 0 for dropped, int16, on the CPU."""
         count = math.prod(shape)
         words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(1 << 63), None)
         lanes = words.view(torch.int16)[:count].view(shape)
         if self._dropped == _LEVELS:
             return lanes.zero_()
-        # -32768 .. 32767 are equally likely; the lowest `dropped` of them drop.
+        # -32768 .. 32767 are equally likely; the lowest `dropped` of them drop the element.
         return lanes.ge_(self._dropped - _LEVELS // 2)
 
 
@@ -60,10 +60,10 @@ class _MaskedScale(torch.autograd.Function):
 
 
 class Dropout(nn.Dropout):
-    """Dropout of single elements, in training only; torch's own where that is not slow."""
+    """Elementwise dropout in training; uses torch's own on devices other than the CPU."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's name
-        """Return what is left, scaled so that the expected value stays; any shape."""
+        """Return the input with elements dropped and the rest scaled; any shape."""
         if not self.training or not self.p or input.device.type != "cpu":
             return super().forward(input)
         mask = KeepMask(self.p)

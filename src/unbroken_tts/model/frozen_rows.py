@@ -1,6 +1,6 @@
-"""An embedding and a head whose first rows no optimiser can reach.
+"""An embedding and a linear head whose first rows are frozen.
 
-A gradient mask does not freeze rows: AdamW's decoupled weight decay and old momentum still move
+A gradient mask does not freeze rows: AdamW's decoupled weight decay and old momentum still change
 them. Here the frozen rows are buffers, so they have no gradient, no optimiser state and no decay;
 the other rows are ordinary parameters, and the two are joined in the forward pass.
 """
@@ -46,8 +46,8 @@ class ExtendedEmbedding(nn.Module):
         base = functional.embedding(ids.clamp(max=self.frozen - 1), self.base)
         if self.extension.shape[0] == 0:
             return base
-        # Looking up twice touches as many rows as there are ids; joining the tables would copy
-        # all of them in each forward pass.
+        # Two lookups touch only the rows of the ids; joining the tables would copy all rows in
+        # each forward pass.
         extension = functional.embedding((ids - self.frozen).clamp(min=0), self.extension)
         return torch.where((ids < self.frozen).unsqueeze(-1), base, extension)
 
@@ -87,7 +87,7 @@ class ExtendedLinear(nn.Module):
         extension = functional.linear(hidden, self.extension_weight, self.extension_bias)
         if self.base_weight is None:
             return extension
-        # Joining the logits, not the weights: no gradient of the frozen rows is ever computed.
+        # The logits are joined, not the weights, so no gradient of the frozen rows is computed.
         base = functional.linear(hidden, self.base_weight, self.base_bias)
         return torch.cat([base, extension], dim=-1)
 

@@ -1,4 +1,4 @@
-"""Speaking: mel codes sampled one after another from conditioning and text.
+"""Generates mel codes autoregressively from conditioning and text.
 
 Letters: B samples, C conditioning rows, D width, K mel codes.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechRequest:
-    """What is to be spoken, and by whom."""
+    """A text to speak, with the conditioning of the voice."""
 
     text_ids: Sequence[int]
     """Token ids of the text, without start and stop."""
@@ -45,17 +45,17 @@ def generate(
 ) -> list[list[int]]:
     """Return the mel codes of each utterance, without start and stop.
 
-    Every utterance draws from a generator of its own, so what it says does not depend on the others.
-    The global generators and the modes of the model are left as they were.
+    Every utterance has its own generator, so the result does not depend on the others. The global
+    generators and the modes of the model are restored.
 
     Args:
         model: The voice; runs in eval mode.
         utterances: At least one.
-        sampling: How a code is chosen.
-        max_codes: Stop after so many codes; None means as many as there are positions for.
-        cached: Keep keys and values of earlier rows; without it each code runs the whole sequence
-            again, with the same result to rounding.
-        progress: Called with (codes so far of the longest utterance, most possible).
+        sampling: The sampling settings.
+        max_codes: Largest number of codes; None means the number of positions of the model.
+        cached: Use a key-value cache; without it each code recomputes the whole sequence, with
+            the same result up to rounding.
+        progress: Called with (codes of the longest utterance so far, largest possible number).
 
     Raises:
         SettingsInvalid: `max_codes` is not in 1 .. positions of the model.
@@ -66,8 +66,8 @@ def generate(
     if not 1 <= limit <= longest:
         raise SettingsInvalid(
             f"The length limit is {limit} codes; the model has positions for 1 to {longest}.",
-            "A code after the last position can't be computed.",
-            f"Ask for at most {longest} codes.",
+            "The model can't compute a code after its last position.",
+            f"Set a limit of at most {longest} codes.",
         )
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -114,7 +114,7 @@ def _generate(
 def next_code_logits(
     model: VoiceGpt, utterances: Sequence[SpeechRequest], codes: Sequence[Sequence[int]]
 ) -> torch.Tensor:
-    """Return the logits after the given codes, computed without a cache: (B, K) float32."""
+    """Return the logits of the next code, computed without a cache: (B, K) float32."""
     batch = _as_batch(model, utterances, codes)
     plan = lay_out(batch, model.config, device=model.final_norm.weight.device)
     hidden = model.gpt(model.embed(plan, batch.condition, batch.emo_vec))
@@ -129,7 +129,7 @@ def _last_rows(plan: RowPlan) -> torch.Tensor:
 
 
 def _allowed(logits: torch.Tensor, model: VoiceGpt) -> torch.Tensor:
-    """Forbid everything that is neither a code nor the stop token."""
+    """Mask all logits except those of codes and the stop token."""
     config = model.config
     allowed = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     allowed[: min(config.start_mel_token, config.stop_mel_token)] = True
@@ -156,7 +156,7 @@ class _Speaking:
         return self.model.mel_logits(self.newest)
 
     def feed(self, codes: list[int]) -> None:
-        """Append one code to every sequence (an ended one may be fed anything)."""
+        """Append one code to every sequence; for an ended one the code doesn't matter."""
         self.fed += 1
         ids = torch.tensor(codes, device=self.lengths.device)
         rows = self.model.embed_codes(ids, torch.full_like(ids, self.fed)).unsqueeze(1)

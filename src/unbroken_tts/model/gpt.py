@@ -1,7 +1,7 @@
 """The voice model: a GPT over conditioning rows, text tokens and mel codes, with two heads.
 
 Letters: B samples, C conditioning rows, D width, S sequence length, V text vocabulary, K mel codes,
-P predicting positions. The untrained encoders are no part of it.
+P predicting positions. The untrained encoders are not part of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Head: TypeAlias = ExtendedLinear | nn.Linear
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSums:
-    """Sums over the counted positions of a micro-batch, or of each of its samples."""
+    """Sums over the target positions of a micro-batch, or of each of its samples."""
 
     text_loss_sum: torch.Tensor
     """() float32, or (B,) per sample: cross-entropy of the text targets, nats."""
@@ -46,7 +46,7 @@ class LossSums:
 
 
 class PositionTable(nn.Module):
-    """A learned position embedding, named as in the file: `emb.weight`."""
+    """A learned position embedding; its parameter has the file's name, `emb.weight`."""
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class PositionTable(nn.Module):
 class VoiceGpt(nn.Module):
     """The trained part of an IndexTTS2-style model.
 
-    Weights are undefined until `load_table`, `load_base` or `initialise` filled them.
+    The weights are undefined until `load_table`, `load_base` or `initialise` is called.
 
     Args:
         config: Shapes and special ids.
         vocabulary: Pieces of the tokenizer (V); text tables have one spare row more.
-        frozen_rows: The first rows of the text tables that no optimiser can reach.
+        frozen_rows: Number of first rows of the text tables that are frozen.
         checkpointing: Recompute activations in the backward pass to save memory.
-        dropout: Probability, training only; None means the configuration's.
+        dropout: Dropout probability in training; None means the configuration's.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class VoiceGpt(nn.Module):
         self.config = config
         self.vocabulary = vocabulary
         width, rows = config.model_dim, vocabulary + 1
-        # Built without memory and without a single random draw; `_materialise` gives it storage.
+        # Built on the meta device, without random numbers; `_materialise` allocates storage.
         with torch.device("meta"):
             self.text_embedding = ExtendedEmbedding(rows, width, frozen_rows)
             self.mel_embedding = nn.Embedding(config.number_mel_codes, width)
@@ -102,11 +102,11 @@ class VoiceGpt(nn.Module):
 
     @property
     def frozen_rows(self) -> int:
-        """Text rows out of every optimiser's reach."""
+        """Number of frozen text rows."""
         return self.text_embedding.frozen
 
     def initialise(self, seed: int) -> None:
-        """Fill all weights from a seed, without touching any global generator."""
+        """Initialise all weights from a seed, without using a global generator."""
         shapes = trained_shapes(self.config, self.vocabulary)
         self.load_table(initial_values(shapes, layers=self.config.layers, seed=seed))
 
@@ -137,9 +137,9 @@ class VoiceGpt(nn.Module):
     ) -> LossSums:
         """Return the sums of the losses of a micro-batch.
 
-        Hand the batch over as the collate function made it, on the host: the layout is planned
-        there and everything is sent to the model's device without waiting for it. (A batch that is
-        on the device already works, but reading its lengths waits.)
+        Pass the batch in host memory, as the collate function made it: the layout is computed there
+        and copied to the model's device without synchronising. (A batch on the device works too, but
+        reading its lengths synchronises.)
 
         Args:
             batch: The samples.
@@ -182,8 +182,8 @@ class VoiceGpt(nn.Module):
             self.text_embedding(plan.text.ids) + self.text_pos_embedding(plan.text.positions)
         )
         rows.append(self.embed_codes(plan.mel.ids, plan.mel.positions))
-        # Each row is copied to a place of its own, so the backward pass is a plain gather:
-        # deterministic on every device, unlike a gather whose backward pass would scatter.
+        # Each row is copied to its own place, so the backward pass is a plain gather, which is
+        # deterministic on every device; the backward pass of a gather would be a scatter.
         places = torch.cat([plan.prefix_rows, plan.text.rows, plan.mel.rows])
         sequences = prefix.new_zeros(plan.samples * plan.width, prefix.shape[-1])
         return sequences.index_copy(0, places, torch.cat(rows)).view(
@@ -203,14 +203,14 @@ class VoiceGpt(nn.Module):
     def _losses(
         self, hidden: torch.Tensor, stream: Stream, head: Head, _: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cross-entropy, () float32, and hits, () int64, of the counted positions only."""
+        """Return cross-entropy, () float32, and hits, () int64, over the target positions."""
         picked = self.final_norm(hidden.index_select(0, stream.picks))
         return summed_losses(picked, head, stream.targets, with_hits=head is self.mel_head)
 
     def _losses_per_sample(
         self, hidden: torch.Tensor, stream: Stream, head: Head, samples: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return cross-entropy, (B,) float32, and hits, (B,) int64, of the counted positions."""
+        """Return cross-entropy, (B,) float32, and hits, (B,) int64, over the target positions."""
         logits = head(self.final_norm(hidden.index_select(0, stream.picks))).float()
         losses = functional.cross_entropy(logits, stream.targets, reduction="none")
         hits = (logits.detach().argmax(dim=-1) == stream.targets).long()

@@ -1,7 +1,7 @@
-"""The causal transformer: GPT-2 blocks of `transformers` with SDPA attention, and nothing else.
+"""The causal transformer: GPT-2 blocks of `transformers` with SDPA attention.
 
-Only the blocks are used, not `GPT2Model`: that one adds token and position tables that this model
-has none of, and looks into its position ids for packed sequences, which waits for the device.
+Only the blocks are used, not `GPT2Model`: it adds token and position tables, which this model
+doesn't have, and inspects position ids for packed sequences, which synchronises with the device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Gpt2Stack(nn.Module):
 
     def __init__(self, config: GptConfig, dropout: float, *, checkpointing: bool) -> None:
         super().__init__()
-        # Imported here because it takes longer than torch itself, and most commands build no model.
+        # Imported here: it takes longer than torch itself, and most commands build no model.
         from transformers.models.gpt2.configuration_gpt2 import GPT2Config
         from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
@@ -41,8 +41,8 @@ class Gpt2Stack(nn.Module):
             n_embd=config.model_dim,
             n_layer=config.layers,
             n_head=config.heads,
-            # The fused kernel of GPT-2's tanh approximation; "gelu_new" spells it out operation by
-            # operation, which makes a step on a CPU about a tenth longer.
+            # The fused kernel of GPT-2's tanh approximation; "gelu_new" computes it in separate
+            # operations, which makes a step on a CPU about a tenth longer.
             activation_function="gelu_pytorch_tanh",
             layer_norm_epsilon=1e-5,
             embd_pdrop=dropout,

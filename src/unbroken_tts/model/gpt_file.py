@@ -1,4 +1,4 @@
-"""The names and shapes of everything in a `gpt.pth`, in the order of the file.
+"""Names and shapes of all tensors in a `gpt.pth`, in the order of the file.
 
 The inference program loads strictly, so an export must have exactly these. Letters: D model width,
 V text vocabulary, K mel codes; C, U, A, B, P: output_size, linear_units, attention_heads, num_blocks,
@@ -41,7 +41,7 @@ _TRAINED_PREFIXES = (
 
 
 def is_trained(name: str) -> bool:
-    """Say whether a tensor of this name is trained, or passed through unchanged."""
+    """Return whether a tensor of this name is trained; others are passed through unchanged."""
     return name.startswith(_TRAINED_PREFIXES)
 
 

@@ -1,8 +1,8 @@
-"""The loss of a head over many outputs, without ever holding all of its logits.
+"""The loss of a head with many outputs, without keeping all of its logits in memory.
 
-A head's logits are the largest tensor of a step by far: positions times 8,000 to 24,000 outputs, and
-as much again for their gradient. Here they are made for some positions at a time, and the gradients of
-the sum of the losses right with them; the backward pass only has to scale them.
+The logits are by far the largest tensor of a step: positions times 8,000 to 24,000 outputs, and as
+much again for their gradient. Here they are computed for some positions at a time, together with the
+gradients of the sum of the losses; the backward pass only scales these.
 
 Letters: P positions, D width, V outputs of which the first F are frozen.
 """
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from unbroken_tts.model.frozen_rows import ExtendedLinear
 
-# Logits held at a time. On a processor this is about what a cache and the allocator keep warm.
+# Logits computed at a time. On a CPU about this much stays in the cache and the allocator.
 _CHUNK_BYTES = {"cpu": 16 << 20}
 _OTHER_CHUNK_BYTES = 256 << 20
 _ALIGNED = 64
@@ -31,13 +31,13 @@ def summed_losses(
     *,
     with_hits: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the sum of the cross-entropies, and how many targets were the most likely output.
+    """Return the sum of the cross-entropies, and the number of targets that were most likely.
 
     Args:
         hidden: (P, D).
         head: From D to V.
         targets: (P,) int64 in [0, V).
-        with_hits: Count the hits; without, 0 is returned for them.
+        with_hits: Count the hits; otherwise 0 is returned for them.
 
     Returns:
         () float32, nats, and () int64. Only the first has a gradient.
@@ -62,10 +62,10 @@ def summed_losses(
 
 
 def _aligned(rows: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a weight (V, D) or a bias (V,) with outputs added, to a multiple of 64, that never are.
+    """Return a weight (V, D) or a bias (V,) padded with unused outputs to a multiple of 64.
 
-    A card's fast matrix products want rows that begin at multiples of 16 bytes: 8,194 or 12,001
-    outputs would take several times as long as a few more.
+    Fast matrix products of a GPU need rows that begin at multiples of 16 bytes: with 8,194 or
+    12,001 outputs they take several times as long as with the padding.
     """
     if rows is None:
         return None
@@ -91,7 +91,7 @@ class _SummedLosses(torch.autograd.Function):
         frozen = 0 if base_weight is None else base_weight.shape[0]
         loss = hidden.new_zeros((), dtype=torch.float32)
         hits = targets.new_zeros(())
-        # What the context says of them does not know of torch.no_grad().
+        # `ctx.needs_input_grad` ignores torch.no_grad().
         wanted = [with_gradients and needed for needed in ctx.needs_input_grad[:3]]
         d_hidden = torch.empty_like(hidden) if wanted[0] else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
@@ -159,7 +159,7 @@ def _d_logits(logits: torch.Tensor, total: torch.Tensor, target: torch.Tensor) -
 def _hits(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Count the rows whose first largest logit is that of the target."""
     if logits.device.type == "cpu":
-        # There argmax takes many times as long as amax, and most rows are no hits.
+        # On a CPU argmax takes many times as long as amax, and most rows are not hits.
         near = logits.gather(1, target) == logits.amax(dim=-1, keepdim=True)
         rows = near.squeeze(1).nonzero().squeeze(1)
         logits, target = logits[rows], target[rows]

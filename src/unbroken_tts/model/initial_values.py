@@ -1,6 +1,6 @@
-"""The values that a tensor starts from when no file has any, from a seed and the tensor's name.
+"""Initial values of tensors, derived from a seed and the tensor's name.
 
-Each tensor has its own generator, so the value of one never depends on which others were made.
+Each tensor has its own generator, so its values never depend on which others were made.
 Distributions as in the original: embeddings and latents N(0, 0.02); GPT-2 blocks as in Radford et
 al. 2019, section 2.3 (residual projections scaled by 1/sqrt(2 * layers)); other layers the defaults
 of torch, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
@@ -28,7 +28,7 @@ def initial_values(
     """Return fresh float32 tensors, the same for the same seed, names and shapes.
 
     Args:
-        shapes: Name -> shape, in the order wanted; a bias stands beside its weight.
+        shapes: Name -> shape, in the order of the result; a bias needs the shape of its weight.
         layers: Transformer blocks of the model, for the scale of the residual projections.
         seed: Any int.
     """
@@ -47,7 +47,7 @@ def _value(name: str, shapes: Mapping[str, Shape], layers: int, seed: int) -> to
 def _draw(
     name: str, shapes: Mapping[str, Shape], layers: int
 ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
-    """Return how a tensor of this name is drawn."""
+    """Return the distribution of a tensor of this name."""
     if name.startswith("gpt.h."):
         if name.endswith(".bias"):
             return lambda tensor, _: tensor.zero_()

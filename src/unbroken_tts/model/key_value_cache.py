@@ -1,4 +1,4 @@
-"""The keys and values of rows already seen, for sequences of unequal length side by side."""
+"""A key-value cache for a batch of sequences of unequal length."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 
 
 class KeyValueCache:
-    """Fixed room for every layer, filled once by the prefix and then one row per sample at a time.
+    """Preallocated keys and values of every layer: first the prefix, then one row per sample.
 
-    Takes the place of the cache of `transformers`, of which the blocks only call `update`. Letters:
-    B samples, H heads, S rows, d width of a head.
+    Replaces the cache of `transformers`, of which the blocks only call `update`. Letters: B samples,
+    H heads, S rows, d width of a head.
 
     Args:
-        room: Most rows of a sequence, prefix included.
+        room: Largest number of rows of a sequence, including the prefix.
     """
 
     def __init__(self, room: int) -> None:
@@ -22,13 +22,13 @@ class KeyValueCache:
         self._used = 0
 
     def open(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Say where the next row of each sequence goes.
+        """Set the position of the next row of each sequence.
 
         Args:
-            lengths: (B,) int64: rows that each sequence has so far.
+            lengths: (B,) int64: the number of rows of each sequence so far.
 
         Returns:
-            (B, 1, 1, keys) bool: which keys the next row may see, its own included.
+            (B, 1, 1, keys) bool: the keys that the next row may see, including its own.
         """
         self._places = lengths
         self._used += 1
@@ -38,7 +38,7 @@ class KeyValueCache:
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store the rows of a layer and return all it may attend to.
+        """Store the rows of a layer and return all keys and values to attend to.
 
         Args:
             keys: (B, H, S, d): the prefix, or one row per sample after `open`.
@@ -46,7 +46,7 @@ class KeyValueCache:
             layer: Index of the layer.
 
         Returns:
-            Keys and values: the prefix itself, or everything stored, (B, H, keys, d).
+            Keys and values: the prefix itself, or all that are stored, (B, H, keys, d).
         """
         if self._places is None:
             self._stored[layer] = (self._roomy(keys), self._roomy(values))

@@ -1,14 +1,14 @@
-"""Where each row of a micro-batch stands in the sequences that the transformer sees.
+"""Computes the place of each row of a micro-batch in the sequences of the transformer.
 
 Two layouts:
 
-* tight: [conditioning][speed][start, text, stop][start, codes] directly one after another, padding
-  only at the end. Causal attention then needs no mask, and a sample can't see its batch mates.
-* legacy: text padded to the longest text of the micro-batch, then mel padded likewise, as the
-  earlier trainer had it; mel positions see the padding of the text, so a loss depends on the mates.
+* tight: [conditioning][speed][start, text, stop][start, codes] without gaps, padding only at the end.
+    Causal attention then needs no mask, and no sample depends on the others.
+  * legacy: text padded to the longest text of the micro-batch, then mel padded likewise, as in the
+    earlier trainer; mel positions see the padding of the text, so a loss depends on the other samples.
 
-A plan is made on the host from the host's copy of the lengths, so that nothing ever waits for the
-device; one copy then carries it over. Letters: B samples, C conditioning rows, S sequence length.
+  A plan is made in host memory from the lengths there, so nothing synchronises with the device; one
+  copy then transfers it. Letters: B samples, C conditioning rows, S sequence length.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ class Stream:
     positions: torch.Tensor
     """(N,) int64: rows of the position table."""
     rows: torch.Tensor
-    """(N,) int64: where each goes in the B * S rows of the sequences."""
+    """(N,) int64: their places in the B * S rows of the sequences."""
     picks: torch.Tensor
     """(P,) int64: the rows of the sequences that predict a target, sample after sample."""
     targets: torch.Tensor
-    """(P,) int64: what they are to predict."""
+    """(P,) int64: the targets."""
     owners: torch.Tensor
-    """(P,) int64: the sample each belongs to, in [0, B)."""
+    """(P,) int64: the sample of each target, in [0, B)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlan:
-    """One micro-batch laid out; its tensors are on one device."""
+    """The layout of a micro-batch; its tensors are on one device."""
 
     samples: int
     """Samples of the micro-batch (B)."""
     width: int
     """Rows of the longest sequence (S)."""
     prefix_rows: torch.Tensor
-    """(B * C + B * 2,) int64: where conditioning and speed rows go; the 2 only with speed rows."""
+    """(B * C + B * 2,) int64: places of conditioning and speed rows; the 2 only with speed rows."""
     text: Stream
     """Text rows."""
     mel: Stream
@@ -78,7 +78,7 @@ class RowPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """The tokens of one kind on the host, and where they go."""
+    """The tokens of one kind in host memory, and their places."""
 
     ids: Indices
     lengths: Indices
@@ -87,7 +87,7 @@ class _Kind:
     offsets: Indices
     """(B,): the row of the start token within its sequence."""
     counts: Indices
-    """(B,): rows of each sample, start and stops included."""
+    """(B,): number of rows of each sample, including start and stop."""
 
 
 def lay_out(
@@ -96,10 +96,10 @@ def lay_out(
     """Lay out a micro-batch.
 
     Args:
-        batch: The samples. Lengths on the host cost no wait; on a device they do.
+        batch: The samples. Lengths on a device make this synchronise; in host memory they don't.
         config: The model.
         layout: tight or legacy.
-        device: Where the plan is wanted; the default is the host.
+        device: Device of the plan; the default is host memory.
 
     Raises:
         DataInvalid: A sample is longer than the position tables.
@@ -160,9 +160,9 @@ def _check_lengths(ids: list[str], lengths: Indices, longest: int, what: str, ta
         return
     at = int(lengths.argmax())
     raise DataInvalid(
-        f"Sample {ids[at]} has {lengths[at]} {what}; the model has room for {longest}.",
+        f"Sample {ids[at]} has {lengths[at]} {what}; the model has positions for {longest}.",
         f"Its last positions have no row in the {table} position table.",
-        "Leave the sample out, or cut the recording into shorter ones.",
+        "Remove the sample, or cut the recording into shorter ones.",
     )
 
 
@@ -191,7 +191,7 @@ def _stream(kind: _Kind, width: int) -> tuple[Indices, ...]:
 
 
 def _ragged(samples: Indices, counts: Indices) -> tuple[Indices, Indices]:
-    """Return owner and position of every row when sample i has counts[i] rows."""
+    """Return the sample and the position of every row, where sample i has counts[i] rows."""
     owner = np.repeat(samples, counts)
     begins = np.cumsum(counts) - counts
     return owner, np.arange(len(owner), dtype=np.int64) - begins[owner]
@@ -206,7 +206,7 @@ def _token(kind: _Kind, owner: Indices, index: Indices) -> Indices:
 
 
 def _move(arrays: list[Indices], device: torch.device | None) -> tuple[torch.Tensor, ...]:
-    """Carry all arrays over in one copy, pinned where that lets the copy overlap."""
+    """Copy all arrays to the device in one transfer, from pinned memory for CUDA."""
     packed = torch.from_numpy(np.concatenate(arrays))
     if device is not None and device.type == "cuda":
         packed = packed.pin_memory()

@@ -1,4 +1,4 @@
-"""How the loss sums of micro-batches become the loss of a step."""
+"""Computes the loss of a step from the loss sums of its micro-batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTotals:
-    """Targets of a whole step batch, whatever it is cut into."""
+    """Numbers of targets of a whole step batch."""
 
     text: int
     """Text targets: every token and one stop per sample."""
@@ -27,7 +27,7 @@ def weighted_loss(
     """Return a micro-batch's share of the step's loss, () float32.
 
     The shares of all micro-batches of a step add up to text_weight * mean text loss + mel_weight *
-    mean mel loss over the step batch, so how it was cut changes nothing beyond rounding.
+    mean mel loss over the step batch, so the size of the micro-batches only affects rounding.
     """
     text = sums.text_loss_sum * (text_weight / totals.text)
     return text + sums.mel_loss_sum * (mel_weight / totals.mel)
@@ -36,10 +36,10 @@ def weighted_loss(
 def legacy_loss(
     sums: LossSums, text_weight: float, mel_weight: float, grad_accumulation: int
 ) -> torch.Tensor:
-    """Return a micro-batch's loss as the earlier trainer weighted it, () float32.
+    """Return a micro-batch's loss with the weighting of the earlier trainer, () float32.
 
     Token means over the micro-batch, divided by the configured number of micro-batches of a step:
-    every micro-batch weighs the same however few tokens it has.
+    every micro-batch has the same weight, whatever its number of tokens.
     """
     text = sums.text_loss_sum / sums.text_tokens
     mel = sums.mel_loss_sum / sums.mel_tokens

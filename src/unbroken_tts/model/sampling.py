@@ -1,4 +1,4 @@
-"""Choosing the next code from its logits."""
+"""Chooses the next code from its logits."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How a code is chosen; the defaults are greedy."""
+    """Sampling settings; the default is greedy."""
 
     greedy: bool = True
-    """Take the most likely code; the fields below, except the penalty, then do nothing."""
+    """Take the most likely code; of the fields below, only the penalty then has an effect."""
     seed: int = 0
     """Seed of every utterance's own generator."""
     temperature: float = 1.0
-    """Divides the logits; above 0, smaller is more certain."""
+    """Divides the logits; above 0, smaller is more deterministic."""
     top_k: int = 0
     """Keep the k most likely codes; 0 keeps all."""
     top_p: float = 1.0
     """Keep the most likely codes that together have this probability, in (0, 1]."""
     repetition_penalty: float = 1.0
-    """Makes codes already said less likely (Keskar et al. 2019, section 4.1); 1 is off."""
+    """Makes earlier codes less likely (Keskar et al. 2019, section 4.1); 1 is off."""
 
     def __post_init__(self) -> None:
         faults = {
@@ -43,8 +43,8 @@ class Sampling:
         if found:
             raise SettingsInvalid(
                 f"The sampling settings have {'; '.join(found)}.",
-                "They would leave no code to choose from.",
-                "Correct them, or leave them out for the defaults.",
+                "With them no code can be chosen.",
+                "Correct them, or omit them for the defaults.",
             )
 
 
@@ -55,8 +55,8 @@ def choose(
 
     Args:
         logits: (K,) on the CPU; -inf where forbidden.
-        said: Codes so far.
-        sampling: How to choose.
+        said: The codes so far.
+        sampling: The sampling settings.
         draw: The utterance's generator; one number is drawn per code unless greedy.
     """
     scores = logits.double()
@@ -70,8 +70,8 @@ def choose(
         )
     if sampling.greedy:
         return int(scores.argmax())
-    # Sorted with the code as tie-breaker, and inverted by hand: the same number drawn gives the
-    # same code in every release of torch.
+    # Sort with the code as tie-breaker, and invert the distribution here: the same random number
+    # gives the same code in every release of torch.
     ordered, codes = torch.sort(scores / sampling.temperature, descending=True, stable=True)
     if sampling.top_k:
         ordered = ordered[: sampling.top_k]

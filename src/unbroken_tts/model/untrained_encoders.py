@@ -1,4 +1,4 @@
-"""The untrained encoders of a `gpt.pth`: never run, never on a device, passed through unchanged."""
+"""The untrained encoders of a `gpt.pth`: never run, kept on the CPU, passed through unchanged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 def fresh_untrained_encoders(config: GptConfig, seed: int) -> dict[str, torch.Tensor]:
     """Return encoders for a run without a base: float32 on the CPU, in the order of the file.
 
-    Without a base nothing was ever conditioned by them; they only make the exported file whole.
+    Such a run never uses them; they only make the exported file complete.
     """
     return initial_values(untrained_shapes(config), layers=config.layers, seed=seed)

@@ -1,8 +1,7 @@
-"""Amharic text as the tokenizer sees it: one spelling per sound, numbers and abbreviations in words.
+"""Normalises Amharic text: one spelling per sound, numbers and abbreviations in words.
 
-Normalising is idempotent and keeps the pronunciation: espeak-ng reads a text and its normalised form
-with the same phonemes (tested), apart from what it can't read itself (Ethiopic numerals,
-abbreviations).
+Normalising is idempotent and preserves the pronunciation: espeak-ng reads a text and its normalised
+form with the same phonemes (tested), except for what it can't read (Ethiopic numerals, abbreviations).
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from unbroken_tts.prepare.ethiopic_numbers import (
 )
 
 _ORDERS = 7
-# Rows of letters that sound alike today, from first to seventh order. The first order of ኸ is not
-# here: it alone kept its own vowel (he, not ha), and espeak-ng says so too.
+# Rows of letters that sound alike today, from first to seventh order. The first order of ኸ is
+# missing: it alone has another vowel (he, not ha), also in espeak-ng.
 _SAME_ROWS = (
     ("ሐ", "ሀ", 0),
     ("ኀ", "ሀ", 0),
@@ -52,7 +51,7 @@ def fold_homophones(text: str) -> str:
     return text.translate(_FOLDING)
 
 
-# Ends of a compound may carry endings (ት/ቤቱ, ት/ቤቶች), so only their beginning is matched.
+# A compound may have endings (ት/ቤቱ, ት/ቤቶች), so only its beginning is matched.
 _COMPOUNDS = {
     "ት/ቤ": "ትምህርት ቤ", "መ/ቤ": "መስሪያ ቤ", "ም/ቤ": "ምክር ቤ", "ፍ/ቤ": "ፍርድ ቤ", "ጽ/ቤ": "ጽህፈት ቤ",
     "ክ/ከተማ": "ክፍለ ከተማ", "ክ/ሀገር": "ክፍለ ሀገር", "ቤ/ክርስቲያን": "ቤተ ክርስቲያን", "ጠ/ሚኒስት": "ጠቅላይ ሚኒስት",
@@ -72,7 +71,7 @@ _ABBREVIATIONS = {
     "ወ.ዘ.ተ": "ወዘተ", "ኪ.ሜ": "ኪሎ ሜትር", "ኪ/ሜ": "ኪሎ ሜትር", "ሴ.ሜ": "ሴንቲ ሜትር", "ኪ.ግ": "ኪሎ ግራም",
 }  # fmt: skip
 _LETTER = "[\u1200-\u135a\u1380-\u138f]"
-# A preposition may stand before an abbreviation without a blank: በዓ.ም, ለዶ/ር, የት/ቤት.
+# A preposition may precede an abbreviation without a space: በዓ.ም, ለዶ/ር, የት/ቤት.
 _PREFIX = "(?:እንደ|እስከ|ስለ|እነ|ወደ|[የበለከ])?"
 
 
@@ -152,7 +151,7 @@ def _once(text: str) -> str:
 
 
 def normalise_amharic(text: str) -> str:
-    """Return Amharic text in the one form that the tokenizer is trained on and speaks from.
+    """Return Amharic text in the normalised form that tokenizers are trained on.
 
     Composed (NFC), without invisible characters; homophone letters folded; abbreviations, Ethiopic
     numerals, whole and decimal numbers, ordinals, percentages and times of day in words; Ethiopic
@@ -167,6 +166,6 @@ def normalise_amharic(text: str) -> str:
     previous = None
     result = text
     while result != previous:
-        # Taking one thing away can bring together another (a mark, an abbreviation): until it rests.
+        # Removing something can form a new mark or abbreviation, so repeat until nothing changes.
         previous, result = result, _once(result)
     return result

@@ -1,4 +1,4 @@
-"""Reads recordings of any kind that libsndfile knows into mono samples of one rate."""
+"""Reads recordings in any format of libsndfile as mono samples of one rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Wave = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioHeader:
-    """What the head of an audio file says."""
+    """The header of an audio file."""
 
     seconds: float
     """Duration."""
@@ -32,8 +32,8 @@ class AudioHeader:
 def _refuse(path: Path, what: str) -> NoReturn:
     raise DataInvalid(
         f"The recording {path} {what}.",
-        "Without its sound there is nothing to learn from it.",
-        "Replace or repair the file, or leave it out with --on-bad drop.",
+        "It can't be trained on.",
+        "Replace or repair the file, or omit it with --on-bad drop.",
     )
 
 
@@ -42,10 +42,10 @@ def _reason(error: Exception) -> str:
 
 
 def read_header(path: Path) -> AudioHeader:
-    """Read the head of an audio file, without decoding it.
+    """Read the header of an audio file, without decoding it.
 
     Raises:
-        DataInvalid: The file is missing, or no audio that libsndfile reads.
+        DataInvalid: The file is missing, or not audio that libsndfile reads.
     """
     if not path.is_file():
         _refuse(path, "does not exist")
@@ -63,7 +63,7 @@ def read_header(path: Path) -> AudioHeader:
 
 
 def resampled(wave: Wave, rate: int, to_rate: int) -> Wave:
-    """Return `wave` at another rate, by soxr in its high quality, one thread, no dither."""
+    """Return `wave` resampled by soxr in high quality, with one thread and no dither."""
     if rate == to_rate:
         return wave
     result: Wave = soxr.resample(wave, rate, to_rate, quality="HQ").astype(np.float32)
@@ -76,12 +76,12 @@ def read_audio(path: Path, sample_rate: int) -> Wave:
     Channels are averaged; the whole file is decoded.
 
     Args:
-        path: Anything that libsndfile reads: WAV, FLAC, OGG, MP3 and more.
-        sample_rate: Wanted samples per second.
+        path: Any file that libsndfile reads: WAV, FLAC, OGG, MP3 and more.
+        sample_rate: Samples per second of the result.
 
     Raises:
-        DataInvalid: The file is missing, unreadable, empty, silent throughout, or holds samples
-            that are not finite numbers.
+        DataInvalid: The file is missing, unreadable, empty, silent throughout, or contains
+            samples that are not finite.
     """
     read_header(path)
     try:
@@ -91,7 +91,7 @@ def read_audio(path: Path, sample_rate: int) -> Wave:
     if not channels.size:
         _refuse(path, "holds no samples")
     if not np.isfinite(channels).all():
-        _refuse(path, "holds samples that are not finite numbers")
+        _refuse(path, "contains samples that are not finite")
     wave: Wave = channels.mean(axis=1, dtype=np.float32)
     if not wave.any():
         _refuse(path, "is silent from beginning to end")
@@ -102,7 +102,7 @@ def write_audio(path: Path, wave: Wave, sample_rate: int) -> None:
     """Write 16-bit mono WAV; samples beyond [-1, 1] are clipped.
 
     Args:
-        path: Where; an existing file is replaced.
+        path: The file; an existing one is replaced.
         wave: (S,) float32.
         sample_rate: Samples per second.
 
@@ -110,5 +110,5 @@ def write_audio(path: Path, wave: Wave, sample_rate: int) -> None:
         OSError: The file can't be written.
     """
     whole = np.round(np.clip(wave, -1, 1) * 32_767).astype(np.int16)
-    with path.open("wb") as file:  # opened here: where that fails, it is an OSError
+    with path.open("wb") as file:  # opened here, so that a failure is an OSError
         soundfile.write(file, whole, sample_rate, subtype="PCM_16", format="WAV")

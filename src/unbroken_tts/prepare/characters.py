@@ -1,4 +1,4 @@
-"""Cleaning of characters that every language shares: composition, invisibles, digits, blanks."""
+"""Cleans characters for all languages: composition, invisible characters, digits, spaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _BLANKS = re.compile(r"\s+")
-# Ideographs, kana and hangul: the blocks that the base tokenizers see one character at a time.
+# Ideographs, kana and hangul, which the base tokenizers encode one character at a time.
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff])")
 _MARKS = str.maketrans(
     {
@@ -32,11 +32,11 @@ def _plain_digit(character: str) -> str:
 
 
 def cleaned(text: str) -> str:
-    """Return `text` without what can't be seen or heard.
+    """Return `text` with its characters cleaned.
 
-    Invisible characters (zero-width, directional, soft hyphen, variation selectors) are dropped,
-    control characters and all kinds of blanks become one blank, the rest is composed (NFC), decimal
-    digits of any script become 0 to 9, and typographic quotes and dashes become plain ones.
+    Invisible characters (zero-width, directional, soft hyphen, variation selectors) are dropped;
+    control characters and all kinds of spaces become one space; the rest is composed (NFC); decimal
+    digits of any script become 0 to 9; typographic quotes and dashes become plain ones.
     """
     visible = "".join(_visible(character) for character in text)
     composed = unicodedata.normalize("NFC", visible)
@@ -45,7 +45,7 @@ def cleaned(text: str) -> str:
 
 
 def joined(text: str) -> str:
-    """Return `text` with single blanks and none at its ends."""
+    """Return `text` with single spaces and none at its ends."""
     return _BLANKS.sub(" ", text).strip()
 
 
@@ -55,10 +55,10 @@ def upper_case(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Normalise a language without rules of its own: cleaned, upper case, ideographs set apart."""
+    """Normalise a language without its own rules: cleaned, upper case, ideographs separated."""
     previous = None
     result = text
     while result != previous:
-        # A few letters change again when their capital is composed; the second round is the last.
+        # A few letters change again when their capital is composed; two rounds are enough.
         previous, result = result, joined(_CJK.sub(r" \1 ", upper_case(cleaned(result))))
     return result

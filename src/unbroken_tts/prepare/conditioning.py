@@ -1,8 +1,8 @@
-"""What a prompt tells about voice and mood: the conditioning rows and the emotion vector.
+"""Computes the conditioning rows and the emotion vector of a prompt.
 
-A plug-in seam. The real IndexTTS2 encoders (conformer and perceiver) read from a user's folder fit
-behind it; the embedded `melstat` needs no download: statistics of the log-mel spectrogram, projected
-by a fixed matrix.
+`Conditioner` is an interface, which the real IndexTTS2 encoders (conformer and perceiver) can
+implement. The embedded `melstat` needs no download: it projects statistics of the log-mel
+spectrogram by a fixed matrix.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """What one recording gives as a prompt."""
+    """The conditioning of one recording as a prompt."""
 
     condition: FloatArray
     """(C, D) float32 conditioning rows."""
@@ -37,11 +37,11 @@ class Conditioning:
 
 @runtime_checkable
 class Conditioner(Protocol):
-    """Turns a prompt into conditioning, the same every time, alone or in any company."""
+    """Converts a prompt to conditioning, deterministically and independently of others."""
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that decides its output."""
+        """Hexadecimal digest of everything that determines its output."""
         ...
 
     def condition(self, wave: Wave, rate: int) -> Conditioning:
@@ -56,7 +56,7 @@ class Conditioner(Protocol):
 
 @cache
 def _projection(rows: int, columns: int, seed: int) -> torch.Tensor:
-    """Return a fixed matrix of independent uniform values with variance 1 / rows, from our mixing."""
+    """Return a fixed matrix of independent uniform values with variance 1 / rows."""
     mixed = mix64_each(mix64(seed), np.arange(rows * columns, dtype=np.uint64))
     unit = (mixed >> np.uint64(11)).astype(np.float64) / (1 << 53)
     values = (2 * unit - 1) * np.sqrt(3.0 / rows)
@@ -64,10 +64,10 @@ def _projection(rows: int, columns: int, seed: int) -> torch.Tensor:
 
 
 def _pitch(samples: torch.Tensor) -> torch.Tensor:
-    """Return mean, deviation and share of voiced frames of the pitch, by autocorrelation.
+    """Return mean and deviation of the pitch, and the share of voiced frames, by autocorrelation.
 
     Rabiner 1977: the lag of the highest autocorrelation between 70 and 400 Hz; a frame is voiced
-    where it is above 0.4 of the energy. In octaves around 150 Hz.
+    if that is above 0.4 of the energy. The pitch is in octaves relative to 150 Hz.
     """
     size = 2_048
     padded = torch.nn.functional.pad(samples, (0, size))
@@ -87,9 +87,9 @@ def _pitch(samples: torch.Tensor) -> torch.Tensor:
 class MelStat:
     """Conditioning from the statistics of a log-mel spectrogram.
 
-    Row c holds the mean spectrum of the c-th stretch of the recording beside the mean, the deviation
-    and the pitch of the whole, projected to D; the emotion vector holds loudness, brightness and pitch and how much
-    they move.
+    Row c is the mean spectrum of the c-th segment of the recording with mean, deviation and pitch of
+    the whole, projected to D. The emotion vector is loudness, brightness and pitch with their
+    variation.
 
     Args:
         rows: Conditioning rows C.
@@ -99,9 +99,9 @@ class MelStat:
     NAME: ClassVar[str] = "melstat"
     _SCHEME = 1
     _SCALE = 0.2
-    # Log-mel values of speech lie around -5 with a deviation of about 2.
+    # Log-mel values of speech are around -5 with a deviation of about 2.
     _CENTRE, _SPREAD = -5.0, 2.0
-    # Three numbers beside 240 would drown; the pitch is what tells voices apart first.
+    # Weights the three pitch values against 240 others: pitch distinguishes voices best.
     _PITCH_WEIGHT = 8.0
 
     def __init__(self, rows: int, width: int) -> None:
@@ -135,9 +135,9 @@ class MelStat:
         for low, high in itertools.pairwise(edges):
             start = min(
                 low, len(frames) - 1
-            )  # fewer frames than rows: some stretches repeat a frame
+            )  # fewer frames than rows: some segments repeat a frame
             stretches.append(frames[start : max(high, start + 1)].mean(dim=0))
-        # Pauses say little about a voice: its spectrum is that of the louder half.
+        # Pauses say little about a voice, so its spectrum is that of the louder half.
         loudness = frames.mean(dim=1)
         voice = frames[loudness >= loudness.median()]
         whole = torch.cat(

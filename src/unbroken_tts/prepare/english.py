@@ -1,4 +1,4 @@
-"""English text as the base tokenizer sees it: capitals, numbers in words."""
+"""Normalises English text for the base tokenizer: capitals, numbers in words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Numbers in Amharic: Ethiopic numerals as values, and values in words.
 
-The words are written with the folded letters of `amharic.py` (one letter per sound), so that they
-come out of the normaliser unchanged.
+The words use the folded letters of `amharic.py` (one letter per sound), so that the normaliser
+doesn't change them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _SCALES = ((10**12, "ትሪሊዮን"), (10**9, "ቢሊዮን"), (10**6, "ሚሊ
 _POINT = "ነጥብ"
 _UNLIKE_THEIR_NUMBER = {"ዘጠኝ": "ዘጠነኛ", "ሺህ": "ሺኛ"}
 LARGEST = 10**15 - 1
-"""The largest number that is read as a whole; longer ones are read digit by digit."""
+"""The largest number that is read as one number; larger ones are read digit by digit."""
 
 _ONE = ord("፩")
 _TEN = ord("፲")
@@ -98,7 +98,7 @@ def decimal_in_words(whole: str, fraction: str | None) -> str:
 def ordinal_in_words(words: str) -> str:
     """Return the ordinal of a number in words: ሶስት becomes ሶስተኛ, አስር becomes አስረኛ.
 
-    The ending -ኛ joins the last consonant in its first order (ት to ተ), as it is spelt.
+    The ending -ኛ changes the last consonant to its first order (ት to ተ).
     """
     head, blank, last = words.rpartition(" ")
     if last in _UNLIKE_THEIR_NUMBER:

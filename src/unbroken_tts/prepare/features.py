@@ -1,4 +1,4 @@
-"""From one recording and its text to its four feature files."""
+"""Makes the four feature files of a recording and its text."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from unbroken_tts.prepare.records import KINDS, UtteranceRecord, audio_digest
 from unbroken_tts.prepare.sources import Utterance
 from unbroken_tts.prepare.written import write_array
 
-_TOO_LONG = "The model has no place for more; it would have to be cut in the middle."
+_TOO_LONG = "The model has no positions for more; it would have to be truncated."
 
 
 def feature_path(kind: str, utterance_id: str) -> str:
-    """Return where a feature lies, relative to the output directory, with `/`."""
+    """Return the path of a feature relative to the output directory, with `/`."""
     return f"{kind}/{utterance_id}.npy"
 
 
 def recording_path(audio: Path, output: Path) -> str:
-    """Return where a recording lies, relative to the output directory where there is a way."""
+    """Return the path of a recording, relative to the output directory if possible."""
     absolute = Path(os.path.abspath(audio))  # noqa: PTH100 - resolve() would follow links
     try:
         relative = os.path.relpath(absolute, os.path.abspath(output))  # noqa: PTH100 - likewise
@@ -38,18 +38,18 @@ def recording_path(audio: Path, output: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extractor:
-    """Makes the features of recordings, all with the same tools."""
+    """Makes the features of recordings with one codec, conditioner and tokenizer."""
 
     output: Path
     """Directory of the data set."""
     codec: Codec
-    """Sound to codes."""
+    """Makes codes from sound."""
     conditioner: Conditioner
-    """Sound to conditioning rows and emotion vector."""
+    """Makes conditioning rows and emotion vectors from sound."""
     tokenizer: sentencepiece.SentencePieceProcessor
-    """Text to ids."""
+    """Makes ids from text."""
     config: GptConfig
-    """Limits of the model."""
+    """Configuration of the model, with its limits."""
 
     def make_directories(self) -> None:
         """Create the feature directories."""
@@ -60,11 +60,11 @@ class Extractor:
         """Make and write the features of one recording.
 
         Args:
-            utterance: What the source says.
+            utterance: The utterance, from the source.
             text: Its text, normalised.
 
         Returns:
-            What to note once all files are written, as they are now.
+            The record of the utterance, whose files are all written.
 
         Raises:
             DataInvalid: The recording or its text can't be used.
@@ -109,9 +109,9 @@ class Extractor:
         limit = self.config.max_text_tokens
         if not len(ids):
             raise DataInvalid(
-                "The text is empty once normalised.",
-                "There is nothing to say.",
-                "Give it a text, or leave it out with --on-bad drop.",
+                "The text is empty after normalisation.",
+                "There is nothing to speak.",
+                "Give it a text, or omit it with --on-bad drop.",
             )
         if len(ids) > limit:
             raise DataInvalid(

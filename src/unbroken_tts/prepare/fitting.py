@@ -1,4 +1,4 @@
-"""Makes the codec and the tokenizer of a data set, or finds those made before."""
+"""Makes the codec and the tokenizer of a data set, or loads those made earlier."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unbroken_tts.prepare.written import write_whole
 from unbroken_tts.progress import Progress, ignore_progress
 
 Stages = Callable[[str], Progress]
-"""Called with the name of a stage; returns what to call during it."""
+"""Called with the name of a stage; returns its progress callback."""
 
 _FIT_SECONDS = 3_600.0
 
@@ -44,15 +44,15 @@ def codec_of(
     """Return the codec of a data set.
 
     Args:
-        plan: Names a saved codec, or none: then `melvq` is fitted and saved in `output/codec`.
+        plan: Names a saved codec; otherwise `melvq` is fitted and saved in `output/codec`.
         output: Directory of the data set.
-        items: Recordings to fit on, of up to an hour in all.
+        items: Recordings to fit on; up to an hour of them is used.
         stages: Draws progress.
-        made: What an earlier call fitted.
+        made: The codec and tokenizer of an earlier call.
 
     Raises:
-        DataInvalid: A saved codec can't be read or is not the former one, or no recording can be.
-        SettingsInvalid: It has more codes than the model.
+            DataInvalid: The saved codec or all recordings can't be read, or the codec has changed.
+            SettingsInvalid: It has more codes than the model.
     """
     if plan.codec is not None:
         codec: Codec = load_codec(plan.codec)
@@ -60,7 +60,7 @@ def codec_of(
         codec = load_codec(output / "codec")
     else:
         size = min(SIZE, plan.config.start_mel_token)
-        vectors = _frames_to_fit(items, stages("Listening for the codec"))
+        vectors = _frames_to_fit(items, stages("Reading speech for the codec"))
         codec = MelVq.fit(vectors, size=size, progress=stages("Fitting the codec"))
         codec.save(output / "codec")
     if made is not None and codec.fingerprint != made.codec:
@@ -69,8 +69,8 @@ def codec_of(
         raise SettingsInvalid(
             f"The codec has {codec.size} codes, the model's start_mel_token is "
             f"{plan.config.start_mel_token}.",
-            "Codes from there on mean start and stop, or have no row in the model at all.",
-            "Choose the configuration or the codec that belongs to the other.",
+            "Ids from there on are start and stop, or have no row in the model.",
+            "Choose a configuration and a codec that belong together.",
         )
     return codec
 
@@ -91,7 +91,7 @@ def _frames_to_fit(items: Sequence[UsableUtterance], progress: Progress) -> list
         try:
             wave = read_audio(item.utterance.audio, SAMPLE_RATE)
         except DataInvalid:
-            continue  # it is told of where its turn comes
+            continue  # it is reported when its features are made
         frames.append(stacked_frames(wave, SAMPLE_RATE))
         progress(done, len(chosen))
     if not frames:
@@ -105,17 +105,17 @@ def tokenizer_of(
     """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
 
     Args:
-        plan: Names one, or says how to train or extend one.
+        plan: Names one, or how to train or extend one.
         output: Directory of the data set.
-        items: Their texts are trained on.
-        made: What an earlier call made.
+        items: The utterances whose texts to train on.
+        made: The codec and tokenizer of an earlier call.
 
     Returns:
-        The encoder, and what was proven if it was extended just now.
+        The encoder, and the extension if it was made in this call.
 
     Raises:
-        DataInvalid: The existing or base model can't be read, or is not the former one.
-        SettingsInvalid: Its size can't be had.
+        DataInvalid: The existing or base model can't be read, or has changed.
+        SettingsInvalid: The size is impossible.
     """
     path = output / "tokenizer.model"
     if made is not None:
@@ -146,7 +146,7 @@ def _sealed_tokenizer(path: Path, made: Made) -> sentencepiece.SentencePieceProc
 
 def _changed(path: Path, was: str, now: str) -> DataInvalid:
     return DataInvalid(
-        f"{path} has the digest {now[:16]}, the features beside it were made with {was[:16]}.",
-        "All features of a data set must be of one tokenizer and one codec.",
-        "Put the former file back, or prepare into another directory with --output.",
+        f"{path} has the digest {now[:16]}; the features beside it were made with {was[:16]}.",
+        "All features of a data set must be made with one tokenizer and one codec.",
+        "Restore the former file, or prepare into another directory with --output.",
     )

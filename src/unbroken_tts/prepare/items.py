@@ -1,4 +1,4 @@
-"""The recordings to work on, and what becomes of those that can't be used."""
+"""Selects the usable recordings, and reports the others."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _FAULTS_SHOWN = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsableUtterance:
-    """An utterance that can be worked on so far."""
+    """An utterance whose header and text are usable."""
 
     utterance: Utterance
-    """What the source says."""
+    """The utterance, from the source."""
     text: str
     """Normalised."""
     seconds: float
-    """Duration, by the head of the file."""
+    """Duration, by the header of the file."""
 
 
 def looked_at(
     utterances: Sequence[Utterance], progress: Progress
 ) -> tuple[list[UsableUtterance], list[RecordingFault]]:
-    """Open the head of every recording and normalise every text.
+    """Read the header of every recording and normalise every text.
 
     Args:
-        utterances: Of the source.
-        progress: Called with (utterances done, utterances in all).
+        utterances: The utterances of the source.
+        progress: Called with (utterances done, utterances in total).
 
     Returns:
-        What can be worked on so far, and why the rest can't.
+            The usable utterances, and the faults of the others.
     """
     items, faults = [], []
     for done, utterance in enumerate(utterances, start=1):
@@ -52,7 +52,7 @@ def looked_at(
 
 
 def stop_at(faults: Sequence[RecordingFault]) -> None:
-    """Tell of all recordings that can't be used, at once.
+    """Report all unusable recordings at once.
 
     Raises:
         DataInvalid: There are any.
@@ -64,16 +64,16 @@ def stop_at(faults: Sequence[RecordingFault]) -> None:
         shown.append(f"  and {len(faults) - _FAULTS_SHOWN} more")
     raise DataInvalid(
         "\n".join([f"{len(faults)} recordings can't be used:", *shown]),
-        "No manifest was written, so that nothing is left out without your knowing.",
-        "Mend them and repeat the command (what is finished is kept), or pass --on-bad drop.",
+        "No manifest was written, so that no recording is silently omitted.",
+        "Correct them and repeat the command (finished work is kept), or add --on-bad drop.",
     )
 
 
 def nothing_left(faults: Sequence[RecordingFault]) -> DataInvalid:
-    """Return the error for a source of which nothing remains."""
+    """Return the error for a source without a usable recording."""
     first = f" The first: {faults[0].where}: {faults[0].what}" if faults else ""
     return DataInvalid(
         f"None of the {len(faults)} recordings can be used.{first}",
         "There is nothing to prepare.",
-        "Look at the paths in the list, or name the directory with --audio-dir.",
+        "Check the paths in the list, or name the directory with --audio-dir.",
     )

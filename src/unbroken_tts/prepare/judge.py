@@ -1,7 +1,7 @@
-"""Says which of several recordings a sound resembles most: MFCC and dynamic time warping.
+"""Finds the recordings most similar to a sound, by MFCC and dynamic time warping.
 
-Warping is blind to tempo, the coefficients nearly blind to the pitch: of the same voice, the same
-sentence comes out nearest.
+Warping ignores the tempo, and the coefficients mostly ignore the pitch, so among recordings of one
+voice the same sentence is the nearest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FRAMES_JOINED = 3
 
 
 def _cosines() -> torch.Tensor:
-    # Rows 1 to 13 of the DCT-II; row 0 is the loudness, which is not what was said.
+    # Rows 1 to 13 of the DCT-II; row 0 is the loudness, which doesn't depend on the words.
     band = torch.arange(BANDS, dtype=torch.float64) + 0.5
     row = torch.arange(1, _COEFFICIENTS + 1, dtype=torch.float64)[:, None]
     return (torch.cos(math.pi / BANDS * row * band) * math.sqrt(2 / BANDS)).float()
@@ -76,7 +76,7 @@ def _warped(costs: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> D
 
 
 def distances(wave: Wave, candidates: Sequence[Wave]) -> Distances:
-    """Return how far a recording is from each candidate.
+    """Return the distance of a recording to each candidate.
 
     Args:
         wave: (S,) float32 at 22,050 Hz.
@@ -102,12 +102,12 @@ def distances(wave: Wave, candidates: Sequence[Wave]) -> Distances:
 
 
 def distance(first: Wave, second: Wave) -> float:
-    """Return how far two recordings at 22,050 Hz are from each other; 0 for equal ones."""
+    """Return the distance of two recordings at 22,050 Hz; 0 for equal ones."""
     return float(distances(first, [second])[0])
 
 
 def identify(wave: Wave, candidates: Sequence[Wave]) -> list[int]:
-    """Return the candidates' indices, the most alike first.
+    """Return the candidates' indices, the most similar first.
 
     Args:
         wave: (S,) float32 at 22,050 Hz.

@@ -16,7 +16,7 @@ from unbroken_tts.prepare.written import write_json_lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestCounts:
-    """How many lines each manifest has."""
+    """The number of lines of each manifest."""
 
     train_utterances: int
     """Lines of `train.jsonl`."""
@@ -29,7 +29,7 @@ class ManifestCounts:
 
 
 def _row(record: UtteranceRecord) -> dict[str, Any]:
-    """Return the single-utterance line of a finished recording."""
+    """Return the line of a finished recording in the single-utterance manifest."""
     return {
         "id": record.id,
         "audio_path": record.audio_path,
@@ -50,13 +50,13 @@ def _row(record: UtteranceRecord) -> dict[str, Any]:
 def write_manifests(
     output: Path, records: Sequence[UtteranceRecord], val_ratio: float, pairs_per_target: int
 ) -> ManifestCounts:
-    """Split `rows`, pair each side within itself, and write the four manifests.
+    """Split the records into training and validation, make pairs, and write the four manifests.
 
     Args:
         output: Directory of the data set; paths in the manifests are relative to it.
-        records: Of all recordings of the data set, by id.
-        val_ratio: Share of utterances held back.
-        pairs_per_target: Prompts for each target.
+        records: All recordings of the data set, by id.
+        val_ratio: Share of utterances held back for validation.
+        pairs_per_target: Number of prompts for each target.
 
     Raises:
         DataInvalid: There is no pair to train on.
@@ -72,7 +72,7 @@ def write_manifests(
             f"No pair can be made of {len(sides['train'])} training utterances by {speakers} "
             "speakers.",
             "A target needs another recording of the same speaker as its prompt.",
-            "Give more recordings, name their speakers alike, or lower --val-ratio.",
+            "Give more recordings per speaker, or lower --val-ratio.",
         )
     for side in ("train", "val"):
         write_json_lines(output / f"{side}.jsonl", sides[side])

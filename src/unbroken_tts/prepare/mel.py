@@ -1,7 +1,7 @@
-"""The log-mel spectrogram: what the default codec, conditioning and the judge look at.
+"""The log-mel spectrogram, used by the default codec, the conditioning and the judge.
 
-Windows of 1,024 samples every 256 at 22,050 Hz, 80 bands from 0 to 8,000 Hz: the analysis that
-Tacotron 2 and HiFi-GAN made customary for this rate (Kong et al. 2020, section 4.1).
+Windows of 1,024 samples every 256 at 22,050 Hz, 80 bands from 0 to 8,000 Hz: the usual analysis for
+this rate since Tacotron 2 and HiFi-GAN (Kong et al. 2020, section 4.1).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _mel(hertz: torch.Tensor) -> torch.Tensor:
 def mel_filters() -> torch.Tensor:
     """Return the triangular filters, (BANDS, WINDOW // 2 + 1) float32, each of peak height 1.
 
-    Band b rises from edge b to edge b + 1 and falls to edge b + 2; the edges lie at equal distances
-    in mel (Davis and Mermelstein 1980).
+    Band b rises from edge b to edge b + 1 and falls to edge b + 2; the edges are equally spaced in
+    mel (Davis and Mermelstein 1980).
     """
     bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
     highest = _mel(torch.tensor(HIGHEST_HERTZ, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""From a log-mel spectrogram back to sound, without learning anything: Griffin-Lim."""
+"""Converts a log-mel spectrogram to sound by Griffin-Lim."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _pseudo_inverse() -> torch.Tensor:
 
 
 def linear_magnitudes(log_mel: torch.Tensor) -> torch.Tensor:
-    """Return magnitudes whose mel bands come close to the given ones.
+    """Return magnitudes whose mel bands approximate the given ones.
 
     The pseudo-inverse of the filters, then multiplicative updates that keep the values positive (Lee
     and Seung 2001, equation 4).
@@ -49,7 +49,7 @@ def griffin_lim(magnitudes: torch.Tensor, iterations: int) -> torch.Tensor:
 
     Args:
         magnitudes: (WINDOW // 2 + 1, T) float32.
-        iterations: 32 is enough to understand, 60 sounds a little smoother.
+        iterations: 32 is intelligible, 60 sounds a little smoother.
 
     Returns:
         ((T - 1) * HOP,) float32; one hop of silence for a single frame.

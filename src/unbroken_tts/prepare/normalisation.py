@@ -1,4 +1,4 @@
-"""Chooses the text rules of a language."""
+"""Normalises text by the rules of its language."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unbroken_tts.prepare.characters import plain
 from unbroken_tts.prepare.english import normalise_english
 
 SCHEME = 1
-"""Number of these rules; it changes when the same text would come out differently."""
+"""Version of the rules; it changes when the result for any text changes."""
 
 _RULES: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {"am": normalise_amharic, "en": normalise_english}
@@ -18,11 +18,11 @@ _RULES: Mapping[str, Callable[[str], str]] = MappingProxyType(
 
 
 def normalise(text: str, language: str) -> str:
-    """Return `text` in the one form that tokenizers are trained on and speak from.
+    """Return `text` in the normalised form that tokenizers are trained on.
 
     Args:
         text: Any text.
-        language: Tag such as `am`, `en` or `en-us`; languages without rules of their own are only
-            cleaned and put in capitals.
+        language: Tag such as `am`, `en` or `en-us`; text in languages without their own rules is
+            only cleaned and put in capitals.
     """
     return _RULES.get(language.lower().split("-")[0], plain)(text)

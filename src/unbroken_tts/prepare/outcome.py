@@ -1,4 +1,4 @@
-"""Turns what was made into a summary."""
+"""Summarises a preparation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from unbroken_tts.prepare.tokenizers import Extension, unknown_rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedOutcome:
-    """What a preparation ended with."""
+    """The result of a preparation."""
 
     every: Sequence[UtteranceRecord]
-    """Of all recordings of the data set, by id."""
+    """All recordings of the data set, by id."""
     faults: Sequence[RecordingFault]
-    """Why others were left out."""
+    """The faults of omitted recordings."""
     counts: ManifestCounts
-    """Lines of the manifests."""
+    """The numbers of lines of the manifests."""
     prepared_now: int
     """Recordings prepared in this call."""
     extension: Extension | None
-    """What was proven of the tokenizer, if it was extended in this call."""
+    """The extension of the tokenizer, if it was made in this call."""
 
 
 def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -> Summary:
@@ -77,12 +77,12 @@ def _notes(
         notes.append(
             f"There is no validation pair: with --val-ratio {plan.val_ratio:g}, "
             f"{counts.val_utterances} utterances were held back, and a pair needs two of one "
-            "speaker. Raise --val-ratio (the same command goes on from here; no feature is redone)."
+            "speaker. Raise --val-ratio and repeat the command; finished features are kept."
         )
     lonely = sorted(name for name, own in speakers.items() if len(own) == 1)
     if lonely:
         notes.append(
-            f"{len(lonely)} speakers have one recording only and give no pair: "
+            f"{len(lonely)} speakers have only one recording and so no pair: "
             + ", ".join(lonely[:10])
         )
     return notes

@@ -1,4 +1,4 @@
-"""Which recordings are held back for validation, and which prompt goes with which target."""
+"""Chooses the recordings for validation, and the prompts of each target."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def _sha1(text: str) -> int:
 
 
 def is_validation(utterance_id: str, val_ratio: float) -> bool:
-    """Return whether an utterance is held back: SHA-1(id) mod 10^6 lies below the ratio.
+    """Return whether an utterance is held back: whether SHA-1(id) mod 10^6 is below the ratio.
 
-    The same rule as the earlier preparation tools, so an utterance stays on its side for ever.
+    The rule of the earlier preparation tools, so an utterance never changes sides.
     """
     return (_sha1(utterance_id) % 1_000_000) / 1_000_000 < val_ratio
 
 
 def _prompts_of(target: Row, group: Sequence[Row], place: int, count: int) -> list[Row]:
-    """Return up to `count` different others of the group, chosen by the target's id."""
+    """Return up to `count` distinct others of the group, chosen by the target's id."""
     others = len(group) - 1
     seed = _sha1(f"prompt {target['id']}")
     start, stride = seed % others, 1 + (seed >> 64) % others
@@ -64,12 +64,12 @@ def _pair(target: Row, prompt: Row) -> dict[str, Any]:
 def make_pairs(rows: Sequence[Row], pairs_per_target: int) -> list[dict[str, Any]]:
     """Pair every target with prompts of the same speaker, never with itself.
 
-    Speakers with one utterance give no pair: a model that always hears its own answer as the prompt
-    learns to copy it.
+    Speakers with one utterance give no pair: with the target as its own prompt, a model would learn
+    to copy the prompt.
 
     Args:
         rows: Lines of a single-utterance manifest.
-        pairs_per_target: Different prompts for each target, as far as the speaker has so many.
+        pairs_per_target: Number of distinct prompts for each target; fewer if the speaker has fewer.
 
     Returns:
         Lines of a paired manifest, by target id; the same for the same rows in any order.

@@ -1,14 +1,14 @@
 """Prepares a data set: recordings and texts in, manifests and feature files out.
 
-1. Read the list; look at the head of every recording; normalise every text.
-2. Claim the output directory, or find it bound to the same choices.
+1. Read the list; read the header of every recording; normalise every text.
+2. Claim the output directory, or check that it has the same options.
 3. Fit the codec, train or extend the tokenizer; from then on both stay as they are.
-4. See that the disk has room for what is still to be made.
-5. For each recording that is not finished: features, then a line in `records.jsonl`.
-6. Tell of all recordings that can't be used, at once; stop, or leave them out.
+4. Check that the disk has room for the remaining features.
+5. For each unfinished recording: write the features, then a line in `records.jsonl`.
+6. Report all unusable recordings at once; stop, or omit them.
 7. Write the manifests from the records.
 
-Killed at any moment and called again it goes on where it stopped, and ends with the same bytes.
+After a kill at any moment, another call continues where it stopped and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ def prepare(
     conditioner: Conditioner | None = None,
     stages: Stages = silent_stages,
 ) -> Summary:
-    """Prepare a data set, or finish or extend one that was begun.
+    """Prepare a data set, or finish or extend an existing one.
 
     Args:
-        source: A `metadata.csv`, a `.jsonl`, or the directory that holds one.
-        output: A new directory, or one that an earlier call with the same choices made; recordings
-            that the list does not name any more are kept.
-        plan: All choices.
-        conditioner: Sound to conditioning; None takes `MelStat`.
+        source: A `metadata.csv`, a `.jsonl`, or a directory that contains one.
+        output: A new directory, or one of an earlier call with the same options; recordings that
+            the list no longer names are kept.
+        plan: All options.
+        conditioner: Makes conditioning from sound; None uses `MelStat`.
         stages: Draws progress.
 
     Returns:
-        What was made.
+            A summary of the data set.
 
     Raises:
-        DataInvalid: Inputs are missing or unusable; all of them are named at once.
-        SettingsInvalid: Choices contradict one another or the output, or the disk is full.
+        DataInvalid: Inputs are missing or unusable; the message names all of them.
+        SettingsInvalid: Options contradict one another or the output, or the disk is full.
     """
     listed = read_source(source, language=plan.language, audio_dir=plan.audio_dir)
     conditioner = conditioner or MelStat(plan.config.condition_num_latent, plan.config.model_dim)
     plan = replace(plan, extra={**plan.extra, "conditioner": conditioner.fingerprint})
     wanted = binding(plan)
-    items, faults = looked_at(listed.utterances, stages("Looking at recordings"))
+    items, faults = looked_at(listed.utterances, stages("Checking recordings"))
     faults = listed.faults + faults
     if plan.on_bad == "stop":
         stop_at(faults)
@@ -102,7 +102,7 @@ def _features(
     plan: PreparePlan,
     stages: Stages,
 ) -> tuple[list[UtteranceRecord], list[RecordingFault], int]:
-    """Make what is missing; return all usable records, all faults, and how many were made."""
+    """Make missing features; return all usable records, all faults, and the number made."""
     output = extractor.output
     with Records(output / "records.jsonl").opened() as records:
         todo, taken = unfinished(items, records, output)

@@ -1,4 +1,4 @@
-"""What a preparation was asked to do, and what an output directory is bound to."""
+"""The options of a preparation, and those that an output directory is bound to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unbroken_tts.prepare.written import write_whole
 _FORMAT = 1
 _MADE = "made"
 DESCRIPTION = "prepare.json"
-"""The file that says what an output directory is bound to."""
+"""The file with the options that an output directory is bound to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +30,16 @@ class TokenizerPlan:
     path: Path | None = None
     """The existing or base model."""
     size: int = 0
-    """Pieces to train, or in all after extending."""
+    """Number of pieces to train, or in total after extending."""
     script: str = "Ethiopic"
-    """First word of the Unicode names of the new script's letters, when extending."""
+    """For extending: the first word of the Unicode names of the new script's letters."""
     base_texts: tuple[str, ...] = ()
-    """Old-language texts, not normalised, whose encodings are proven unchanged when extending."""
+    """For extending: texts in the old language, not normalised, whose ids must not change."""
     base_language: str = "en"
     """Their language."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what an output directory is bound to: the file by content.
+        """Return the options that an output directory is bound to, with the file by its digest.
 
         Raises:
             DataInvalid: The model file can't be read.
@@ -60,36 +60,36 @@ class TokenizerPlan:
         except OSError as error:
             raise DataInvalid(
                 f"The tokenizer {self.path} can't be read ({error.strerror}).",
-                "Texts can't be turned into ids without it.",
+                "Texts can't be encoded without it.",
                 "Name a `.model` file written by SentencePiece.",
             ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparePlan:
-    """All choices of a preparation."""
+    """All options of a preparation."""
 
     tokenizer: TokenizerPlan
     """Where the tokenizer comes from."""
     config: GptConfig
     """The model that the data is for: widths and limits."""
     language: str = "am"
-    """Tag of recordings that name none."""
+    """Language of recordings that don't name one."""
     audio_dir: Path | None = None
-    """Where recordings lie, if not where the list says."""
+    """Directory of the recordings, if not that of the list."""
     codec: Path | None = None
     """Directory of a saved codec; None fits the embedded `melvq` on the recordings."""
     val_ratio: float = 0.01
-    """Share of utterances held back, 0 to 1."""
+    """Share of utterances held back for validation, 0 to 1."""
     pairs_per_target: int = 2
-    """Prompts for each target."""
+    """Number of prompts for each target."""
     on_bad: Literal["stop", "drop"] = "stop"
-    """Whether recordings that can't be used stop the preparation or are left out and listed."""
+    """Whether unusable recordings stop the preparation or are omitted and listed."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further facts that the output is bound to, such as the conditioner's fingerprint."""
 
     def __post_init__(self) -> None:
-        """Refuse nonsense.
+        """Validate the numbers.
 
         Raises:
             SettingsInvalid: A number is outside its range.
@@ -97,20 +97,20 @@ class PreparePlan:
         if not 0 <= self.val_ratio < 1:
             raise SettingsInvalid(
                 f"The validation ratio is {self.val_ratio}.",
-                "It is the share of utterances held back, so it lies between 0 and 1.",
-                "Pass --val-ratio with a value such as 0.01.",
+                "It is the share of utterances held back, so it must be between 0 and 1.",
+                "Give --val-ratio a value such as 0.01.",
             )
         if self.pairs_per_target < 1:
             raise SettingsInvalid(
-                f"The pairs for each target are {self.pairs_per_target}.",
+                f"The number of pairs per target is {self.pairs_per_target}.",
                 "A target without a prompt can't be trained on.",
-                "Pass --pairs-per-target with 1 or more.",
+                "Give --pairs-per-target a value of 1 or more.",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """The codec and the tokenizer that all features of a data set are of."""
+    """The codec and the tokenizer of all features of a data set."""
 
     codec: str
     """Fingerprint of the codec."""
@@ -119,7 +119,7 @@ class Made:
 
 
 def binding(plan: PreparePlan) -> dict[str, Any]:
-    """Return the choices that every feature file of an output directory shares."""
+    """Return the options that all feature files of an output directory share."""
     return {
         "format": _FORMAT,
         "normalisation": normalisation.SCHEME,
@@ -143,7 +143,7 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 
 
 def _is_free(output: Path, source: Path) -> bool:
-    """Whether nothing lies there, except perhaps a directory with the recordings themselves."""
+    """Return whether the directory is empty, except perhaps for the recordings themselves."""
     if not output.exists():
         return True
     if not output.is_dir():
@@ -155,18 +155,18 @@ def _is_free(output: Path, source: Path) -> bool:
 
 
 def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made | None:
-    """Claim a new directory, or check that an earlier one was bound to the same choices.
+    """Claim a new directory, or check that an existing one is bound to the same options.
 
     Args:
         output: Directory of the data set.
-        wanted: What `binding` returned.
-        source: Where the recordings are listed; its directory may lie within `output`.
+        wanted: The result of `binding`.
+        source: The list of recordings; its directory may be within `output`.
 
     Returns:
-        What codec and tokenizer an earlier call made there; None if they are still to be made.
+            The codec and tokenizer of an earlier call; None if they don't exist yet.
 
     Raises:
-        SettingsInvalid: The directory holds something else, or data of other choices.
+            SettingsInvalid: The directory contains something else, or data with other options.
         DataInvalid: Its description is damaged.
     """
     path = output / DESCRIPTION
@@ -174,7 +174,7 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made |
         if not _is_free(output, source):
             raise SettingsInvalid(
                 f"The output {output} exists, and it is not a directory of prepared data.",
-                "Nothing that was not made here is overwritten.",
+                "Files that this command did not make are never overwritten.",
                 "Name a new directory with --output.",
             )
         try:
@@ -182,9 +182,9 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made |
             _write(path, wanted, None)
         except OSError as error:
             raise SettingsInvalid(
-                f"Nothing can be written in {output}: {error}.",
-                "The prepared data would have no place.",
-                "Name a directory on a disk with space that you may write to with --output.",
+                f"Can't write to {output}: {error}.",
+                "The prepared data can't be saved.",
+                "Name a writable directory, on a disk with free space, with --output.",
             ) from error
         return None
     try:
@@ -193,24 +193,24 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made |
     except (ValueError, KeyError, TypeError) as error:
         raise DataInvalid(
             f"The description {path} is damaged ({error}).",
-            "It says with which tokenizer, codec and sizes the data beside it was made.",
+            "It records the tokenizer, the codec and the sizes of the data beside it.",
             "Prepare into a new directory with --output.",
         ) from error
     if made is None:
-        _write(path, wanted, None)  # nothing was made with the former choices yet
+        _write(path, wanted, None)  # nothing was made with the former options yet
         return None
     different = _differences(known, wanted)
     if different:
         raise SettingsInvalid(
-            f"The output {output} was prepared with other choices: {'; '.join(different)}.",
-            "All features of a data set must be of one tokenizer, one codec and one model size.",
-            "Repeat the former choices, or name another directory with --output.",
+            f"The output {output} was prepared with other options: {'; '.join(different)}.",
+            "All features of a data set must have one tokenizer, one codec and one model size.",
+            "Use the former options, or name another directory with --output.",
         )
     return made
 
 
 def seal_output(output: Path, wanted: Mapping[str, Any], made: Made) -> None:
-    """Note that codec and tokenizer are complete and stay as they are."""
+    """Record that codec and tokenizer are complete and won't change."""
     _write(output / DESCRIPTION, wanted, made)
 
 

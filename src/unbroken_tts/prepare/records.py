@@ -1,7 +1,7 @@
-"""What has been prepared already: one line for each finished recording.
+"""Records the finished recordings, one line each.
 
-A line is written after the last feature file of its recording, so a killed run has either all of a
-recording's files and its line, or no line and does that one recording again.
+A line is written after the last feature file of its recording. So after a kill a recording has
+either all of its files and its line, or no line and is prepared again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class UtteranceRecord:
     id: str
     """The utterance."""
     audio_path: str
-    """The recording, relative to the output directory where that is possible, with `/`."""
+    """The recording, relative to the output directory if possible, with `/`."""
     audio_size: int
-    """Bytes of the recording."""
+    """Size of the recording in bytes."""
     audio_mtime_ns: int
-    """When it was last changed, in nanoseconds."""
+    """Its modification time, in nanoseconds."""
     audio_digest: str
     """BLAKE2b-128 of its bytes, hexadecimal."""
     text: str
@@ -47,11 +47,11 @@ class UtteranceRecord:
     code_len: int
     """Codes M."""
     unknown: int
-    """Text ids that are `<unk>`."""
+    """Number of text ids that are `<unk>`."""
     condition_len: int
     """Conditioning rows C."""
     sizes: list[int]
-    """Bytes of the feature files, in the order of `KINDS`."""
+    """Sizes of the feature files in bytes, in the order of `KINDS`."""
 
 
 def audio_digest(path: Path) -> str:
@@ -62,10 +62,10 @@ def audio_digest(path: Path) -> str:
 
 
 class Records:
-    """The file of finished recordings, the newest line of an id being the valid one.
+    """The file of finished recordings; the newest line of an id counts.
 
     Args:
-        path: `records.jsonl` in the output directory; need not exist.
+        path: `records.jsonl` in the output directory; it need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,10 +75,10 @@ class Records:
 
     @contextmanager
     def opened(self) -> Iterator[Records]:
-        """Read what is there, cut off a torn last line, and keep the file open for appending.
+        """Read the file, truncate a torn last line, and keep the file open for appending.
 
         Raises:
-            DataInvalid: A whole line is damaged.
+            DataInvalid: A complete line is damaged.
         """
         content = self._path.read_bytes() if self._path.exists() else b""
         whole = content.rfind(b"\n") + 1
@@ -98,17 +98,17 @@ class Records:
         except (ValueError, TypeError) as error:
             raise DataInvalid(
                 f"Line {number} of {self._path} is damaged ({error}).",
-                "It says which recordings are finished.",
+                "The file records which recordings are finished.",
                 "Delete that line: its recording is then prepared again.",
             ) from error
 
     def add(self, record: UtteranceRecord) -> None:
-        """Note a recording as finished.
+        """Record a recording as finished.
 
         Raises:
             SettingsInvalid: The disk is full.
         """
-        assert self._file is not None  # it is opened
+        assert self._file is not None  # the file is open
         with disk_full_is_told(self._path.parent):
             self._file.append(json_line(asdict(record)))
         self.by_id[record.id] = record

@@ -1,4 +1,4 @@
-"""What is finished already, and whether the disk has room for the rest."""
+"""Finds the unfinished recordings, and checks the disk space for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROOM_TO_BREATHE = 16 * 1024 * 1024
 
 
 def _is_finished(record: UtteranceRecord | None, item: UsableUtterance, output: Path) -> bool:
-    """Whether a record is of this text and recording, and its files are there."""
+    """Return whether a record matches this text and recording, and its files exist."""
     if record is None:
         return False
     utterance = item.utterance
@@ -46,7 +46,7 @@ def _is_finished(record: UtteranceRecord | None, item: UsableUtterance, output: 
 def _other_recording(
     record: UtteranceRecord | None, item: UsableUtterance, output: Path
 ) -> RecordingFault | None:
-    """Tell of an id that already belongs to another recording, as when two corpora are joined."""
+    """Return a fault if the id belongs to another recording, as when two corpora are merged."""
     if record is None or record.audio_path == recording_path(item.utterance.audio, output):
         return None
     if audio_digest(item.utterance.audio) == record.audio_digest:
@@ -60,7 +60,7 @@ def _other_recording(
 def unfinished(
     items: Sequence[UsableUtterance], records: Records, output: Path
 ) -> tuple[list[UsableUtterance], list[RecordingFault]]:
-    """Return what is still to be made, and ids that already belong to other recordings."""
+    """Return the unfinished items, and faults for ids that belong to other recordings."""
     todo, faults = [], []
     for item in items:
         record = records.by_id.get(item.utterance.id)
@@ -75,10 +75,10 @@ def unfinished(
 def check_room(
     output: Path, todo: Sequence[UsableUtterance], plan: PreparePlan, codec: Codec
 ) -> None:
-    """See that the disk can take the features of `todo`.
+    """Check that the disk has room for the features of `todo`.
 
     Raises:
-        SettingsInvalid: It can't.
+        SettingsInvalid: It hasn't.
     """
 
     def on_disk(size: float) -> float:

@@ -1,4 +1,4 @@
-"""One thread for arithmetic whose bits are kept."""
+"""Runs torch on one thread, for bit-identical results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Run torch on one thread inside, and put the former count back.
+    """Run torch on one thread in the block, then restore the number of threads.
 
-    Sums cut among threads round differently from count to count; features are compared bit for bit
-    between runs, also on machines with other numbers of cores.
+    The rounding of sums depends on the number of threads; features must be bit-identical, also on
+    machines with other numbers of cores.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from typing import Any
 from unbroken import DataInvalid
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
-"""What is looked for when the source is a directory."""
+"""Names of the list if the source is a directory."""
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _CSV_COLUMNS = ("id", "text", "normalised_text", "speaker", "language")
 _ONE_SPEAKER = "speaker"
@@ -34,7 +34,7 @@ class Utterance:
     """One line of a source."""
 
     id: str
-    """Unique, and fit to be a file name on every system."""
+    """Unique, and a valid file name on every system."""
     audio: Path
     """The recording."""
     text: str
@@ -44,7 +44,7 @@ class Utterance:
     language: str
     """Lower-case language tag."""
     where: str
-    """File and line it was read from, for messages."""
+    """File and line, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +54,23 @@ class RecordingFault:
     where: str
     """File and line, or the recording."""
     what: str
-    """What is wrong with it."""
+    """The fault."""
     id: str = ""
-    """The utterance, where it is known and no other recording has its id."""
+    """The utterance, if it is known and no other recording has its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """All of a list that can be used, and what can't."""
+    """The usable lines of a list, and the faults of the others."""
 
     utterances: list[Utterance]
-    """In the order of the file."""
+    """The utterances, in the order of the file."""
     faults: list[RecordingFault]
-    """Lines that were passed over."""
+    """The faults of other lines."""
 
 
 def metadata_of(source: Path) -> Path:
-    """Return the list itself, where a directory holds one.
+    """Return the list itself, also if the source is a directory that contains one.
 
     Raises:
         DataInvalid: There is none.
@@ -80,11 +80,11 @@ def metadata_of(source: Path) -> Path:
     for name in METADATA_NAMES:
         if (source / name).is_file():
             return source / name
-    found = "is not there" if not source.exists() else "holds none of " + ", ".join(METADATA_NAMES)
+    found = "doesn't exist" if not source.exists() else "has none of " + ", ".join(METADATA_NAMES)
     raise DataInvalid(
         f"The source {source} {found}.",
-        "The list says which recording belongs to which text.",
-        "Name a metadata.csv or a .jsonl file, or the directory that holds it.",
+        "The list assigns a text to each recording.",
+        "Name a metadata.csv or a .jsonl file, or a directory that contains one.",
     )
 
 
@@ -95,9 +95,9 @@ def _json_rows(lines: list[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            yield number, f"is no JSON ({error})"
+            yield number, f"is not JSON ({error})"
             continue
-        yield number, row if isinstance(row, dict) else "is no JSON object"
+        yield number, row if isinstance(row, dict) else "is not a JSON object"
 
 
 def _csv_rows(lines: list[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -115,7 +115,7 @@ def _csv_rows(lines: list[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
 def _id_fault(name: str) -> str | None:
     size = len(name.encode())
     if _FORBIDDEN.search(name) or name.strip(" .") != name or _DEVICE.fullmatch(name):
-        return f"has the id {name!r}, which is no file name on every system"
+        return f"has the id {name!r}, which is not a valid file name on every system"
     if size > _LONGEST_ID_BYTES:
         return f"has an id of {size} bytes, more than {_LONGEST_ID_BYTES}"
     return None
@@ -144,7 +144,7 @@ class _Reader:
         self._lines_of: dict[str, int] = {}
 
     def utterance(self, number: int, row: dict[str, Any]) -> Utterance | str:
-        """Return the utterance of a row, or what is wrong with it."""
+        """Return the utterance of a row, or a description of its fault."""
         audio_name = _text_of(row, "audio", "audio_path", "audio_filepath")
         name = _text_of(row, "id") or Path(audio_name.replace("\\", "/")).stem
         text = _text_of(row, "normalised_text", "normalized_text", "text")
@@ -172,7 +172,7 @@ class _Reader:
         key = unicodedata.normalize("NFC", name).casefold()
         first = self._lines_of.setdefault(key, number)
         if first != number:
-            return f"has the id {name!r}, which line {first} has too, but perhaps for upper case"
+            return f"has the id {name!r}, which line {first} also has, perhaps in another case"
         return None
 
     def _audio(self, name: str, audio_name: str) -> Path:
@@ -186,9 +186,9 @@ def read_source(source: Path, *, language: str, audio_dir: Path | None = None) -
     """Read a list of recordings; the recordings themselves are not opened.
 
     Args:
-        source: A `.csv` or `.jsonl` file, or the directory that holds one.
-        language: Tag for lines that name none.
-        audio_dir: Where recordings lie, if not where the list says.
+        source: A `.csv` or `.jsonl` file, or a directory that contains one.
+        language: Language of lines that don't name one.
+        audio_dir: Directory of the recordings, if not that of the list.
 
     Raises:
         DataInvalid: There is no list, it can't be read, or it is empty.
@@ -199,7 +199,7 @@ def read_source(source: Path, *, language: str, audio_dir: Path | None = None) -
     except (OSError, UnicodeDecodeError) as error:
         raise DataInvalid(
             f"The list {metadata} can't be read ({error}).",
-            "It says which recording belongs to which text.",
+            "It assigns a text to each recording.",
             "Save it as UTF-8 text.",
         ) from error
     rows = _csv_rows(lines) if metadata.suffix.lower() == ".csv" else _json_rows(lines)
@@ -215,6 +215,6 @@ def read_source(source: Path, *, language: str, audio_dir: Path | None = None) -
         raise DataInvalid(
             f"The list {metadata} is empty.",
             "There is nothing to prepare.",
-            "Give it one line for each recording.",
+            "Write one line for each recording.",
         )
     return Source(utterances=utterances, faults=faults)

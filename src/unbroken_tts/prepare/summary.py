@@ -1,4 +1,4 @@
-"""What a preparation made, in numbers and as text for a person."""
+"""The summary of a preparation, in numbers and as text."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Histogram:
     """Counts of values in equal steps."""
 
     name: str
-    """What is counted, with its unit."""
+    """The quantity, with its unit."""
     edges: list[float]
-    """Lower edge of each step, and the upper edge of the last: one more than `counts`."""
+    """Edges of the bins: one more than `counts`."""
     counts: list[int]
-    """Values from an edge up to the next, the last edge included."""
+    """Number of values from each edge up to the next; the last bin includes its upper edge."""
     smallest: float
-    """The least value."""
+    """The smallest value."""
     median: float
-    """The middle value."""
+    """The median."""
     largest: float
-    """The greatest value."""
+    """The largest value."""
 
 
 def _round_step(span: float) -> float:
@@ -40,12 +40,12 @@ def _round_step(span: float) -> float:
 
 
 def histogram(name: str, values: Sequence[float], *, whole: bool) -> Histogram:
-    """Count `values` in at most ten steps of a round size.
+    """Count `values` in at most ten bins of a round size.
 
     Args:
-        name: What is counted, with its unit.
+        name: The quantity, with its unit.
         values: At least one.
-        whole: Whether steps must be whole numbers.
+        whole: Whether the edges must be whole numbers.
     """
     ordered = sorted(values)
     step = _round_step(ordered[-1] - ordered[0])
@@ -68,10 +68,10 @@ def histogram(name: str, values: Sequence[float], *, whole: bool) -> Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerSummary:
-    """One speaker's share."""
+    """The utterances of one speaker."""
 
     name: str
-    """As the source calls them."""
+    """Name in the source."""
     utterances: int
     """Recordings."""
     hours: float
@@ -80,12 +80,12 @@ class SpeakerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a preparation made."""
+    """The summary of a preparation."""
 
     output: Path
-    """Where it lies."""
+    """Directory of the data set."""
     tokenizer: Path
-    """The tokenizer that the text ids are of."""
+    """The tokenizer of the text ids."""
     vocabulary: int
     """Its pieces."""
     codec: str
@@ -109,18 +109,18 @@ class Summary:
     histograms: list[Histogram]
     """Durations, text lengths, code lengths."""
     unknown: UnknownRate
-    """Unknown rate of all texts under the tokenizer."""
+    """Unknown rate of all texts with the tokenizer."""
     unknown_before: UnknownRate | None
-    """The same under the base, where the tokenizer was extended in this call."""
+    """The same with the base, if the tokenizer was extended in this call."""
     base_texts_compared: int
-    """Old-language texts proven to be cut as before, where the tokenizer was extended in this call."""
+    """Texts in the old language whose ids were verified, if it was extended in this call."""
     dropped: list[RecordingFault]
-    """What was left out."""
+    """The omitted recordings."""
     notes: list[str]
-    """What the reader should know."""
+    """Notes for the user."""
 
     def text(self) -> str:
-        """Return it for a person, some twenty lines."""
+        """Return the summary as about twenty lines of text."""
         recordings = self.train_utterances + self.val_utterances
         lines = [
             f"Prepared   {recordings} recordings, {self.hours:.2f} h ({self.prepared_now} now, {self.kept} kept)",
@@ -132,7 +132,7 @@ class Summary:
         if self.unknown_before is not None:
             lines.append(f"  before   {_rate(self.unknown_before)}")
             lines.append(
-                f"  old ids  unchanged; {self.base_texts_compared} old-language texts cut as before"
+                f"  old ids  unchanged; {self.base_texts_compared} texts in the old language verified"
             )
         lines.append(f"Codec      {self.codec}")
         lines.append(f"Speakers   {len(self.speakers)}")
@@ -142,7 +142,7 @@ class Summary:
             lines.append(f"  and {len(self.speakers) - len(shown)} more")
         for each in self.histograms:
             lines += _drawn(each)
-        lines += [f"Left out   {fault.where}: {fault.what}" for fault in self.dropped]
+        lines += [f"Omitted    {fault.where}: {fault.what}" for fault in self.dropped]
         lines += [f"Note       {note}" for note in self.notes]
         return "\n".join(lines)
 

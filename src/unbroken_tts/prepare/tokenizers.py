@@ -1,7 +1,7 @@
-"""SentencePiece tokenizers: training one, and extending one with the pieces of a new script.
+"""Trains SentencePiece tokenizers, and extends them with the pieces of a new script.
 
-An extension never renumbers: ids of the base stay, and because every new piece holds a letter of the
-new script, text without such letters is cut exactly as before.
+An extension keeps the ids of the base. Every new piece contains a letter of the new script, so text
+without such letters is encoded exactly as before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from unbroken import DataInvalid, SettingsInvalid
 
-# Generated code: its classes are made at import, so type checkers do not see them.
+# Generated code whose classes are made at import, so type checkers do not see them.
 _PROTO: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 _SPACE = "\u2581"
 _SPECIAL_PIECES = 3
@@ -27,7 +27,7 @@ _ADVICE = "Choose another size, or give more text."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownRate:
-    """How much of some texts a tokenizer has no piece for."""
+    """The share of some texts for which a tokenizer has no piece."""
 
     tokens: int
     """Tokens of all texts."""
@@ -48,7 +48,7 @@ class UnknownRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
-    """A tokenizer extended for a new script, with what was proven about it."""
+    """A tokenizer extended for a new script, with the results of its verification."""
 
     model: bytes
     """The serialised SentencePiece model."""
@@ -57,18 +57,18 @@ class Extension:
     size: int
     """Pieces now."""
     base_texts_compared: int
-    """Old-language texts whose encodings were compared and found equal."""
+    """Number of texts in the old language whose encodings were verified to be equal."""
     before: UnknownRate
-    """Unknown rate of the new texts under the base."""
+    """Unknown rate of the new texts with the base."""
     after: UnknownRate
-    """Unknown rate of the new texts now."""
+    """Unknown rate of the new texts with the extension."""
 
 
 def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     """Return an encoder for a serialised model.
 
     Raises:
-        DataInvalid: The bytes are no SentencePiece model.
+        DataInvalid: The bytes are not a SentencePiece model.
     """
     encoder = sentencepiece.SentencePieceProcessor()
     try:
@@ -77,8 +77,8 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
         is_model = False
     if not is_model:
         raise DataInvalid(
-            f"These {len(model)} bytes are no SentencePiece model.",
-            "Texts can't be turned into ids without one.",
+            f"These {len(model)} bytes are not a SentencePiece model.",
+            "Texts can't be encoded without one.",
             "Name a `.model` file written by SentencePiece.",
         )
     return encoder
@@ -92,20 +92,20 @@ def train_tokenizer(texts: Iterable[str], size: int) -> bytes:
 
     Args:
         texts: Normalised texts.
-        size: Pieces wanted, the three special ones included; the most that is reached if the texts
-            offer fewer.
+        size: Number of pieces, including the three special ones; fewer if the texts don't have so
+            many.
 
     Raises:
-        SettingsInvalid: There is no text, or the size can't hold even single characters.
+        SettingsInvalid: There is no text, or the size is less than the number of characters.
     """
     lines = [text for text in texts if text]
     alphabet = {character for line in lines for character in line if character != " "}
     least = len(alphabet) + 1 + _SPECIAL_PIECES
     if not lines or size < least:
         raise SettingsInvalid(
-            f"A tokenizer of {size} pieces was asked for, from {len(lines)} texts "
+            f"The tokenizer is to have {size} pieces, from {len(lines)} texts "
             f"with {len(alphabet)} different characters.",
-            f"Single characters, the blank and the three special pieces need {least}.",
+            f"Single characters, the space and the three special pieces need {least}.",
             _ADVICE,
         )
     written = io.BytesIO()
@@ -131,7 +131,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> bytes:
 
 
 def _most_pieces(lines: Sequence[str]) -> int:
-    """Return a size that BPE can surely not exceed: every part of every word, once."""
+    """Return an upper bound for the size of BPE: the number of distinct parts of all words."""
     words = {f"{_SPACE}{word}" for line in lines for word in line.split()}
     longest = 16
     parts = {
@@ -150,7 +150,7 @@ def _is_of_script(character: str, script: str) -> bool:
 
 
 def _runs(text: str, script: str) -> list[str]:
-    """Return the stretches of `text` in the script, as words."""
+    """Return the parts of `text` in the script, as words."""
     kept = (character if _is_of_script(character, script) else " " for character in text)
     return "".join(kept).split()
 
@@ -164,19 +164,19 @@ def _new_pieces(texts: Sequence[str], script: str, wanted: int, present: set[str
     seen = sorted({character for run in runs for character in run if character != " "} - present)
     if not seen:
         raise SettingsInvalid(
-            f"The texts have no letter of the script {script} that the base does not know.",
-            "There is nothing to extend the tokenizer by.",
+            f"The texts have no letter of the script {script} that is missing in the base.",
+            "There is nothing to add to the tokenizer.",
             "Use the base as it is (--tokenizer), or name the script of the texts (--script).",
         )
     if wanted < len(seen):
         raise SettingsInvalid(
             f"There is room for {wanted} new pieces, and the texts have {len(seen)} letters of the "
-            f"script {script} that the base does not know.",
-            "Each letter needs a piece of its own; a letter without one is unknown to the model.",
+            f"script {script} that are missing in the base.",
+            "Each letter needs its own piece; without one the model can't read it.",
             _ADVICE,
         )
     alphabet = [letter for letter in _script_alphabet(script) if letter not in present]
-    # Letters that the texts happen to lack cost a row each; where there is plenty of room, they get one.
+    # Letters of the script that the texts don't contain get a piece if there is plenty of room.
     letters = alphabet if wanted >= _ALPHABET_SHARE * len(alphabet) else seen
     trained = processor(train_tokenizer(runs, wanted + len(present) + 1 + _SPECIAL_PIECES))
     pieces = [trained.IdToPiece(index) for index in range(_SPECIAL_PIECES, trained.GetPieceSize())]
@@ -198,21 +198,21 @@ def extend(
 ) -> Extension:
     """Append pieces of a new script to a tokenizer.
 
-    New pieces score below all pieces of the base and keep the order in which they were merged, so a
-    text is first cut as before and only then joined further. What is promised is also tried: the
-    base's pieces, kinds and scores, and the encoding of every base text.
+    New pieces score below all pieces of the base and keep the order in which they were merged, so
+    the base's merges are applied first. The result is verified: the base's pieces, kinds and scores,
+    and the encoding of every base text.
 
     Args:
         base_model: The serialised base tokenizer.
         texts: Normalised texts of the new language.
-        target_size: Pieces wanted in all; fewer if the texts don't offer so many.
+        target_size: Total number of pieces; fewer if the texts don't have so many.
         script: First word of the letters' Unicode names.
-        base_texts: Normalised texts of the old languages to compare; those with letters of the new
-            script are passed over.
+        base_texts: Normalised texts in the old languages to compare; those with letters of the new
+            script are skipped.
 
     Raises:
-        DataInvalid: The base is no SentencePiece model.
-        SettingsInvalid: The target leaves no room for the letters of the new script.
+        DataInvalid: The base is not a SentencePiece model.
+        SettingsInvalid: The target size is too small for the letters of the new script.
     """
     base = processor(base_model)
     proto = _PROTO()
@@ -249,8 +249,8 @@ def _prove_unchanged(base_model: bytes, model: bytes, texts: Sequence[str]) -> N
     for text in texts:
         if old.EncodeAsIds(text) != new.EncodeAsIds(text):
             raise DataInvalid(
-                f"The extended tokenizer cuts this old text differently: {text!r}.",
-                "The base model learnt the old cuts; other ids would be other words to it.",
+                f"The extended tokenizer encodes this old text differently: {text!r}.",
+                "The base model was trained with the old ids.",
                 "Please report this with the text and the base tokenizer.",
             )
 
@@ -258,7 +258,7 @@ def _prove_unchanged(base_model: bytes, model: bytes, texts: Sequence[str]) -> N
 def unknown_rate(
     encoder: sentencepiece.SentencePieceProcessor, texts: Iterable[str]
 ) -> UnknownRate:
-    """Count what of `texts` has no piece."""
+    """Return the share of `texts` for which there is no piece."""
     unknown_id = encoder.unk_id()
     tokens = unknown = count = with_unknown = 0
     characters: set[str] = set()

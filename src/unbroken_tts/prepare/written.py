@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PARTIAL = ".partial"
 
 @contextmanager
 def disk_full_is_told(directory: Path) -> Iterator[None]:
-    """Turn the system's "no space left" into a message of ours.
+    """Turn the system's "no space left" into `SettingsInvalid`.
 
     Raises:
         SettingsInvalid: The disk filled up.
@@ -32,20 +32,20 @@ def disk_full_is_told(directory: Path) -> Iterator[None]:
             raise
         raise SettingsInvalid(
             f"The disk of {directory} is full.",
-            "The features could not be written; what is finished is kept.",
-            "Free some space and repeat the same command: it goes on where it stopped.",
+            "The features could not be written; finished recordings are kept.",
+            "Free some space and run the same command again: it continues where it stopped.",
         ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, never a part."""
+    """Replace a file atomically: a reader sees the old content or the new, never a part."""
     partial = path.with_name(path.name + _PARTIAL)
     with disk_full_is_told(path.parent), atomic_write(path, partial, durable=False):
         partial.write_bytes(content)
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> int:
-    """Write a `.npy` file, whole or not at all; return its size in bytes."""
+    """Write a `.npy` file atomically; return its size in bytes."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     content = buffer.getvalue()
@@ -54,10 +54,10 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> int:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return an object as one line of JSON in UTF-8, without its end."""
+    """Return an object as one line of JSON in UTF-8, without line end."""
     return json.dumps(value, ensure_ascii=False).encode()
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON Lines, whole or not at all."""
+    """Write JSON Lines atomically."""
     write_whole(path, b"".join(json_line(row) + b"\n" for row in rows))

@@ -1,8 +1,7 @@
-"""What a training run is told: one declaration of every flag, its range, default and help.
+"""The settings of a training run: each declared once, with its range, default and help text.
 
-The flags of the command line, the keys of a settings file, `--help`, docs/cli.md and the facts a
-resume compares are all derived from `TrainSettings`; reading the group modules is reading the
-help.
+The flags of the command line, the keys of a settings file, `--help`, docs/cli.md and the facts
+that a resume compares are all derived from `TrainSettings`.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ class TrainSettings(
     ModelSettings,
     DataSettings,
 ):
-    """Everything `unbroken-tts train` can be told, validated and frozen."""
+    """All settings of `unbroken-tts train`, validated and frozen."""
 
     def notes(self) -> list[str]:
-        """Return what is allowed but probably not meant, a sentence each."""
+        """Return a sentence for each combination that is allowed but probably not intended."""
         found = []
         if self.max_steps and self.warmup_steps >= self.max_steps:
             found.append(
@@ -54,12 +53,12 @@ class TrainSettings(
         if not self.save_interval and not self.save_minutes:
             found.append(
                 "--save-interval 0 without --save-minutes: a crash loses everything since the "
-                "start, because only a stop and the end save."
+                "start, because the run saves only at a stop and at the end."
             )
         return found
 
 
 def must_match_fields() -> frozenset[str]:
-    """Return the names of the settings that a resumed run must share with the saved one."""
+    """Return the names of the settings that must be the same at a resume."""
     fields = TrainSettings.model_fields
     return frozenset(name for name, field in fields.items() if mark(field).resume == "must match")

@@ -11,13 +11,13 @@ from unbroken_tts.settings.declaration import Group, setting
 
 
 class DataSettings(Group, title="Data"):
-    """What to train and validate on."""
+    """Training and validation data."""
 
     train_manifest: tuple[Annotated[str, Field(min_length=1)], ...] = setting(
         "may change",
-        "Paired manifest (JSON Lines) to train on. Repeat the flag to mix data sets; end it with "
-        "::am to set the language of lines that name none. A resumed run compares what the "
-        "manifests contain, not where they lie.",
+        "Paired manifest (JSON Lines) to train on. Repeat the flag to mix data sets; append ::am "
+        "to set the language of lines that don't name one. A resume compares the content of the "
+        "manifests, not their paths.",
         metavar="FILE",
     )
     val_manifest: tuple[Annotated[str, Field(min_length=1)], ...] = setting(
@@ -27,18 +27,18 @@ class DataSettings(Group, title="Data"):
     )
     tokenizer: Path = setting(
         "may change",
-        "SentencePiece model the text ids of the manifests were made with. Its number of pieces "
-        "is the size of the vocabulary.",
+        "SentencePiece model that produced the text ids in the manifests. Its number of pieces is "
+        "the size of the vocabulary.",
         metavar="FILE",
     )
     on_bad_sample: Literal["stop", "drop"] = setting(
         "may change",
-        "What to do when the preflight finds a damaged sample: stop and list every fault, or drop "
-        "the sample and list it. A sample is never replaced by another one.",
+        "When the preflight finds damaged samples: `stop` lists every fault and ends, `drop` lists "
+        "and omits the samples. A sample is never replaced by another one.",
         "stop",
     )
     recheck: bool = setting(
         "may change",
-        "Read every array again instead of trusting files whose size and time are unchanged.",
+        "Read every array again, even if the size and time of its file are unchanged.",
         default=False,
     )

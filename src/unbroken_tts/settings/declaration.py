@@ -1,4 +1,4 @@
-"""How a setting is declared: its kind of number, its help, and its mark for a resume."""
+"""How to declare a setting: its range, its help text, and whether it may change at a resume."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic.fields import FieldInfo
 Resume = Literal["must match", "may change"]
 
 LARGEST: Final = 2**31 - 1
-"""Largest whole number accepted anywhere; a larger one is a slip of the finger."""
+"""Largest whole number accepted anywhere; a larger one is a typing error."""
 
 MOST_THREADS: Final = 1024
-"""Most threads of one operation; far more of them end the process where the system has no more."""
+"""Largest number of threads; with far more the system may kill the process."""
 
 
 def _no_truth_value(value: Any) -> Any:
-    """Refuse `true` from a settings file where a number belongs; Python would read it as 1."""
+    """Refuse `true` in a settings file where a number is expected; Python would read it as 1."""
     if isinstance(value, bool):
         raise ValueError("not a number")  # noqa: TRY004 -- pydantic turns only a ValueError into a finding
     return value
@@ -36,7 +36,7 @@ Share = Annotated[Real, Field(ge=0, lt=1)]
 
 
 class Group(BaseModel):
-    """Settings that stand under one heading of `--help`: the title of the model."""
+    """Settings under one heading of `--help`, which is the title of the model."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, protected_namespaces=()
@@ -45,12 +45,12 @@ class Group(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What a setting says about itself beside its type and its help."""
+    """What is declared of a setting beside its type and its help text."""
 
     resume: Resume
-    """Whether a resumed run must have the same value."""
+    """Whether the value must be the same at a resume."""
     metavar: str
-    """What the value is called in `--help`."""
+    """The placeholder of the value in `--help`."""
 
 
 def setting(resume: Resume, text: str, default: Any = ..., *, metavar: str = "") -> Any:
@@ -63,7 +63,7 @@ def setting(resume: Resume, text: str, default: Any = ..., *, metavar: str = "")
 
 
 def mark(field: FieldInfo) -> Mark:
-    """Return what a setting says about itself."""
+    """Return the mark of a setting."""
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
     resume = extra["resume"]

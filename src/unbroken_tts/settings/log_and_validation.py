@@ -6,18 +6,18 @@ from unbroken_tts.settings.declaration import Count, Group, setting
 
 
 class LogSettings(Group, title="Log and validation"):
-    """What is seen of the run; nothing here changes it."""
+    """What a run logs, and how it validates; nothing here changes the training."""
 
     log_interval: Count = setting(
         "may change",
-        "Steps between lines of the log; 0 logs none.",
+        "Steps between log lines; 0 logs none.",
         100,
         metavar="N",
     )
     verbose: bool = setting(
         "may change",
-        "Show a line for every check of a resume; without it, what agrees is counted by area. The "
-        "report in the logs has every line.",
+        "Show a line for every check of a resume; without it, checks that agree are only counted, "
+        "by area. The report in the logs has every line.",
         default=False,
     )
     val_interval: Count = setting(
@@ -28,20 +28,21 @@ class LogSettings(Group, title="Log and validation"):
     )
     val_batch_size: Count = setting(
         "may change",
-        "Samples in one forward pass of validation; 0 is twice the batch size. The result doesn't "
-        "depend on it.",
+        "Samples in one forward pass of validation; 0 means twice the batch size. The result "
+        "doesn't depend on it.",
         0,
         metavar="N",
     )
     max_val_batches: Count = setting(
         "may change",
-        "Batches of one validation; 0 takes all.",
+        "Number of batches in a validation; 0 uses all samples.",
         200,
         metavar="N",
     )
     sample_audio: Count = setting(
         "may change",
-        "Validation sentences spoken into TensorBoard at each validation; needs --codec.",
+        "Number of validation sentences to speak at each validation, as audio in TensorBoard; "
+        "needs --codec.",
         0,
         metavar="N",
     )

@@ -9,7 +9,7 @@ from unbroken_tts.settings.declaration import Group, Share, setting
 
 
 class ModelSettings(Group, title="Model"):
-    """Which model, from which weights."""
+    """The model, and the weights it starts from."""
 
     config: Path = setting(
         "may change",
@@ -19,38 +19,38 @@ class ModelSettings(Group, title="Model"):
     )
     base_checkpoint: str = setting(
         "may change",
-        "Weights a new run starts from (a gpt.pth); `none` starts from fresh random weights.",
+        "Weights that a new run starts from (a gpt.pth); `none` starts from random weights.",
         "checkpoints/gpt.pth",
         metavar="FILE|none",
     )
     init_from: Path | None = setting(
         "may change",
-        "Start a new run from the weights of this file, checkpoint or run; optimiser, schedule "
-        "and order begin afresh. To go on with a run use --resume instead.",
+        "Begin a new run from the weights of this file, checkpoint or run, with a new optimiser, "
+        "schedule and order. To continue a run use --resume instead.",
         None,
         metavar="PATH",
     )
     dropout: Share | None = setting(
         "must match",
-        "Dropout of the GPT in training, 0 to below 1. Without it the model's own: 0.1.",
+        "Dropout of the GPT in training, from 0 to below 1. By default the model's own: 0.1.",
         None,
         metavar="P",
     )
     layout: Literal["tight", "legacy"] = setting(
         "must match",
-        "How a batch is laid out: `tight` puts the codes directly behind the text, so that no "
-        "sample depends on its batch mates; `legacy` pads the text as the earlier trainer did.",
+        "Layout of a batch: `tight` puts the codes directly after the text, so that no sample "
+        "depends on the others in its batch; `legacy` pads the text as the earlier trainer did.",
         "tight",
     )
     train_base_rows: bool = setting(
         "must match",
-        "Also train the rows of the base vocabulary. Without it they are frozen to the bit and "
-        "only the rows added by an extended tokenizer learn.",
+        "Also train the rows of the base vocabulary. Without it they are frozen, and only the "
+        "rows added by an extended tokenizer are trained.",
         default=False,
     )
     codec: Path | None = setting(
         "may change",
-        "Folder of the codec the codes were made with; needed only for sample audio.",
+        "Directory of the codec that produced the codes; needed only for sample audio.",
         None,
         metavar="DIR",
     )

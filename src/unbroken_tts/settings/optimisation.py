@@ -17,50 +17,49 @@ from unbroken_tts.settings.declaration import (
 
 
 class OptimisationSettings(Group, title="Optimisation"):
-    """How the weights learn."""
+    """Batch size, schedule, losses and order."""
 
     batch_size: Count = setting(
         "may change",
-        "Samples in one forward pass (micro-batch); 0 chooses by the memory of the card.",
+        "Samples in one forward pass (micro-batch); 0 chooses by the memory of the GPU.",
         0,
         metavar="N",
     )
     grad_accumulation: Count = setting(
         "may change",
-        "Micro-batches in one step; 0 chooses so that the effective batch stays near the table's. "
-        "Batch size times accumulation is the effective batch; a resumed run keeps it.",
+        "Micro-batches in one step; 0 chooses by the batch size and the memory of the GPU. Batch "
+        "size times accumulation is the effective batch, which a resumed run keeps.",
         0,
         metavar="N",
     )
     epochs: AtLeastOne = setting(
         "must match",
-        "Times every sample is seen, unless --max-steps ends the run.",
+        "Passes over the training data, unless --max-steps ends the run.",
         10,
         metavar="N",
     )
     max_steps: Count = setting(
         "must match",
-        "Steps after which the run is done and the learning rate has come down; 0 goes by "
-        "--epochs.",
+        "Length of the run and of its learning-rate schedule in steps; 0 uses --epochs.",
         0,
         metavar="N",
     )
     learning_rate: Positive = setting(
         "must match",
-        "Highest learning rate, reached at the end of the warm-up.",
+        "Peak learning rate, reached at the end of the warm-up.",
         2e-5,
         metavar="RATE",
     )
     warmup_steps: Count = setting(
         "must match",
-        "Updates over which the learning rate rises to its highest value.",
+        "Updates over which the learning rate rises to its peak.",
         1000,
         metavar="N",
     )
     schedule: Literal["cosine", "legacy"] = setting(
         "must match",
-        "`cosine` falls to zero after the warm-up and its first update already learns; `legacy` "
-        "counts as the earlier trainer did, whose first update has rate 0.",
+        "`cosine` decays to zero after the warm-up, and its first update has a rate above 0; "
+        "`legacy` is the curve of the earlier trainer, whose first update has rate 0.",
         "cosine",
     )
     weight_decay: NotNegative = setting(
@@ -71,8 +70,8 @@ class OptimisationSettings(Group, title="Optimisation"):
     )
     decay: Literal["matrices", "all"] = setting(
         "must match",
-        "What weight decay acts on: the weight matrices only, or also biases, norms and embeddings "
-        "as the earlier trainer did.",
+        "What to decay: the weight matrices only, or also biases, norms and embeddings, as the "
+        "earlier trainer did.",
         "matrices",
     )
     new_rows_lr_scale: Positive = setting(
@@ -83,7 +82,7 @@ class OptimisationSettings(Group, title="Optimisation"):
     )
     grad_clip: NotNegative = setting(
         "must match",
-        "Largest norm of the gradient over all parameters; 0 doesn't clip.",
+        "Maximum norm of the gradient over all parameters; 0 disables clipping.",
         1.0,
         metavar="NORM",
     )
@@ -101,25 +100,25 @@ class OptimisationSettings(Group, title="Optimisation"):
     )
     loss_weighting: Literal["tokens", "legacy"] = setting(
         "must match",
-        "`tokens` weighs every token of a step alike, however it is cut into micro-batches; "
-        "`legacy` averages per micro-batch as the earlier trainer did.",
+        "`tokens` gives every token of a step the same weight, whatever the micro-batches; "
+        "`legacy` averages per micro-batch, as the earlier trainer did.",
         "tokens",
     )
     order: Literal["bucketed", "random"] = setting(
         "must match",
-        "`bucketed` puts samples of similar length into a step, which saves most of the padding; "
-        "`random` doesn't look at lengths.",
+        "`bucketed` puts samples of similar length into a step, which avoids most of the padding; "
+        "`random` ignores lengths.",
         "bucketed",
     )
     ema_decay: Share = setting(
         "must match",
-        "Decay of a moving average of the weights, kept beside them; 0 keeps none.",
+        "Decay of an additional moving average of the weights; 0 keeps none.",
         0.0,
         metavar="D",
     )
     seed: Seed = setting(
         "must match",
-        "Everything random in the run derives from this number and the position.",
+        "Seed of the run: everything random derives from it and the position.",
         1234,
         metavar="N",
     )

@@ -1,1 +1,1 @@
-"""Speaking with trained weights: `unbroken-tts say` and the demo."""
+"""Speaks with trained weights, for `unbroken-tts say` and the demo."""

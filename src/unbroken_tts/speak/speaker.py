@@ -1,4 +1,4 @@
-"""How a voice is to sound: a speaker of the training data, saved conditioning, or a recording."""
+"""Finds the conditioning of a voice: of a speaker in the data, of a file, or of a recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MANY = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """Conditioning of an utterance to be spoken."""
+    """The conditioning for an utterance to speak."""
 
     condition: torch.Tensor
     """(C, D) float32."""
@@ -36,15 +36,15 @@ class Speaker:
 def speaker_of(
     how: str, emotion: str | None, manifests: Sequence[str], config: GptConfig
 ) -> Speaker:
-    """Find a speaker.
+    """Return the conditioning of a speaker.
 
     Args:
         how: A speaker's name or an utterance's id in the manifests, a `.npy` file of conditioning
             rows, or a recording.
-        emotion: The same for the emotion alone; a `.npy` file then holds an emotion vector. None
-            takes the speaker's own.
-        manifests: Paired manifests to look names up in.
-        config: Gives the shapes.
+        emotion: The same for the emotion alone; a `.npy` file then contains an emotion vector.
+            None uses the speaker's own.
+        manifests: Paired manifests in which to look up names.
+        config: Defines the shapes.
 
     Raises:
         DataInvalid: A file is unreadable or of another shape.
@@ -95,7 +95,7 @@ def _named(how: str, manifests: Sequence[str], shape: tuple[int, int]) -> Speake
                 )
     raise SettingsInvalid(
         f"There is no speaker {how!r} in the training data and no file of that name.",
-        "The model speaks with the conditioning of a voice.",
+        "The model needs the conditioning of a voice.",
         f"Name a recording, a .npy file of conditioning, {_choices(how, pairs.speakers)}."
         if pairs
         else "Name a recording or a .npy file; for a speaker's name give --manifest too.",
@@ -116,22 +116,22 @@ def _array(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
     except (OSError, ValueError, EOFError) as error:
         raise DataInvalid(
             f"{path} can't be read as an array ({' '.join(str(error).split())}).",
-            "It is to condition the voice.",
-            "Name a .npy file as `unbroken-tts prepare` writes them.",
+            "It was named as the conditioning of the voice.",
+            "Name a .npy file in the form that `unbroken-tts prepare` writes.",
         ) from error
     is_number = isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating)
     if not is_number or array.shape != shape or not np.isfinite(array).all():
         form = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "no array"
         raise DataInvalid(
-            f"{path} holds {form}, the model takes finite float32 {list(shape)}.",
-            "Conditioning of another model or of another kind means nothing to this one.",
+            f"{path} contains {form}; the model needs finite float32 {list(shape)}.",
+            "This model can't use conditioning of another model or of another kind.",
             "Name an array that was prepared for this model.",
         )
     return torch.from_numpy(array.astype(np.float32))
 
 
 def _require_melstat(manifests: Sequence[str], config: GptConfig) -> None:
-    """Refuse to condition on a recording by other means than the training data was."""
+    """Refuse a recording if the training data has another kind of conditioning."""
     wanted = MelStat(config.condition_num_latent, config.model_dim).fingerprint
     for manifest in manifests:
         path = Path(manifest).parent / DESCRIPTION
@@ -142,6 +142,6 @@ def _require_melstat(manifests: Sequence[str], config: GptConfig) -> None:
             raise SettingsInvalid(
                 f"The training data beside {manifest} was conditioned by {str(known)[:16]}, not by "
                 "the embedded statistics.",
-                "A recording would condition this voice in a language it never learnt.",
+                "The voice wasn't trained on the conditioning that a recording would give it.",
                 "Name a speaker of the training data, or a .npy file made by that conditioner.",
             )

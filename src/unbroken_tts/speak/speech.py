@@ -1,7 +1,7 @@
-"""Speaking: a text, a speaker and trained weights in; sound out.
+"""Makes speech from a text, a speaker and trained weights.
 
-The text goes through the same rules as the training texts, the codes back through the codec that
-made the training codes.
+The text is normalised by the same rules as the training texts; the codes are decoded by the codec
+that made the training codes.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from unbroken_tts.speak.voice import Voice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenLine:
-    """A text made ready for a voice."""
+    """A text, normalised and encoded for a voice."""
 
     text: str
     """Normalised."""
     ids: list[int]
     """Token ids."""
     unknown: str
-    """Characters that the tokenizer has no piece for, each once; they are not spoken."""
+    """Characters for which the tokenizer has no piece, each once; they are not spoken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
-    """What a voice said."""
+    """The speech of a voice."""
 
     codes: list[int]
     """Without start and stop."""
     wave: Wave
     """At the codec's sample rate."""
     was_cut: bool
-    """Whether there was no position left before the voice came to its end."""
+    """Whether the model ran out of positions before the stop token."""
 
 
 def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> SpokenLine:
@@ -51,9 +51,9 @@ def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> Spo
 
     Args:
         text: Any text.
-        language: Whose rules to normalise by, such as `am`.
-        tokenizer: The voice's.
-        longest: Most tokens the model has positions for.
+        language: Language whose rules normalise the text, such as `am`.
+        tokenizer: The voice's tokenizer.
+        longest: Number of tokens the model has positions for.
 
     Raises:
         DataInvalid: Nothing is left to say, or it is too long.
@@ -62,15 +62,15 @@ def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> Spo
     ids = tokenizer.encode(normal)
     if not any(character.isalnum() for character in normal):
         raise DataInvalid(
-            f"The text {text!r} holds no letter and no number once normalised.",
-            "There is nothing to say.",
+            f"The text {text!r} contains no letter and no number after normalisation.",
+            "There is nothing to speak.",
             "Give a text with letters or numbers.",
         )
     if len(ids) > longest:
         raise DataInvalid(
             f"The text has {len(ids)} tokens, the model has positions for {longest}.",
-            "What comes after the last position can't be heard by the model.",
-            "Say it in several sentences.",
+            "The model can't process tokens after its last position.",
+            "Split it into several sentences.",
         )
     has_unknown = tokenizer.unknown_id in ids
     letters = sorted(set(normal) - {" "}) if has_unknown else []
@@ -86,14 +86,14 @@ def speak(
     *,
     progress: Progress | None = None,
 ) -> list[Spoken]:
-    """Speak lines side by side, with a key-value cache.
+    """Speak several lines as a batch, with a key-value cache.
 
     Args:
-        voice: Who speaks.
-        lines: What to say; at least one.
-        speakers: How it sounds, one for each line.
-        sampling: How codes are chosen.
-        progress: Called with (codes so far, most possible).
+        voice: The voice.
+        lines: The texts; at least one.
+        speakers: The speakers, one for each line.
+        sampling: The sampling settings.
+        progress: Called with (codes so far, largest possible number).
 
     Raises:
         SettingsInvalid: The codec can't make sound.

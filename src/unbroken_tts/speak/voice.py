@@ -1,4 +1,4 @@
-"""A voice: weights, and the tokenizer and codec that belong to them."""
+"""A voice: weights with their tokenizer and codec."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Voice:
     model: VoiceGpt
     """The weights."""
     tokenizer: Tokenizer
-    """Turns text into the ids the weights know."""
+    """Encodes text."""
     codec: Codec
-    """Turns the codes of the weights into sound."""
+    """Decodes codes to sound."""
     manifests: tuple[str, ...]
-    """Where speakers are looked up by name; those of the training where none were named."""
+    """Manifests in which to look up speakers; by default those of the training."""
 
 
 def open_voice(
@@ -39,19 +39,19 @@ def open_voice(
     codec: Path | None = None,
     manifests: Sequence[str] = (),
 ) -> Voice:
-    """Open weights with what belongs to them.
+    """Open weights with their tokenizer and codec.
 
     Args:
-        weights: A run or a checkpoint of ours, which remember the rest; or a weights file.
-        config: Model configuration of a weights file; a run brings its own.
-        tokenizer: SentencePiece model; None takes the run's, where it still lies.
-        codec: Directory of a codec; None takes the run's, or the one beside its training data.
-        manifests: Paired manifests with speakers; none take the run's.
+        weights: A run or one of its checkpoints, which record the other paths; or a weights file.
+        config: Model configuration of a weights file; a run has its own.
+        tokenizer: SentencePiece model; None uses the run's, if it still exists.
+        codec: Directory of a codec; None uses the run's, or the one beside its training data.
+        manifests: Paired manifests with speakers; if empty, the run's.
 
     Raises:
-        NoUsableCheckpoint: The directory holds no checkpoint.
+        NoUsableCheckpoint: The directory contains no checkpoint.
         DataInvalid: A file is missing or damaged.
-        SettingsInvalid: Something doesn't belong to the weights, or isn't known.
+        SettingsInvalid: Tokenizer or codec doesn't belong to the weights, or isn't known.
     """
     facts: Mapping[str, Any] = {}
     if weights.is_dir():
@@ -70,13 +70,13 @@ def open_voice(
 
 
 def _path(remembered: str | None) -> Path | None:
-    """Return a remembered path if something still lies there."""
+    """Return a recorded path if it still exists."""
     path = Path(remembered) if remembered else None
     return path if path and path.exists() else None
 
 
 def _beside(manifests: Sequence[str]) -> Path | None:
-    """Return the codec that `prepare` left beside the manifests."""
+    """Return the codec that `prepare` wrote beside the manifests."""
     places = [Path(each).parent / "codec" for each in manifests]
     return next((place for place in places if (place / DESCRIPTION).is_file()), None)
 
@@ -85,7 +85,7 @@ def _tokenizer(path: Path | None, facts: Mapping[str, Any], model: VoiceGpt) -> 
     if path is None:
         raise SettingsInvalid(
             "No tokenizer is known for these weights.",
-            "Text ids mean something only with the pieces the weights were trained on.",
+            "Text can only be encoded with the tokenizer the weights were trained with.",
             "Name it with --tokenizer FILE.",
         )
     tokenizer = Tokenizer(path)
@@ -95,7 +95,7 @@ def _tokenizer(path: Path | None, facts: Mapping[str, Any], model: VoiceGpt) -> 
             f"The tokenizer {path} has {tokenizer.vocabulary} pieces and the digest "
             f"{tokenizer.digest[:12]}; the weights were trained with {model.vocabulary}"
             + (f" and {facts['tokenizer'][:12]}." if facts else "."),
-            "The ids would mean other pieces: the voice would say something else.",
+            "The ids would stand for other pieces: the voice would say something else.",
             "Name the tokenizer of the training with --tokenizer FILE.",
         )
     return tokenizer
@@ -112,7 +112,7 @@ def _codec(path: Path | None, config: GptConfig) -> Codec:
     codec = load_codec(path)
     if codec.size > config.start_mel_token:
         raise SettingsInvalid(
-            f"The codec in {path} has {codec.size} codes, the weights know "
+            f"The codec in {path} has {codec.size} codes, the weights have "
             f"{config.start_mel_token}.",
             "It is not the codec that the weights were trained with.",
             "Name the right one with --codec DIR.",

@@ -1,1 +1,1 @@
-"""Training: what the command line's settings become, and the loop that runs on it."""
+"""The training program: from settings to a run, and the training loop."""

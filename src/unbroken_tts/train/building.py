@@ -1,4 +1,4 @@
-"""From settings to objects: model, optimiser, schedule, scaler, moving average."""
+"""Builds model, optimiser, schedule, scaler and moving average from the settings."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def build(
     precision: PrecisionPlan,
     total_updates: int,
 ) -> Built:
-    """Put the model on its device and build what trains it.
+    """Move the model to its device and build what trains it.
 
     Args:
-        settings: What the user asked for.
-        model: The model, on the host.
+        settings: The settings to train with.
+        model: The model, in host memory.
         hardware: Where to train.
-        precision: The numbers to compute in.
+        precision: The precision to compute in.
         total_updates: Updates of the whole run, for the schedule.
     """
     model = model.to(hardware.device)
@@ -84,7 +84,7 @@ def parameter_groups(model: VoiceGpt, settings: TrainSettings) -> list[dict[str,
 
     `decayed` are the weight matrices of the transformer and the heads; `plain` are biases, norms
     and embeddings; `new_rows` are the rows of an extended vocabulary, which never decay. With
-    `--decay all` everything but the new rows decays, as the earlier trainer had it.
+    `--decay all` everything but the new rows decays, as in the earlier trainer.
     """
     new_rows = {
         id(parameter)

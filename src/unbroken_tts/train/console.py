@@ -1,7 +1,7 @@
-"""What a person sees of a training: lines on stdout and in a file, progress bars on a terminal.
+"""The trainer's output: lines on stdout and in a file, progress bars on a terminal.
 
-Nothing here may end a training: a closed pipe, a terminal that hung up or a full disk costs the
-lines, not the run.
+No failure of the output ends the training: a closed pipe, a terminal that hung up or a full disk
+costs lines, not the run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rich.progress import Progress
 from unbroken import new_bars
 
 Report = Callable[[int, int], None]
-"""`report(done, total)` moves a bar."""
+"""`report(done, total)` updates a progress bar."""
 
 
 class Console:
-    """Prints lines, and keeps them in `logs/console.log` once the run's directory is known."""
+    """Prints lines, and writes them to `logs/console.log` once the run's directory is known."""
 
     def __init__(self) -> None:
         self._file: BinaryIO | None = None
@@ -30,12 +30,12 @@ class Console:
         self._bars: Progress | None = None
 
     def keep_in(self, path: Path) -> None:
-        """Append this and all earlier lines of this process to a file."""
+        """Append all lines of this process, earlier and later ones, to a file."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)
         except OSError as error:
-            self.line(f"NOTE: lines are not kept in {path}: {error}")
+            self.line(f"NOTE: can't write the log {path}: {error}")
         early, self._early = self._early, []
         for text in early:
             self.keep(text)
@@ -49,7 +49,7 @@ class Console:
         self.keep(text)
 
     def keep(self, text: str) -> None:
-        """Write one line into the file only."""
+        """Write one line to the file only."""
         if self._file is None:
             self._early.append(text)
             return
@@ -58,12 +58,12 @@ class Console:
 
     @contextmanager
     def progress(self, what: str, total: int, done: int = 0) -> Iterator[Report]:
-        """Draw a bar with the time left on a terminal's stderr; one inside another is its line."""
+        """Show a progress bar if stderr is a terminal; a nested call adds a line to it."""
         if not sys.stderr.isatty():
             yield lambda _done, _total: None
             return
         outer = self._bars
-        # Lines go above the bars where both share a terminal; a stdout that is a file stays one.
+        # On a shared terminal rich prints lines above the bars; a redirected stdout stays redirected.
         bars = outer or new_bars(shows_elapsed=True, redirect_stdout=sys.stdout.isatty())
         if outer is None:
             self._bars = bars
@@ -88,7 +88,7 @@ class Console:
 
 
 def _speak_to_nobody() -> None:
-    """Send further lines nowhere: the reader of the pipe is gone, or the terminal hung up."""
+    """Discard further lines: the reader of the pipe is gone, or the terminal hung up."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,8 +1,7 @@
-"""Curves and sounds in TensorBoard, continuing cleanly over a resume.
+"""Curves and audio in TensorBoard, continuous over a resume.
 
-TensorBoard's own writer writes in a thread, where an error ends in a traceback on the screen and
-can't be caught. Here events are written at once, and a disk that refuses costs the curves, not the
-training.
+TensorBoard's own writer uses a thread, whose errors can't be caught and print a traceback. Here
+events are written at once, and a failing disk costs the curves, not the training.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ class Curves:
     """Writes the event file of one start.
 
     Args:
-        console: Is told when nothing can be written any more.
-        directory: Holds the event files of all starts of the run.
-        step: Steps completed so far; older points of a given-up future are hidden after it.
+        console: Receives a line when the curves can't be written any more.
+        directory: Contains the event files of all starts of the run.
+        step: Steps completed so far; points that an earlier start wrote after it are hidden.
     """
 
     def __init__(self, console: Console, directory: Path, step: int) -> None:
         self._console = console
         self._directory = directory
         self._records: RecordWriter | None = None
-        # Readers take the files of a directory in the order of their names.
+        # TensorBoard reads the files of a directory in the order of their names.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         name = f"events.out.tfevents.{seconds:010d}.{nanoseconds:09d}.{os.getpid()}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            # Without a buffer of Python's, which would try a refused write once more at the end.
+            # Unbuffered: Python's buffer would repeat a failed write when the file is closed.
             self._records = RecordWriter((directory / name).open("xb", buffering=0))
         except OSError as error:
             self._give_up(error)
@@ -54,12 +53,12 @@ class Curves:
         self._write(*(_event(scalar(tag, each), step) for tag, each in values.items()))
 
     def play(self, tag: str, wave: torch.Tensor, step: int, rate: int) -> None:
-        """Keep a sound: (S,) float32 in [-1, 1] at `rate` samples per second."""
+        """Write audio: (S,) float32 in [-1, 1] at `rate` samples per second."""
         sound = audio(tag, wave.reshape(1, -1), sample_rate=rate)
         self._write(_event(sound, step))
 
     def write(self, tag: str, lines: Sequence[str], step: int) -> None:
-        """Keep lines of text, shown as they are and not as Markdown."""
+        """Write lines of text, shown verbatim and not as Markdown."""
         shown = "\n".join(f"    {each}" for each in lines)
         self._write(_event(text(tag, shown), step))
 

@@ -1,4 +1,4 @@
-"""The learning-rate curve of the earlier trainer, for runs that are to be compared with its own."""
+"""The learning-rate curve of the earlier trainer, for comparison with its runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def warmup_cosine_legacy(warmup: int, total: int) -> Callable[[int], float]:
-    """The earlier trainer's curve: `k / warmup`, then `0.5 (1 + cos)`, beginning at 0."""
+    """Return the earlier trainer's curve: `k / warmup`, then `0.5 (1 + cos)`, beginning at 0."""
 
     def factor(updates: int) -> float:
         if updates < warmup:

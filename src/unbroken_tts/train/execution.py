@@ -1,4 +1,4 @@
-"""What a start computes on and how it cuts the work: nothing here is the run's identity."""
+"""The device, precision and micro-batches of one start; they may differ between starts."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from unbroken_tts.train.console import Console
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The machine of one start, and what was decided for it."""
+    """The hardware of one start, and what was chosen for it."""
 
     hardware: Hardware
     precision: PrecisionPlan
     plan: BatchPlan
     workers: int
-    """Processes that read samples ahead."""
+    """Number of processes that prefetch samples."""
 
 
 def plan_execution(
     settings: TrainSettings, console: Console, saved: dict[str, Any] | None
 ) -> Execution:
-    """Look at the machine, decide, set this process up, and show it.
+    """Inspect the machine, choose precision, batch and workers, configure torch, and print it all.
 
     Args:
-        settings: What the user asked for.
-        console: Is shown what was found and decided.
-        saved: The facts of the checkpoint that is continued, if any; its effective batch stays,
-            unless another one is asked for by --batch-size and --grad-accumulation together.
+        settings: The settings of this start.
+        console: Receives what was found and chosen.
+        saved: The facts of the checkpoint to resume, if any. Its effective batch is kept, unless
+            --batch-size and --grad-accumulation together request another one.
 
     Raises:
-        SettingsInvalid: The device can't do what was asked for.
+        SettingsInvalid: The device doesn't support the settings.
     """
     hardware = detect(settings.device)
     precision = plan_precision(hardware, precision=settings.precision, amp=settings.amp)
@@ -57,7 +57,7 @@ def plan_execution(
 
 def _plan(settings: TrainSettings, hardware: Hardware, saved: dict[str, Any] | None) -> BatchPlan:
     run_size = saved["order"]["effective_batch"] if saved else 0
-    # Both flags together ask for another effective batch; the checks of the resume tell of it.
+    # Both flags together request another effective batch; the checks of the resume report it.
     asked = settings.batch_size * settings.grad_accumulation
     return plan_batch(
         hardware,

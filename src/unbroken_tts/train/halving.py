@@ -1,12 +1,13 @@
-"""What to do about a step that the device's memory has no room for: repeat it, cut in halves.
+"""Repeats a step that runs out of device memory with micro-batches of half the size.
 
-Nothing of the step is kept: gradients and sums are dropped and it begins anew with the same samples,
-as a training with the smaller micro-batch would have made it. The next step begins with the size
-that was planned, so that how a step is cut follows from the step and not from those before it.
+Nothing of the failed attempt is kept: gradients and sums are dropped, and the step starts over with
+the same samples, exactly as a training with the smaller micro-batch would compute it. The next step
+starts with the planned size, so the size depends on the step alone and not on those before it.
 
-A checkpoint inside of a step doesn't say how the step was cut. Where micro-batches of the planned
-size can't have made what is done of it, the resumed step begins anew. Where they can, it goes on; if
-it was cut smaller in truth, its samples are the same, but its losses not to the last bit.
+A checkpoint inside a step doesn't record the size of the micro-batches. If micro-batches of the
+planned size can't add up to the samples done, the resumed step starts over. If they can, it
+continues; where the step was in fact cut smaller, its samples are the same, but its losses may
+differ in the last bits.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ _NO_ROOM = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
 )
-"""What errors say that are no `OutOfMemoryError`: a kernel or a workspace found no room."""
+"""Texts of errors that mean the same as `OutOfMemoryError`: a kernel or workspace didn't fit."""
 
 
 class HalvedSteps:
-    """Trains the micro-batches of steps, smaller ones where the memory runs out.
+    """Trains the micro-batches of a step, with smaller ones where the memory runs out.
 
     Args:
-        loader: Reads micro-batches of the planned size ahead.
-        read: Reads one sample by its number; for the smaller micro-batches.
+        loader: Prefetches micro-batches of the planned size.
+        read: Reads one sample by its index; for the smaller micro-batches.
         collate: Pads samples to a batch.
-        size: Samples of a micro-batch, as planned.
-        tell: Told of a step that is repeated: its number, the size that was too large, the new one.
+        size: Planned number of samples in a micro-batch.
+        tell: Called when a step is repeated, with its number, the size that was too large, and the
+            new size.
     """
 
     def __init__(
@@ -57,14 +59,15 @@ class HalvedSteps:
         self._size, self._tell = size, tell
 
     def train(self, step: Step, micro_batch: Callable[[Batch, int], None]) -> None:
-        """Go through a step's samples.
+        """Train on all samples of a step.
 
         Args:
-            step: The step; nothing of it is updated yet.
-            micro_batch: Goes forward and backward with a batch; told the size of the cut as well.
+            step: The step, before its update.
+            micro_batch: Runs forward and backward on a batch; its second argument is the size of
+                the step's micro-batches.
 
         Raises:
-            SettingsInvalid: There is no room for a single sample.
+            SettingsInvalid: Not even a single sample fits into memory.
         """
         size = min(self._size, len(step.indices))
         ahead = -(-(len(step.indices) - step.samples_done) // self._size)
@@ -86,7 +89,7 @@ class HalvedSteps:
             step.begin_again()
             batch_of = self._read_here
             if torch.cuda.is_available():
-                torch.cuda.empty_cache()  # what is free in pieces may be enough in one
+                torch.cuda.empty_cache()  # free but fragmented memory may suffice in one piece
         for _ in range(ahead):
             self._loader.skip()
 
@@ -100,7 +103,7 @@ def _has_room(
     batch_of: Callable[[MicroBatch], Batch],
     micro_batch: Callable[[Batch, int], None],
 ) -> bool:
-    """Go through a step; say whether the memory was enough. What failed is free when it returns."""
+    """Return whether the step fitted into memory. A failed attempt's memory is free on return."""
     try:
         for micro in step.micro_batches(size):
             micro_batch(batch_of(micro), size)
@@ -112,13 +115,13 @@ def _has_room(
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether the memory ran out: torch's own, or what the card's libraries ask for beside it."""
+    """Return whether an error means that memory ran out, in torch or in one of CUDA's libraries."""
     return isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in _NO_ROOM)
 
 
 def _no_room(step: Step) -> SettingsInvalid:
     return SettingsInvalid(
         f"The device's memory ran out in step {step.number} with a single sample in a micro-batch.",
-        "It can't be cut any smaller; the step was not completed, the last checkpoint is untouched.",
-        "Add --grad-checkpointing, free the device's memory, or leave the longest samples out.",
+        "It can't be cut any smaller. The step was not completed; the last checkpoint is untouched.",
+        "Add --grad-checkpointing, free device memory, or remove the longest samples.",
     )

@@ -1,4 +1,4 @@
-"""How a training begins: what it continues from, and the weights a new one starts with."""
+"""Finds the run to continue, or the weights that a new run starts with."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_fil
 
 
 def find_run(settings: TrainSettings) -> ResumeSource:
-    """Find what to continue from; nothing is changed.
+    """Find the run or checkpoint to continue from, without changing anything.
 
     Raises:
-        SettingsInvalid: A new run from weights and the continuation of a run were both asked for.
+        SettingsInvalid: --init-from and --resume were both given.
         NoUsableCheckpoint: There is nothing to continue, or only files of the earlier trainer.
     """
     if settings.init_from is not None and settings.resume:
         raise SettingsInvalid(
             f"--init-from {settings.init_from} and --resume {settings.resume} were both given.",
-            "One begins a new run from weights, the other goes on with a run; mixed, the optimiser, "
+            "The first begins a new run from weights, the second continues a run; mixed, optimiser, "
             "schedule and data order would belong to neither.",
-            "Begin with --init-from alone; to go on later, drop it and give --resume auto.",
+            "Begin with --init-from alone. To continue later, replace it by --resume auto.",
         )
     how = settings.resume
     output = settings.output_dir
@@ -58,8 +58,8 @@ def _explicit(path: Path) -> ResumeSource:
     owner = path.parent if path.name in ("latest", "latest.pth") else path
     if path.is_file() and path.suffix == ".pth" and RunDirectory(owner).run_id is None:
         raise NoUsableCheckpoint(
-            f"{path} is not a checkpoint of ours: it is a file of weights or of the earlier trainer.",
-            "Such a file holds no data position that could be continued exactly.",
+            f"{path} is not a checkpoint of this trainer, but a file of weights or of the earlier trainer.",
+            "Such a file has no data position, so training can't continue from it exactly.",
             f"Begin a new run from its weights: --init-from {path} (without --resume).",
         )
     return find_source(path, str(path))
@@ -69,10 +69,10 @@ def _refuse_earlier_trainer(output: Path, how: str) -> None:
     old = sorted([*output.glob("latest.pth"), *output.glob("model_step*.pth")])
     if old:
         raise NoUsableCheckpoint(
-            f"{output} holds {len(old)} files of the earlier trainer ({old[0].name}, …), "
-            "but no run of ours.",
-            f"--resume {how} would begin at step 0 in silence; which samples of its epoch that "
-            "trainer had used is not in its files, so it can't be continued exactly.",
+            f"{output} contains {len(old)} files of the earlier trainer ({old[0].name}, …), "
+            "but no run of this one.",
+            f"--resume {how} would silently begin at step 0. The files don't record which samples of "
+            "the epoch were used, so training can't continue from them exactly.",
             f"Begin a new run from its weights: --init-from {old[0]} --output-dir NEW_DIRECTORY "
             "(without --resume).",
         )
@@ -80,22 +80,22 @@ def _refuse_earlier_trainer(output: Path, how: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialWeights:
-    """The model a training begins with, and what its files must carry."""
+    """The model that a start begins with, and where its weights came from."""
 
     model: VoiceGpt
-    """On the host; its weights are undefined when a checkpoint will be restored into it."""
+    """In host memory; its weights are undefined if a checkpoint will be restored into it."""
     untrained_encoders: dict[str, torch.Tensor] | None
-    """The untrained encoders of a new run; None when a checkpoint is continued."""
+    """The untrained encoders of a new run; None when a checkpoint is resumed."""
     base: str
     """Where the weights came from."""
 
 
 def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
-    """Build the model of a new run and fill it.
+    """Build the model of a new run and load or initialise its weights.
 
     Raises:
         DataInvalid: The weights file is missing or damaged.
-        SettingsInvalid: It doesn't fit the configuration or the tokenizer.
+        SettingsInvalid: The weights don't fit the configuration or the tokenizer.
     """
     source = str(settings.init_from or settings.base_checkpoint)
     if source == "none":
@@ -130,7 +130,7 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
     weights = read_base(path)
     pieces = weights.vocabulary
     if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
-        # A file that was extended before doesn't say how many of its rows are the base's.
+        # A file with an extended vocabulary doesn't record how many of its rows are the base's.
         pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
     return weights, frozen_rows_of(pieces, vocabulary, train_base_rows=opens_base)
 
@@ -141,8 +141,8 @@ def _weights_of(directory: Path) -> Loaded:
     except NoUsableCheckpoint as error:
         raise DataInvalid(
             f"{directory} has no weights to start from: {error.what}",
-            "A new run needs the weights of a whole checkpoint, or of a file.",
-            "Name a run of ours, one of its checkpoints, or a gpt.pth.",
+            "A new run needs the weights of a complete checkpoint, or of a file.",
+            "Name a run of this trainer, one of its checkpoints, or a gpt.pth.",
         ) from error
 
 
@@ -164,7 +164,7 @@ def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: 
 
 
 def keep_untrained_encoders(root: Path, untrained_encoders: dict[str, torch.Tensor] | None) -> None:
-    """Keep the untrained encoders once beside the run; a checkpoint doesn't repeat them."""
+    """Save the untrained encoders once per run; checkpoints don't contain them."""
     if untrained_encoders is None:
         return
     place = untrained_encoders_file(root)
@@ -175,17 +175,17 @@ def keep_untrained_encoders(root: Path, untrained_encoders: dict[str, torch.Tens
             )
     except OSError as error:
         raise SaveFailed(
-            f"The untrained encoders could not be kept in {place}: {error}.",
-            "A gpt.pth could never be exported from the run; nothing was trained yet.",
+            f"The untrained encoders could not be written to {place}: {error}.",
+            "Without them no gpt.pth can be exported from the run. Nothing was trained yet.",
             "Free space on the disk, or check its permissions, and start again.",
         ) from error
 
 
 def require_writable(root: Path) -> None:
-    """Find out before anything is read or computed whether the run can be written at all.
+    """Check that the run's directory is writable, before anything is read or computed.
 
     Raises:
-        SettingsInvalid: It can't.
+        SettingsInvalid: It isn't.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def require_writable(root: Path) -> None:
             pass
     except OSError as error:
         raise SettingsInvalid(
-            f"Nothing can be written in {root}: {error}.",
-            "A run without checkpoints would be lost at its end.",
-            "Name a directory on a disk with space that you may write to with --output-dir.",
+            f"Can't write to {root}: {error}.",
+            "A run that can't save checkpoints would be lost.",
+            "Name a writable directory, on a disk with free space, with --output-dir.",
         ) from error

@@ -1,4 +1,4 @@
-"""Everything a training reads before its first step, checked, with all faults said at once."""
+"""Reads and checks everything that a training needs before its first step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unbroken_tts.train.console import Console
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What was read."""
+    """The inputs of a training."""
 
     config: GptConfig
     tokenizer: Tokenizer
@@ -37,17 +37,17 @@ def read_inputs(
     *,
     is_resumed: bool,
 ) -> Inputs:
-    """Read configuration, tokenizer and manifests, and look at every array.
+    """Read configuration, tokenizer and manifests, and check every array.
 
     Args:
-        settings: What the user asked for.
+        settings: The settings of this start.
         console: Receives notes and the progress of the preflight.
-        root: The run's directory, where what is learnt about the arrays is kept.
-        saved: The facts of the run that is continued, if any.
-        is_resumed: Whether it is from a checkpoint, whose tables fit one number of pieces.
+        root: The run's directory, where the results about the arrays are cached.
+        saved: The facts of the run to continue, if any.
+        is_resumed: Whether it continues from a checkpoint, whose tables have one row per piece.
 
     Raises:
-        DataInvalid: A file is missing or damaged, or belongs to another.
+        DataInvalid: A file is missing or damaged, or doesn't belong to the others.
         ResumeRefused: The tokenizer has another number of pieces than the run's.
     """
     config = GptConfig.from_yaml(settings.config)
@@ -71,7 +71,7 @@ def read_inputs(
         console.line(f"NOTE: {overlap}")
     if saved is None or saved.get("tokenizer") == tokenizer.digest:
         check_matches(train.pairs, tokenizer)
-    # Another tokenizer than the run's is refused with all the other facts that differ.
+    # A tokenizer that isn't the run's is refused later, with all other facts that differ.
     return Inputs(config=config, tokenizer=tokenizer, train=train, validation=validation)
 
 
@@ -119,14 +119,14 @@ def _require_same_vocabulary(
         )
         raise ResumeRefused(
             f"The tokenizer {settings.tokenizer} has {now} pieces, the run's had {before}.",
-            "The text tables have one row a piece: the state fits only its own vocabulary. "
-            "Nothing was applied.",
+            "The text tables have one row per piece, so the saved state fits only its own vocabulary. "
+            "Nothing was changed.",
             f"Resume with the run's tokenizer{new_run or '.'}",
         )
 
 
 def new_run_command(settings: TrainSettings, root: Path, vocabulary: int) -> str:
-    """Return the command line that begins a new run from a run's weights with these settings."""
+    """Return the command that begins a new run from a run's weights with these settings."""
     words = ["unbroken-tts", "train"]
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
         if name in {"resume", "init_from", "output_dir"} or value is None:

@@ -1,4 +1,4 @@
-"""The settings that act at a resume: the run's own, unless a new value was accepted by name."""
+"""Decides which settings a resume uses: the saved ones, unless new ones were accepted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SETTINGS_CHECK: Final = "settings-unchanged"
 """Id of the check that compares the settings."""
 
 FOR_GOOD: Final = ("decay", "layout", "order", "seed", "train_base_rows")
-"""Settings that a run keeps for ever: the order of its samples, the groups of its optimiser and the
-rows it trains were made from them."""
+"""Settings that a run can't change: they determine the order of its samples, the groups of its
+optimiser and the rows it trains."""
 
 
 def compared(settings: TrainSettings) -> dict[str, Any]:
-    """Return the settings that decide the training, as the facts of a run hold them."""
+    """Return the settings that must match at a resume, as they appear in the facts of a run."""
     found = settings.model_dump(mode="json", include=set(must_match_fields()))
-    found["amp"] = settings.amp is not False  # --amp and no word of it mean the same
+    found["amp"] = settings.amp is not False  # leaving --amp out means the same as giving it
     return found
 
 
@@ -28,15 +28,15 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     """Return the settings to train with.
 
     Args:
-        settings: What was asked for at this start.
-        saved: The facts of the checkpoint that is continued; None where a run begins.
+        settings: The settings requested at this start.
+        saved: The facts of the checkpoint to resume; None for a new run.
 
     Returns:
-        What was asked for, with the saved value in the place of each setting that must match. With
-        `--accept settings-unchanged` it is what was asked for.
+        The requested settings, with the saved value for each setting that must match. With
+        `--accept settings-unchanged`, the requested settings as they are.
 
     Raises:
-        ResumeRefused: A new value was accepted that no running run can take.
+        ResumeRefused: --accept names a change that an existing run can't make.
     """
     if saved is None:
         return settings
@@ -55,25 +55,25 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
 
 
 def what_does_not_act(asked: TrainSettings, acting: TrainSettings, precision: str) -> list[str]:
-    """Say of each setting that was asked for, but isn't the run's, which value acts.
+    """Return a note for each requested setting that is overridden by the saved one.
 
     Args:
-        asked: What was asked for at this start.
-        acting: What `kept_settings` made of it.
-        precision: What is computed in under the latter.
+        asked: The settings requested at this start.
+        acting: What `kept_settings` returned for them.
+        precision: The precision that follows from the latter.
     """
     wanted, kept = compared(asked), compared(acting)
     computed = {"precision": f" (computed in {precision})", "amp": f" (computed in {precision})"}
     return [
-        f"{_typed(name, wanted[name])} is not the run's and doesn't act: "
-        f"{_typed(name, kept[name])} does{computed.get(name, '')}"
+        f"{_typed(name, wanted[name])} differs from the run's and is not used: "
+        f"{_typed(name, kept[name])} is{computed.get(name, '')}"
         for name in sorted(wanted)
         if repr(wanted[name]) != repr(kept[name])
     ]
 
 
 def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Refuse the acceptance of a setting of which the new value could not act."""
+    """Refuse to accept a new value for a setting that a run can't change."""
     other = [name for name in FOR_GOOD if name in before and before[name] != asked[name]]
     if not other:
         return
@@ -81,15 +81,15 @@ def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> N
     back = " ".join(_typed(name, before[name]) for name in other)
     raise ResumeRefused(
         f"--accept {SETTINGS_CHECK} can't take this: {found}.",
-        "The order of the samples, the groups of the optimiser and the rows that are trained were "
-        "made from it when the run began. Nothing was changed.",
-        f"Give the run's: {back}. For the new value begin a new run from the weights: without "
+        "The order of the samples, the groups of the optimiser or the rows that are trained were "
+        "built from it when the run began. Nothing was changed.",
+        f"Use the run's: {back}. For the new value begin a new run from the weights: without "
         "--resume, with --init-from CHECKPOINT and another --output-dir.",
     )
 
 
 def _typed(name: str, value: Any) -> str:
-    """Return a setting as it is typed."""
+    """Return a setting as it is typed on the command line."""
     if isinstance(value, bool):
         return flag(name) if value else flag(name).replace("--", "--no-", 1)
     return f"{flag(name)} {value}"

@@ -1,4 +1,4 @@
-"""Weights out of a run's directory or one of its checkpoints, for evaluating, speaking, exporting."""
+"""Loads weights from a run or one of its checkpoints, to evaluate, speak or export."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from unbroken_tts.model.gpt import VoiceGpt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The weights of a checkpoint of ours."""
+    """The weights of a checkpoint."""
 
     model: VoiceGpt
-    """Filled, on the host, in evaluation mode."""
+    """With its weights, in host memory, in evaluation mode."""
     untrained_encoders: dict[str, torch.Tensor]
     """The untrained encoders of the run."""
     facts: dict[str, Any]
-    """What the run is made of."""
+    """The facts of the run."""
     checkpoint: Path
     step: int
     """Completed steps."""
 
 
 def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
-    """Load the weights of a run's newest whole checkpoint, or of one checkpoint.
+    """Load the weights of a run's newest complete checkpoint, or of one checkpoint.
 
     Args:
         path: A run's directory, or a directory under its `checkpoints/`.
@@ -63,9 +63,9 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
 def _averaged(model: VoiceGpt, checkpoint: Checkpoint) -> VoiceGpt:
     if "ema" not in checkpoint.part_names():
         raise DataInvalid(
-            f"{checkpoint.path} holds no moving average of the weights.",
+            f"{checkpoint.path} contains no moving average of the weights.",
             "The run was trained without one.",
-            "Leave out --ema, or train with --ema-decay.",
+            "Omit --ema, or train with --ema-decay.",
         )
     average = get_ema_multi_avg_fn(0.999)
     shell = AveragedModel(model, multi_avg_fn=average)
@@ -76,21 +76,21 @@ def _averaged(model: VoiceGpt, checkpoint: Checkpoint) -> VoiceGpt:
 
 
 def untrained_encoders_file(root: Path) -> Path:
-    """Return where a run keeps its untrained encoders, once and not in every checkpoint."""
+    """Return the path of a run's untrained encoders, which its checkpoints don't contain."""
     return RunDirectory(root).base / "carried.safetensors"
 
 
 def untrained_encoders_of(root: Path) -> dict[str, torch.Tensor]:
-    """Read the untrained encoders that a run keeps.
+    """Read the untrained encoders of a run.
 
     Raises:
-        DataInvalid: They are not there.
+        DataInvalid: The file is missing.
     """
     place = untrained_encoders_file(root)
     if not place.is_file():
         raise DataInvalid(
             f"{place} is missing.",
-            "It holds the untrained encoders, which a gpt.pth for inference must contain.",
-            "Put it back from a copy of the run.",
+            "It contains the untrained encoders, which a gpt.pth for inference needs.",
+            "Restore it from a copy of the run.",
         )
     return read_tensors(place)

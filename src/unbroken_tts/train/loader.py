@@ -1,7 +1,7 @@
-"""Reads the micro-batches ahead, in the order the run prescribes; the order is not the loader's.
+"""Prefetches micro-batches in the order of the run.
 
-The loader is a dumb pool: it is handed the micro-batches of the run from its position on, so the
-number of workers, or none, changes nothing but the speed.
+The loader is a plain pool of workers: it is given the micro-batches of the run from its position
+on, so the number of workers changes nothing but the speed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from unbroken_tts.data.samples import PairDataset, Sample, collate
 from unbroken_tts.model.config import GptConfig
 
 PREFETCHED = 4
-"""Micro-batches that each worker reads ahead."""
+"""Micro-batches that each worker prefetches."""
 
 
 class MicroBatchLoader:
-    """Batches of the training, one after another.
+    """Returns the batches of the training, one after another.
 
     Args:
         dataset: The samples.
         order: The run's order.
-        position: Where the run stands.
-        until: Steps after which nothing more is read.
-        size: Samples of a micro-batch.
-        workers: Processes that read; 0 reads in this one.
-        config: Gives the tokens that pad.
+        position: The run's position.
+        until: Step count at which reading ends.
+        size: Samples in a micro-batch.
+        workers: Number of reading processes; 0 reads in this one.
+        config: Defines the padding tokens.
         pin: Whether to page-lock the batches for a CUDA device.
     """
 
@@ -57,7 +57,7 @@ class MicroBatchLoader:
                 prefetch_factor=PREFETCHED if workers else None,
                 worker_init_fn=ignore_stop_signals if workers else None,
                 pin_memory=pin,
-                # Without a generator of its own the loader would draw from the global one.
+                # Without its own generator the loader would draw from the global one.
                 generator=torch.Generator(),
             )
         )
@@ -66,7 +66,7 @@ class MicroBatchLoader:
         """Return the batch of a micro-batch.
 
         Raises:
-            RuntimeError: It is not the next one; then the run and its data are out of step.
+            RuntimeError: It is not the next one: run and loader are out of step.
         """
         batch = next(self._batches)
         expected = [self._order.ids[i] for i in micro.indices]
@@ -75,7 +75,7 @@ class MicroBatchLoader:
         return batch
 
     def skip(self) -> None:
-        """Drop the next batch: its samples were read otherwise."""
+        """Drop the next batch: its samples were read elsewhere."""
         next(self._batches)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class MicroBatchLoader:
 
 
 class _Plan:
-    """The sample numbers of every micro-batch from a position on."""
+    """The sample indices of every micro-batch from a position on."""
 
     def __init__(self, order: StepBatches, position: Position, until: int, size: int) -> None:
         self.order, self.position, self.until, self.size = order, position, until, size
@@ -99,7 +99,7 @@ class _Plan:
 
 
 def batch_maker(config: GptConfig) -> partial[Batch]:
-    """Return the function that pads samples to a batch, which worker processes can be handed."""
+    """Return a picklable function that pads samples to a batch."""
     return partial(
         collate, stop_text_token=config.stop_text_token, stop_mel_token=config.stop_mel_token
     )

@@ -1,7 +1,7 @@
-"""The lines, curves and averages of a training, continuing cleanly over a resume.
+"""Log lines and curves of a training, continuous over a resume.
 
-Losses are averaged over an interval. The steps of an interval that an earlier start trained are
-taken from the journal, so a resume in mid-interval changes no number.
+Losses are averaged over an interval. If an earlier start trained some steps of the interval, their
+losses are read from the journal, so a resume within an interval changes no figure.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from unbroken_tts.train.curves import Curves
 
 NAMES = ("text_loss", "mel_loss", "mel_top1")
 PACE_STEPS = 50
-"""Steps whose duration the time left is estimated from."""
+"""Number of recent steps from which the time left is estimated."""
 
 
 class Logbook:
-    """Prints and draws how a training goes.
+    """Prints and draws the progress of a training.
 
     Args:
-        console: Where lines go.
-        directory: The run's: its logs, and its journal for the steps of a begun interval.
+        console: Receives the lines.
+        directory: The run's directory, with its logs and its journal.
         name: The name of this run's curves; `INDEXTTS_RUN_NAME` overrides it.
-        step: Steps completed so far; older points of a given-up future are hidden after it.
+        step: Steps completed so far; points that an earlier start drew after it are hidden.
         until: Steps of the whole run.
         interval: Steps between lines; 0 for none.
     """
@@ -55,14 +55,14 @@ class Logbook:
         self.curves = Curves(console, directory.logs / name, step)
         self._losses = _begun_interval(directory, step, interval)
         self.newest: dict[str, float] = {}
-        """Losses of the last step that this start trained; empty before the first."""
+        """Losses of the last step of this start; empty before the first."""
         self._tokens = 0
         self._since = time.monotonic()
         self._pace: deque[float] = deque(maxlen=PACE_STEPS)
         self._last = time.monotonic()
 
     def step(self, result: StepResult, *, tokens: int, epoch: float) -> None:
-        """Take a completed step in; print and draw where the interval ends."""
+        """Add a completed step; print and draw at the end of an interval."""
         now = time.monotonic()
         self._pace.append(now - self._last)
         self._last = now
@@ -95,29 +95,29 @@ class Logbook:
         self._since = now
 
     def validated(self, step: int, scores: Scores, loss: float, *, is_best: bool) -> None:
-        """Print and draw a finished validation."""
+        """Print and draw the result of a validation."""
         self.console.line(
             f"[Val] step={step} text_loss={scores.text_loss:.4f} mel_loss={scores.mel_loss:.4f} "
             f"mel_top1={scores.mel_top1:.4f} val_loss={loss:.4f}{' (best so far)' if is_best else ''}"
         )
         drawn = {f"val/{name}": getattr(scores, name) for name in NAMES}
         self.curves.draw({**drawn, "val/loss": loss}, step)
-        # Time spent outside of the steps counts neither for the speed nor for the time left.
+        # Time spent outside the steps counts neither towards the speed nor the time left.
         now = time.monotonic()
         self._since += now - self._last
         self._last = now
 
     def spoken(self, step: int, number: int, wave: torch.Tensor, rate: int) -> None:
-        """Keep a sample of speech: (S,) float32 at `rate` samples per second."""
+        """Write a sample of speech: (S,) float32 at `rate` samples per second."""
         self.curves.play(f"val/sample_{number}", wave, step, rate)
 
     def resumed(self, step: int, lines: Sequence[str]) -> None:
-        """Keep the report of a resume beside the curves."""
+        """Write the report of a resume to TensorBoard."""
         if lines:
             self.curves.write("resume/report", lines, step)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close the curves."""
         self.curves.close()
 
 
@@ -131,7 +131,7 @@ def _begun_interval(directory: RunDirectory, step: int, interval: int) -> list[d
 
 
 def _losses_of(line: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return the losses of a journal's line; a damaged one costs a step of an average, no more."""
+    """Return the losses of a journal line, or None if it is damaged."""
     try:
         return {name: float(line[name]) for name in NAMES}
     except (KeyError, TypeError, ValueError):
@@ -139,20 +139,20 @@ def _losses_of(line: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def mean_of_finite(values: Sequence[float]) -> float:
-    """Return the mean without the steps that were left out as not finite; NaN if none is left."""
+    """Return the mean of the finite values; NaN if there is none."""
     finite = [each for each in values if math.isfinite(each)]
     return sum(finite) / len(finite) if finite else math.nan
 
 
 def memory_gib() -> float:
-    """Return the most memory used so far: of the card where there is one, else of this process."""
+    """Return the peak memory so far in GiB: of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1024**3
     return float(psutil.Process().memory_info().rss) / 1024**3
 
 
 def duration(seconds: float) -> str:
-    """Return a time as `1d02:03:04` or `02:03:04`."""
+    """Return a duration as `1d02:03:04` or `02:03:04`."""
     whole = round(max(seconds, 0.0))
     days, rest = divmod(whole, 86_400)
     text = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"

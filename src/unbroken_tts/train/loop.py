@@ -1,10 +1,11 @@
-"""The training loop: a table of contents.
+"""The training loop.
 
-1. A validation that a stop interrupted is done first.
-2. For each step: its token totals, its micro-batches forward and backward, its update.
-3. The moving average follows each applied update; the logbook takes the step in.
-4. Where due: validation, and a checkpoint when it is the best so far.
-5. Checkpoints, journal and stop requests are the run's own business.
+1. Finish a validation that a stop interrupted.
+2. For each step: count its tokens, run its micro-batches forward and backward, update.
+3. After each update: update the moving average and the logbook.
+4. When due: validate, and save a checkpoint if the score is the best so far.
+
+`Run` takes care of checkpoints, journal and stop requests.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def train_until_done(session: TrainingSession, console: Console, logbook: Logboo
 
     Raises:
         Stopped: A stop was asked for; the state is saved.
-        TrainingWentBad: Something was not finite.
+        TrainingWentBad: A loss or gradient was not finite.
     """
     run = session.run
     session.built.model.train()
-    # The steps listen themselves; the validation before them and the start of the workers don't.
+    # `run.steps` listens for stop requests itself; the first validation and the loader don't.
     with (
         run.stop.listening(),
         console.progress("Training", total=session.until, done=run.position.step) as report,
@@ -61,7 +62,7 @@ def train_until_done(session: TrainingSession, console: Console, logbook: Logboo
 
 
 class Stopping:
-    """Tells a person once that their stop is under way: up to two steps more take their time."""
+    """Reports once that a stop is under way, since up to two more steps take time."""
 
     def __init__(self, stop: StopRequest, console: Console) -> None:
         self._stop = stop
@@ -69,13 +70,13 @@ class Stopping:
         self._is_said = False
 
     def say_once(self) -> None:
-        """Print the line where a stop was asked for and nothing was said yet."""
+        """Print the line if a stop was requested and nothing was printed yet."""
         if self._is_said or not self._stop.is_made:
             return
         self._is_said = True
         self._console.line(
-            f"Stopping ({self._stop.reason}): saving, then up to two steps more while time remains, "
-            "for the next start to be compared with; asked again, it ends at once"
+            f"Stopping ({self._stop.reason}): saving, then training up to two more steps while "
+            "time remains, to compare the next start with; a second request ends at once"
         )
 
 
@@ -105,17 +106,17 @@ def _halved_steps(
     session: TrainingSession, console: Console, loader: MicroBatchLoader
 ) -> HalvedSteps:
     dataset = PairDataset(session.inputs.train.pairs)
-    told: set[int] = set()
+    reported: set[int] = set()
 
     def tell(step: int, size: int, half: int) -> None:
-        if size in told:
+        if size in reported:
             return
-        told.add(size)
+        reported.add(size)
         session.run.note("out of memory", step=step, batch=size, repeated_with=half)
         console.line(
-            f"Step {step}: the device's memory has no room for {size} samples in a micro-batch; the "
-            f"step is repeated with {half}. So is each later one that has none; --batch-size {half} "
-            "spares the attempts."
+            f"Step {step}: a micro-batch of {size} samples doesn't fit into the device's memory; the "
+            f"step is repeated with {half}, and so is each later step that doesn't fit. "
+            f"--batch-size {half} avoids the failed attempts."
         )
 
     return HalvedSteps(
@@ -130,7 +131,7 @@ def _halved_steps(
 def train_micro_batch(
     session: TrainingSession, step: Step, totals: TokenTotals, batch: Batch, size: int
 ) -> None:
-    """Go forward and backward with one micro-batch of a step that is cut into such of `size`."""
+    """Run forward and backward on one micro-batch of a step with micro-batches of `size`."""
     settings = session.settings
     with session.autocast():
         sums = session.built.model(batch, settings.layout)
@@ -157,7 +158,7 @@ def _after_update(
 
 
 def validate_where_due(session: TrainingSession, console: Console, logbook: Logbook) -> None:
-    """Validate if this step is one to validate at and that has not been done yet."""
+    """Validate if it is due at this step and not done yet."""
     run, best = session.run, session.best
     done = run.position.step
     interval = session.settings.val_interval

@@ -1,4 +1,4 @@
-"""`unbroken-tts train`: one start of a training, from the settings to the exit code."""
+"""`unbroken-tts train`: one start of a training, from its settings to its exit code."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from unbroken_tts.train.session import TrainingSession, open_session
 
 
 def train(settings: TrainSettings) -> int:
-    """Train, or go on training; return the exit code.
+    """Train, or resume training; return the exit code.
 
     Raises:
-        UnbrokenError: With the exit code that the command ends with.
+        UnbrokenError: Its class decides the exit code of the command.
     """
     require_known(settings.accept, every_check(added=TRAINER_CHECKS))
     console = Console()
@@ -53,7 +53,7 @@ def train(settings: TrainSettings) -> int:
 
 
 class _Lines(logging.Handler):
-    """Shows the library's warnings as lines of the training."""
+    """Prints the library's warnings as lines of the training."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
@@ -66,7 +66,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def warnings_shown(console: Console) -> Iterator[None]:
-    """Show what the library warns of, such as a save that failed, for as long as a block runs."""
+    """Print the library's warnings, such as a failed save, while the block runs."""
     lines = _Lines(console)
     log = logging.getLogger("unbroken")
     before, log.propagate = log.propagate, False
@@ -80,16 +80,16 @@ def warnings_shown(console: Console) -> Iterator[None]:
 
 @contextmanager
 def stoppable_start() -> Iterator[None]:
-    """End by exit code 75 when a stop is asked for before the run listens; nothing is lost then.
+    """End with exit code 75 if a stop is requested before the run listens; nothing is lost then.
 
-    Ctrl+C stays Python's own: the command ends by exit code 130.
+    Ctrl+C keeps Python's handler: the command ends with exit code 130.
     """
 
     def heard(number: int, _frame: Any) -> None:
         raise Stopped(
             f"Stopped by {signal.Signals(number).name} outside of the training steps.",
-            "Nothing was trained that isn't saved.",
-            "Start the same command again.",
+            "Everything that was trained is saved.",
+            "Run the same command again to continue.",
         )
 
     if threading.current_thread() is not threading.main_thread():
@@ -131,7 +131,7 @@ def _train(session: TrainingSession, console: Console) -> int:
     try:
         train_until_done(session, console, logbook)
     except UnbrokenError as error:
-        console.keep(f"Ended: {error.what}")  # the command itself prints it
+        console.keep(f"Ended: {error.what}")  # the command prints the error itself
         raise
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -156,8 +156,8 @@ def _out_of_memory(session: TrainingSession) -> SettingsInvalid:
         f"The device's memory ran out in step {session.run.position.step + 1}, with {batch} "
         "samples in a micro-batch.",
         "The step was not completed; the last checkpoint is untouched.",
-        f"Type the same command with --resume auto and --batch-size {max(1, batch // 2)}, without "
-        f"--grad-accumulation: the effective batch stays {effective}; or add --grad-checkpointing.",
+        f"Run the same command with --resume auto and --batch-size {max(1, batch // 2)}, without "
+        f"--grad-accumulation (the effective batch stays {effective}), or add --grad-checkpointing.",
     )
 
 
@@ -165,7 +165,7 @@ def _announce(report: ResumeReport, session: TrainingSession, console: Console) 
     for note in (*map(note_with_flags, report.notes), *session.notes):
         console.line(f"NOTE: {note}")
     for each in report.changed:
-        if not each.is_new:  # an earlier version told less; that is no change
+        if not each.is_new:  # an earlier version recorded fewer facts; that is no change
             console.line(f"NOTE: changed since the checkpoint: {each}")
     run, position = session.run, report.position
     if report.outcome == "resumed":

@@ -1,4 +1,4 @@
-"""The probe of a voice training: the losses of two samples, as validation would compute them."""
+"""The trainer's probe: the losses of two samples, computed as in validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.model.layout import Layout
 
 SAMPLES = 2
-"""Samples of the probe; the first of the data set."""
+"""Number of samples in the probe: the first ones of the data set."""
 
 
 def probe_of(
@@ -26,8 +26,8 @@ def probe_of(
     Args:
         model: On its device.
         dataset: The training samples.
-        layout: How text and codes are laid out.
-        autocast: Makes the context of a forward pass.
+        layout: The layout of text and codes.
+        autocast: Returns the autocast context of a forward pass.
     """
     samples = [dataset[i] for i in range(min(SAMPLES, len(dataset)))]
     batch = collate(

@@ -12,52 +12,52 @@ from unbroken.checks import Advice
 REMEDIES: Final = {
     "data-set-unchanged": Advice(
         cause="A manifest or a feature file was edited, or another manifest was given.",
-        remedy="Give the manifests and feature files of the run, or begin a new run from its "
+        remedy="Use the manifests and feature files of the run, or begin a new run from its "
         "weights with --init-from.",
     ),
     "order-unchanged": Advice(
         cause="--seed was given, or its default changed.",
-        remedy="Leave out --seed, or give the run's.",
+        remedy="Omit --seed, or give the run's.",
     ),
     "settings-unchanged": Advice(
-        cause="The command line or the settings file is not the one the run was begun with.",
-        remedy="Give the run's values again (a flag that is left out has its default), or take the "
-        "new ones, where they can act, with --accept settings-unchanged.",
+        cause="The command line or the settings file has changed since the run began.",
+        remedy="Give the run's values again (an omitted flag has its default), or use the new "
+        "ones, where a run can change them, with --accept settings-unchanged.",
     ),
     "batch-geometry-unchanged": Advice(
-        cause="--batch-size and --grad-accumulation multiply to another number.",
-        remedy="To keep the run's, leave out --grad-accumulation: any --batch-size cuts the same "
+        cause="The product of --batch-size and --grad-accumulation changed.",
+        remedy="To keep the run's, omit --grad-accumulation: any --batch-size divides the same "
         "steps.",
     ),
     "execution-unchanged": Advice(
         cause="The run moved to another machine, or --threads, --precision or --amp changed.",
-        remedy="Give the saved --precision; of threads and machine nothing need be done (the saved "
-        "--threads make the steps bit-identical).",
+        remedy="Give the saved --precision. Another machine or number of threads needs no action; "
+        "the saved --threads make the steps bit-identical.",
     ),
     "other-facts-unchanged": Advice(
-        remedy="Give the run's, or take the new with --accept other-facts-unchanged.",
+        remedy="Give the run's values, or use the new ones with --accept other-facts-unchanged.",
     ),
     "schedule-unchanged": Advice(
         cause="--epochs, --max-steps, --warmup-steps, --learning-rate or the number of samples "
         "changed.",
-        remedy="Give the run's settings, or take the new curve with --accept schedule-unchanged.",
+        remedy="Give the run's settings, or use the new curve with --accept schedule-unchanged.",
     ),
     "optimizer-covers-parameters": Advice(
         remedy="Go back to a checkpoint that has it (--resume PATH), or begin a new run from the "
         "weights.",
     ),
     "counters-agree": Advice(
-        remedy="Step nothing outside of the run. `unbroken repair PATH schedule` sets a schedule's "
-        "counter right; otherwise go back to the checkpoint before (--resume PATH).",
+        remedy="Step nothing outside of the run. `unbroken repair PATH schedule` corrects a "
+        "schedule's counter; otherwise go back to the previous checkpoint (--resume PATH).",
     ),
     "values-are-finite": Advice(
         remedy="Go back to the checkpoint before (--resume PATH), with a lower rate or gradient "
         "clipping.",
     ),
-    "frozen-rows-unmoved": Advice(why="The base voice and its language are lost bit by bit."),
+    "frozen-rows-unmoved": Advice(why="The base voice and its language degrade step by step."),
     "next-samples-identical": Advice(
         cause="The manifest, its order, the seed or the effective batch changed.",
-        remedy="Give the run's manifests and seed.",
+        remedy="Use the run's manifests and seed.",
     ),
 }
 """By the id of the check; what is not here is said as the library says it."""

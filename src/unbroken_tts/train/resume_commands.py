@@ -1,4 +1,4 @@
-"""For each finding that stops a resume: the exact command that goes on, ready to be copied."""
+"""Builds, for each finding that stops a resume, the command that continues, ready to copy."""
 
 from __future__ import annotations
 
@@ -21,27 +21,26 @@ BEGIN_NEW: Final = {
     "optimizer-alignment-by-name",
     "parts-complete",
 }
-"""Findings that mean another run, which can begin with the weights of this one."""
+"""Findings that require a new run, which can begin with the weights of this one."""
 
 GO_BACK: Final = {"values-are-finite", "counters-agree", "optimizer-covers-parameters"}
-"""Findings that lie in the checkpoint, but perhaps not in the one before."""
+"""Findings about the checkpoint itself, which an older checkpoint may not have."""
 
 
 def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) -> dict[str, str]:
-    """Return, by the id of a finding, the command that goes on in spite of it.
+    """Return, by the id of a finding, the command that continues in spite of it.
 
     Args:
         report: What the checks found.
         words: The command that was typed, from the program's name on.
-        checkpoint: The checkpoint that was to be resumed; None where a run that never saved one
-            was to begin again.
+        checkpoint: The checkpoint to resume; None if the run never saved one and begins again.
     """
     found = {}
     before = None if checkpoint is None else _before(checkpoint)
     for each in report.critical:
         if each.on_accept is not OnAccept.NEVER and not _is_for_good(each):
             found[each.id] = in_shell([*words, "--accept", each.id])
-        elif checkpoint is None:  # nothing was saved: a new run loses nothing
+        elif checkpoint is None:  # nothing was saved, so a new run loses nothing
             found[each.id] = in_shell(without(words, "--resume"))
         elif each.id in BEGIN_NEW or _is_for_good(each):
             output = _value_of(words, "--output-dir") or str(checkpoint.parent.parent)
@@ -54,7 +53,7 @@ def commands_for(report: Report, words: Sequence[str], checkpoint: Path | None) 
 
 
 def _is_for_good(finding: Finding) -> bool:
-    """Say whether a finding names a setting that a run keeps for ever."""
+    """Return whether a finding names a setting that a run can't change."""
     if finding.id != SETTINGS_CHECK:
         return False
     for_good = {f"settings.{name}" for name in FOR_GOOD}
@@ -62,7 +61,7 @@ def _is_for_good(finding: Finding) -> bool:
 
 
 def typed_words(argv: Sequence[str]) -> list[str]:
-    """Return what a person typed to start this process: `sys.argv` with the program's own name."""
+    """Return the words typed to start this process: `sys.argv` with the name of the program."""
     program, *rest = argv
     if program.endswith(".py"):
         return ["python", program, *rest]
@@ -75,7 +74,7 @@ def in_shell(words: Sequence[str]) -> str:
 
 
 def without(words: Sequence[str], flag: str) -> list[str]:
-    """Return words without a flag and its value, in both spellings."""
+    """Return the words without a flag and its value, in both spellings."""
     left: list[str] = []
     is_value = False
     for each in words:
@@ -90,7 +89,7 @@ def _before(checkpoint: Path) -> Path | None:
 
 
 def _value_of(words: Sequence[str], flag: str) -> str:
-    """Return the last value that a flag was given, or nothing."""
+    """Return the last value given for a flag, or an empty string."""
     found = ""
     for each, following in zip(words, [*words[1:], ""], strict=True):
         if each == flag:

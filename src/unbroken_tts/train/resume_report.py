@@ -1,4 +1,4 @@
-"""Shows what the checks of a resume found, asks a person, and keeps the report with the run."""
+"""Shows the report of a resume, asks the user, and saves the report with the run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 
 Commands = Callable[[Report], Mapping[str, str]]
-"""Returns, by the id of a finding, the exact command that goes on in spite of it."""
+"""Returns, by the id of a finding, the command that continues in spite of it."""
 
 
 class ResumeDialogue:
-    """Shows the report of one start, once, and answers for the person where it may.
+    """Shows the report of one start, once, and asks whether to continue.
 
     Args:
         settings: --on-critical, --abort-window and --verbose.
-        console: Where lines go.
-        commands: What to type to go on; None for the general advice of the checks.
+        console: Receives the lines.
+        commands: Builds the commands that continue; None shows the general advice of the checks.
         directory: The run's; None for --output-dir.
     """
 
@@ -42,7 +42,7 @@ class ResumeDialogue:
         self._shown: list[Report] = []
 
     def show(self, report: Report, decision: Decision) -> None:
-        """Print a report that was not printed yet; one without a single check is none."""
+        """Print a report once; one without checks is not printed."""
         if not report.findings or any(_is_same(report, each) for each in self._shown):
             return
         self._shown.append(report)
@@ -62,28 +62,28 @@ class ResumeDialogue:
         self._print(lines)
 
     def confirm(self, report: Report, decision: Decision) -> bool:
-        """Show the report, and say whether to go on with the saved values.
+        """Show the report, and return whether to continue with the saved values.
 
-        With a person there are some seconds to press Ctrl+C; with nobody there it is refused.
+        At a terminal there is a countdown in which Ctrl+C aborts; without one the resume is refused.
         """
         try:
             self.show(report, decision)
             return self._answer(decision)
-        except KeyboardInterrupt:  # while the report was being printed: the same answer
+        except KeyboardInterrupt:  # Ctrl+C while the report was being printed also aborts
             self._line("Aborted by Ctrl+C; nothing was changed.")
             return False
 
     def keep(self, logs: Path, step: int, report: Report, decision: Decision) -> Path | None:
-        """Keep the report in the run's logs; a disk that refuses costs the file, not the run."""
+        """Save the report in the run's logs; a failing disk costs the file, not the run."""
         if not report.findings:
             return None
         try:
             place = save_report(logs, step, report, decision)
         except OSError as error:
-            self._line(f"NOTE: the report is not kept in {logs}: {error}")
+            self._line(f"NOTE: can't save the report in {logs}: {error}")
             return None
         if decision.blocking or not self.settings.verbose:
-            self._line(f"This report, in full: {place}")
+            self._line(f"Full report: {place}")
         return place
 
     def _answer(self, decision: Decision) -> bool:
@@ -91,7 +91,7 @@ class ResumeDialogue:
             return False
         how = self.settings.on_critical
         if how == "continue":
-            self._line("--on-critical continue: going on with the saved values.")
+            self._line("--on-critical continue: continuing with the saved values.")
             return True
         if how == "abort":
             self._line("--on-critical abort: refused; nothing was changed.")
@@ -100,20 +100,20 @@ class ResumeDialogue:
         if nobody:
             self._line(
                 f"Nobody can be asked ({nobody}): refused; nothing was changed. "
-                "With --on-critical continue it goes on with the saved values."
+                "--on-critical continue continues with the saved values."
             )
             return False
         if not count_down(self.settings.abort_window, sys.stderr):
             self._line("Aborted by Ctrl+C; nothing was changed.")
             return False
-        self._line("Not aborted: going on with the saved values.")
+        self._line("Not aborted: continuing with the saved values.")
         return True
 
     def _line(self, text: str) -> None:
         self._print(lambda stream: [legible(text, _encoding_of(stream))])
 
     def _print(self, lines: Callable[[TextIO], list[str]]) -> None:
-        """Print lines made for a stream; a person whose stdout goes elsewhere reads stderr's."""
+        """Print lines; on stderr too if only that is a terminal."""
         for line in lines(sys.stdout):
             self._console.line(line)
         if not sys.stdout.isatty() and not why_unattended(sys.stdin, sys.stderr, os.environ):
@@ -122,7 +122,7 @@ class ResumeDialogue:
 
 
 def _encoding_of(stream: TextIO) -> str:
-    # A stream without an encoding keeps text as it is.
+    # A stream without an encoding takes any text.
     return getattr(stream, "encoding", None) or "utf-8"
 
 

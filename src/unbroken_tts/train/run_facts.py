@@ -1,4 +1,4 @@
-"""What a training run is made of: the facts that a resume compares."""
+"""The facts of a training run, which a resume compares."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAY_CHANGE = (
     "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
     "sources",
 )
-"""Facts whose change is noted and gone on with."""
+"""Facts that may change; a change is only noted."""
 
 
 FROZEN = (
@@ -38,7 +38,7 @@ FROZEN = (
 
 
 def frozen_tensors(model: VoiceGpt) -> dict[str, slice | None]:
-    """Return what nothing may move: the rows of the base vocabulary, where there are some."""
+    """Return the rows of the base vocabulary, which must not change, if there are any."""
     return dict.fromkeys(FROZEN) if model.frozen_rows else {}
 
 
@@ -48,7 +48,7 @@ def facts_of(
     initial: InitialWeights,
     execution: Execution,
 ) -> dict[str, Any]:
-    """Return what the run is made of; a resume compares it with what the checkpoint holds."""
+    """Return the facts of the run; a resume compares them with the checkpoint's."""
     return {
         "settings": compared(settings),
         "tokenizer": inputs.tokenizer.digest,
@@ -75,13 +75,13 @@ def facts_of(
 
 
 def code_digest(package: str) -> str:
-    """Return one digest over the source files of an installed package, by name and content."""
+    """Return a digest over names and contents of the source files of a package."""
     whole = xxhash.xxh3_128()
     found = files(package)
     if not isinstance(found, Path):  # not installed as files
         return "unknown"
     for each in sorted(found.rglob("*.py")):
-        # Whatever line ends a system keeps: the code is the same.
+        # Line endings depend on the system and don't change the code.
         source = each.read_bytes().replace(b"\r\n", b"\n")
         whole.update(each.relative_to(found).as_posix().encode() + b"\0" + source + b"\0")
     return whole.hexdigest()

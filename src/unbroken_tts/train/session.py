@@ -1,4 +1,4 @@
-"""One start of a training: everything is read, built, restored and compared before the first step."""
+"""Opens one start of a training: reads, builds, restores and compares, up to the first step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from unbroken_tts.train.validation import BestValidation, Validation, autocast_f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSession:
-    """What one start of a training works with."""
+    """The objects of one start of a training."""
 
     settings: TrainSettings
     inputs: Inputs
@@ -66,14 +66,14 @@ class TrainingSession:
     name: str
     """Name of the run's curves."""
     notes: tuple[str, ...]
-    """What a person should know about this start."""
+    """Remarks on this start, to be printed."""
 
 
 def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
-    """Read, build, restore and compare.
+    """Read the inputs, build the objects, restore the run, and check it.
 
     Raises:
-        UnbrokenError: Something doesn't fit; nothing of a run that stands was changed.
+        UnbrokenError: The run can't start or continue; an existing run was not changed.
     """
     source = find_run(settings)
     require_writable(source.layout.root)
@@ -137,7 +137,7 @@ def _resume(
     dialogue.show(report.checks, report.decision)
     dialogue.keep(run.layout.logs, step, report.checks, report.decision)
     if any(each.name == "data.validation" for each in report.changed):
-        best.forget()  # a score on other samples is no rival
+        best.forget()  # scores on different samples can't be compared
     try:
         keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
     except SaveFailed:
@@ -173,10 +173,11 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
     found = []
     root = run.layout.root
     if root.absolute() != settings.output_dir.absolute():
-        found.append(f"the run of --resume lies in {root} and goes on there, not in --output-dir")
+        found.append(f"the run of --resume is in {root} and continues there, not in --output-dir")
     if not untrained_encoders_file(root).exists():
         found.append(
-            f"{untrained_encoders_file(root)} is gone: training needs it not, but no gpt.pth can be exported"
+            f"{untrained_encoders_file(root)} is missing: training doesn't need it, but no gpt.pth "
+            "can be exported without it"
         )
     if not settings.max_steps and settings.warmup_steps >= until:
         found.append(
@@ -187,16 +188,16 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
 
 
 def make_order(settings: TrainSettings, pairs: Pairs, effective: int) -> StepBatches:
-    """Return the run's order: step batches of like length, or random ones."""
+    """Return the run's order: step batches of similar length, or random ones."""
     lengths = _lengths(settings, pairs) if settings.order == "bucketed" else None
     return StepBatches(list(pairs.ids), lengths, effective, settings.seed)
 
 
 def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return what samples are sorted by: in the tight layout only the whole length is padded."""
+    """Return (N,) the lengths to sort samples by; the tight layout pads only the total length."""
     if settings.layout == "tight":
         return pairs.text_lengths + pairs.code_lengths
-    # Text and codes are padded apart there: 16 codes make a bucket, the text decides within it.
+    # `legacy` pads text and codes separately: sort by buckets of 16 codes, then by text.
     return (pairs.code_lengths // 16) * (int(pairs.text_lengths.max()) + 1) + pairs.text_lengths
 
 
@@ -231,7 +232,7 @@ def _run(
         grace_seconds=settings.grace_seconds,
         stop_file=settings.stop_file,
         on_diverged=settings.on_diverged,
-        overlap=True,  # nothing but the optimiser changes parameters here
+        overlap=True,  # only the optimiser changes parameters here
         requested_facts=facts | {"settings": compared(asked)},
         frozen=frozen_tensors(built.model),
         probe=probe,
@@ -241,9 +242,9 @@ def _run(
 
 
 def _curves_name(run: Run) -> str:
-    """Return the name of the run's curves: when it began."""
+    """Return the name of the run's curves, made from the time it began."""
     born = RunDirectory(run.layout.root).created
     if born is None:  # edited by somebody
         return f"run_{run.run_id}"
-    # In UTC: the curves stay together where the run goes on in another time zone.
+    # In UTC: the name stays the same if the run continues in another time zone.
     return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))

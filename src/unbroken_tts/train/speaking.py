@@ -1,4 +1,4 @@
-"""A few validation sentences spoken during training, where the codec can make sound."""
+"""Speaks a few validation sentences during training, if there is a codec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unbroken_tts.train.session import TrainingSession
 
 
 def speak_samples(session: TrainingSession, logbook: Logbook, step: int) -> None:
-    """Speak the first sentences of the validation set into TensorBoard, isolated from training."""
+    """Write the first validation sentences as audio to TensorBoard, isolated from training."""
     settings = session.settings
     if not settings.sample_audio or settings.codec is None:
         return

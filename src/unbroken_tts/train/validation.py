@@ -1,4 +1,4 @@
-"""Validation: what held-out samples score, isolated from the training, and the best score so far."""
+"""Validation on held-out samples, isolated from the training, and the best score so far."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from unbroken_tts.train.loader import validation_batches
 
 
 class Interrupted(Exception):
-    """A stop was asked for during validation; it is done again by the next start."""
+    """A stop was requested during validation; the next start repeats it."""
 
 
 @dataclass(slots=True)
 class BestValidation:
-    """The best validation so far; a part of the run, so that it survives a resume."""
+    """The best validation so far; a part of the run, so it is saved and restored."""
 
     loss: float | None = None
     """Lowest weighted validation loss; None before the first validation."""
     step: int = 0
-    """Completed steps when it was measured."""
+    """Completed steps at that validation."""
     validated_step: int = 0
     """Completed steps at the last finished validation."""
 
@@ -39,16 +39,16 @@ class BestValidation:
         return asdict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the fields in."""
+        """Restore the fields."""
         for field in fields(self):
             setattr(self, field.name, state[field.name])
 
     def forget(self) -> None:
-        """Let the next validation be the first."""
+        """Discard the best score, so that the next validation counts as the first."""
         self.loss, self.step, self.validated_step = None, 0, 0
 
     def take(self, loss: float, step: int) -> bool:
-        """Note a finished validation; return whether it is the best (NaN never is)."""
+        """Record a validation; return whether it is the best so far (NaN never is)."""
         self.validated_step = step
         if not math.isnan(loss) and (self.loss is None or loss < self.loss):
             self.loss, self.step = loss, step
@@ -57,10 +57,10 @@ class BestValidation:
 
 
 class Validation:
-    """Scores the model on the held-out samples.
+    """Computes the scores of the model on held-out samples.
 
-    The samples are chosen once from the seed, sorted by length so that little is padded, and are
-    the same for every batch size.
+    The samples are chosen once from the seed, are the same for every batch size, and are sorted by
+    length to reduce padding.
 
     Args:
         settings: Limits and layout.
@@ -68,8 +68,8 @@ class Validation:
         lengths: (N,) their lengths.
         effective_batch: Samples of a training step: the unit of `--max-val-batches`.
         batch: Samples in one forward pass.
-        autocast: Makes the context of the forward pass.
-        stop: Looked at before every batch.
+        autocast: Returns the autocast context of the forward pass.
+        stop: The stop request, checked before every batch.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Validation:
         """Return the scores of all chosen samples.
 
         Raises:
-            Interrupted: A stop was asked for.
+            Interrupted: A stop was requested.
         """
         with self.autocast():
             return evaluate(
@@ -114,7 +114,7 @@ class Validation:
             yield batch
 
     def loss_of(self, scores: Scores) -> float:
-        """Return the weighted loss that the best checkpoint is chosen by."""
+        """Return the weighted loss by which the best checkpoint is chosen."""
         return (
             self.settings.text_loss_weight * scores.text_loss
             + self.settings.mel_loss_weight * scores.mel_loss
@@ -122,11 +122,11 @@ class Validation:
 
 
 def is_due(step: int, interval: int, steps_per_epoch: int) -> bool:
-    """Say whether to validate after `step` completed steps; an interval of 0 is an epoch."""
+    """Return whether to validate after `step` completed steps; an interval of 0 is an epoch."""
     return step > 0 and step % (interval or steps_per_epoch) == 0
 
 
 def autocast_for(device: str, dtype: torch.dtype | None) -> Callable[[], Any]:
-    """Return what makes the autocast context of a forward pass; a disabled one for fp32."""
+    """Return a function that makes the autocast context of a forward pass; disabled for fp32."""
     kind = device.split(":", maxsplit=1)[0]
     return lambda: torch.autocast(kind, dtype=dtype or torch.bfloat16, enabled=dtype is not None)

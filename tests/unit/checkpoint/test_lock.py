@@ -240,7 +240,7 @@ def test_an_owner_that_is_gone_is_no_owner(tmp_path: Path) -> None:
     lock = WriterLock(Layout(tmp_path))
     lock.take()
     Layout(tmp_path).owner_file.unlink()
-    with pytest.raises(SaveFailed, match="gone or damaged"):
+    with pytest.raises(SaveFailed, match="missing or damaged"):
         lock.require_ours()
     lock.release()
 
@@ -260,7 +260,7 @@ def test_a_directory_deleted_under_the_run_is_said(
 
     with (
         caplog.at_level(logging.WARNING, "unbroken"),
-        pytest.raises(SaveFailed, match="gone or damaged"),
+        pytest.raises(SaveFailed, match="missing or damaged"),
     ):
         train(training, 9, after_step=after_step)
     assert 5 == training.run.position.step
@@ -277,7 +277,7 @@ def test_a_directory_moved_under_the_run_can_be_moved_back(tmp_path: Path) -> No
     training.run.save()
     directory.rename(tmp_path / "elsewhere")
     train_a_step(training)
-    with pytest.raises(SaveFailed, match="gone or damaged"):
+    with pytest.raises(SaveFailed, match="missing or damaged"):
         training.run.save()
     training.run.note("validation", step=2)
     assert not directory.exists()

@@ -206,9 +206,9 @@ def test_examples_that_come_out_otherwise_are_told() -> None:
     """One line for each, with what came out."""
     pair = NoiseStaysNear.DIFFERS[0]
     wrong = declared(AGREES=(pair,), DIFFERS=(pair,))
-    assert ["noise-stays-near: AGREES[0] comes out as 'differs': 3.0, was 1.0"] == wrong_examples(
-        wrong
-    )
+    assert [
+        "noise-stays-near: AGREES[0] has the outcome 'differs': 3.0, was 1.0"
+    ] == wrong_examples(wrong)
 
 
 @pytest.mark.parametrize(

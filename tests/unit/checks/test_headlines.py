@@ -71,7 +71,7 @@ def test_a_cast_model_is_not_called_another_model() -> None:
     """Where names and shapes are the same, the dtypes are told; a missing leaf is another fault."""
     cast = replace(SAVED, leaves={k: Leaf("float64", v.shape) for k, v in SAVED.leaves.items()})
     found = ModelLeavesComplete().compare(SAVED, cast)
-    expected = "CRITICAL: The model is built in another number format: float64 instead of float32"
+    expected = "CRITICAL: The model is built in another dtype: float64 instead of float32"
     assert expected == found.headline
     less = replace(cast, leaves={"m.w": Leaf("float64", (2,))})
     assert "" == ModelLeavesComplete().compare(SAVED, less).headline

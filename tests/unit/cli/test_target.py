@@ -19,7 +19,7 @@ def test_what_stands_there_is_kept(tmp_path: Path) -> None:
     require_free(tmp_path / "free", is_forced=False)
     require_free(tmp_path / "file", is_forced=True)
     for name, is_forced in (("file", False), ("", True)):
-        with pytest.raises(SettingsInvalid, match="is already there"):
+        with pytest.raises(SettingsInvalid, match="exists"):
             require_free(tmp_path / name, is_forced=is_forced)
 
 

@@ -39,7 +39,7 @@ def test_doctor_gives_up_nothing_for_an_older_one(
     assert 3 == call("doctor", layout.root)
     said = capsys.readouterr().out
     assert "unbroken repair" not in said
-    assert len(steps) == said.count("nothing to do: a resume takes step-00000006")
+    assert len(steps) == said.count("nothing to do: a resume uses step-00000006")
     training = build(layout.root)
     training.run.close()
     assert 6 == training.report.position.step

@@ -18,7 +18,9 @@ def test_a_fault_is_shown_with_what_it_does_and_how_it_is_met(
     assert header.startswith("fault")
     assert line.startswith("permuted-tokenizer")
     assert line.endswith("check: tokenizer-unchanged")
-    assert summary.startswith("1 faults of 1 mechanisms: 1 met, 0 missed; cause named rightly: 100")
+    assert summary.startswith(
+        "1 faults of 1 mechanisms: 1 found, 0 missed; cause named correctly: 100"
+    )
 
 
 def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def test_sentences_are_many_and_different(language: str, at_least: int) -> None:
 
 def test_unknown_language_is_refused() -> None:
     """A language without sentences is a settings error that names the languages there are."""
-    with pytest.raises(SettingsInvalid, match="am, en"):
+    with pytest.raises(SettingsInvalid, match="only in am and en"):
         load_sentences("xx")
 
 

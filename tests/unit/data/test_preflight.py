@@ -217,7 +217,7 @@ def test_a_faulty_sample_is_dropped_and_only_it(name: str, number: int) -> None:
     assert pairs.select(good).text_paths == checked.pairs.text_paths
     assert (expected,) == tuple(replace(fault, detail="") for fault in checked.dropped)
     assert 1 == checked.dropped_samples
-    assert (f"1 of {PAIRS} samples are faulty and were left out.",) == checked.notes
+    assert (f"1 of {PAIRS} samples are faulty and were dropped.",) == checked.notes
 
 
 def test_the_largest_allowed_lengths_pass(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_duplicate_ids_are_found_across_manifests(tmp_path: Path) -> None:
     with pytest.raises(FaultsFound) as caught:
         preflight(pairs, LIMITS, tmp_path / "facts")
     assert {FaultKind.DUPLICATE_ID} == {fault.kind for fault in caught.value.faults}
-    assert f"stands already at {manifest}:1" in caught.value.faults[0].detail
+    assert f"already used at {manifest}:1" in caught.value.faults[0].detail
     dropped = preflight(pairs, LIMITS, tmp_path / "facts", on_bad="drop")
     assert pairs.ids[:PAIRS] == dropped.pairs.ids
 

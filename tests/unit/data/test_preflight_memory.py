@@ -56,7 +56,7 @@ def test_what_is_not_the_runs_is_named_until_it_is_back(tmp_path: Path) -> None:
         os.utime(file, (LONG_AGO, LONG_AGO + 5))
     for _ in range(2):
         (said,) = check(manifest, run_data=first.fingerprint).notes
-        assert said.startswith("2 files with other content than the run was trained on: ")
+        assert said.startswith("2 files changed since the run was trained on them: ")
         for file, sample in zip(files, first.pairs.ids, strict=False):
             assert f"{file} (sample {sample})" in said
     for file, content in zip(files, contents, strict=True):
@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written_is_only_a_note(tmp_path: Path) -> None:
     checked = check(manifest)
     assert PAIRS == len(checked.pairs)
     (note,) = checked.notes
-    assert "can't be kept" in note
+    assert "can't be cached" in note
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
 
 

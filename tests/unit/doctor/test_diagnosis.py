@@ -216,7 +216,7 @@ def test_what_a_person_accepted_is_no_break_but_what_follows_may_be(
     (resume,) = found.resumptions
     assert (factor > 1) == resume.broke
     assert any("accepted at the resume" in each.sentence for each in resume.clues)
-    assert (factor > 1) == ("a person accepted" in resume.cause)
+    assert (factor > 1) == ("which was accepted" in resume.cause)
 
 
 @pytest.mark.parametrize("said", [None, "learning rate at step 820: off its curve: a, b"])

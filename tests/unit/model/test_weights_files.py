@@ -164,7 +164,7 @@ def test_rows_are_frozen_only_where_new_ones_are_to_be_trained() -> None:
 def test_a_smaller_tokenizer_than_the_base_is_refused(tmp_path: Path) -> None:
     """Rows would be lost; the message has both sizes."""
     base = read_base(_saved(tmp_path / "gpt.pth", _state()))
-    with pytest.raises(SettingsInvalid, match="knows 20 text tokens, the tokenizer 15"):
+    with pytest.raises(SettingsInvalid, match="has 20 text tokens, the tokenizer 15"):
         load_base(tiny_model(vocabulary=15), base)
 
 

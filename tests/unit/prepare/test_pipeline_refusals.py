@@ -56,7 +56,7 @@ def test_bad_recordings_are_dropped_when_asked(
     assert {"3", "6", "8", "10", "12"} == set(told)
     assert "is unreadable" in told["3"]
     assert "does not exist" in told["6"]
-    assert "empty once normalised" in told["8"]
+    assert "empty after normalisation" in told["8"]
     assert "more than max_text_tokens 120" in told["10"]
     assert "259 codes, the model takes 1 to 201" in told["12"]
 
@@ -86,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_said(
 ) -> None:
     """A file in the way of the output's directory is a mistake of the command, not a crash."""
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(SettingsInvalid, match="Nothing can be written in"):
+    with pytest.raises(SettingsInvalid, match="Can't write to"):
         prepare(corpus.metadata, tmp_path / "file/out", plan)
     assert "precious" == (tmp_path / "file").read_text()
 
@@ -150,7 +150,7 @@ def test_disk_that_fills_up_is_told(tmp_path: Path) -> None:
     """A disk that fills up in the middle is a message that says the command can be repeated."""
     with (
         Path("/dev/full").open("wb", buffering=0) as full,
-        pytest.raises(SettingsInvalid, match="repeat the same command"),
+        pytest.raises(SettingsInvalid, match="run the same command again"),
         disk_full_is_told(tmp_path),
     ):
         full.write(b"features")

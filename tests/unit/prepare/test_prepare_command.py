@@ -28,7 +28,7 @@ def test_preparing_by_command(
     assert main([*command, "--extend-tokenizer", base, "--vocabulary", "550"]) == 0
     told = capsys.readouterr()
     assert "(550 pieces)" in told.out
-    assert "old ids  unchanged; 255 old-language texts" in told.out
+    assert "old ids  unchanged; 255 texts in the old language" in told.out
     assert told.err == ""
     assert (tmp_path / "out" / "train_pairs.jsonl").stat().st_size > 0
 

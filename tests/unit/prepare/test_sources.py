@@ -79,7 +79,7 @@ def test_missing_and_empty_lists_are_refused(tmp_path: Path) -> None:
     """No list, an empty one and one that is no text are three clear errors."""
     with pytest.raises(DataInvalid, match="is not there"):
         read_source(tmp_path / "nowhere", language="am")
-    with pytest.raises(DataInvalid, match=r"holds none of metadata\.jsonl, metadata\.csv"):
+    with pytest.raises(DataInvalid, match=r"has none of metadata\.jsonl, metadata\.csv"):
         read_source(tmp_path, language="am")
     path = tmp_path / "list.jsonl"
     path.write_bytes(b"\n\n")

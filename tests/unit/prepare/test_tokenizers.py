@@ -120,7 +120,7 @@ def test_extension_by_nothing_is_refused(base_model: bytes, amharic: list[str]) 
 def test_foreign_bytes_are_refused() -> None:
     """What is no model is told so."""
     for content in (b"", b"no model at all"):
-        with pytest.raises(DataInvalid, match="no SentencePiece model"):
+        with pytest.raises(DataInvalid, match="not a SentencePiece model"):
             processor(content)
 
 

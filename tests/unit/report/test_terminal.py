@@ -61,7 +61,7 @@ def test_a_good_resume_is_a_line_an_area_and_one_verdict() -> None:
         BANNER,
     ] == rows[-3:]
     first, *counts = rows[3:-3]
-    assert "cannot compare  The probe gives the losses it gave: the run has no probe" == first
+    assert "cannot compare  The probe gives the saved losses: the run has no probe" == first
     assert "agrees  data                   3 checks" in counts
     assert "agrees  weights                4 of 5 checks" in counts
     assert "agrees  logs                   1 check" in counts
@@ -74,7 +74,7 @@ def test_verbose_is_an_aligned_line_a_check() -> None:
     table = rows[4:-3]
     assert len(CHECKS) == len(table)
     assert 1 == len({each.index("exact") for each in table})
-    assert table[-1].startswith("cannot compare  The probe gives the losses it gave")
+    assert table[-1].startswith("cannot compare  The probe gives the saved losses")
 
 
 def test_every_check_says_what_it_looks_at() -> None:
@@ -140,7 +140,7 @@ def test_another_effective_batch_is_a_warning_and_goes_on() -> None:
     """The known sentence, and that the new one acts; nothing failed."""
     rows = lines(whole_report(BATCH))
     place = rows.index("WARNING: Batch size changed! Checkpoint: 8, Current: 64")
-    assert "The new value acts from the next step on" in rows[place + 2]
+    assert "The new value is used from the next step on" in rows[place + 2]
     assert rows[-2].startswith("[Resume Validation] ✅ PASSED: ")
     assert not any("🚨" in each or "FAILED" in each for each in rows)
 
@@ -150,8 +150,8 @@ def test_what_is_open_names_the_command_and_what_going_on_means() -> None:
     command = "python train.py --resume auto --accept settings-unchanged"
     rows = lines(whole_report(SETTING), commands={"settings-unchanged": command})
     assert f"{' ' * 19}{command}" in rows
-    assert f"{' ' * 19}Going on without it keeps the saved value." in rows
-    assert "Going on keeps the saved values." in rows[-2]
+    assert f"{' ' * 19}Continuing without it keeps the saved value." in rows
+    assert "Continuing keeps the saved values." in rows[-2]
 
 
 def test_without_a_command_the_call_is_named() -> None:
@@ -183,7 +183,7 @@ def test_what_was_accepted_is_no_alarm_and_says_which_value_acts() -> None:
     """A rate that follows from an accepted setting is shown as allowed."""
     rows = lines(whole_report(SETTING, RATE), "settings-unchanged")
     assert 2 == sum(each.startswith("ALLOWED: Not true: ") for each in rows)
-    assert 2 == sum("The new value acts from the next step on" in each for each in rows)
+    assert 2 == sum("The new value is used from the next step on" in each for each in rows)
     assert "settings-unchanged, learning-rate-continues" in rows[-2]
     assert not any("CRITICAL" in each for each in rows)
 
@@ -191,7 +191,7 @@ def test_what_was_accepted_is_no_alarm_and_says_which_value_acts() -> None:
 def test_a_kept_option_says_that_the_saved_one_acts() -> None:
     """What the checkpoint overrules is a warning that names what acts."""
     rows = lines(whole_report(finding("optimizer-options-unchanged", "lr 2, was 1")))
-    assert "   The saved value is kept; the new one doesn't act." in rows
+    assert "   The saved value is kept; the new one is not used." in rows
 
 
 def test_the_worst_stands_last_in_the_table() -> None:

@@ -79,8 +79,8 @@ def test_a_precision_that_does_not_act_is_no_secret(
     ended = trainer.start(copy, "--precision", "bf16")
     assert 3 == ended.code
     (said,) = ended.lines("NOTE: --")
-    assert said.startswith("NOTE: --precision bf16 is not the run's and doesn't act: ")
-    assert said.endswith(": --precision auto does (computed in fp32)")
+    assert said.startswith("NOTE: --precision bf16 differs from the run's and is not used: ")
+    assert said.endswith(": --precision auto is (computed in fp32)")
     ended = trainer.start(copy, "--precision", "bf16", "--accept", "settings-unchanged")
     assert 0 == ended.code, ended.err
     assert [] == ended.lines("NOTE: --")
@@ -199,7 +199,7 @@ def test_an_edited_feature_file_is_named(trainer: TinyTrainer, tmp_path: Path) -
     for _ in range(2):
         ended = trainer.start(tmp_path / "run", *flags)
         assert 3 == ended.code
-        (said,) = ended.lines("NOTE: train: 1 file with other content than the run was trained on:")
+        (said,) = ended.lines("NOTE: train: 1 file changed since the run was trained on them:")
         assert str(file) in said
         assert "The samples and their order are the run's, but the content" in ended.err
         assert "used twice" not in ended.out + ended.err

@@ -55,7 +55,9 @@ def test_it_is_as_if_it_had_been_cut_so_from_the_start(
     assert ended.code == 0, ended.err
     assert journal(tmp_path / "small") == journal(tmp_path / "halved")
     assert leaf_digests(tmp_path / "small") == leaf_digests(tmp_path / "halved")
-    assert 1 == len(ended.lines("Step 1: the device's memory has no room for 3 samples"))
+    assert 1 == len(
+        ended.lines("Step 1: a micro-batch of 3 samples doesn't fit into the device's memory")
+    )
     assert "--batch-size 1" in ended.out
 
 

@@ -68,7 +68,7 @@ def test_a_person_who_waits_goes_on_with_the_saved_values() -> None:
     """When the window is over it says what acts."""
     code, shown = run_at_terminal(["-c", child(0.2)])
     assert 0 == code
-    assert shown.endswith("  0.2... \nNot aborted: going on with the saved values.\n")
+    assert shown.endswith("  0.2... \nNot aborted: continuing with the saved values.\n")
 
 
 @posix
@@ -184,10 +184,10 @@ def test_the_report_is_kept_with_the_run(
     assert place is not None
     assert place.name.startswith("resume-7-")
     assert "Every weight is the saved weight" in place.read_text(encoding="utf-8")
-    assert f"This report, in full: {place}" in capsys.readouterr().out
+    assert f"Full report: {place}" in capsys.readouterr().out
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert dialogue.keep(tmp_path / "file", 7, SETTING, OPEN) is None
-    assert "NOTE: the report is not kept in" in capsys.readouterr().out
+    assert "NOTE: can't save the report in" in capsys.readouterr().out
 
 
 def test_the_report_stands_beside_the_curves(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From sound to codes and, where it can, back: `load_codec(directory)` reads any codec."""
+"""Codecs between sound and codes; `load_codec(directory)` reads any of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a codec is: the seam between sound and the whole numbers that the model learns."""
+"""The interface of a codec, which converts sound to codes and back."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Codes = npt.NDArray[np.int32]
 
 @runtime_checkable
 class Codec(Protocol):
-    """Turns a recording into codes, the same ones every time, alone or in any company.
+    """Converts a recording to codes, deterministically and independently of other recordings.
 
-    `encode` gives exactly the codes of the recording: no start, no stop, no filler of a batch mate.
+    `encode` returns exactly the codes of the recording, without start, stop or padding.
     """
 
     @property
     def name(self) -> str:
-        """The name it is registered under and `codec.json` carries."""
+        """The name under which it is registered, also in `codec.json`."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Codec(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second that it prefers to be given, and that `decode` returns."""
+        """Preferred samples per second of the input, and those of the result of `decode`."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Codec(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that decides its codes."""
+        """Hexadecimal digest of everything that determines its codes."""
         ...
 
     def encode(self, wave: Wave, rate: int) -> Codes:
@@ -75,7 +75,7 @@ class Codec(Protocol):
 
 
 class EncodeOnly:
-    """Base of codecs whose way back to sound needs a vocoder of its own."""
+    """Base of codecs that need a separate vocoder to make sound."""
 
     @property
     def can_decode(self) -> bool:
@@ -83,13 +83,13 @@ class EncodeOnly:
         return False
 
     def decode(self, codes: Codes) -> NoReturn:
-        """Refuse.
+        """Raise an error.
 
         Raises:
             SettingsInvalid: Always.
         """
         raise SettingsInvalid(
             f"This codec can't decode ({len(codes)} codes were given).",
-            "Its codes carry meaning, not sound; a separate vocoder makes the sound.",
+            "Its codes are semantic; a separate vocoder makes the sound.",
             "Export the model and speak with the full synthesis system, or use the codec melvq.",
         )

@@ -1,4 +1,4 @@
-"""K-means in plain torch, the same result every time."""
+"""Deterministic k-means in plain torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nearest(vectors: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor,
     half_norms = 0.5 * centres.square().sum(dim=1)
     for chunk in torch.split(vectors, _CHUNK):
         scores = half_norms - chunk @ centres.T  # half the squared distance, less half of |x|^2
-        # numpy promises the first of equals; torch does not.
+        # numpy guarantees the first of equals; torch does not.
         best = torch.from_numpy(scores.numpy().argmin(axis=1))
         indices.append(best)
         smallest = scores.gather(1, best[:, None]).squeeze(1)
@@ -50,15 +50,15 @@ def kmeans(
 ) -> torch.Tensor:
     """Fit centres to vectors by Lloyd's algorithm.
 
-    Starts from vectors chosen by our own mixing of the seed. A centre that lost all its vectors
-    moves to the vector that fits worst.
+    The first centres are vectors chosen by a hash of the seed. A centre without vectors moves to
+    the vector that is farthest from its centre.
 
     Args:
         vectors: (N, D) float32, N > 0.
         count: Number of centres K. With fewer different vectors, the surplus centres repeat the last.
         iterations: Rounds of assigning and averaging.
-        seed: Decides the first centres.
-        progress: Called with (rounds done, rounds in all).
+        seed: Seed for the first centres.
+        progress: Called with (rounds done, rounds in total).
 
     Returns:
         (K, D) float32. Bit-identical for equal arguments under `single_thread`.

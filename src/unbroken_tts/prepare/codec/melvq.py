@@ -1,8 +1,8 @@
-"""The embedded codec: four log-mel frames are one code of a fitted book of 512.
+"""The embedded codec: each code of a fitted book of 512 stands for four log-mel frames.
 
 It needs no download and is fitted on the recordings themselves. At 22,050 Hz and a hop of 256 four
-frames last 46 ms: 21.5 codes a second. Back to sound it goes through mel inversion and
-Griffin-Lim: intelligible, buzzy.
+frames last 46 ms: 21.5 codes per second. Decoding by mel inversion and Griffin-Lim gives
+intelligible but buzzy sound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GRIFFIN_LIM_ITERATIONS = 40
 
 
 def stacked_frames(wave: Wave, rate: int) -> torch.Tensor:
-    """Return a recording as vectors of four log-mel frames; the last frame repeats to fill.
+    """Return a recording as vectors of four log-mel frames, padded by repeating the last frame.
 
     Args:
         wave: (S,) float32 mono.
@@ -78,9 +78,9 @@ class MelVq:
         """Fit a book to recordings.
 
         Args:
-            vectors: What `stacked_frames` returned for each.
-            size: Codes in the book.
-            progress: Called with (rounds done, rounds in all).
+            vectors: The result of `stacked_frames` for each recording.
+            size: Number of codes in the book.
+            progress: Called with (rounds done, rounds in total).
         """
         with single_thread():
             every = torch.cat(list(vectors))
@@ -126,10 +126,10 @@ class MelVq:
         return indices.numpy().astype(np.int32)
 
     def decode(self, codes: Codes) -> Wave:
-        """Return sound at 22,050 Hz; the same samples every time.
+        """Return sound at 22,050 Hz, deterministically.
 
         Raises:
-            DataInvalid: A code lies outside the book.
+            DataInvalid: A code is not in the book.
         """
         if len(codes) == 0:
             return np.zeros(0, dtype=np.float32)
@@ -163,10 +163,10 @@ class MelVq:
 
     @classmethod
     def load(cls, directory: Path) -> MelVq:
-        """Read it back.
+        """Read a saved codec.
 
         Raises:
-            DataInvalid: The book is missing, damaged, or not the one that was described.
+            DataInvalid: The book is missing, damaged, or doesn't match its description.
         """
         try:
             description = json.loads((directory / "codec.json").read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ class MelVq:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DataInvalid(
                 f"The codec in {directory} can't be read ({error}).",
-                "Its codes mean nothing without the book.",
+                "Its codes can't be decoded without the book.",
                 "Restore the directory, or prepare the data again into another one.",
             ) from error
         if codec.fingerprint != description.get("fingerprint"):

@@ -1,6 +1,6 @@
-"""Finds the code that reads a codec's directory, by the name in its `codec.json`.
+"""Loads codecs by the name in the `codec.json` of their directory.
 
-Other packages add codecs under the entry-point group `unbroken_tts.codecs`: name -> function from
+Other packages add codecs in the entry-point group `unbroken_tts.codecs`: name -> function from
 the directory to the codec. Nothing in the directory itself is ever executed.
 """
 
@@ -19,26 +19,26 @@ from unbroken_tts.prepare.codec.melvq import MelVq
 DESCRIPTION = "codec.json"
 """The file in a codec's directory that names it."""
 ENTRY_POINTS = "unbroken_tts.codecs"
-"""The group under which installed packages offer codecs."""
+"""The entry-point group in which installed packages register codecs."""
 
 Loader = Callable[[Path], Codec]
 _loaders: dict[str, Loader] = {MelVq.NAME: MelVq.load}
 
 
 def register_codec(name: str, loader: Loader) -> None:
-    """Offer a codec in this process.
+    """Register a codec in this process.
 
     Args:
-        name: What `codec.json` says under `codec`.
+        name: The value of `codec` in `codec.json`.
         loader: Function from the directory to the codec.
 
     Raises:
-        SettingsInvalid: The name is taken.
+        SettingsInvalid: The name is already registered.
     """
     if name in _loaders:
         raise SettingsInvalid(
             f"There is already a codec called {name!r}.",
-            "Codes of one would be taken for codes of the other.",
+            "Two codecs of one name could not be told apart.",
             "Register it under another name.",
         )
     _loaders[name] = loader
@@ -52,8 +52,8 @@ def _loader(name: str) -> Loader:
         known = ", ".join(sorted({*_loaders, *installed}))
         raise SettingsInvalid(
             f"There is no codec called {name!r}; known are: {known}.",
-            "Its codes can be neither made nor heard without the program that defines them.",
-            "Install the package that brings the codec, or choose a known one.",
+            "Its codes can be neither made nor decoded without its implementation.",
+            "Install the package that provides the codec, or choose a known one.",
         )
     loader: Loader = installed[name].load()
     return loader
@@ -71,8 +71,8 @@ def describe(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataInvalid(
             f"The codec description {path} can't be read ({error}).",
-            "It says which codec made the codes.",
-            "Name a directory that holds a saved codec.",
+            "It names the codec that made the codes.",
+            "Name a directory that contains a saved codec.",
         ) from error
     if not isinstance(description, dict) or not isinstance(description.get("codec"), str):
         raise DataInvalid(
@@ -87,7 +87,7 @@ def load_codec(directory: Path) -> Codec:
     """Read a codec from its directory.
 
     Raises:
-        DataInvalid: The directory holds no readable codec.
-        SettingsInvalid: The codec is of a kind that is not installed.
+        DataInvalid: The directory contains no readable codec.
+        SettingsInvalid: The codec's implementation is not installed.
     """
     return _loader(describe(directory)["codec"])(directory)

@@ -1,1 +1,1 @@
-"""What a resume of this trainer compares beside the library's own checks."""
+"""Checks that this trainer adds to those of the library."""

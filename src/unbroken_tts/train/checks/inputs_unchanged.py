@@ -9,7 +9,7 @@ from unbroken.checks import Check, CheckResult, Consequences, FactCheck, StateSu
 
 
 def _in_pieces(result: CheckResult, saved: StateSummary, live: StateSummary) -> CheckResult:
-    """Say it as its users know it."""
+    """Return the result with the message that users of the earlier trainer know."""
     before, now = saved.fact("vocabulary"), live.fact("vocabulary")
     return replace(
         result,
@@ -19,18 +19,18 @@ def _in_pieces(result: CheckResult, saved: StateSummary, live: StateSummary) -> 
     )
 
 
-# A table cut or grown to fit would put every later row under another piece.
+# Cutting or extending a table to make it fit would assign its rows to other pieces.
 VOCABULARY_SIZE_UNCHANGED: Final = FactCheck(
     id="vocabulary-size-unchanged",
     title="The vocabulary has as many pieces as the run's",
     area="data",
     covers=("vocabulary",),
     example=(12_000, 24_000),
-    compares="the number of pieces of the tokenizer with the number the text tables were built for.",
-    why="The text tables have one row a piece: the state fits only its vocabulary.",
-    cause="A tokenizer that was extended after the run began.",
-    remedy="Give the run's tokenizer, or begin a new run with --init-from.",
-    does_not="compare the pieces themselves; `tokenizer_unchanged` does.",
+    compares="the number of pieces of the tokenizer with that of the tokenizer the run began with.",
+    why="The text tables have one row per piece, so the saved state fits only its own vocabulary.",
+    cause="The tokenizer was extended after the run began.",
+    remedy="Use the run's tokenizer, or begin a new run with --init-from.",
+    does_not="compare the pieces themselves; `tokenizer-unchanged` does.",
     explains=(
         "tokenizer-unchanged",
         "model-configuration-unchanged",
@@ -43,7 +43,7 @@ VOCABULARY_SIZE_UNCHANGED: Final = FactCheck(
     refine=_in_pieces,
 )
 
-# Ids that moved by one look like text and train like noise.
+# Ids that are shifted by one still look like text, but the model trains on noise.
 TOKENIZER_UNCHANGED: Final = FactCheck(
     id="tokenizer-unchanged",
     title="The tokenizer is the run's",
@@ -51,25 +51,25 @@ TOKENIZER_UNCHANGED: Final = FactCheck(
     covers=("tokenizer",),
     example=("6f1a", "90cc"),
     compares="the digest of the tokenizer's pieces, in order, with their scores; never its path.",
-    why="Shifted token ids train as noise: the loss jumps and stays.",
-    cause="Another tokenizer file lies at --tokenizer, or it was trained anew.",
-    remedy="Give the tokenizer of the run, or begin a new run from its weights with --init-from.",
-    does_not="look at text that was made into ids before; the data set's digest does.",
+    why="With other token ids the model trains on noise: the loss jumps and stays high.",
+    cause="--tokenizer names another file, or the tokenizer was trained again.",
+    remedy="Use the run's tokenizer, or begin a new run from its weights with --init-from.",
+    does_not="check text that is already encoded; the data set's digest does.",
     explains=("data-set-unchanged", "next-samples-identical"),
 )
 
-# The same names and shapes can hide another model: another number of heads, another dropout.
+# Equal names and shapes can hide another model: another number of heads, another dropout.
 MODEL_CONFIGURATION_UNCHANGED: Final = FactCheck(
     id="model-configuration-unchanged",
     title="The model's configuration is the run's",
     area="model",
     covers=("model", "frozen_rows"),
     example=({"heads": 8}, {"heads": 4}),
-    compares="every number of the model's configuration, and how many base rows are frozen.",
-    why="Weights trained under one configuration compute something else under another.",
+    compares="every value of the model's configuration, and how many base rows are frozen.",
+    why="The same weights compute something else under another configuration.",
     cause="--config or --base-checkpoint names another file, or the file was edited.",
-    remedy="Give the run's config.yaml.",
-    does_not="compare tensors; the structure and the digests do.",
+    remedy="Use the run's config.yaml.",
+    does_not="compare tensors; the checks on structure and weights do.",
     explains=(
         *Consequences.STRUCTURE,
         "parts-complete",
