@@ -38,13 +38,13 @@ class JournalLine:
         self.step: int = int(line["step"])
         self.data = tuple(fields.get(name) for name in _INPUTS)
         """Epoch, number of samples, digest of their names."""
-        self.rates: dict[str, Any] = _rates(told)
+        self.rates: dict[str, Any] = _rates(fields)
         """Learning rates by name of the group; the first's under an empty name. None of a loop without."""
-        self.scale = told.get(SCALE)
+        self.scale = fields.get(SCALE)
         """What the scaler scaled the loss with; None without one, or in a journal that doesn't tell."""
-        self.losses = {name: each for name, each in told.items() if name not in _NOT_LOSSES}
+        self.losses = {name: each for name, each in fields.items() if name not in _NOT_LOSSES}
         """`loss` and whatever else the loop journalled by name."""
-        self.gradient = told.get("grad_norm")
+        self.gradient = fields.get("grad_norm")
         """Norm of all gradients before clipping."""
         self.update = (bool(line.get("skipped", False)), line.get("updates"))
         """Whether the update was left out, and how many were made."""
@@ -123,8 +123,8 @@ def relative_difference(was: Any, now: Any) -> float:
 
 
 def _rates(told: Mapping[str, Any]) -> dict[str, Any]:
-    groups = told.get(RATES)
-    found = {FIRST: told.get("lr"), **(groups if isinstance(groups, dict) else {})}
+    groups = fields.get(RATES)
+    found = {FIRST: fields.get("lr"), **(groups if isinstance(groups, dict) else {})}
     return {
         name: each for name, each in found.items() if each is not None and _same(each, each + 0)
     }
