@@ -122,7 +122,7 @@ def relative_difference(was: Any, now: Any) -> float:
     return float(abs(now - was) / abs(was)) if was else math.inf
 
 
-def _rates(told: Mapping[str, Any]) -> dict[str, Any]:
+def _rates(fields: Mapping[str, Any]) -> dict[str, Any]:
     groups = fields.get(RATES)
     found = {FIRST: fields.get("lr"), **(groups if isinstance(groups, dict) else {})}
     return {
