@@ -178,16 +178,18 @@ def test_validation_changes_nothing(tmp_path: Path, whole: tuple[Any, Any], ever
     assert same(whole, (state_of(training), journal_of(tmp_path)))
 
 
-def test_the_outer_generators_are_left_alone(tmp_path: Path) -> None:
-    """What the loop draws for itself between two steps does not follow from the step's seed."""
-    training = toy.build(tmp_path, save_every=0)
-    torch.manual_seed(123)
-    expected = torch.rand(4).tolist()
-    torch.manual_seed(123)
-    drawn: list[float] = []
-    toy.train(training, 4, after_step=lambda _: drawn.append(torch.rand(1).item()))
-    training.run.close()
-    assert expected == drawn
+def test_what_the_loop_draws_between_steps_follows_from_the_step(tmp_path: Path) -> None:
+    """It differs from step to step, and a resume draws what the run that was never stopped drew."""
+
+    def drawn_by(directory: Path, until: int) -> list[float]:
+        training, drawn = toy.build(directory, save_every=0), []
+        toy.train(training, until, after_step=lambda _: drawn.append(torch.rand(1).item()))
+        training.run.close()
+        return drawn
+
+    whole = drawn_by(tmp_path / "whole", 4)
+    assert 4 == len(set(whole))
+    assert whole == drawn_by(tmp_path / "stopped", 2) + drawn_by(tmp_path / "stopped", 4)
 
 
 def test_the_journal_names_the_samples_that_were_used(

@@ -30,12 +30,3 @@ def can_not_train() -> RunMisused:
         "They hold a part of the saved state, or what something else made of it.",
         "Build model and optimizer anew, make a new Run(...) of them and resume it.",
     )
-
-
-def left_without_update(step: int) -> RunMisused:
-    """Return the error of a step whose gradients went into no update."""
-    return RunMisused(
-        f"Step {step} was left without step.update().",
-        "Its gradients are in no update, and its samples would be lost without a trace.",
-        "Call step.update() in each step, or run.end_step() where the loop updates by itself.",
-    )

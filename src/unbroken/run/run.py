@@ -1,18 +1,7 @@
-"""The public object: a directory, the parts of a training run, and its steps.
-
-The order of events in `steps`:
-
-1. A step batch is given out. The randomness is set at its start, before each of its micro-batches
-   and after the last.
-2. `step.update` completes the step, and a line goes to the journal.
-3. The loop's own body runs on (validation, logging).
-4. A checkpoint is saved if one is due.
-5. A stop request is honoured: saved, then up to two steps more for the next start to repeat.
-"""
+"""The public object: a directory, the parts of a training run, and its steps."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +15,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, StateSummary
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
-from unbroken.errors import SaveFailed, SettingsInvalid
+from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
@@ -35,6 +24,7 @@ from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.goal_state import GoalState
 from unbroken.run.inspector import StateInspector
+from unbroken.run.loops import Loops
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
 from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
@@ -157,9 +147,16 @@ class Run:
             overlap=overlap,
         )
         self._epoch_work = EpochWork()
-        self._goal = GoalState(self.state)
         self._policy = ResumePolicy.of(may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
+        self._loops = Loops(
+            self,
+            stop=self.stop,
+            ending=self._ending,
+            work=self._epoch_work,
+            goal=GoalState(self.state),
+            save_until=self._save_until,
+        )
 
     @property
     def position(self) -> Position:
@@ -254,18 +251,7 @@ class Run:
                 `until` was reached.
             StateMismatch: A body left out steps of its epoch.
         """
-        ending, work = self._ending, self._epoch_work
-        with self.stop.listening(), self._ready().leaving.loop(None):
-            ending.safe_point()
-            while self.position.epoch < until:
-                work.begin(self.position.epoch)
-                yield self.position.epoch
-                if work.has_steps(self.position):
-                    raise work.left_early(self.position)
-                self._save_if_training(at_once=work.end())
-                ending.safe_point()
-            ending.at_goal()
-            self._save_until(lambda _: ending.safe_point())
+        return self._loops.epochs(self._ready(), until)
 
     def steps(self, until: int | None = None) -> Iterator[Step]:
         """Yield the steps from the run's position on.
@@ -279,62 +265,7 @@ class Run:
                 `until` was reached.
             SettingsInvalid: It is not said where the steps end.
         """
-        ending, work = self._ending, self._epoch_work
-        leaving = self._ready().leaving
-        if until is None and work.number is None:
-            raise SettingsInvalid(
-                "run.steps() was called without until=, outside of run.epochs().",
-                "Nothing says where the training ends.",
-                "Give until=, the number of steps in all, or loop over run.epochs(...).",
-            )
-        if work.number is None:  # the work at the end of an epoch can't be repeated
-            self.monitor.allow_repeating()
-        with self.stop.listening(), leaving.loop(until):
-            self._save_what_changed_at_the_goal()
-            ending.safe_point()
-            while not self._is_at_goal(until):
-                began = time.monotonic()
-                yield from self._one_step()
-                if self._repeats_from_checkpoint():
-                    continue
-                ending.step_done(time.monotonic() - began)
-                if work.is_to_do(self.position):
-                    break
-                self._save_if_training()
-                ending.safe_point()
-            ending.at_goal()
-            if self.position.step == until and not work.is_to_do(self.position):
-                self._save_until(lambda _: ending.safe_point())
-                self._goal.reached()
-
-    def _is_at_goal(self, until: int | None) -> bool:
-        work, position = self._epoch_work, self.position
-        return work.is_to_do(position) or (until is not None and position.step >= until)
-
-    def _save_if_training(self, *, at_once: bool = False) -> None:
-        if self._ending.phase is RunPhase.TRAINING:
-            self.save_in_background(at_once=at_once)
-
-    def _save_what_changed_at_the_goal(self) -> None:
-        """Save again where the loop changed the state after the `until` that was saved last."""
-        if self._goal.has_changed():
-            self._open.saves.save(self.metrics, wait=True, anew=True)
-
-    def _one_step(self) -> Iterator[Step]:
-        step = self.begin_step()
-        try:
-            yield step
-        finally:
-            self._once_opened.book.leave_step()
-        if self.position.step < step.number:
-            step.leave()
-
-    def _repeats_from_checkpoint(self) -> bool:
-        """Go back to the checkpoint where the replay asks for its steps once more."""
-        if not self.monitor.asks_to_repeat:
-            return False
-        self.monitor.begin_again(is_put_back=(could := self._open.put_back()))
-        return could
+        return self._loops.steps(self._ready(), until)
 
     def _ready(self) -> OpenRun:
         if not self.state.is_usable:
