@@ -12,7 +12,7 @@ from support.single_faults import AREA
 from unbroken.checkpoint import disk
 from unbroken.checks.catalogue import CONTENT, every_check
 from unbroken.checks.check import Check
-from unbroken.run import resume
+from unbroken.run import restored, resume
 from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import FAULTS
 from unbroken.selftest.checks import CHECKS
@@ -63,7 +63,7 @@ NEEDED = {
     "frozen-rows-out-of-reach": Need("frozen-rows-decay", ("check", "weights-identical")),
     "optimizer-state-identical": Need("optimizer-state-lost", ("replay", "replay: update")),
     "counters-agree": Need("counter-ahead", ("replay", "replay: update")),
-    "accumulation-restored": Need("partial-gradients-lost", ("replay", "replay: gradient")),
+    "accumulation-restored": Need("begun-step-from-its-start", ("replay", "replay: loss")),
     "learning-rate-continues": Need("other-curve", ("replay", "replay: rate")),
     "rate-is-the-schedules": Need("rate-of-another-run", ("replay", "replay: rate")),
     "other-state-identical": Need("scaler-not-loaded", ("replay", "replay: gradient")),
@@ -99,7 +99,7 @@ def take_out(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(resume, "every_check", others)
     content = tuple(each for each in CONTENT if each != check)
-    monkeypatch.setattr(resume, "CONTENT", content)
+    monkeypatch.setattr(restored, "CONTENT", content)
 
 
 @pytest.mark.filterwarnings("ignore")

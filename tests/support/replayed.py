@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from unbroken.journal.change import MICRO_BATCH_SIZE, EnvironmentChange
 from unbroken.journal.past import Reference
+from unbroken.replay.arithmetic import Arithmetic
 from unbroken.replay.replay import Replay, ReplayVerdict
 
 THREADS = EnvironmentChange("environment.threads", 2, 1)
@@ -40,3 +42,8 @@ def fed(
         found.take(line(step, **other.get(step, {})), drew=drew)
     assert found.verdict is not None
     return found.verdict
+
+
+def on_card(precision: str, *changed: EnvironmentChange, **options: Any) -> Replay:
+    """Return such a replay of a run that is computed on a card."""
+    return replay(*changed, arithmetic=partial(Arithmetic, precision, "cuda"), **options)

@@ -346,6 +346,5 @@ def _beginning(points: Sequence[tuple[int, float]]) -> float:
 
 
 def _scaled(value: float, *, is_log: bool) -> float:
-    if not is_log:
-        return value
-    return math.log(value) if value > 0 else math.nan
+    log = math.log(value) if value > 0 else math.nan
+    return log if is_log else value

@@ -34,6 +34,10 @@ class Bound:
             gradient=math.hypot(self.gradient, other.gradient),
         )
 
+    def __str__(self) -> str:
+        """Return both as a verdict names them."""
+        return f"{self.loss:.0e} and {self.gradient:.0e}"
+
 
 def _bounds(**figures: tuple[float, float]) -> dict[Kind, Bound]:
     return {Kind(name): Bound(loss=a, gradient=b) for name, (a, b) in figures.items()}

@@ -49,6 +49,30 @@ _OUTSIDE: Final = (
 """What to ask where all that was restored and compared is as it was."""
 
 
+def of_inputs(
+    was: JournalLine, now: JournalLine, digits: float, *, compares_rates: bool
+) -> Divergence | None:
+    """Say which input of a step differs first; None where all are equal.
+
+    Args:
+        was: How the step came out the first time.
+        now: How it comes out now.
+        digits: Largest relative difference of a learning rate that counts as equal.
+        compares_rates: Whether the same updates were made so far, so that rates can be compared.
+    """
+    if was.data != now.data:
+        return of_data(was, now)
+    if was.is_given_up != now.is_given_up:
+        return of_giving_up(now)
+    if compares_rates:
+        for group in was.other_rates(now):
+            if relative_difference(was.rates[group], now.rates[group]) > digits:
+                return of_rate(was, now, group)
+        if not was.is_scaled_as(now):
+            return of_scale(was, now)
+    return None
+
+
 def of_data(was: JournalLine, now: JournalLine) -> Divergence:
     """Say that other samples were used."""
     names = ("epoch", "number of samples", "samples")

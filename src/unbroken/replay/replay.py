@@ -246,26 +246,15 @@ class Replay:
 
     def _found(self, was: JournalLine, now: JournalLine, *, is_tolerant: bool) -> Divergence | None:
         """Return what no rounding explains; None where something else must decide."""
-        if was.data != now.data:
-            return cause.of_data(was, now)
-        if was.is_given_up != now.is_given_up:
-            return cause.of_giving_up(now)
-        if self._updates_agree:
-            digits = LAST_DIGITS if is_tolerant else 0.0
-            for group in was.other_rates(now):
-                if relative_difference(was.rates[group], now.rates[group]) > digits:
-                    return cause.of_rate(was, now, group)
-            if not was.is_scaled_as(now):
-                return cause.of_scale(was, now)
+        digits = LAST_DIGITS if is_tolerant else 0.0
+        if found := cause.of_inputs(was, now, digits, compares_rates=self._updates_agree):
+            return found
         if not is_tolerant:
             is_first = self._repeated == 1
             return cause.of_outputs(
-                was,
-                now,
-                is_first=is_first,
-                inside_step=self._inside_step,
+                was, now, is_first=is_first, inside_step=self._inside_step,
                 is_as_saved=self.is_as_saved,
-            )
+            )  # fmt: skip
         if was.update != now.update:
             self._updates_agree = False
             if self._repeated <= DECIDING_STEPS:
@@ -293,17 +282,12 @@ class Replay:
             )
         is_first = self._repeated == 1
         found = cause.of_outputs(
-            was,
-            now,
-            is_first=is_first,
-            inside_step=False,
-            is_rounded=True,
+            was, now, is_first=is_first, inside_step=False, is_rounded=True,
             is_as_saved=self.is_as_saved,
-        )
+        )  # fmt: skip
         return self._settle(
             ReplayOutcome.DIVERGED if not self._why_unproved else ReplayOutcome.UNPROVED,
-            f"{found.sentence}; {self._deciding} is more than {self._excuses()} can do "
-            f"({_shown(bound)})",
+            f"{found.sentence}; {self._deciding} is more than {self._excuses()} can do ({bound})",
             found.cause,
         )
 
@@ -321,7 +305,7 @@ class Replay:
         named = f"; {self._named()}" if self._changes else ""
         return self._settle(
             ReplayOutcome.EQUIVALENT,
-            f"{noise}{self._equal()}; {self._deciding} in the first {decided}, bounds {_shown(bound)}"
+            f"{noise}{self._equal()}; {self._deciding} in the first {decided}, bounds {bound}"
             f"{later}{named}",
         )
 
@@ -362,7 +346,3 @@ class Replay:
             changes=tuple(self._changes.values()),
             cause=cause,
         )
-
-
-def _shown(bound: Bound) -> str:
-    return f"{bound.loss:.0e} and {bound.gradient:.0e}"

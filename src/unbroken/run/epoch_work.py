@@ -39,17 +39,24 @@ class EpochWork:
         """Say whether the body's beginning ran before the checkpoint that was resumed."""
         return self.number is not None and (position.batch > 0 or position.samples > 0)
 
-    def want_save(self) -> None:
-        """Have a checkpoint saved once the work is done."""
-        self._save_is_wanted = True
+    def delays_save(self, position: Position, *, at_once: bool) -> bool:
+        """Say whether a save has to wait for the work; one that is wanted `at_once` is made then."""
+        self._save_is_wanted |= at_once and self.is_to_do(position)
+        return self.is_to_do(position)
 
-    def forbid_save(self) -> SaveFailed:
-        """Return the error for a save in the middle of the work."""
-        return SaveFailed(
-            f"save() was called in the work at the end of epoch {self.number}.",
-            "A start from that checkpoint would leave out the rest of this work. Nothing was saved.",
-            "Call run.save_in_background(at_once=True): it saves when the work is done.",
-        )
+    def require_done(self, position: Position) -> None:
+        """Refuse a save in the middle of the work.
+
+        Raises:
+            SaveFailed: The work is not done.
+        """
+        if self.is_to_do(position):
+            raise SaveFailed(
+                f"save() was called in the work at the end of epoch {self.number}.",
+                "A start from that checkpoint would leave out the rest of this work. Nothing was "
+                "saved.",
+                "Call run.save_in_background(at_once=True): it saves when the work is done.",
+            )
 
     def left_early(self, position: Position) -> StateMismatch:
         """Return the error for a body that left out steps of its epoch."""

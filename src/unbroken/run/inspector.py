@@ -255,9 +255,8 @@ class StateInspector:
         driven = [id(group) for each in by_updates for group in each.optimizer.param_groups]
         return ForeseenRates(
             updates=self.state.position.updates,
-            by_group={}
-            if self._waits_for_scores()
-            else self._of_schedules(partial(next_rates, count=count)),
+            depends_on_scores=(waits := self._waits_for_scores()),
+            by_group={} if waits else self._of_schedules(partial(next_rates, count=count)),
             journalled=next(
                 (name for name, group in self.state.groups()[:1] if id(group) in driven), ""
             ),

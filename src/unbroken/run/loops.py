@@ -58,10 +58,9 @@ class Loops:
         save_until: Saves until it succeeds; calls what it is given while it waits.
     """
 
-    def __init__(
+    def __init__(  # what a loop needs of its run
         self,
         run: Stepping,
-        *,
         stop: StopRequest,
         ending: Ending,
         work: EpochWork,

@@ -12,36 +12,21 @@ from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.checks.check import CheckOutcome
-from unbroken.checks.logs_continue import JOURNAL, LogsContinue
-from unbroken.checks.probe_loss_reproduced import ProbeLossReproduced
 from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import ResumeRefused
 from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
-from unbroken.journal.past import Past, changes_training, read_past
+from unbroken.journal.past import Past, read_past
 from unbroken.journal.record import RunRecord, note_in_history
-from unbroken.replay.arithmetic import arithmetic_of
-from unbroken.replay.replay import Replay
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
 from unbroken.run.enter import Entered, enter
-from unbroken.run.inspector import COMPUTED_ON
 from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
-from unbroken.run.repeatability import (
-    Repeatability,
-    is_loop_repeatable,
-    known_noise,
-    trained_models,
-)
-from unbroken.run.resume_log import ResumeLog
+from unbroken.run.resume_monitor import is_other_journal, monitor_of
 from unbroken.run.saves import CheckpointSaves
 from unbroken.run.told_unsaved import note_of, told_unsaved
-from unbroken.watch.first_loss import FirstLosses
-from unbroken.watch.first_updates import FirstUpdates
-from unbroken.watch.watch import WATCHED_STEPS, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +94,7 @@ def open_run(
         past = _past(plan, source, restored.report)
         unsaved = told_unsaved(source)
         record, saver = _begin_writing(plan, source, lock, restored, entered)
-        monitor = _monitor(plan, source, restored, entered, past, record)
+        monitor = monitor_of(plan, source, restored, entered, past, record)
         audit = SelfAudit(plan.state, record.note)
     return OpenRun(
         layout=source.layout,
@@ -183,7 +168,7 @@ def _report(
 
 
 def _past(plan: RunPlan, source: resuming.ResumeSource, report: resuming.Report) -> Past:
-    if source.run_id is None or _is_other_journal(report):
+    if source.run_id is None or is_other_journal(report):
         return Past()
     saved = source.checkpoint
     facts = arithmetic_facts(plan.inspector.facts)
@@ -240,99 +225,9 @@ def _details(
         details["checks"] = _findings(restored.report, restored.decision)
     if entered.begins_with is not None:
         details["began_with"] = entered.begins_with.digest
-    if _is_other_journal(restored.report):
+    if is_other_journal(restored.report):
         details["journal_from"] = logs_of(source.layout)["journal_bytes"]
     return details
-
-
-def _is_other_journal(report: resuming.Report) -> bool:
-    return any(
-        each.id == LogsContinue.id
-        and each.outcome is CheckOutcome.DIFFERS
-        and any(one.path == JOURNAL for one in each.differences)
-        for each in report.findings
-    )
-
-
-def _monitor(
-    plan: RunPlan,
-    source: resuming.ResumeSource,
-    restored: resuming.Restored,
-    entered: Entered,
-    past: Past,
-    record: RunRecord,
-) -> ResumeMonitor:
-    """Return what compares the steps to come with what is known."""
-    log, position = ResumeLog(record.note), plan.state.position
-    repeatability = _repeatability(plan, source, log)
-    if source.run_id is None:
-        return ResumeMonitor(log, plan.on_diverged, repeatability=repeatability)
-    if past.starts_without_a_step > 1:
-        log.say(
-            f"[Watch] the last {past.starts_without_a_step} starts from here completed no step "
-            "(out of memory?)",
-            is_alarm=True,
-        )
-    why_unproved = _why_unproved(source, restored, entered)
-    is_known = position.step + 1 in past.beyond or _probe_tells(restored.report)
-    rates = plan.inspector.foreseen_rates(WATCHED_STEPS)
-    frozen = plan.inspector.frozen
-    return ResumeMonitor(
-        log,
-        plan.on_diverged,
-        checkpoint=source.checkpoint.path.name if source.checkpoint else "",
-        replay=Replay(
-            past.beyond,
-            position.step,
-            arithmetic=partial(arithmetic_of, plan.inspector.facts, plan.state.trained.values()),
-            inside_step=position.samples > 0,
-            why_unproved=why_unproved,
-            noise=lambda: repeatability.of_all,
-            computed_on=source.checkpoint.evidence().get(COMPUTED_ON, "")
-            if source.checkpoint
-            else "",
-            also_changed=[str(each) for each in restored.changed if not each.is_new],
-        ),
-        watch=Watch(past.before, past.seconds_per_step, rates),
-        first_losses=None if is_known or why_unproved else FirstLosses(past.before),
-        first_updates=FirstUpdates(plan.state.trained, frozen, plan.updater.optimizers),
-        repeatability=repeatability,
-    )
-
-
-def _repeatability(plan: RunPlan, source: resuming.ResumeSource, log: ResumeLog) -> Repeatability:
-    """Return what knows the run's own noise, or measures it within the first step."""
-    facts = arithmetic_facts(plan.inspector.facts)
-    computed_in = str(arithmetic_of(plan.inspector.facts, plan.state.trained.values()))
-    known = known_noise(source.layout, facts, computed_in) if source.run_id else None
-    return Repeatability(
-        trained_models(plan.state),
-        known,
-        lambda noise, why: log.repeatability(
-            noise, why, computed_in=computed_in, computed_with=facts
-        ),
-        of_loop=is_loop_repeatable(source.layout),
-    )
-
-
-def _probe_tells(report: resuming.Report) -> bool:
-    """Say whether a probe has told that the model computes what it did."""
-    return not any(
-        each.id == ProbeLossReproduced.id and each.outcome is CheckOutcome.CANNOT_COMPARE
-        for each in report.findings
-    )
-
-
-def _why_unproved(
-    source: resuming.ResumeSource, restored: resuming.Restored, entered: Entered
-) -> str:
-    """Say why repeated steps can prove nothing; empty where they can."""
-    taken = changes_training([each.id for each in restored.decision.use_new])
-    if source.checkpoint is None and not entered.is_same_beginning:
-        return "the run began again without a checkpoint, from whatever it was built with"
-    if _is_other_journal(restored.report):
-        return "the journal is not the one that was there at the save"
-    return f"new values act: {', '.join(taken)}" if taken else ""
 
 
 def _findings(report: resuming.Report, decision: resuming.Decision) -> dict[str, Any]:

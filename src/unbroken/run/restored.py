@@ -18,6 +18,7 @@ from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
 from unbroken.checks.state_summary import StateSummary
 from unbroken.journal.record import RunRecord
+from unbroken.run.epoch_work import EpochWork
 from unbroken.run.inspector import StateInspector
 from unbroken.run.resume import SWITCHED, refusal, report_of
 
@@ -39,6 +40,43 @@ class RestoresAgain(Protocol):
     def record(self) -> RunRecord:
         """Writes the history."""
         ...
+
+
+class ResumedBeginning:
+    """Meets what the loop does between a restore and the first micro-batch.
+
+    Args:
+        inspector: Looks at the live objects.
+        work: Knows whether the loop is in the body of an epoch that was begun before.
+    """
+
+    def __init__(self, inspector: StateInspector, work: EpochWork) -> None:
+        self._inspector = inspector
+        self._work = work
+        self._inside: StateSummary | None = None
+
+    def of_loop(self, restored: StateSummary, run: RestoresAgain) -> None:
+        """Undo what an epoch's body did before its first step, if it did so before; refuse all else.
+
+        Args:
+            restored: The live objects right after the restore.
+            run: The open run.
+
+        Raises:
+            ResumeRefused: Something else changed what was restored.
+        """
+        position = self._inspector.state.position
+        if self._work.is_resumed_inside(position):
+            undo_changes(restored, run, self._inspector)
+        else:
+            require_untouched(restored, self._inspector)
+        self._inside = restored if position.samples else None
+
+    def of_step(self, run: RestoresAgain) -> None:
+        """Undo what the body of a step that was begun before did before its first micro-batch."""
+        inside, self._inside = self._inside, None
+        if inside is not None:
+            undo_changes(inside, run, self._inspector)
 
 
 def undo_changes(restored: StateSummary, run: RestoresAgain, inspector: StateInspector) -> None:

@@ -23,22 +23,17 @@ from unbroken.run import misuse
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.goal_state import GoalState
-from unbroken.run.inspector import StateInspector
 from unbroken.run.loops import Loops
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
+from unbroken.run.objects import gather
 from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
-from unbroken.run.restored import require_untouched, undo_changes
+from unbroken.run.restored import ResumedBeginning
 from unbroken.run.resume import ResumePolicy, ResumeReport
 from unbroken.run.source import ResumeSource, find_source
 from unbroken.run.step import Step, StepResult
-from unbroken.run.update import Updater
-from unbroken.state.facts import environment, settled
-from unbroken.state.parts import named
 from unbroken.state.position import Position
-from unbroken.state.software import software
-from unbroken.state.training_state import TrainingState
 
 
 class Run:
@@ -63,8 +58,7 @@ class Run:
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
-        stop_signals: Signals that ask for a stop beside SIGTERM, SIGINT, SIGUSR1 and SIGHUP, such as
-            `["SIGUSR2"]`.
+        stop_signals: Signals that ask for a stop beside the usual four, such as `["SIGUSR2"]`.
         requested_facts: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
         probe: A small batch whose losses are compared at every resume; None for none.
@@ -75,16 +69,19 @@ class Run:
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A file among the facts can't be read, a check's id exists twice, or a signal
-            can't ask for a stop.
+        SettingsInvalid: A fact's file, a check, a signal or the seed can't be used.
     """
 
     metrics: dict[str, float]
     """Scores measured since the last step, written into the next checkpoint's manifest."""
+    optimizers: list[torch.optim.Optimizer]
+    """The optimisers that `step.update()` updates with, in this order."""
+    schedulers: list[Any]
+    """What is moved on with each update."""
+    scaler: torch.amp.GradScaler | None
+    """The gradient scaler; None for none."""
     restored: StateSummary | None = None
     """The state right after a restore, until the first step."""
-    _resumed_inside: StateSummary | None = None
-    """The same where the step that comes next was begun before; until its first micro-batch."""
     _opened: OpenRun | None = None
     _is_open = False
 
@@ -119,43 +116,27 @@ class Run:
         **parts: Any,
     ) -> None:
         self.layout, self.order = Layout(Path(directory)), order
-        optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
-        own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
-        self.updater = Updater(optimizers.values(), schedules.values(), scaler)
-        self.state = TrainingState(named(own=own, parts=parts), self.updater.optimizers)
-        self.inspector = StateInspector(
-            state=self.state,
-            order=order,
-            seed=order.seed if seed is None else seed,
-            declared_facts=settled(facts or {}),
-            environment={**environment(), **software(named(own=own, parts=parts).values())},
-            schedules=schedules,
-            requested_facts=None if requested_facts is None else settled(requested_facts),
-            frozen=frozen or {},
-            probe=probe,
-        )
+        self.updater, self.inspector = gather(
+            order=order, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler,
+            parts=parts, facts=facts, requested_facts=requested_facts, frozen=frozen, probe=probe,
+            seed=seed,
+        )  # fmt: skip
+        self.state, self.scaler = self.inspector.state, scaler
+        self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
         lost = max_lost_minutes
         self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=lost)
         self.stop, self.metrics = StopRequest(stop_file, stop_signals), {}
         self._plan = RunPlan(
-            inspector=self.inspector,
-            updater=self.updater,
-            due=self.due,
-            retention=Retention(keep, keep_every, best_by),
-            grace_seconds=grace_seconds,
-            on_diverged=on_diverged,
-            overlap=overlap,
-        )
+            inspector=self.inspector, updater=self.updater, due=self.due,
+            retention=Retention(keep, keep_every, best_by), grace_seconds=grace_seconds,
+            on_diverged=on_diverged, overlap=overlap,
+        )  # fmt: skip
         self._epoch_work = EpochWork()
+        self._beginning = ResumedBeginning(self.inspector, self._epoch_work)
         self._policy = ResumePolicy.of(may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
-            self,
-            stop=self.stop,
-            ending=self._ending,
-            work=self._epoch_work,
-            goal=GoalState(self.state),
-            save_until=self._save_until,
+            self, self.stop, self._ending, self._epoch_work, GoalState(self.state), self._save_until
         )
 
     @property
@@ -177,21 +158,6 @@ class Run:
     def monitor(self) -> ResumeMonitor:
         """What the steps after a resume prove, and what was seen of them."""
         return self._once_opened.monitor
-
-    @property
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimisers, in the order of their updates."""
-        return self.updater.optimizers
-
-    @property
-    def schedulers(self) -> list[Any]:
-        """What gets a `step()` with each update."""
-        return self.updater.schedulers
-
-    @property
-    def scaler(self) -> torch.amp.GradScaler | None:
-        """The gradient scaler; None for none."""
-        return self.updater.scaler
 
     def resume(
         self,
@@ -277,17 +243,9 @@ class Run:
         opened = self._ready()
         restored, self.restored = self.restored, None
         if restored is not None:
-            self._meet_beginning_of_epoch(restored)
-            self._resumed_inside = restored if self.position.samples else None
+            self._beginning.of_loop(restored, opened)
             opened.monitor.state_is_as_saved()
         return opened.book.begin_step(self, sample_ids)
-
-    def _meet_beginning_of_epoch(self, restored: StateSummary) -> None:
-        """Undo what an epoch's body did before its first step, if it did so before; refuse all else."""
-        if self._epoch_work.is_resumed_inside(self.position):
-            undo_changes(restored, self._open, self.inspector)
-        else:
-            require_untouched(restored, self.inspector)
 
     @contextmanager
     def micro_batch(self, samples: int) -> Iterator[None]:
@@ -310,12 +268,9 @@ class Run:
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position, before a micro-batch.
 
-        Where a resumed step was begun before the stop, what the loop did since `begin_step` acted
-        then, and is undone first.
+        What a resumed step's beginning did before the stop, and now again, is undone first.
         """
-        inside, self._resumed_inside = self._resumed_inside, None
-        if inside is not None:
-            undo_changes(inside, self._open, self.inspector)
+        self._beginning.of_step(self._open)
         self._open.book.seed_micro_batch()
 
     def micro_batch_done(self, samples: int) -> None:
@@ -357,11 +312,9 @@ class Run:
                 on, and an error surfaces at the end of the next step.
 
         Raises:
-            SaveFailed: The disk refused, or the work at the end of an epoch is not done; the last
-                checkpoint is untouched.
+            SaveFailed: The disk refused, or the work of an epoch isn't done. Older ones are untouched.
         """
-        if self._epoch_work.is_to_do(self.position):
-            raise self._epoch_work.forbid_save()
+        self._epoch_work.require_done(self.position)
         return self._open.saves.save(self.metrics, wait=wait)
 
     def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
@@ -377,11 +330,8 @@ class Run:
         Raises:
             SaveFailed: More work than `max_lost_minutes` is at risk.
         """
-        if self._epoch_work.is_to_do(self.position):
-            if at_once:
-                self._epoch_work.want_save()
-            return
-        self._open.saves.save_if_due(self.metrics, at_once=at_once)
+        if not self._epoch_work.delays_save(self.position, at_once=at_once):
+            self._open.saves.save_if_due(self.metrics, at_once=at_once)
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as it is now; the tensors are the live ones."""
@@ -390,7 +340,7 @@ class Run:
     def close(self) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
 
-        Steps that are in no checkpoint are told by a warning and in the history; they are not saved.
+        Steps in no checkpoint are not saved; a warning and the history tell them.
 
         Raises:
             SaveFailed: That save went wrong.

@@ -286,7 +286,7 @@ class Step:
         stepped = sorted(self._state.optimizer_steps.names)
         by_hand = f" Its optimiser was stepped by hand: {', '.join(stepped)}." if stepped else ""
         raise RunMisused(
-            f"Step {self.number} was left without update().{by_hand}",
+            f"Step {self.number} was left without step.update().{by_hand}",
             "It is not counted: a resume would train it again.",
             "Call step.end() after updates of your own, step.update() to have them made, or "
             "step.give_up(why) where the step can't be done.",
@@ -310,7 +310,8 @@ class Step:
     def _require_all_samples(self) -> None:
         if self.samples_done != len(self.indices):
             raise RunMisused(
-                f"update() after {self.samples_done} of {len(self.indices)} samples of the step",
-                "The rest would be left out without a trace.",
-                "Go through all of step.micro_batches(size) first, or call step.give_up(why).",
+                f"step.update() came after {self.samples_done} of the {len(self.indices)} samples of "
+                f"step {self.number}.",
+                "The samples that are missing would be left out of the training without a trace.",
+                "Go through all of step.micro_batches(...) before it, or call step.give_up(why).",
             )

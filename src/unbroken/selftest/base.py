@@ -57,22 +57,23 @@ def chained_schedules(plan: TrainingPlan, optimizer: Any) -> Any:
 
 def loose() -> TrainingPlan:
     """Like `own`, but without checks the order is drawn from the global generator."""
-    return TrainingPlan(unchecked_order=GlobalShuffle())
+    return TrainingPlan(unchecked_order=GlobalShuffle)
 
 
 class GlobalShuffle:
-    """The order of a shuffling loader: each epoch's permutation is drawn when the epoch begins."""
+    """The order of a shuffling loader: each epoch's permutation is drawn when the epoch begins.
+
+    It draws its seed from the global generator when it is made, before the first step.
+    """
 
     def __init__(self) -> None:
-        self._generator: torch.Generator | None = None
+        self._generator = torch.Generator()
+        self._generator.manual_seed(int(torch.randint(2**31, ())))
         self._epochs: dict[int, list[int]] = {}
 
     def __call__(self, training: TrialTraining, step: Step) -> list[int]:
         """Return the samples of a step; an interrupted epoch continues in its saved order."""
         here, order = training.run.position, training.run.order
-        if self._generator is None:
-            self._generator = torch.Generator()
-            self._generator.manual_seed(int(torch.randint(2**31, ())))
         if here.epoch == SAVED_AT // order.steps_per_epoch:
             return list(step.indices)
         if here.epoch not in self._epochs:

@@ -63,8 +63,8 @@ class TrainingPlan:
     )
     own_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
     """The order of a loop that chooses its own samples and passes their names."""
-    unchecked_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
-    """The order of a loop without checks, if it is not a function of the position."""
+    unchecked_order: Callable[[], Callable[[TrialTraining, Step], Sequence[int]]] | None = None
+    """Makes the order of a loop without checks, if it is not a function of the position."""
     after_build: list[Hook] = field(default_factory=list)
     after_resume: list[Hook] = field(default_factory=list)
     before_step: list[Hook] = field(default_factory=list)
@@ -153,12 +153,14 @@ def train(training: TrialTraining, until: int) -> None:
     It leaves the loop at the beginning of the next step, so that nothing is saved at the end.
     """
     plan = training.plan
+    make_order = plan.unchecked_order if training.is_unchecked else None
+    loose_order = None if make_order is None else make_order()
     for step in training.run.steps(until + 1):
         if step.number > until:
             break
         for hook in plan.before_step:
             hook(training)
-        takes = plan.own_order or (plan.unchecked_order if training.is_unchecked else None)
+        takes = plan.own_order or loose_order
         own = step.indices if takes is None else takes(training, step)
         if not training.is_unchecked:
             step.require_samples([training.run.order.ids[i] for i in own])

@@ -136,8 +136,8 @@ class OptimizerForm:
 
     def _name(self, parameter: torch.Tensor) -> str:
         """Return a parameter's leaf path; one that was added since the start has none."""
-        added = f"added after Run(...), shape {tuple(parameter.shape)}"
-        return self._names.get(id(parameter), added)
+        known = self._names.get(id(parameter))  # a lazy module's parameter has no shape yet
+        return known or f"added after Run(...), shape {tuple(parameter.shape)}"
 
     def _numbered(self, groups: list[dict[str, Any]]) -> dict[Any, str]:
         """Return the leaf path of each parameter by the number that PyTorch gives it."""

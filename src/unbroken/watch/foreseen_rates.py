@@ -28,6 +28,9 @@ class ForeseenRates:
     A loop of its own tells no other rate, and may step a schedule of PyTorch's once an epoch.
     """
 
+    depends_on_scores: bool = False
+    """Whether scores to come move a rate as well, so that nothing is foreseen."""
+
     held: float = math.nan
     """The rate that the first group holds where the run goes on; the checks have compared it."""
 

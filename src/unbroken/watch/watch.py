@@ -192,8 +192,10 @@ class Watch:
         is_known = self._rates.knows(update, rates) or rate == self._rates.held
         if is_known or self._taken > LEAP_STEPS or len(self._before) < 3:
             return None
-        if last is None or not math.isfinite(last + rate) or (self._taken > 1 and rate < last):
-            return None  # a plateau or the end of a phase may lower it at any step
+        if last is None or not math.isfinite(last + rate):
+            return None
+        if self._taken > 1 and (rate < last or self._rates.depends_on_scores):
+            return None  # the end of a phase may lower it at any step, and scores may move it
         recent = [line["lr"] for line in self._before[-50:] if math.isfinite(line["lr"])]
         largest = max((abs(b - a) for a, b in pairwise(recent)), default=0.0)
         if abs(rate - last) <= LEAP_OF_RATE * largest + 0.01 * abs(last):

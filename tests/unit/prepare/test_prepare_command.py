@@ -49,7 +49,7 @@ def test_training_a_tokenizer_by_command(
         ("both SOURCE and --metadata", ["--metadata", "x", "--train-tokenizer", "300"]),
         ("The tokenizer nowhere can't be read", ["--tokenizer", "nowhere"]),
         ("The tokenizer nowhere can't be read", ["--extend-tokenizer", "nowhere"]),
-        ("tokenizer of 5 pieces", ["--train-tokenizer", "5"]),
+        ("tokenizer is to have 5 pieces", ["--train-tokenizer", "5"]),
         ("--on-bad", ["--on-bad", "ignore", "--train-tokenizer", "300"]),
         ("The validation ratio is 7.0", ["--train-tokenizer", "300", "--val-ratio", "7"]),
         ("codec description", ["--train-tokenizer", "300", "--codec", "nowhere"]),

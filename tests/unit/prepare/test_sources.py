@@ -77,7 +77,7 @@ def test_all_bad_lines_are_told_at_once(tmp_path: Path) -> None:
 
 def test_missing_and_empty_lists_are_refused(tmp_path: Path) -> None:
     """No list, an empty one and one that is no text are three clear errors."""
-    with pytest.raises(DataInvalid, match="is not there"):
+    with pytest.raises(DataInvalid, match="doesn't exist"):
         read_source(tmp_path / "nowhere", language="am")
     with pytest.raises(DataInvalid, match=r"has none of metadata\.jsonl, metadata\.csv"):
         read_source(tmp_path, language="am")

@@ -38,7 +38,7 @@ def test_training_reaches_what_the_texts_offer() -> None:
 @pytest.mark.parametrize(("texts", "size"), [([], 300), (["ABCDEFG"], 8), (["", ""], 300)])
 def test_impossible_sizes_are_refused(texts: list[str], size: int) -> None:
     """Too few pieces for the characters, or no text, is a clear error."""
-    with pytest.raises(SettingsInvalid, match=f"tokenizer of {size} pieces"):
+    with pytest.raises(SettingsInvalid, match=f"have {size} pieces"):
         train_tokenizer(texts, size)
 
 
