@@ -265,13 +265,16 @@ def _note(what: str, checkpoint: Checkpoint, without: list[str] | None = None) -
 def _require_updates(checkpoint: Checkpoint, parts: Mapping[str, Any]) -> None:
     """Refuse where an optimiser counts other updates than the position does."""
     updates = checkpoint.position.updates
+    ahead = checkpoint.evidence().get("optimizer_ahead", {})
     for name, each in parts.items():
-        if not (isinstance(each, dict) and set(each) == OPTIMIZER_KEYS):
+        if not (isinstance(each, dict) and set(each) >= OPTIMIZER_KEYS):
             continue
         counts = [float(own["step"]) for own in each["state"].values() if "step" in own]
-        if counts and max(counts) != updates:
+        expected = updates + ahead.get(name, 0)
+        if counts and max(counts) != expected:
             raise SettingsInvalid(
-                f"{checkpoint.path}: the run counts {updates} updates, {name} {max(counts):g}.",
+                f"{checkpoint.path}: {name} counts {max(counts):g} updates, the save noted "
+                f"{expected:g}.",
                 "The schedule would be rebuilt from a counter that may be the wrong one.",
                 "Go back to the checkpoint before: unbroken repair ... previous",
             )

@@ -108,6 +108,8 @@ class Restored:
     changed: tuple[FactDifference, ...]
     live: StateSummary | None = None
     """The live objects right after it; None where nothing was restored."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What the checkpoint knew beside its state; its files may be moved from here on."""
     again: Callable[[], None] = _nothing_again
     """Puts the saved state into the live objects once more."""
 
@@ -152,7 +154,14 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
         raise _not_the_run(report, decision)
     changed = differences(saved.facts, told_then(saved.facts, inspector.facts))
     free = [each for each in changed if is_below(each.name, policy.may_change)]
-    return Restored(report=report, decision=decision, changed=tuple(free), live=live, again=put_in)
+    return Restored(
+        report=report,
+        decision=decision,
+        changed=tuple(free),
+        live=live,
+        evidence=saved.evidence,
+        again=put_in,
+    )
 
 
 def put_back(checkpoint: Checkpoint | None, restored: Restored) -> bool:

@@ -63,9 +63,7 @@ def monitor_of(
             inside_step=position.samples > 0,
             why_unproved=why_unproved,
             noise=lambda: repeatability.of_all,
-            computed_on=source.checkpoint.evidence().get(COMPUTED_ON, "")
-            if source.checkpoint
-            else "",
+            computed_on=restored.evidence.get(COMPUTED_ON, ""),
             also_changed=[str(each) for each in restored.changed if not each.is_new],
         ),
         watch=Watch(past.before, past.seconds_per_step, rates),

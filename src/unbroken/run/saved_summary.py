@@ -59,11 +59,15 @@ def position_to_go_on_from(checkpoint: Checkpoint) -> Position:
     return here if gathered else replace(here, samples=0)
 
 
+OPTIMIZER_KEYS = {"class", "state", "groups"}
+"""What every saved optimizer has."""
+
+
 def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:
     """Return the smallest and largest step counter of each optimiser that keeps some."""
     found = {}
     for name, part in parts.items():
-        if isinstance(part, Mapping) and set(part) == {"class", "state", "groups"}:
+        if isinstance(part, Mapping) and set(part) >= OPTIMIZER_KEYS:
             counters = [
                 float(in_memory(each["step"]))
                 for each in part["state"].values()

@@ -171,6 +171,7 @@ class Step:
         For a step that can't be finished as it was cut. Nothing was updated yet, and all randomness
         follows from the position, so it is as if the step had just begun.
         """
+        self._calls.seed_micro_batch()  # undoes what a resumed step's beginning did a second time
         self._state.drop_unfinished_step()
 
     def backward(

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import unbroken
+from support.rewritten_checkpoint import rewrite
 from support.sameness import same
 from support.toy_training import Training, build, train
 from unbroken.checkpoint.layout import Layout
@@ -229,23 +230,29 @@ def test_a_run_in_use_is_left_alone(inside: Path, tmp_path: Path) -> None:
         assert before == content(layout.checkpoints)
 
 
+def step_ahead(parts: dict[str, Any], evidence: dict[str, Any]) -> None:
+    """Put the optimiser's counters ahead of those that the save noted."""
+    del evidence
+    for each in parts["optimizer"]["state"].values():
+        each["step"] += 1
+
+
 def test_counters_that_nobody_can_judge_are_not_mended(
     miscounted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the optimizer contradicts the position, the schedule is not rebuilt from it."""
     training = build(tmp_path, save_every=0)
     train(training, 2)
-    for each in training.optimizer.state.values():
-        each["step"] += 1
-    training.run.metrics = {"val_loss": 1.0}
-    training.run.save()
     training.run.close()
+    rewrite(training.run.layout.checkpoints / "step-00000002", step_ahead)
+    with pytest.raises(ResumeRefused, match="optimizer counts 3 updates, the save noted 2"):
+        build(tmp_path)
     assert 2 == call("repair", tmp_path, "schedule")
-    assert "counts 2 updates, optimizer 3" in capsys.readouterr().err
+    assert "optimizer counts 3 updates, the save noted 2" in capsys.readouterr().err
     assert 3 == call("doctor", tmp_path)
     said = capsys.readouterr().out
     assert "unbroken repair" not in said  # it would be refused, and nothing stands before it
-    assert "counts 2 updates, optimizer 3" in said
+    assert "optimizer counts 3 updates, the save noted 2" in said
 
 
 def test_doctor_goes_back_where_the_schedule_can_not_be_rebuilt(
@@ -253,11 +260,9 @@ def test_doctor_goes_back_where_the_schedule_can_not_be_rebuilt(
 ) -> None:
     """The command that it names is the one that is carried out."""
     training = build(tmp_path, save_every=2)
-    train(training, 2)
-    for each in training.optimizer.state.values():
-        each["step"] += 1
     train(training, 4)
     training.run.close()
+    rewrite(training.run.layout.checkpoints / "step-00000004", step_ahead)
     assert 3 == call("doctor", "--json", tmp_path)
     (newest,) = [
         each["remedy"]
