@@ -104,8 +104,12 @@ class OptimizerSteps:
     def _outer(self, optimizer: torch.optim.Optimizer) -> str:
         """Return the declared optimiser that holds the parameters of one that isn't; else nothing."""
         if optimizer not in self._others:
-            held = [id(each) for group in optimizer.param_groups for each in group["params"]]
-            owners = (n for n, p in self._parts.items() if any(each in p.names for each in held))
+            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+            owners = (
+                name
+                for name, part in self._parts.items()
+                if not held.isdisjoint(map(id, part.parameters.values()))
+            )
             is_foreign = not any(each in self._declared for each in held)
             self._others[optimizer] = next(owners, "") or ("" if is_foreign else "?")
         if self._others[optimizer] == "?":
