@@ -14,7 +14,7 @@ import torch
 from support.rewritten_checkpoint import Change, rewrite
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.run import run
+from unbroken.run import objects
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import TrainingPlan
@@ -28,7 +28,7 @@ FORECASTS = ("rates", "scheduled", "next_rates")
 
 
 def _elsewhere(name: str, value: Any, scene: Scene) -> None:
-    scene.replace(run, "environment", lambda: {**environment(), name: value})
+    scene.replace(objects, "environment", lambda: {**environment(), name: value})
 
 
 for _id, _sentence, _check, _name, _value in (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import unbroken
-from unbroken.run import run as run_module
+from unbroken.run import objects
 from unbroken.state.software import software
 
 
@@ -68,10 +68,10 @@ def test_an_edited_file_is_a_note_and_named_at_a_divergence(
 
 def test_old_facts_raise_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that names no software goes on as if nothing were new."""
-    monkeypatch.setattr(run_module, "software", lambda _: {})
+    monkeypatch.setattr(objects, "software", lambda _: {})
     torch.manual_seed(0)
     train(tmp_path, torch.nn.Linear(3, 1), 5)
-    monkeypatch.setattr(run_module, "software", software)
+    monkeypatch.setattr(objects, "software", software)
     report = train(tmp_path, torch.nn.Linear(3, 1), 9)
     assert () == report.changed
     assert [] == [each.id for each in report.checks.findings if each.outcome == "differs"]
