@@ -14,7 +14,7 @@ import torch
 from support.rewritten_checkpoint import Change, rewrite
 from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order import step_batches
-from unbroken.run import objects
+from unbroken.run import objects, run
 from unbroken.selftest import training as program
 from unbroken.selftest.fault import Area, Scene
 from unbroken.selftest.training import TrainingPlan
