@@ -63,6 +63,19 @@ def test_a_step_by_hand_is_recognised(own: Any) -> None:
     assert "step.end()" in raised.value.remedy
 
 
+def test_a_save_between_an_update_and_its_steps_end_is_refused(own: Any) -> None:
+    """The next start would make the update again."""
+    run, model, optimizer = own
+    step = run.begin_step()
+    with run.micro_batch(len(step.indices)):
+        step.backward(model(DATA[list(step.indices)]).square().mean())
+    optimizer.step()
+    with pytest.raises(unbroken.SaveFailed, match="after the update of step 1"):
+        run.save()
+    run.end_step(step.losses())
+    run.save()
+
+
 def test_rate_and_skipped_updates_are_learned(own: Any) -> None:
     """A loop of one's own need not tell what PyTorch knows: the rate as it was applied, and a skip."""
     run, model, optimizer = own

@@ -21,7 +21,7 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
 from unbroken.checks.optimizer_options_unchanged import options_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
-from unbroken.errors import SaveFailed, SettingsInvalid
+from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
 from unbroken.loop.rates_ahead import (
     WIDENING,
@@ -33,6 +33,7 @@ from unbroken.loop.rates_ahead import (
 )
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
+from unbroken.run import misuse
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.run.probe import Probe
 from unbroken.state.digest import combined_digest
@@ -159,7 +160,7 @@ class StateInspector:
             SaveFailed: It is a state from which no start could go on exactly.
         """
         if not self.state.is_savable:
-            raise _not_savable(self.state)
+            raise misuse.not_savable(self.state)
         return Snapshot(
             run_id=run_id,
             start=start,
@@ -318,27 +319,6 @@ class StateInspector:
         targets = {name: getattr(part, "target", None) for name, part in self.state.parts.items()}
         found = {n: whole_curve(each) for n, each in targets.items() if foresees(each)}
         return {"ahead": list(WIDENING), "rates": found} if found else {}
-
-
-def _not_savable(state: TrainingState) -> SaveFailed:
-    """Return the error about a place in a step from which no start could go on."""
-    if state.has_uncounted:
-        return SaveFailed(
-            "save() was called after backward(), before the end of its micro-batch.",
-            "The gradients have this micro-batch in them, the position does not: the next start "
-            "would use its samples twice. Nothing was saved.",
-            "Call save() before backward(), or after the step.",
-        )
-    why = (
-        "the gradients have a graph (create_graph=True), which can't be saved"
-        if state.has_graph
-        else "no gradient is in of the samples that were counted"
-    )
-    return SaveFailed(
-        f"save() was called inside step {state.position.step + 1}, and {why}.",
-        "The next start could not go on from here. Nothing was saved.",
-        "Call save() after the step.",
-    )
 
 
 def _as_held(rate: Any, given: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unbroken.errors import RunMisused
+from unbroken.errors import RunMisused, SaveFailed
+from unbroken.state.training_state import TrainingState
 
 
 def not_resumed() -> RunMisused:
@@ -29,4 +30,31 @@ def can_not_train() -> RunMisused:
         "The resume of this run failed after its objects were changed: they can't train.",
         "They hold a part of the saved state, or what something else made of it.",
         "Build model and optimizer anew, make a new Run(...) of them and resume it.",
+    )
+
+
+def not_savable(state: TrainingState) -> SaveFailed:
+    """Return the error about a place in a step from which no start could go on."""
+    if state.has_uncounted:
+        return SaveFailed(
+            "save() was called after backward(), before the end of its micro-batch.",
+            "The gradients have this micro-batch in them, the position does not: the next start "
+            "would use its samples twice. Nothing was saved.",
+            "Call save() before backward(), or after the step.",
+        )
+    if state.is_updated:
+        return SaveFailed(
+            f"save() was called after the update of step {state.position.step + 1}, before its end.",
+            "The next start would make the update again. Nothing was saved.",
+            "Call save() after run.end_step() or step.end().",
+        )
+    why = (
+        "the gradients have a graph (create_graph=True), which can't be saved"
+        if state.has_graph
+        else "no gradient is in of the samples that were counted"
+    )
+    return SaveFailed(
+        f"save() was called inside step {state.position.step + 1}, and {why}.",
+        "The next start could not go on from here. Nothing was saved.",
+        "Call save() after the step.",
     )

@@ -35,6 +35,8 @@ class OptimizerSteps:
         )
         self._undeclared: torch.optim.Optimizer | None = None
         self._rates: dict[str, list[Any]] = {}
+        self.count = 0
+        """How often declared optimisers have stepped in this process."""
         _listen(self)
 
     @property
@@ -96,6 +98,7 @@ class OptimizerSteps:
         """Note that an optimiser of this process has stepped."""
         name = self._names.get(id(optimizer)) or self._outer(optimizer)
         if name:
+            self.count += 1
             self._rates[name] = [
                 rate.detach().clone() if isinstance(rate, torch.Tensor) else rate
                 for rate in map(_rate, self._parts[name].optimizer.param_groups)

@@ -76,6 +76,7 @@ class TrainingState:
         self.look_for_parameters()
         self.optimizer_steps = OptimizerSteps(self._optimizers, parameter_names(declared))
         self._standing = StandingGradients(self._optimizers)
+        self._steps_counted = 0
         self.position = Position()
         self.sums = PartialSums()
         self.fingerprint = StepFingerprint(self.parts, self.trained)
@@ -104,13 +105,19 @@ class TrainingState:
         return self.position.samples > 0 or self.has_uncounted
 
     @property
+    def is_updated(self) -> bool:
+        """Whether an optimiser stepped after the last micro-batch, in a step that isn't ended yet."""
+        return bool(self.position.samples) and self.optimizer_steps.count != self._steps_counted
+
+    @property
     def is_savable(self) -> bool:
         """Whether a start could go on from here.
 
-        Not where gradients are in of a micro-batch that isn't counted; not inside a step that has
+        Not where gradients are in of a micro-batch that isn't counted; not between an update and the end
+        of its step, for the next start would make the update again; not inside a step that has
         gathered nothing of the samples it counts, nor where what it gathered can't be saved.
         """
-        if self.has_uncounted or self.has_graph:
+        if self.has_uncounted or self.has_graph or self.is_updated:
             return False
         has_gathered = self.sums.values or any(p.grad is not None for p in self.updated.values())
         return not self.position.samples or bool(has_gathered)
@@ -146,6 +153,7 @@ class TrainingState:
         before = self.position
         self._standing.gradients_in()
         self.position = replace(before, samples=before.samples + samples)
+        self._steps_counted = self.optimizer_steps.count
         self.has_uncounted = False
         return before
 
@@ -277,5 +285,6 @@ class TrainingState:
         device = next(iter(self.trained.values())).device if self.trained else "cpu"
         self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
         self.position = position
+        self._steps_counted = self.optimizer_steps.count
         self.has_uncounted = self.has_graph = False
         self.is_usable = True
