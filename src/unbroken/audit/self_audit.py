@@ -74,6 +74,10 @@ class SelfAudit:
         if first is not None:
             self._guarded(lambda: self._flags.update(first.written()))
 
+    def after_step(self) -> None:
+        """Hear of no update until the next step: another training may go on in this process."""
+        self._strangers.close()
+
     def at_save(self) -> None:
         """Look once more at the first save, where the first steps are over: at what changes seldom."""
         is_between = not self._state.position.samples and not self._state.has_uncounted

@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from unbroken.audit.content import tensor_content
 from unbroken.audit.saved import SavedState
 from unbroken.audit.unsaved import Unsaved, Way
 from unbroken.audit.walk import walk
 from unbroken.errors import NotEncodable
+from unbroken.state.step_hooks import tell_before, tell_no_more
 from unbroken.state.training_state import TrainingState
 
 _WHY = (
@@ -58,25 +58,14 @@ class Strangers:
         self._updated_at: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = (
             weakref.WeakKeyDictionary()
         )
-        self._stop_listening: Callable[[], None] | None = None
 
     def listen(self) -> None:
         """Hear of every update that is made, until `close`."""
-        if self._stop_listening is None:
-            me = weakref.ref(self)
-
-            def hear(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-                one = me()
-                if one is not None:
-                    one.before_update(optimizer)
-
-            self._stop_listening = register_optimizer_step_pre_hook(hear).remove
+        tell_before(self)
 
     def close(self) -> None:
         """Hear no more."""
-        if self._stop_listening is not None:
-            self._stop_listening()
-            self._stop_listening = None
+        tell_no_more(self)
 
     def before_backward(self, loss: torch.Tensor) -> None:
         """Look at the graph of the first loss.

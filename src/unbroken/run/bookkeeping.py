@@ -79,8 +79,9 @@ class StepBookkeeping:
         return step
 
     def leave_step(self) -> None:
-        """Let the global generators go, where a step is over or left."""
+        """Let the global generators go, where a step is over or left, and look at no further update."""
         self._streams.end_step()
+        self._audit.after_step()
 
     def seed_micro_batch(self) -> None:
         """Set the global generators from the position."""

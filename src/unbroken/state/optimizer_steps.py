@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from unbroken.errors import RunMisused
 from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.step_hooks import tell_after
 
 
 class OptimizerSteps:
@@ -37,7 +37,7 @@ class OptimizerSteps:
         self._rates: dict[str, list[Any]] = {}
         self.count = 0
         """How often declared optimisers have stepped in this process."""
-        _listen(self)
+        tell_after(self)
 
     @property
     def names(self) -> set[str]:
@@ -125,15 +125,3 @@ def _rate(group: Mapping[str, Any]) -> Any:
     """Return a group's rate; NaN where it keeps none."""
     rate = group.get("lr")
     return math.nan if rate is None else rate
-
-
-def _listen(steps: OptimizerSteps) -> None:
-    """Tell `steps` of each step of an optimiser, for as long as it is alive."""
-    told = weakref.ref(steps)
-
-    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        alive = told()
-        if alive is not None:
-            alive.took(optimizer)
-
-    weakref.finalize(steps, register_optimizer_step_post_hook(after).remove)

@@ -149,3 +149,15 @@ def test_what_is_moved_by_hand_is_told() -> None:
 
     found = told(nn.Linear(4, 4), lambda: torch.randn(4, 4) + delta, after_step=ascend)
     assert ["delta"] == [each["path"] for each in found]
+
+
+def test_another_training_in_this_process_is_none_of_the_runs(tmp_path: Path) -> None:
+    """What is updated between two steps of the run is not its own."""
+    other = nn.Linear(4, 1)
+    its_optimizer = torch.optim.Adam(other.parameters())
+
+    def train_the_other() -> None:
+        other(torch.randn(4, 4)).square().mean().backward()
+        its_optimizer.step()
+
+    trained(tmp_path / "run", lambda model, x: model(x).square().mean(), train_the_other)

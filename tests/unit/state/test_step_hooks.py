@@ -1,0 +1,54 @@
+"""Every step of an optimizer is told to whoever listens, and to nobody who is gone."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from unbroken.state.step_hooks import tell_after, tell_before, tell_no_more
+
+
+class Ear:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.before = self.after = 0
+        self.me = self  # only the garbage collector ends it
+
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count an update that comes."""
+        del optimizer
+        self.before += 1
+
+    def took(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count an update that was made, and let the garbage collector end other listeners."""
+        del optimizer
+        self.after += 1
+        gc.collect()
+
+
+def optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
+def test_each_step_is_told_until_it_is_asked_no_more() -> None:
+    """Before and after it."""
+    ear, other = Ear(), optimizer()
+    tell_before(ear)
+    tell_after(ear)
+    other.step()
+    tell_no_more(ear)
+    other.step()
+    assert (1, 2) == (ear.before, ear.after)
+
+
+def test_a_listener_that_ends_within_a_step_breaks_none() -> None:
+    """A run may be collected at any moment, also while PyTorch goes through its hooks."""
+    ear = Ear()
+    tell_after(ear)
+    for _ in range(5):
+        for _ in range(3):
+            tell_after(Ear())
+        optimizer().step()
+    assert 5 == ear.after
