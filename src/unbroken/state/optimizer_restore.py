@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from unbroken.errors import NotEncodable, StateMismatch
+from unbroken.errors import NotEncodable
 from unbroken.state.codec import encode
+from unbroken.state.foreign import while_loading
 from unbroken.state.optimizer_values import OptimizerValues, Place, laid_like
 from unbroken.state.own_ways import code_options, gives_its_own, is_of_torch, takes_its_own
 
@@ -99,16 +100,8 @@ class RestoreWay:
 
     def _restore_its_way(self, saved: Mapping[str, Any]) -> None:
         """Give the object what its `state_dict()` gave; then set right what PyTorch's casts changed."""
-        try:
+        with while_loading(self._path):
             self._optimizer.load_state_dict(self._plain(saved))
-        except Exception as error:
-            raise StateMismatch(
-                f"{self._path} ({type(self._optimizer).__qualname__}) does not take back what its "
-                f"state_dict() gave: {type(error).__name__}: {str(error)[:300]}",
-                "Its load_state_dict() failed, and the optimiser would go on with half of a state.",
-                "Build the optimiser as it was when the run began, with the version of its package "
-                "that saved.",
-            ) from error
         if not gives_its_own(self._optimizer):
             self._restore_groups(saved["groups"])
             self._set_right(saved)

@@ -18,8 +18,8 @@ Loss = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 def trained(
     directory: Path, loss: Loss, after: Callable[[], object] = lambda: None, steps: int = 3
-) -> nn.Module:
-    """Train a model with a loss of its own."""
+) -> int:
+    """Train a model with a loss of its own; return the steps that were completed."""
     model = nn.Linear(4, 4)
     optimizer = torch.optim.Adam(model.parameters())
     run = unbroken.Run(directory, order=order(), model=model, optimizer=optimizer, save_every=0)
@@ -32,7 +32,7 @@ def trained(
             after()
     finally:
         run.close()
-    return model
+    return run.position.step
 
 
 def test_an_undeclared_model_is_refused_by_its_name_before_the_first_update(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def inner_loop(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("loss", [penalty, adversarial, at_fixed_points, perceptual, inner_loop])
 def test_what_only_needs_a_gradient_is_not_refused(tmp_path: Path, loss: Loss) -> None:
     """Inputs, examples, points, a loss network, a copy that is thrown away."""
-    trained(tmp_path / "run", loss)
+    assert 3 == trained(tmp_path / "run", loss, steps=3)
 
 
 def test_what_is_moved_by_hand_is_told() -> None:
@@ -160,4 +160,8 @@ def test_another_training_in_this_process_is_none_of_the_runs(tmp_path: Path) ->
         other(torch.randn(4, 4)).square().mean().backward()
         its_optimizer.step()
 
-    trained(tmp_path / "run", lambda model, x: model(x).square().mean(), train_the_other)
+    before = other.weight.detach().clone()
+    assert 3 == trained(
+        tmp_path / "run", lambda model, x: model(x).square().mean(), train_the_other, steps=3
+    )
+    assert not torch.equal(before, other.weight)

@@ -12,7 +12,9 @@ import pytest
 
 import unbroken
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs process groups, which Linux and macOS have"
+)
 
 PROGRAM = """
 import os, signal, sys
