@@ -104,11 +104,6 @@ class ResumeMonitor:
         elif self._replay is not None:
             self._conclude(self._replay.give_up_repeating())
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether the trend after a resume is still being watched."""
-        return self._watch is not None and not self._watch.is_over
-
     def step(
         self,
         line: Mapping[str, Any],
