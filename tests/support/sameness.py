@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from unbroken.state.generators import generator_state, is_generator
+
 
 def same(a: Any, b: Any) -> bool:
     """Say whether two nested values are the same in type, structure and bits."""
@@ -19,6 +21,8 @@ def same(a: Any, b: Any) -> bool:
         return _same_tensors(a, b)
     if isinstance(a, np.ndarray | np.generic):
         return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+    if is_generator(a):
+        return same(generator_state(a), generator_state(b))
     if isinstance(a, float):
         return struct.pack("<d", a) == struct.pack("<d", b) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, complex):

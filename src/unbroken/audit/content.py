@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from unbroken.state.digest import bytes_digest, tensor_digest
+from unbroken.state.digest import tensor_digest
 from unbroken.tree import leaves
 
 MOST_ENTRIES: Final = 1 << 16
@@ -56,18 +55,6 @@ def as_tensor(value: Any) -> torch.Tensor | None:
     return None
 
 
-def generator_state(generator: Any) -> Any:
-    """Return the state of a generator of random numbers, nested as it gives it."""
-    if isinstance(generator, torch.Generator):
-        return generator.get_state()
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state(legacy=False)
-    assert isinstance(generator, random.Random)
-    return generator.getstate()
-
-
 def own_numbers(state: Any) -> Iterator[int | torch.Tensor]:
     """Yield what of a generator's state no other value equals by chance: long numbers and arrays."""
     for _, each in leaves(state):
@@ -76,18 +63,3 @@ def own_numbers(state: Any) -> Iterator[int | torch.Tensor]:
             yield tensor
         elif isinstance(each, int) and each >= _LONG:
             yield each
-
-
-def generator_content(generator: Any) -> str:
-    """Return a digest of a generator's state."""
-    state = generator_state(generator)
-    if isinstance(state, torch.Tensor):
-        return tensor_digest(state)
-    parts = (
-        [_plain(each) for _, each in leaves(state)] if isinstance(state, Mapping | tuple) else []
-    )
-    return bytes_digest(repr(parts).encode())
-
-
-def _plain(value: Any) -> Any:
-    return value.tobytes() if isinstance(value, np.ndarray) else value

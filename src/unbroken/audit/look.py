@@ -21,12 +21,11 @@ from torch import nn
 from unbroken.audit.content import (
     as_tensor,
     common_block,
-    generator_content,
-    generator_state,
     tensor_content,
 )
 from unbroken.audit.saved import SavedState
 from unbroken.audit.walk import GENERATORS, Reached, walk
+from unbroken.state.generators import generator_digest, generator_state
 from unbroken.tree import unwrap
 
 MOST_VALUES: Final = 100_000
@@ -127,7 +126,7 @@ def _sight(reached: Reached, saved: SavedState, then: Sight | None) -> Sight | N
     if isinstance(value, GENERATORS):
         if saved.has_generator(generator_state(value)):
             return None
-        return Sight(Kind.GENERATOR, generator_content(value))
+        return Sight(Kind.GENERATOR, generator_digest(value))
     if isinstance(value, bool):
         return Sight(Kind.FLAG, value)
     if isinstance(value, int | float | complex | np.generic):

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from unbroken.audit.content import as_tensor, generator_state, own_numbers, tensor_content
+from unbroken.audit.content import as_tensor, own_numbers, tensor_content
 from unbroken.audit.walk import GENERATORS
+from unbroken.state.generators import generator_state
 from unbroken.tree import leaves
 
 Storage = tuple[str, int]
@@ -116,5 +117,7 @@ def _unpacked(captured: Any) -> Iterator[tuple[str, Any]]:
     for path, each in leaves(captured):
         if isinstance(each, set | frozenset | deque):
             yield from leaves(list(each), path)
+        elif isinstance(each, GENERATORS):
+            yield from leaves(generator_state(each), path)
         else:
             yield path, each

@@ -7,7 +7,6 @@ bars, times) is no state, and neither is what PyTorch keeps for its own bookkeep
 
 from __future__ import annotations
 
-import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,9 +19,10 @@ import torch
 from torch import nn
 
 from unbroken.loop.schedule import Schedule
+from unbroken.state.generators import KINDS
 from unbroken.tree import join, unwrap
 
-GENERATORS: Final = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+GENERATORS: Final = tuple(KINDS)
 """Kinds of generators of random numbers."""
 
 CONTAINERS: Final = (Mapping, list, tuple, deque, set, frozenset)

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from unbroken.state.digest import bytes_digest
 from unbroken.state.foreign import while_loading
 from unbroken.state.stored import in_memory
+from unbroken.tree import leaves
 
 Generator: TypeAlias = (
     "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
@@ -32,7 +34,7 @@ def is_generator(value: Any) -> bool:
 
 def generator_state(generator: Any) -> dict[str, Any]:
     """Return `kind` of a generator, its `state`, and the `bits` that a numpy one draws from."""
-    kind = KINDS[type(generator)]
+    kind = next(name for base, name in KINDS.items() if isinstance(generator, base))
     if isinstance(generator, torch.Generator):
         return {"kind": kind, "device": str(generator.device), "state": generator.get_state()}
     if isinstance(generator, np.random.Generator):
@@ -40,6 +42,17 @@ def generator_state(generator: Any) -> dict[str, Any]:
     if isinstance(generator, np.random.RandomState):
         return {"kind": kind, "state": dict(generator.get_state(legacy=False))}
     return {"kind": kind, "state": generator.getstate()}
+
+
+def generator_digest(generator: Any) -> str:
+    """Return a digest of a generator's state."""
+    parts = [
+        each.numpy().tobytes() if isinstance(each, torch.Tensor)
+        else each.tobytes() if isinstance(each, np.ndarray)
+        else each
+        for _, each in leaves(generator_state(generator))
+    ]  # fmt: skip
+    return bytes_digest(repr(parts).encode())
 
 
 def set_generator_state(generator: Any, saved: Mapping[str, Any]) -> None:
@@ -98,7 +111,7 @@ class GeneratorPart:
 
     def differences(self, saved: Any) -> list[str]:
         """Compare what kind of generator it is."""
-        live, before = (_kind(each) for each in (self.capture(), saved))
+        live, before = (kind_of(each) for each in (self.capture(), saved))
         return [] if live == before else [f"{self.name}: is a {live} generator, was {before}"]
 
     def restore(self, saved: Any) -> None:
@@ -111,7 +124,7 @@ class GeneratorPart:
             set_generator_state(self.target, saved)
 
 
-def _kind(state: Any) -> str:
+def kind_of(state: Any) -> str:
     """Return what a generator is, and what it draws from, as its state tells."""
     if not isinstance(state, Mapping) or "kind" not in state:
         return "no"

@@ -11,6 +11,7 @@ from torch import nn
 from unbroken.errors import NotEncodable
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digest
+from unbroken.state.generators import generator_digest, is_generator
 from unbroken.state.own_ways import inner_optimizers, is_of_torch, is_optimizer
 from unbroken.state.stored import is_tensor
 
@@ -103,8 +104,8 @@ def _as_seen(value: Any, depth: int = 0) -> Any:
         return _SeenTensor(value)
     if isinstance(value, nn.Module | type) or is_optimizer(value) or depth > MAX_DEPTH:
         return None
-    if isinstance(value, torch.Generator):
-        return tensor_digest(value.get_state())
+    if is_generator(value):
+        return generator_digest(value)
     if isinstance(value, Mapping):
         return [(_as_seen(key), _as_seen(each, depth + 1)) for key, each in value.items()]
     if isinstance(value, list | tuple):
@@ -113,7 +114,7 @@ def _as_seen(value: Any, depth: int = 0) -> Any:
         return None
     if type(value).__module__ != "builtins" and hasattr(value, "__dict__"):
         return _as_seen(vars(value), depth + 1)
-    return repr(getattr(getattr(value, "bit_generator", None), "state", value))
+    return repr(value)
 
 
 def _kept(seen: Any) -> Any:

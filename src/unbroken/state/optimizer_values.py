@@ -7,27 +7,28 @@ checkpoint names: the class must be loaded already, and neither `__new__` nor `_
 
 from __future__ import annotations
 
-import random
 import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from functools import partial
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from unbroken.errors import StateMismatch
+from unbroken.state.generators import (
+    generator_state,
+    is_generator,
+    kind_of,
+    set_generator_state,
+)
 from unbroken.state.stored import Stored, in_memory
 
 PARAMETER: Final = "(parameter)"
 OBJECT: Final = "(object)"
 ATTRIBUTES: Final = "attributes"
-GENERATOR: Final = "(generator)"
-DEFAULT: Final = "(defaultdict)"
 KEYED: Final = "(by parameter)"
 BY_IDENTITY: Final = "(by identity)"
-ENUM: Final = "(enum)"
 STRIDED: Final = "(strided)"
 ITEMS: Final = "items"
 
@@ -35,7 +36,6 @@ MAX_DEPTH: Final = 50
 """Deepest nesting of what an optimiser keeps; objects that refer to each other have no end."""
 
 _PLAIN: Final = (bool, int, float, str, type(None), bytes, complex)
-_FACTORIES: Final = {kind.__name__: kind for kind in (dict, list, int, float, set)}
 
 Place = Callable[[str, torch.Tensor], torch.Tensor]
 """Puts a tensor, by the key that it stands under, where it belongs."""
@@ -58,7 +58,9 @@ class OptimizerValues:
         packages = {kind.__module__.partition(".")[0] for kind in type(optimizer).__mro__}
         self._packages = packages - {"torch", "builtins", "abc", "typing"}
 
-    def written(self, value: Any, depth: int = 0, like: Any = None) -> Any:  # noqa: C901  # one case per kind of value
+    def written(
+        self, value: Any, depth: int = 0, like: Any = None
+    ) -> Any:  # one case per kind of value
         """Return a value as the codec takes it; what has no faithful form stays, for it to refuse.
 
         Args:
@@ -76,21 +78,19 @@ class OptimizerValues:
             if lies_as_expected(value, like):
                 return value
             return {STRIDED: value, "stride": list(value.stride())}
-        if kind is defaultdict and _factory(value) is not None:
-            return {DEFAULT: _factory(value), ITEMS: self._dict(dict, value, depth, like)}
+        if kind is defaultdict:
+            return self._dict(partial(defaultdict, value.default_factory), value, depth, like)
         if kind in (dict, OrderedDict):
             return self._dict(kind, value, depth, like)
         if kind is deque:
             return deque((self.written(each, depth + 1, like) for each in value), value.maxlen)
         if kind in (list, tuple):
             return kind(self.written(each, depth + 1, like) for each in value)
-        if (generator := _generator_state(value)) is not None:
-            return {GENERATOR: generator}
-        name = f"{kind.__module__}:{kind.__qualname__}"
-        if isinstance(value, Enum) and self._is_own(kind):
-            return {ENUM: name, "name": value.name}
         if self._is_own(kind) and _is_plain_class(kind):
-            return {OBJECT: name, ATTRIBUTES: self._dict(dict, vars(value), depth, like)}
+            return {
+                OBJECT: f"{kind.__module__}:{kind.__qualname__}",
+                ATTRIBUTES: self._dict(dict, vars(value), depth, like),
+            }
         return value
 
     def _dict(
@@ -125,41 +125,38 @@ class OptimizerValues:
             return place(key, value.read())
         if isinstance(value, torch.Tensor):
             return place(key, value.clone())
+        if is_generator(value):
+            return _going_on(value, onto)
         if isinstance(value, dict):
-            return self._live_dict(value, place, onto)
+            return self._live_dict(value, place)
         if type(value) is deque:
             return deque((self.live(each, place) for each in value), value.maxlen)
         if type(value) in (list, tuple):
             return type(value)(self.live(each, place) for each in value)
         return value
 
-    def _live_dict(self, value: dict[Any, Any], place: Place, onto: Any) -> Any:
+    def _live_dict(self, value: dict[Any, Any], place: Place) -> Any:
         if value.keys() == {PARAMETER}:
             return self._parameters[value[PARAMETER]]
         if value.keys() == {STRIDED, "stride"}:
             tensor = in_memory(value[STRIDED])
             return place("", _laid(tensor, value["stride"]))
-        if value.keys() == {GENERATOR}:
-            return _generator(value[GENERATOR], onto)
-        if value.keys() == {DEFAULT, ITEMS}:
-            return defaultdict(_FACTORIES[value[DEFAULT]], self._live_items(value[ITEMS], place))
         if value.keys() == {KEYED, BY_IDENTITY, ITEMS}:
             keyed = self._live_items(value[KEYED], place)
             by_identity = self._live_items(value[BY_IDENTITY], place)
-            return type(value[ITEMS])(
+            return _like(
+                value[ITEMS],
                 {
                     **{self._parameters[name]: each for name, each in keyed.items()},
                     **{id(self._parameters[name]): each for name, each in by_identity.items()},
                     **self._live_items(value[ITEMS], place),
-                }
+                },
             )
-        if value.keys() == {ENUM, "name"}:
-            return self._class(value[ENUM], Enum)[value["name"]]  # type: ignore[index]  # an Enum
         if value.keys() == {OBJECT, ATTRIBUTES}:
             made: Any = object.__new__(self._class(value[OBJECT]))
             vars(made).update(self._live_items(value[ATTRIBUTES], place))
             return made
-        return type(value)(self._live_items(value, place))
+        return _like(value, self._live_items(value, place))
 
     def _live_items(self, value: Mapping[Any, Any], place: Place) -> dict[Any, Any]:
         return {
@@ -172,14 +169,9 @@ class OptimizerValues:
         is_near = kind.__module__.partition(".")[0] in self._packages
         return is_near and _class_of(kind.__module__, kind.__qualname__) is kind
 
-    def _class(self, name: str, base: type = object) -> type:
+    def _class(self, name: str) -> type:
         found = _class_of(*name.split(":", 1)) if ":" in name else None
-        if (
-            not isinstance(found, type)
-            or not issubclass(found, base)
-            or not self._is_own(found)
-            or not (base is Enum or _is_plain_class(found))
-        ):
+        if not isinstance(found, type) or not self._is_own(found) or not _is_plain_class(found):
             raise StateMismatch(
                 f"The optimiser's state holds an object of the class {name}, which this program has "
                 "not loaded.",
@@ -187,6 +179,13 @@ class OptimizerValues:
                 "Build the optimiser of the version that the run was trained with.",
             )
         return found
+
+
+def _like(form: dict[Any, Any], items: dict[Any, Any]) -> Any:
+    """Return items in a dict of the kind of another."""
+    if isinstance(form, defaultdict):
+        return defaultdict(form.default_factory, items)
+    return type(form)(items)
 
 
 def lies_as_expected(value: torch.Tensor, parameter: torch.Tensor | None) -> bool:
@@ -244,37 +243,10 @@ def _is_plain_class(kind: type) -> bool:
     )
 
 
-def _factory(value: defaultdict[Any, Any]) -> str | None:
-    return next((name for name, kind in _FACTORIES.items() if value.default_factory is kind), None)
-
-
-def _generator_state(value: Any) -> Any:
-    """Return the state of a random generator; None for anything else."""
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    if isinstance(value, random.Random):
-        return value.getstate()
-    return None
-
-
-def _generator(state: Any, onto: Any) -> Any:
-    """Set a generator to a state; a new one of the same kind where none is there."""
-    if isinstance(state, dict):
-        numpys = onto if isinstance(onto, np.random.Generator) else _numpy_generator(state)
-        numpys.bit_generator.state = state
-        return numpys
-    if isinstance(state, tuple):
-        pythons = onto if isinstance(onto, random.Random) else random.Random()  # noqa: S311  # no secret
-        pythons.setstate(state)
-        return pythons
-    torchs = onto if isinstance(onto, torch.Generator) else torch.Generator()
-    torchs.set_state(in_memory(state))
-    return torchs
-
-
-def _numpy_generator(state: Mapping[str, Any]) -> np.random.Generator:
-    kinds = {kind.__name__: kind for kind in (np.random.PCG64, np.random.PCG64DXSM,
-        np.random.MT19937, np.random.Philox, np.random.SFC64)}  # fmt: skip
-    return np.random.Generator(kinds[state["bit_generator"]]())
+def _going_on(generator: Any, onto: Any) -> Any:
+    """Let a generator that is there go on as a saved one; return that one where none is there."""
+    state = generator_state(generator)
+    if not is_generator(onto) or kind_of(generator_state(onto)) != kind_of(state):
+        return generator
+    set_generator_state(onto, state)
+    return onto

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from unbroken.audit.content import generator_content
 from unbroken.audit.declared import declared_objects
 from unbroken.audit.saved import SavedState
 from unbroken.audit.unsaved import described
 from unbroken.audit.walk import GENERATORS, Reached, inside, walk
 from unbroken.run.run import Run
 from unbroken.state.digest import tensor_digest
+from unbroken.state.generators import generator_digest
 from unbroken.state.parts import PlainPart, Stateful
 
 _FEW = 4
@@ -102,5 +102,5 @@ def _shown(value: Any) -> tuple[str, str]:
         content = repr(array.tolist()) if array.dtype.hasobject else array.tobytes().hex()
         return f"{array.dtype} {list(array.shape)}", content
     if isinstance(value, GENERATORS):
-        return "generator", generator_content(value)
+        return "generator", generator_digest(value)
     return type(value).__name__, repr(value)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -66,17 +68,20 @@ class Packs(Own):
 
 
 class Attribute(Own):
-    """Counts in an attribute and draws from a generator of its own: its `state_dict()` has neither."""
+    """Counts in an attribute and draws from generators of its own: its `state_dict()` has neither."""
 
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters)
         self.seen = 0
         self.generator = torch.Generator().manual_seed(3)
+        self.of_numpy = np.random.default_rng(3)
+        self.of_python = random.Random(3)  # noqa: S311  # no secret
         self.by_parameter: dict[torch.Tensor, float] = {}
 
     def keep(self, state: dict[str, Any], gradient: torch.Tensor) -> torch.Tensor:
         self.seen += 1
         noise = torch.rand((), generator=self.generator)
+        noise = noise + self.of_numpy.random() + self.of_python.random()
         average: torch.Tensor = super().keep(state, gradient) * noise / self.seen
         self.by_parameter[self.param_groups[0]["params"][0]] = float(noise)
         return average
