@@ -22,12 +22,10 @@ from unbroken.state.facts import seed_of
 from unbroken.state.modules import TENSORS
 from unbroken.state.position import Position
 from unbroken.state.random_streams import streams_of
+from unbroken.state.saved_steps import saved_steps
 
 SCHEDULE_KEYS = {"updates", "base_rates", "specification"}
 """What the state of a schedule of ours holds; it is a function of its counter."""
-
-OPTIMIZER_KEYS = {"class", "state", "groups"}
-"""What the state of an optimiser holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,15 +264,11 @@ def _require_updates(checkpoint: Checkpoint, parts: Mapping[str, Any]) -> None:
     """Refuse where an optimiser counts other updates than the position does."""
     updates = checkpoint.position.updates
     ahead = checkpoint.evidence().get("optimizer_ahead", {})
-    for name, each in parts.items():
-        if not (isinstance(each, dict) and set(each) >= OPTIMIZER_KEYS):
-            continue
-        counts = [float(own["step"]) for own in each["state"].values() if "step" in own]
+    for name, (_, most) in saved_steps(parts).items():
         expected = updates + ahead.get(name, 0)
-        if counts and max(counts) != expected:
+        if most != expected:
             raise SettingsInvalid(
-                f"{checkpoint.path}: {name} counts {max(counts):g} updates, the save noted "
-                f"{expected:g}.",
+                f"{checkpoint.path}: {name} counts {most:g} updates, the save noted {expected:g}.",
                 "The schedule would be rebuilt from a counter that may be the wrong one.",
                 "Go back to the checkpoint before: unbroken repair ... previous",
             )

@@ -9,37 +9,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from unbroken.checks.catalogue import CONTENT, LIBRARY
 from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
 from unbroken.checks.state_summary import StateSummary
-from unbroken.journal.record import RunRecord
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.inspector import StateInspector
+from unbroken.run.open import OpenRun
 from unbroken.run.resume import SWITCHED, refusal, report_of
 
 NAMED = 5
 """How many changed values are named where more are undone."""
 
 _log = logging.getLogger("unbroken")
-
-
-class RestoresAgain(Protocol):
-    """What can put the saved state into the live objects once more, and writes the history."""
-
-    @property
-    def restore_again(self) -> Callable[[], None]:
-        """Put the saved state into the live objects."""
-        ...
-
-    @property
-    def record(self) -> RunRecord:
-        """Writes the history."""
-        ...
 
 
 class ResumedBeginning:
@@ -55,7 +39,7 @@ class ResumedBeginning:
         self._work = work
         self._inside: StateSummary | None = None
 
-    def of_loop(self, restored: StateSummary, run: RestoresAgain) -> None:
+    def of_loop(self, restored: StateSummary, run: OpenRun) -> None:
         """Undo what an epoch's body did before its first step, if it did so before; refuse all else.
 
         Args:
@@ -72,14 +56,14 @@ class ResumedBeginning:
             require_untouched(restored, self._inspector)
         self._inside = restored if position.samples else None
 
-    def of_step(self, run: RestoresAgain) -> None:
+    def of_step(self, run: OpenRun) -> None:
         """Undo what the body of a step that was begun before did before its first micro-batch."""
         inside, self._inside = self._inside, None
         if inside is not None:
             undo_changes(inside, run, self._inspector)
 
 
-def undo_changes(restored: StateSummary, run: RestoresAgain, inspector: StateInspector) -> None:
+def undo_changes(restored: StateSummary, run: OpenRun, inspector: StateInspector) -> None:
     """Restore once more what the loop changed since the restore.
 
     Args:

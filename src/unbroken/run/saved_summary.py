@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checks.state_summary import Leaf, StateSummary
@@ -12,7 +11,7 @@ from unbroken.run.flat_state import flat
 from unbroken.state.facts import seed_of
 from unbroken.state.position import Position
 from unbroken.state.random_streams import streams_of
-from unbroken.state.stored import in_memory, is_tensor
+from unbroken.state.saved_steps import saved_steps
 from unbroken.tree import uncompiled
 
 
@@ -43,7 +42,7 @@ def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSu
             uncompiled(path): Leaf(each.dtype, tuple(each.shape), each.digest)
             for path, each in checkpoint.manifest.leaves.items()
         },
-        evidence={**evidence, "optimizer_steps": _optimizer_steps(parts)},
+        evidence={**evidence, "optimizer_steps": saved_steps(parts)},
         is_ours="gathered" in evidence,
     )
 
@@ -57,28 +56,3 @@ def position_to_go_on_from(checkpoint: Checkpoint) -> Position:
     here = checkpoint.position
     gathered = any(path.startswith(("gradients.", "sums.")) for path in checkpoint.manifest.leaves)
     return here if gathered else replace(here, samples=0)
-
-
-OPTIMIZER_KEYS = {"class", "state", "groups"}
-"""What every saved optimizer has."""
-
-
-def _optimizer_steps(parts: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return the smallest and largest step counter of each optimiser that keeps some."""
-    found = {}
-    for name, part in parts.items():
-        if isinstance(part, Mapping) and set(part) >= OPTIMIZER_KEYS:
-            counters = [
-                float(in_memory(each["step"]))
-                for each in part["state"].values()
-                if isinstance(each, Mapping) and _is_counter(each.get("step"))
-            ]
-            if counters:
-                found[name] = [min(counters), max(counters)]
-    return found
-
-
-def _is_counter(value: Any) -> bool:
-    if is_tensor(value):
-        return bool(value.shape.numel() == 1)
-    return isinstance(value, int | float)

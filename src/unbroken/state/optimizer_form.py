@@ -19,7 +19,7 @@ from unbroken.state.own_ways import (
     is_of_torch,
 )
 
-BASE: Final = {"class", "state", "groups"}
+OPTIMIZER_KEYS: Final = {"class", "state", "groups"}
 """What every saved optimiser has; a checkpoint of an early version has nothing else."""
 LATER: Final = {"built", "keyed", "own", "attributes", "inner"}
 
@@ -149,7 +149,10 @@ class OptimizerForm:
 
     def differences(self, saved: Any) -> list[str]:
         """Say how a saved form differs in structure from the live object."""
-        if not isinstance(saved, dict) or not BASE <= set(saved) <= BASE | LATER:
+        if (
+            not isinstance(saved, dict)
+            or not OPTIMIZER_KEYS <= set(saved) <= OPTIMIZER_KEYS | LATER
+        ):
             return [f"{self._path}: the saved state is not an optimiser's"]
         if saved["class"] != type(self._optimizer).__qualname__:
             return [f"{self._path}: is {type(self._optimizer).__qualname__}, was {saved['class']}"]

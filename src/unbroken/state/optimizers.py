@@ -22,6 +22,7 @@ from unbroken.state.codec import decode, encode
 from unbroken.state.optimizer_form import OptimizerForm
 from unbroken.state.optimizer_twin import Twin
 from unbroken.state.own_ways import is_of_torch, is_optimizer, takes_its_own
+from unbroken.tree import leaves
 
 __all__ = ["OptimizerPart", "is_optimizer"]
 
@@ -188,7 +189,8 @@ class OptimizerPart:
         ]
         if not foreign:
             return
-        saved = _tensors_in(self.optimizer.state_dict()) if takes_its_own(self.optimizer) else []
+        plain = self.optimizer.state_dict() if takes_its_own(self.optimizer) else {}
+        saved = [each for _, each in leaves(plain) if isinstance(each, torch.Tensor)]
         for number, parameter in enumerate(foreign):
             same = [i for i, each in enumerate(saved) if _is_copy(each, parameter)]
             if not same:
@@ -197,15 +199,6 @@ class OptimizerPart:
             path = f"{self.name}.own.{number}"
             self.names[id(parameter)] = path
             self._tensors[path] = parameter
-
-
-def _tensors_in(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    inside = value.values() if isinstance(value, Mapping) else value
-    if not isinstance(value, Mapping | list | tuple):
-        return []
-    return [each for one in inside for each in _tensors_in(one)]
 
 
 def _is_copy(saved: torch.Tensor, parameter: torch.Tensor) -> bool:
