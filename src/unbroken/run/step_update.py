@@ -149,5 +149,7 @@ class StepUpdate:
             f"Step {self._step} is not finite: {values}. Its samples: {', '.join(self._ids)}.",
             "An update with it would ruin the weights; it was not made, and the last checkpoint "
             "is untouched.",
-            "Look at these samples, lower the learning rate, or go on with --on-nonfinite skip.",
+            "Look at these samples, lower the learning rate, or leave such steps out: "
+            'step.update(on_nonfinite="skip").',
+            topic="not finite",
         )
