@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unbroken.checks.optimizer_options_unchanged import changed_options
-from unbroken.checks.schedule_unchanged import moves
+from unbroken.checks.schedule_unchanged import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 
 
@@ -24,11 +24,13 @@ def expected_state(
     """
     values: dict[str, Any] = dict(saved.values)
     changed = changed_options(saved, built)
-    schedules, optimizers = saved.of_kind("schedule"), saved.of_kind("optimizer")
+    optimizers = saved.of_kind("optimizer")
+    if "schedule-unchanged" in taken:
+        for path in changed_settings(saved, built):
+            values.pop(path, None)
+            values |= {path: built.values[path]} if path in built.values else {}
     for path in saved.values.keys() & built.values.keys():
-        if "schedule-unchanged" in taken and is_below(path, schedules) and not moves(path):
-            values[path] = built.values[path]
-        elif is_below(path, optimizers) and ".groups." in path:
+        if is_below(path, optimizers) and ".groups." in path:
             if path.endswith(".lr"):
                 new = live.values.get(path) if "schedule-unchanged" in taken else values[path]
                 values[path] = new

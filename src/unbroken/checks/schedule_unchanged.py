@@ -1,6 +1,8 @@
 """The learning-rate schedule has the saved settings.
 
-Compares: the state of a schedule without its counters: base rates, curve, warm-up, total.
+Compares: the state of a schedule without its counters, as the code builds it now and as it built it
+when the run began: base rates, curve, warm-up, total. What a schedule has changed of itself since is
+its state, and goes on.
 
 Why: a schedule with another total is right at the resume and wrong from the next step on (2.1 times
 the rate, measured).
@@ -9,6 +11,8 @@ Does not: compare the rates themselves; `learning-rate-continues` does.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from unbroken.checks.check import (
     Check,
@@ -22,6 +26,9 @@ from unbroken.checks.check import (
 )
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.state.facts import ABSENT
+
+AT_BIRTH = "schedules_at_birth"
+"""Name of the settings, in the evidence of a checkpoint."""
 
 COUNTERS = frozenset(
     {
@@ -50,6 +57,14 @@ class ScheduleUnchanged(Check):
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 3}),
             StateSummary(kinds={"s": "schedule"}, values={"s.total": 100, "s.updates": 0}),
         ),
+        (
+            StateSummary(
+                kinds={"s": "schedule"},
+                values={"s.lr_lambdas.0.calls": 9},
+                evidence={AT_BIRTH: {"s.lr_lambdas.0.calls": 1}},
+            ),
+            StateSummary(kinds={"s": "schedule"}, values={"s.lr_lambdas.0.calls": 1}),
+        ),
     )
     DIFFERS = (
         (
@@ -60,24 +75,44 @@ class ScheduleUnchanged(Check):
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the settings of every schedule that stores them separately from its counters."""
-        parts = live.of_kind("schedule")
-        now = {path: each for path, each in live.values.items() if is_below(path, parts)}
-        fixed = [path for path in now if not moves(path)]
+        before, now = settings_asked_for(saved), settings_asked_for(live)
         details = [
             Difference(
                 path,
-                before := saved.values.get(path, ABSENT),
+                was := before.get(path, ABSENT),
                 now[path],
-                f"{path}: is {now[path]}, was {'not there' if before is ABSENT else before}",
+                f"{path}: is {now[path]}, was {'not there' if was is ABSENT else was}",
             )
-            for path in sorted(fixed)
-            if repr(saved.values.get(path)) != repr(now[path])
+            for path in sorted(changed_settings(saved, live) & now.keys())
         ]
         if details:
             return differs(
                 str(details[0]) if len(details) == 1 else f"{len(details)} differ", *details
             )
-        return agrees(f"{len(fixed)} numbers")
+        return agrees(f"{len(now)} numbers")
+
+
+def changed_settings(saved: StateSummary, built: StateSummary) -> set[str]:
+    """Return the paths of the settings that the code asks for now, or no more, and otherwise before."""
+    before, now = settings_asked_for(saved), settings_asked_for(built)
+    return {
+        path
+        for path in before.keys() | now.keys()
+        if repr(before.get(path, ABSENT)) != repr(now.get(path, ABSENT))
+    }
+
+
+def settings_asked_for(seen: StateSummary) -> dict[str, Any]:
+    """Return by path the settings of schedules that the code asked for, as far as that is known."""
+    born: dict[str, Any] | None = seen.evidence.get(AT_BIRTH)
+    if born is not None:
+        return born
+    parts = seen.of_kind("schedule")
+    return {
+        path: each
+        for path, each in seen.values.items()
+        if is_below(path, parts) and not moves(path)
+    }
 
 
 def moves(path: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
-from unbroken.checks.optimizer_options_unchanged import options_asked_for
+from unbroken.checks.optimizer_options_unchanged import (
+    OptimizerOptionsUnchanged,
+    options_asked_for,
+)
+from unbroken.checks.schedule_unchanged import AT_BIRTH, ScheduleUnchanged, settings_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
@@ -82,6 +86,8 @@ class StateInspector:
     """Digests of what is frozen, from the start of the run."""
     options_at_birth: dict[str, Any] = field(default_factory=dict)
     """Options of the optimisers as the code asked for them then, or when others were taken."""
+    schedules_at_birth: dict[str, Any] = field(default_factory=dict)
+    """Settings of the schedules, likewise."""
     streams: RandomStreams = field(init=False)
     """What the randomness of each step derives from; a new run's until another scheme is known."""
 
@@ -125,16 +131,24 @@ class StateInspector:
             "gradient zero; or don't declare it as frozen.",
         )
 
-    def note_birth(self, options: StateSummary, saved: StateSummary | None = None) -> None:
-        """Note what is frozen as it is now, before a step is trained, and the options asked for.
+    def note_birth(
+        self, built: StateSummary, saved: StateSummary | None = None, taken: Collection[str] = ()
+    ) -> None:
+        """Note what is frozen as it is now, before a step is trained, and what the code asked for.
 
         Args:
-            options: Where the optimisers have the options of the run's start.
-            saved: What knows digests from the run's start; only what is frozen beside them is new.
+            built: The objects as the code built them.
+            saved: What knows of the run's start; only what it does not know is new.
+            taken: Ids of the checks whose new value acts instead of the saved one.
         """
         known = saved.evidence.get("frozen_at_birth", {}) if saved else {}
         self.frozen_at_birth = {**frozen_digests(self.state.parts, self.frozen), **known}
-        self.options_at_birth = options_asked_for(options)
+        self.options_at_birth = options_asked_for(
+            built if saved is None or OptimizerOptionsUnchanged.id in taken else saved
+        )
+        self.schedules_at_birth = settings_asked_for(
+            built if saved is None or ScheduleUnchanged.id in taken else saved
+        )
 
     def evidence(self, layout: Layout) -> dict[str, Any]:
         """Return what is written into a checkpoint of the run in a directory, beside the state."""
@@ -147,6 +161,7 @@ class StateInspector:
             COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
             "frozen_at_birth": dict(self.frozen_at_birth),
             "options_at_birth": dict(self.options_at_birth),
+            AT_BIRTH: dict(self.schedules_at_birth),
             **self._ahead(),
             **self._probed(),
         }

@@ -23,12 +23,14 @@ from unbroken.checks.expected_state import expected_state
 from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
+from unbroken.checks.schedule_unchanged import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused
 from unbroken.journal.logs import logs_of
 from unbroken.run.inspector import StateInspector
 from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
+from unbroken.run.taken import with_new
 from unbroken.state.facts import OWN_FILES, FactDifference, differences, told_then
 from unbroken.state.position import Position
 
@@ -138,13 +140,13 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
         raise _not_the_run(report_of(findings, began), decision)
     put_in = partial(_put_in, checkpoint, inspector, saved, built, decision)
     put_in()
-    is_taken = "optimizer-options-unchanged" in {each.id for each in decision.use_new}
-    inspector.note_birth(built if is_taken else saved, saved)
+    taken = {each.id for each in decision.use_new}
+    inspector.note_birth(built, saved, taken)
     switched = inspector.switched()
     live = inspector.live()
     logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
     live = replace(live, evidence={**live.evidence, "logs": logs, SWITCHED: switched})
-    expected = expected_state(saved, built, live, {each.id for each in decision.use_new})
+    expected = expected_state(saved, built, live, taken)
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)
     size = sum(each.size for each in checkpoint.manifest.files.values())
@@ -250,25 +252,16 @@ def _put_in(
     kinds = inspector.kinds()
     for name in saved:
         if kinds[name] == "schedule" and "schedule-unchanged" in taken:
-            saved[name] = {**live[name], "updates": checkpoint.position.updates}
+            saved[name] = with_new(saved[name], live[name], changed_settings(summary, built), name)
         if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
             changed = changed_options(summary, built)
-            groups = enumerate(zip(saved[name]["groups"], live[name]["groups"], strict=False))
-            saved[name]["groups"][: len(live[name]["groups"])] = [
-                {**old, **_below(new, f"{name}.groups.{i}", changed)} for i, (old, new) in groups
-            ]
+            for i, (old, new) in enumerate(
+                zip(saved[name]["groups"], live[name]["groups"], strict=False)
+            ):
+                saved[name]["groups"][i] = with_new(old, new, changed, f"{name}.groups.{i}")
     position = position_to_go_on_from(checkpoint)
     state.restore(saved, position)
     inspector.order.go_on_as(summary.facts.get("order", {}), position)
-
-
-def _below(group: Mapping[str, Any], path: str, changed: Collection[str]) -> dict[str, Any]:
-    """Return the options of a group, at a path, that have changed."""
-    return {
-        key: each
-        for key, each in group.items()
-        if any(is_below(one, (f"{path}.{key}",)) for one in changed)
-    }
 
 
 def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:

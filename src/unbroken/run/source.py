@@ -17,6 +17,7 @@ from unbroken.errors import NoUsableCheckpoint
 from unbroken.journal.journal import read_lines
 from unbroken.journal.missing_checkpoint import MissingCheckpoint, missing_checkpoint
 from unbroken.run.unnamed_run import require_no_unnamed_run
+from unbroken.state.random_streams import MicroBatchStreams
 
 StartOutcome = Literal["began", "resumed", "began again"]
 
@@ -56,7 +57,8 @@ class ResumeSource:
     def seed_scheme(self) -> int:
         """By which scheme the run that is continued derives its randomness."""
         if self.is_named_again and self.checkpoint is not None:
-            return int(self.checkpoint.evidence()["schemes"]["seed_scheme"])
+            schemes = self.checkpoint.evidence().get("schemes", {})
+            return int(schemes.get("seed_scheme", MicroBatchStreams.scheme))
         return seed_scheme_of(self.layout)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 import unbroken
+from support.rewritten_checkpoint import rewrite
 from support.toy_training import build, train
 
 
@@ -78,3 +80,11 @@ def test_a_manifest_that_is_lost_is_told_with_what_it_costs(tmp_path: Path) -> N
     (told,) = again.report.notes
     assert "step-00000005 was saved, but its manifest.json is lost" in told
     assert "going on from step-00000003 instead costs 2 steps" in told
+
+
+def test_a_checkpoint_from_before_there_were_seed_schemes_goes_on_by_the_first(lost: Path) -> None:
+    """It has no evidence; what it derives its randomness from is not guessed to be the newest way."""
+    newest = lost / "checkpoints" / "step-00000005"
+    rewrite(newest, lambda _, evidence: evidence.clear())
+    build(lost, str(newest)).run.close()
+    assert 1 == json.loads((lost / "run.json").read_bytes())["seed_scheme"]
