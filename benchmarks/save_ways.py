@@ -81,7 +81,8 @@ class Ours:
         self.run.begin_step()
         self.run.micro_batch_done(1)
         self.run.end_step({"loss": 0.0})
-        self.saver.save(self.run.snapshot())
+        run = self.run
+        self.saver.save(run.inspector.snapshot(run.layout, run.run_id, 1, {}))
 
     def done_at(self) -> float:
         """Return when the checkpoint was whole, verified and visible."""

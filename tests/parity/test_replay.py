@@ -75,7 +75,7 @@ def repeated(
 ) -> ReplayVerdict:
     """Resume with something planted after it, repeat, and return the verdict."""
     training = toy.build(directory, save_every=0, **options)
-    training.run.restored = None  # else most changes are refused before the first step
+    training.run.beginning.restored = None  # else most changes are refused before the first step
     plant(training)
     try:
         toy.train(training, ENDED, micro=micro)
@@ -224,7 +224,7 @@ def test_diverged_ends_the_run_before_anything_newer_is_saved(broken_off: Path) 
     """The error has exit code 3 and three sentences; the checkpoints are those that were there."""
     before = sorted(each.name for each in Layout(broken_off).checkpoints.iterdir())
     training = toy.build(broken_off, save_every=1)
-    training.run.restored = None
+    training.run.beginning.restored = None
     higher_rate(training)
     with pytest.raises(unbroken.Diverged, match=r"DIVERGED at step 7: another learning rate") as e:
         toy.train(training, ENDED)
@@ -247,7 +247,7 @@ def test_a_person_can_go_on_with_another_training(
     """The policy lets it train and save; from then on that training is the reference."""
     with caplog.at_level(logging.WARNING, "unbroken"):
         training = toy.build(broken_off, save_every=0, on_diverged="continue")
-        training.run.restored = None
+        training.run.beginning.restored = None
         larger_leaf(training)
         toy.train(training, 8)
         training.run.save()

@@ -280,7 +280,7 @@ def test_the_comparison_sees_what_is_broken_on_purpose(
     second = toy.build(tmp_path, save_every=0)
     assert (5, 2) == (second.run.position.step, second.run.position.samples)
     fault(second, monkeypatch)
-    second.run.restored = None  # else most are refused before the first step
+    second.run.beginning.restored = None  # else most are refused before the first step
     toy.train(second, UNTIL)
     second.run.close()
     assert (fault is untouched) == same(whole, (state_of(second), journal_of(tmp_path)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unbroken.tree import leaves
@@ -48,6 +48,15 @@ class StateSummary:
     def of_kind(self, *kinds: str) -> list[str]:
         """Return the names of the parts of these kinds, in order."""
         return [name for name, kind in self.kinds.items() if kind in kinds]
+
+    def without(self, parts: Collection[str]) -> StateSummary:
+        """Return the summary without some parts."""
+        return replace(
+            self,
+            kinds={name: kind for name, kind in self.kinds.items() if name not in parts},
+            leaves={path: each for path, each in self.leaves.items() if not is_below(path, parts)},
+            values={path: each for path, each in self.values.items() if not is_below(path, parts)},
+        )
 
     def fact(self, name: str, default: Any = None) -> Any:
         """Return a fact by its dotted name."""

@@ -51,6 +51,9 @@ from unbroken.watch.foreseen_rates import ForeseenRates
 GATHERED = 1
 """Number of the way evidence is gathered; a checkpoint without it is older than the checks."""
 
+ADDED = "added"
+"""Name of the names of the parts that were added while training."""
+
 COMPUTED_ON = "computed_on"
 """Name of the type of the device that what is trained lies on."""
 RATES_TO_COME = 32
@@ -156,6 +159,7 @@ class StateInspector:
             "logs": logs_of(layout),
             "gathered": GATHERED,
             "kinds": self.kinds(),
+            ADDED: list(self.state.added),
             "without_state": [name for each in self._optimizers() for name in each.without_state()],
             "optimizer_ahead": self._ahead_of_updates(),
             COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
@@ -173,7 +177,10 @@ class StateInspector:
 
         Raises:
             SaveFailed: It is a state from which no start could go on exactly.
+            RunMisused: A part that was added while training wasn't added again.
         """
+        if self.state.pending:
+            raise misuse.not_added_again(self.state.pending)
         if not self.state.is_savable:
             raise misuse.not_savable(self.state)
         return Snapshot(

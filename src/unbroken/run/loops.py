@@ -144,6 +144,6 @@ def _repeats_from_checkpoint(opened: OpenRun) -> bool:
     """Go back to the checkpoint where the replay asks for its steps once more."""
     if not opened.monitor.asks_to_repeat:
         return False
-    is_put_back = opened.put_back()
+    is_put_back = opened.restored.put_back()
     opened.monitor.begin_again(is_put_back=is_put_back)
     return is_put_back

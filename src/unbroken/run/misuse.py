@@ -33,6 +33,17 @@ def can_not_train() -> RunMisused:
     )
 
 
+def not_added_again(names: list[str]) -> RunMisused:
+    """Return the error of a step, or a save, without parts that the checkpoint has."""
+    listed = ", ".join(map(repr, names))
+    call = f"run.add_part({names[0]!r}, ...)"
+    return RunMisused(
+        f"The checkpoint has {listed}, added by run.add_part while training; this start has not.",
+        "Its state would be lost, and the run go on without it.",
+        f"Where its phase has begun, call {call} after run.resume() and before the first step.",
+    )
+
+
 def not_savable(state: TrainingState) -> SaveFailed:
     """Return the error about a place in a step from which no start could go on."""
     if state.has_uncounted:

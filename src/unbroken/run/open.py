@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
-from unbroken.checks.state_summary import StateSummary
 from unbroken.errors import ResumeRefused
 from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
@@ -42,16 +40,12 @@ class OpenRun:
     book: StepBookkeeping
     leaving: Leaving
     audit: SelfAudit
-    restored: StateSummary | None
-    """The live objects right after a restore; None where nothing was restored."""
-    restore_again: Callable[[], None]
-    """Puts the saved state into the live objects once more, new values and all."""
+    restored: resuming.Restored
+    """What the restore came to; it can be done once more."""
     metrics: Mapping[str, float]
     """The scores that the checkpoint has."""
     report: resuming.ResumeReport
     """What the resume came to."""
-    put_back: Callable[[], bool]
-    """Puts the state of the checkpoint back once more; says whether it could."""
 
     def close(self, *, is_stopped: bool) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.
@@ -114,11 +108,9 @@ def open_run(
         book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams, audit),
         audit=audit,
         leaving=Leaving(plan.state, saver, record.note),
-        restored=restored.live,
-        restore_again=restored.again,
+        restored=restored,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
         report=_report(plan, source, restored, entered, past, unsaved),
-        put_back=partial(resuming.put_back, source.checkpoint, restored),
     )
 
 

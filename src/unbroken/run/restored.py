@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from unbroken.checks.catalogue import CONTENT, LIBRARY
 from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
-from unbroken.checks.state_summary import StateSummary
+from unbroken.checks.state_summary import StateSummary, is_below
+from unbroken.errors import StateMismatch
+from unbroken.run import misuse
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.inspector import StateInspector
 from unbroken.run.open import OpenRun
@@ -22,6 +26,8 @@ from unbroken.run.resume import SWITCHED, refusal, report_of
 
 NAMED = 5
 """How many changed values are named where more are undone."""
+
+Built = TypeVar("Built")
 
 _log = logging.getLogger("unbroken")
 
@@ -38,23 +44,63 @@ class ResumedBeginning:
         self._inspector = inspector
         self._work = work
         self._inside: StateSummary | None = None
+        self.restored: StateSummary | None = None
+        """The live objects right after a restore, until the first step."""
 
-    def of_loop(self, restored: StateSummary, run: OpenRun) -> None:
-        """Undo what an epoch's body did before its first step, if it did so before; refuse all else.
-
-        Args:
-            restored: The live objects right after the restore.
-            run: The open run.
+    def of_loop(self, run: OpenRun) -> None:
+        """Meet what the loop did before its first step; later steps are met with nothing.
 
         Raises:
-            ResumeRefused: Something else changed what was restored.
+            ResumeRefused: Something changed what was restored.
+            RunMisused: A part that was added while training wasn't added again.
         """
+        restored = self.restored
+        if restored is None:
+            return
+        if pending := self._inspector.state.pending:
+            raise misuse.not_added_again(pending)
+        self._meet(restored, run)
         position = self._inspector.state.position
-        if self._work.is_resumed_inside(position):
+        self._inside, self.restored = (restored if position.samples else None), None
+        run.monitor.state_is_as_saved()
+
+    def _meet(self, restored: StateSummary, run: OpenRun) -> None:
+        """Undo what an epoch's body did, if it did so before the checkpoint; refuse all else."""
+        if self._work.is_resumed_inside(self._inspector.state.position):
             undo_changes(restored, run, self._inspector)
         else:
             require_untouched(restored, self._inspector)
-        self._inside = restored if position.samples else None
+
+    def add_part(self, name: str, build: Callable[[], Built], run: OpenRun) -> Built:
+        """Build a part and declare it; see `Run.add_part`."""
+        restored, state = self.restored, self._inspector.state
+        if restored is not None:
+            self._meet(restored, run)
+        built = build()
+        state.add_part(name, built)
+        if restored is not None:
+            saved = run.restored.saved
+            if saved is not None and name in saved.kinds:
+                # What building it changed elsewhere, such as a rate, it had changed before the save.
+                run.restored.again()
+                self._require_restored(name, saved)
+            self.restored = replace(self._inspector.content(), evidence=restored.evidence)
+        return built
+
+    def _require_restored(self, name: str, saved: StateSummary) -> None:
+        """Compare an added part with what was saved of it.
+
+        Raises:
+            StateMismatch: It did not take its state in; the objects refuse to train.
+        """
+        changed = _changed(saved, self._inspector.content())
+        if lost := [path for path in changed if is_below(path, (name,))]:
+            self._inspector.state.forbid_training()
+            raise StateMismatch(
+                f"The part {name!r} is not what was saved: {', '.join(lost[:NAMED])}.",
+                "It would go on from another state than the run was stopped in.",
+                "Build it as it was built; its load_state_dict() must take in all that it saved.",
+            )
 
     def of_step(self, run: OpenRun) -> None:
         """Undo what the body of a step that was begun before did before its first micro-batch."""
@@ -72,18 +118,10 @@ def undo_changes(restored: StateSummary, run: OpenRun, inspector: StateInspector
         inspector: Looks at the live objects.
     """
     now = inspector.content()
-    changed = [
-        *(path for path, leaf in restored.leaves.items() if now.leaves.get(path) != leaf),
-        *(path for path in now.leaves if path not in restored.leaves),
-        *(
-            path
-            for path in sorted(restored.values.keys() | now.values.keys())
-            if now.values.get(path) != restored.values.get(path)
-        ),
-    ]
+    changed = _changed(restored, now)
     if not changed:
         return
-    run.restore_again()
+    run.restored.again()
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     _log.info(
         "The beginning of this step or epoch ran before the stop already; what it changed now was "
@@ -92,6 +130,19 @@ def undo_changes(restored: StateSummary, run: OpenRun, inspector: StateInspector
         more,
     )
     run.record.note("undone", step=inspector.state.position.step, values=changed[:NAMED])
+
+
+def _changed(before: StateSummary, now: StateSummary) -> list[str]:
+    """Return the paths of what is not what it was."""
+    return [
+        *(path for path, leaf in before.leaves.items() if now.leaves.get(path) != leaf),
+        *(path for path in now.leaves if path not in before.leaves),
+        *(
+            path
+            for path in sorted(before.values.keys() | now.values.keys())
+            if now.values.get(path) != before.values.get(path)
+        ),
+    ]
 
 
 def require_untouched(restored: StateSummary, inspector: StateInspector) -> None:

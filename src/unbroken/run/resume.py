@@ -25,9 +25,9 @@ from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
 from unbroken.checks.schedule_unchanged import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
-from unbroken.errors import ResumeRefused
+from unbroken.errors import ResumeRefused, StateMismatch
 from unbroken.journal.logs import logs_of
-from unbroken.run.inspector import StateInspector
+from unbroken.run.inspector import ADDED, StateInspector
 from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
 from unbroken.run.taken import with_new
@@ -113,7 +113,26 @@ class Restored:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """What the checkpoint knew beside its state; its files may be moved from here on."""
     again: Callable[[], None] = _nothing_again
-    """Puts the saved state into the live objects once more."""
+    """Puts the saved state into the live objects once more, new values and all."""
+    saved: StateSummary | None = None
+    """The whole checkpoint, with parts that are only added, and restored, later."""
+    checkpoint: Checkpoint | None = None
+    """What was resumed; None where nothing was restored."""
+
+    def put_back(self) -> bool:
+        """Put the saved state back as it was; say whether that could be done.
+
+        Not where new values act beside it, where a part was added since, nor where its files are gone.
+        """
+        if self.checkpoint is None or self.decision.use_new:
+            return False
+        if not (self.checkpoint.path / MANIFEST).is_file():
+            return False
+        try:
+            self.again()
+        except StateMismatch:  # nothing was changed
+            return False
+        return True
 
 
 def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePolicy) -> Restored:
@@ -133,7 +152,9 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     require_known(policy.accept, checks)
     built = inspector.structure()
     began = time.monotonic()
-    saved = summary_of(checkpoint, inspector.kinds())
+    whole = summary_of(checkpoint, inspector.kinds())
+    inspector.state.added = list(whole.evidence.get(ADDED, []))
+    saved = whole.without(inspector.state.pending)
     findings = examine(_of(checks, Stage.BEFORE), saved, built)
     decision = _decided(findings, began, policy, inspector)
     if decision.blocking and not (decision.can_be_confirmed and policy.confirm):
@@ -163,20 +184,9 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
         live=live,
         evidence=saved.evidence,
         again=put_in,
+        saved=whole,
+        checkpoint=checkpoint,
     )
-
-
-def put_back(checkpoint: Checkpoint | None, restored: Restored) -> bool:
-    """Put the state of the checkpoint that was resumed back once more; say whether that could be done.
-
-    Not where new values act beside it, nor where its files are gone.
-    """
-    if checkpoint is None or restored.decision.use_new:
-        return False
-    if not (checkpoint.path / MANIFEST).is_file():
-        return False
-    restored.again()
-    return True
 
 
 def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumePolicy) -> Restored:
@@ -251,9 +261,9 @@ def _put_in(
     live = state.capture() if taken else {}
     kinds = inspector.kinds()
     for name in saved:
-        if kinds[name] == "schedule" and "schedule-unchanged" in taken:
+        if kinds.get(name) == "schedule" and "schedule-unchanged" in taken:
             saved[name] = with_new(saved[name], live[name], changed_settings(summary, built), name)
-        if kinds[name] == "optimizer" and "optimizer-options-unchanged" in taken:
+        if kinds.get(name) == "optimizer" and "optimizer-options-unchanged" in taken:
             changed = changed_options(summary, built)
             for i, (old, new) in enumerate(
                 zip(saved[name]["groups"], live[name]["groups"], strict=False)

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks import Advice, Check, StateSummary
+from unbroken.checks import Advice, Check
 from unbroken.checks.decision import Decision
 from unbroken.checks.report import Report
 from unbroken.errors import SaveFailed
@@ -29,7 +28,7 @@ from unbroken.run.objects import gather
 from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
-from unbroken.run.restored import ResumedBeginning
+from unbroken.run.restored import Built, ResumedBeginning
 from unbroken.run.resume import ResumePolicy, ResumeReport
 from unbroken.run.source import ResumeSource, find_source
 from unbroken.run.step import Step, StepResult
@@ -78,10 +77,6 @@ class Run:
     """The optimisers that `step.update()` updates with, in this order."""
     schedulers: list[Any]
     """What is moved on with each update."""
-    scaler: torch.amp.GradScaler | None
-    """The gradient scaler; None for none."""
-    restored: StateSummary | None = None
-    """The state right after a restore, until the first step."""
     _opened: OpenRun | None = None
     _is_open = False
 
@@ -121,10 +116,10 @@ class Run:
             parts=parts, facts=facts, requested_facts=requested_facts, frozen=frozen, probe=probe,
             seed=seed,
         )  # fmt: skip
-        self.state, self.scaler = self.inspector.state, scaler
+        self.state = self.inspector.state
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
-        lost = max_lost_minutes
-        self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=lost)
+        self.due = SaveDue(every=save_every, minutes=save_minutes)
+        self.due.max_lost_minutes = max_lost_minutes
         self.stop, self.metrics = StopRequest(stop_file, stop_signals), {}
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,
@@ -132,7 +127,7 @@ class Run:
             on_diverged=on_diverged, overlap=overlap,
         )  # fmt: skip
         self._epoch_work = EpochWork()
-        self._beginning = ResumedBeginning(self.inspector, self._epoch_work)
+        self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
         self._policy = ResumePolicy.of(may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
@@ -184,7 +179,7 @@ class Run:
         policy = replace(self._policy, accept=accept, confirm=confirm)
         self._opened = opened = open_run(self._plan, source, policy)
         self._is_open = True
-        self.metrics, self.restored = dict(opened.metrics), opened.restored
+        self.metrics, self.beginning.restored = dict(opened.metrics), opened.restored.live
         return opened.report
 
     @property
@@ -238,13 +233,22 @@ class Run:
             raise misuse.can_not_train()
         return self._open
 
+    def add_part(self, name: str, build: Callable[[], Built]) -> Built:
+        """Declare an object that comes into being while training, and return it.
+
+        A schedule when its phase begins, or an average from some epoch on; the loop steps it. A start
+        that goes on from a later checkpoint calls this before its first step: then the object takes
+        its saved state, and whatever building it changes is undone.
+
+        Raises:
+            NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
+        """
+        return self.beginning.add_part(name, build, self._ready())
+
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
         """Begin the next step; other samples than the run's are a `StateMismatch`."""
         opened = self._ready()
-        restored, self.restored = self.restored, None
-        if restored is not None:
-            self._beginning.of_loop(restored, opened)
-            opened.monitor.state_is_as_saved()
+        self.beginning.of_loop(opened)
         return opened.book.begin_step(self, sample_ids)
 
     @contextmanager
@@ -270,7 +274,7 @@ class Run:
 
         What a resumed step's beginning did before the stop, and now again, is undone first.
         """
-        self._beginning.of_step(self._open)
+        self.beginning.of_step(self._open)
         self._open.book.seed_micro_batch()
 
     def micro_batch_done(self, samples: int) -> None:
@@ -332,10 +336,6 @@ class Run:
         """
         if not self._epoch_work.delays_save(self.position, at_once=at_once):
             self._open.saves.save_if_due(self.metrics, at_once=at_once)
-
-    def snapshot(self) -> Snapshot:
-        """Return the run's state as it is now; the tensors are the live ones."""
-        return self._once_opened.saves.snapshot(self.metrics)
 
     def close(self) -> None:
         """Wait for the save that is being written, close the journal, give the directory back.

@@ -28,7 +28,7 @@ from unbroken.state.codec import encode
 from unbroken.state.fingerprint import StepFingerprint
 from unbroken.state.modules import TENSORS, ModulePart
 from unbroken.state.optimizer_steps import OptimizerSteps
-from unbroken.state.optimizers import OptimizerPart
+from unbroken.state.optimizers import OptimizerPart, is_optimizer
 from unbroken.state.parts import (
     make_parts,
     parameter_names,
@@ -65,6 +65,8 @@ class TrainingState:
                 "Choose another name.",
             )
         self.parts = make_parts(declared)
+        self.added: list[str] = []
+        """Names of the parts that were added while training, or were so before the last stop."""
         self._driven = {id(each) for each in optimizers}
         self._optimizers = {
             name: each for name, each in self.parts.items() if isinstance(each, OptimizerPart)
@@ -99,6 +101,29 @@ class TrainingState:
         if sparse := sparse_gradients(held):
             captured["gradients"]["sparse"] = sparse
         return captured
+
+    def add_part(self, name: str, built: Any) -> None:
+        """Declare an object that came into being while training.
+
+        Raises:
+            NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
+        """
+        if name in (*self.parts, *OWN_PARTS) or is_optimizer(built):
+            raise NotEncodable(
+                f"The part {name!r} can't be added: "
+                + ("it is an optimiser." if is_optimizer(built) else "there is one of that name."),
+                "A part that is added has a name of its own, and updates nothing by itself.",
+                "Choose another name; declare optimisers in Run(...), also those that step later.",
+            )
+        part = make_parts({name: built})[name]
+        encode(part.capture(), name, {})
+        self.parts[name] = part
+        self.added = [*dict.fromkeys([*self.added, name])]
+
+    @property
+    def pending(self) -> list[str]:
+        """Names of the parts that were added before the last stop, and are not yet again."""
+        return [name for name in self.added if name not in self.parts]
 
     @property
     def _is_inside_step(self) -> bool:
@@ -271,7 +296,8 @@ class TrainingState:
         Raises:
             StateMismatch: The structure differs; nothing was changed.
         """
-        parts = {name: each for name, each in saved.items() if name not in OWN_PARTS}
+        others = (*OWN_PARTS, *self.pending)
+        parts = {name: each for name, each in saved.items() if name not in others}
         own = [f"run.{name}: missing in the checkpoint" for name in OWN_PARTS if name not in saved]
         if not own:
             may_hold = self.updated | self._added(parts)

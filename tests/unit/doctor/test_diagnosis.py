@@ -87,7 +87,7 @@ def spoiled(directory: Path, *, on_diverged: str) -> None:
     """Go on with another learning rate, as a schedule that was built otherwise gives."""
     broken_off(directory, 5)
     training = build(directory, on_diverged=on_diverged)
-    training.run.restored = None  # as if it were done by a loop that compares nothing
+    training.run.beginning.restored = None  # as if it were done by a loop that compares nothing
     schedule = training.run.schedulers[0]
     schedule.base_rates = [0.025]
     schedule.apply()

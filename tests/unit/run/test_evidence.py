@@ -71,7 +71,7 @@ def test_what_is_frozen_is_noted_before_the_first_step(tmp_path: Path) -> None:
     training.run.resume()
     with torch.no_grad():
         training.model.get_parameter("0.weight")[0] += 1
-    training.run.restored = None
+    training.run.beginning.restored = None
     training.train(2)
     training.run.close()
     again = Training(tmp_path, decay=0.0)
