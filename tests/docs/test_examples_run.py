@@ -32,28 +32,18 @@ def test_there_are_examples() -> None:
     assert {page for page, _ in examples()} == set(PAGES)
 
 
-@pytest.mark.parametrize(("page", "code"), examples())
-def test_an_example_runs(tmp_path: Path, page: str, code: str) -> None:
-    """A reader can copy a block into a file and run it, twice."""
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{page}: {done.stderr}"
-
-
 RUN_EACH = """
-import os, re, sys, tempfile, traceback
+import os, re, sys, traceback
 from pathlib import Path
 
-page, failed = Path(sys.argv[1]).read_text("utf-8"), 0
-for title, text in re.findall(r"^## (.*?)\\n(.*?)(?=^## |\\Z)", page, re.M | re.S):
-    for code in re.findall(r"```python\\n(.*?)```", text, re.S):
-        os.chdir(tempfile.mkdtemp(dir=sys.argv[2]))
+page, title, failed = Path(sys.argv[1]).read_text("utf-8"), "", 0
+found = re.finditer(r"```python\\n(.*?)```|^## (.*?)$", page, re.M | re.S)
+for number, (code, heading) in enumerate(each.groups() for each in found):
+    title = heading or title
+    if code:
+        place = Path(sys.argv[2], str(number))
+        place.mkdir(exist_ok=True)
+        os.chdir(place)
         sys.path_importer_cache.clear()
         try:
             exec(compile(code, title, "exec"), {"__name__": "__main__"})
@@ -66,18 +56,30 @@ sys.exit(failed)
 """Runs the examples of a page in one process, each in a directory of its own: torch loads once."""
 
 
-def test_the_examples_of_the_public_names_run(tmp_path: Path) -> None:
-    """Every group of docs/api.md has one example, and it runs as it stands."""
-    page = ROOT / "docs" / "api.md"
+def run_each(page: str, place: Path) -> list[str]:
+    """Run the examples of a page as they stand; return under which titles they are."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_EACH, str(page), str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", RUN_EACH, str(ROOT / page), str(place)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert 0 == done.returncode, done.stderr
-    groups = re.findall(r"^## (.*)$", page.read_text("utf-8"), re.MULTILINE)
-    assert groups == re.findall(r"^ran (.*)$", done.stdout, re.MULTILINE)
+    return re.findall(r"^ran (.*)$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_run(tmp_path: Path, page: str) -> None:
+    """A reader can copy a block into a file and run it; run again, it resumes."""
+    for _ in range(2):
+        assert len(run_each(page, tmp_path)) == sum(where == page for where, _ in examples())
+
+
+def test_the_examples_of_the_public_names_run(tmp_path: Path) -> None:
+    """Every group of docs/api.md has one example, and it runs as it stands."""
+    page = "docs/api.md"
+    groups = re.findall(r"^## (.*)$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert groups == run_each(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES)
