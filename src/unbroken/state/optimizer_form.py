@@ -114,9 +114,12 @@ class OptimizerForm:
 
     def _inner(self, form: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the optimisers inside keep that the wrapper's own form lacks."""
+        inside = inner_optimizers(self._optimizer)
+        if not inside:  # of a large model the addresses take as long as all else
+            return {}
         saved = addresses([form["state"], form.get("keyed"), form.get("own")])
         found = {}
-        for path, each in inner_optimizers(self._optimizer).items():
+        for path, each in inside.items():
             captured = self._form_of(path, each).capture()
             is_shared = each.param_groups is self._optimizer.param_groups
             if addresses([captured["state"], captured.get("keyed"), captured.get("own")]) <= saved:
