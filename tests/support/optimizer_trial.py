@@ -16,6 +16,8 @@ from torch import nn
 import unbroken
 from support.sameness import same
 from support.state_copy import written_and_read
+from unbroken.audit.self_audit import UNSAVED
+from unbroken.journal.journal import read_lines
 from unbroken.run.flat_state import flat
 from unbroken.state.digest import bytes_digest, combined_digest
 from unbroken.state.position import Position
@@ -167,7 +169,11 @@ def exact_in_memory(trial: OptimizerTrial) -> list[str]:
 def train_on(
     trial: OptimizerTrial, directory: Path | str, until: int, *, saved_after: int = 0
 ) -> dict[str, Any]:
-    """Begin or go on with a run of a trial; return what it holds. The run is left open."""
+    """Begin or go on with a run of a trial; return what it holds. The run is left open.
+
+    Raises:
+        AssertionError: The self-audit called something lost that comes back.
+    """
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         training = Training(trial, directory)
@@ -175,6 +181,10 @@ def train_on(
             training.until(saved_after)
             training.run.save()
         training.until(until)
+        training.run.save()
+    history = read_lines(training.run.layout.history)
+    named = [one["path"] for each in history if each["event"] == UNSAVED for one in each["found"]]
+    assert [] == named, f"called lost: {', '.join(named)}"
     return training.state()
 
 

@@ -134,7 +134,11 @@ def _sight(reached: Reached, saved: SavedState, then: Sight | None) -> Sight | N
     if isinstance(value, str | bytes):
         return Sight(Kind.TEXT, hash(value))
     # Not of a dict: one that gets new keys while the old ones keep their values is a table.
-    return Sight(Kind.LENGTH, len(value)) if isinstance(value, list | deque | set) else None
+    if not isinstance(value, list | deque | set):
+        return None
+    if saved.has_length(reached.path.partition(".")[0], reached.path, len(value)):
+        return None
+    return Sight(Kind.LENGTH, len(value))
 
 
 def _sight_of_tensor(

@@ -26,6 +26,7 @@ class SavedState:
     """
 
     def __init__(self, captured: Mapping[str, Any]) -> None:
+        self._captured = captured
         self._leaves = {part: list(_unpacked(each)) for part, each in captured.items()}
         self._tensors = [
             tensor
@@ -59,6 +60,14 @@ class SavedState:
             else each in self._integers
             for each in own
         )
+
+    def has_length(self, part: str, path: str, length: int) -> bool:
+        """Say whether a part saves a list of that length by that name: what is in it is looked at too."""
+        return (attribute_name(path), length) in self._lengths.get(part, ())
+
+    @cached_property
+    def _lengths(self) -> dict[str, set[tuple[str, int]]]:
+        return {part: set(_lengths(each)) for part, each in self._captured.items()}
 
     @cached_property
     def _integers(self) -> set[int]:
@@ -111,6 +120,17 @@ def storage_of(tensor: torch.Tensor) -> Storage | None:
         return str(tensor.device), tensor.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):  # a wrapper around other tensors
         return None
+
+
+def _lengths(captured: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """Yield name and length of every list, deque and set in a state."""
+    if isinstance(captured, Mapping):
+        for key, each in captured.items():
+            yield from _lengths(each, attribute_name(str(key)))
+    elif isinstance(captured, list | tuple | deque | set | frozenset):
+        yield name, len(captured)
+        for each in captured:
+            yield from _lengths(each, name)
 
 
 def _unpacked(captured: Any) -> Iterator[tuple[str, Any]]:

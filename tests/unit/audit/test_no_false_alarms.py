@@ -167,3 +167,26 @@ def test_models_of_transformers_raise_no_alarm(name: str) -> None:
             return loss
 
     assert [] == told(Batched(), lambda: next(lengths))
+
+
+class Losses:
+    """A part that grows by an entry at each step, and saves all of them."""
+
+    def __init__(self) -> None:
+        self.seen = [torch.zeros(2)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": list(self.seen)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = list(state["seen"])
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_list_that_grows_and_is_saved_raises_no_alarm(*, is_declared: bool) -> None:
+    """An optimiser of second order that was resumed keeps such lists; one that isn't saved is told."""
+    model, losses = nn.Linear(4, 4), Losses()
+    if not is_declared:
+        losses.state_dict = lambda: {"last": losses.seen[-1]}  # type: ignore[method-assign]
+    found = told(model, after_step=lambda: losses.seen.append(torch.randn(2)), losses=losses)
+    assert is_declared == (not found)
