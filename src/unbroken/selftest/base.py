@@ -12,6 +12,7 @@ import torch
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
 from unbroken.run.step import Step
+from unbroken.selftest.brought import brought
 from unbroken.selftest.training import TrainingPlan, TrialTraining, build, sample_of, train
 
 SAVED_AT = 10
@@ -93,6 +94,7 @@ SETTINGS: dict[str, Callable[[], TrainingPlan]] = {
     "torch": of_torch,
     "loose": loose,
     "inside": inside,
+    "brought": brought,
 }
 """The programs whose runs are resumed, by name."""
 

@@ -61,6 +61,8 @@ class TrainingPlan:
     loss: Callable[[TrialTraining, torch.Tensor, torch.Tensor], torch.Tensor] = field(
         default=lambda _, logits, targets: cross_entropy(logits, targets)
     )
+    bring: Callable[[TrainingPlan], dict[str, Any]] = field(default=lambda _: {})
+    """Builds further parts by name: models, optimisers that the loop steps, generators."""
     own_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
     """The order of a loop that chooses its own samples and passes their names."""
     unchecked_order: Callable[[], Callable[[TrialTraining, Step], Sequence[int]]] | None = None
@@ -105,6 +107,8 @@ class TrialTraining:
     schedule: Any
     scaler: Any
     ema: Any
+    brought: dict[str, Any]
+    """Further parts, by name."""
     is_unchecked: bool = False
     """Whether it continues without checks."""
     results: list[StepResult] = field(default_factory=list)
@@ -118,6 +122,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
     schedule = plan.build_schedule(plan, optimizer)
     scaler = plan.build_scaler(plan)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    brought = plan.bring(plan)
     order = StepBatches(plan.names(plan), None, plan.effective_batch, plan.seed)
     run = Run(
         directory,
@@ -132,6 +137,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
         probe=probe_of(plan, model),
         save_every=plan.save_every,
         ema=ema,
+        **brought,
     )
     training = TrialTraining(
         plan=plan,
@@ -141,6 +147,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
         schedule=schedule,
         scaler=scaler,
         ema=ema,
+        brought=brought,
     )
     for hook in plan.after_build:
         hook(training)

@@ -45,7 +45,9 @@ def resume_unchecked(plan: TrainingPlan, checkpoint: Path, scratch: Path) -> Tri
         tensors = read_tensors(tensors_at) if tensors_at.is_file() else {}
         saved = decode(form, tensors)
         part = run.state.parts.get(name)
-        if part is not None:
+        if part is not None and training.brought:
+            part.restore(saved)  # PyTorch's plain ways can't
+        elif part is not None:
             _put_in(part, saved)
         elif name == "gradients":
             put_gradients(run.state.trained, saved[TENSORS])
