@@ -156,7 +156,7 @@ CHANGES: dict[str, tuple[str, Callable[[TrialTraining], Any], tuple[str, ...]]] 
         OF_MODEL),
     "second-model-built-anew": ("the second model of a loop is built anew",
         lambda it: it.brought["critic"][0].reset_parameters(), OF_MODEL),
-    "moments-of-the-second-optimizer-lost": ("the moments of an optimiser that the loop steps are lost",
+    "second-optimizer-loses-moments": ("the moments of an optimiser that the loop steps are lost",
         lambda it: it.brought["critic_optimizer"].state.clear(),
         (*OF_OPTIMIZER, "replay: loss")),
     "gradients-of-the-second-model-left": ("gradients of the second model are left from before",
