@@ -10,6 +10,7 @@ from unbroken.selftest import (
     blind_loop,
     brought,
     data,
+    earlier,
     files,
     loop,
     optimizer,
@@ -23,6 +24,7 @@ from unbroken.selftest.fault import Fault
 
 AREAS: Final = (
     original.AREA,
+    earlier.AREA,
     rate.AREA,
     optimizer.AREA,
     precision.AREA,

@@ -66,7 +66,7 @@ def _anew(scene: Scene) -> None:
         made = optimizer_of(scene.plan, training.model)
         for old, new in zip(training.optimizer.param_groups, made.param_groups, strict=True):
             new["lr"] = old["lr"]
-        training.run.optimizers[:] = [made]
+        training.optimizer.step = made.step
         training.schedule.optimizer = made
 
     scene.plan.after_resume.append(anew)

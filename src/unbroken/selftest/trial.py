@@ -6,13 +6,16 @@ How it was detected is determined from the run alone, without knowing the fault.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from unittest import mock
 
 import torch
 
+from unbroken.audit.strangers import Strangers
 from unbroken.checks.root_cause import likely_cause
 from unbroken.errors import Diverged, ResumeRefused, UnbrokenError
 from unbroken.replay.replay import ReplayOutcome, ReplayVerdict
@@ -27,6 +30,7 @@ from unbroken.selftest.base import (
 from unbroken.selftest.fault import Fault, Scene
 from unbroken.selftest.training import TrainingPlan, TrialTraining, build, train
 from unbroken.selftest.unchecked_resume import resume_unchecked
+from unbroken.state.training_state import TrainingState
 
 UNTIL = SAVED_AT + STEPS_AFTER
 
@@ -169,11 +173,12 @@ class Trials:
 
     def _unchecked(self, scene: Scene) -> _End:
         scratch = self._root / f"unchecked-{self._count}"
-        training = resume_unchecked(scene.plan, scene.checkpoint, scratch)
-        try:
-            train(training, UNTIL)
-        finally:
-            training.run.close()
+        with _asking_nothing():
+            training = resume_unchecked(scene.plan, scene.checkpoint, scratch)
+            try:
+                train(training, UNTIL)
+            finally:
+                training.run.close()
         return _End.of(training)
 
     def _unseen(self, fault: Fault) -> Effect:
@@ -214,6 +219,17 @@ class Trials:
                 with suppress(UnbrokenError, OSError):
                     training.run.close()
         return _of_end(training, report, _End.of(training).is_same(clean))
+
+
+@contextmanager
+def _asking_nothing() -> Iterator[None]:
+    """Train as a loop does that looks at nothing: also what no start could go on with."""
+    looks = [(TrainingState, "require_resumable"), (Strangers, "before_backward"),
+             (Strangers, "before_update")]  # fmt: skip
+    with ExitStack() as stack:
+        for owner, name in looks:
+            stack.enter_context(mock.patch.object(owner, name))
+        yield
 
 
 def _effect(clean: _End, end: _End) -> Effect:
