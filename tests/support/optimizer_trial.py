@@ -15,12 +15,11 @@ from torch import nn
 
 import unbroken
 from support.sameness import same
-from support.state_copy import written_and_read
 from unbroken.audit.self_audit import UNSAVED
 from unbroken.journal.journal import read_lines
+from unbroken.replay.replay import ReplayOutcome
 from unbroken.run.flat_state import flat
 from unbroken.state.digest import bytes_digest, combined_digest
-from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
 from unbroken.tree import map_leaves
 
@@ -147,23 +146,39 @@ def _copied(value: Any) -> Any:
     )
 
 
-def exact_in_memory(trial: OptimizerTrial) -> list[str]:
-    """Train, keep the state of step 3 as a checkpoint would, go on from it in new objects.
+def exact_in_one_process(trial: OptimizerTrial, directory: Path) -> list[str]:
+    """Train and save after step 3; go on from there in new objects, which repeat the steps beyond.
 
     Returns:
-        The parts in which both ends differ.
+        The parts in which both ends differ, and what the resume said of the repeated steps otherwise.
+
+    Raises:
+        AssertionError: The self-audit called something lost that comes back.
     """
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        whole = Objects(trial)
-        whole.train(0, SAVED_AFTER)
-        whole.state.require_resumable()
-        saved, _ = written_and_read(whole.state.capture())
-        whole.train(SAVED_AFTER, STEPS)
-        other = Objects(trial)
-        other.state.restore(saved, Position())
-        other.train(SAVED_AFTER, STEPS)
-        return differing(whole.state.capture(), other.state.capture())
+        whole = Training(trial, directory)
+        whole.until(SAVED_AFTER)
+        whole.run.save()
+        whole.until(STEPS)
+        expected = whole.state()
+        whole.run.close()
+        other = Training(trial, directory)
+        other.until(STEPS)
+        other.run.save()
+        found = other.state()
+        other.run.close()
+    require_no_alarm(other.run)
+    verdict = other.run.monitor.verdict
+    is_proved = verdict is not None and verdict.outcome is ReplayOutcome.EXACT
+    return differing(expected, found) + ([] if is_proved else [f"the replay: {verdict}"])
+
+
+def require_no_alarm(run: unbroken.Run) -> None:
+    """Fail where the self-audit called something lost."""
+    history = read_lines(run.layout.history)
+    named = [one["path"] for each in history if each["event"] == UNSAVED for one in each["found"]]
+    assert [] == named, f"called lost: {', '.join(named)}"
 
 
 def train_on(
@@ -182,9 +197,7 @@ def train_on(
             training.run.save()
         training.until(until)
         training.run.save()
-    history = read_lines(training.run.layout.history)
-    named = [one["path"] for each in history if each["event"] == UNSAVED for one in each["found"]]
-    assert [] == named, f"called lost: {', '.join(named)}"
+    require_no_alarm(training.run)
     return training.state()
 
 

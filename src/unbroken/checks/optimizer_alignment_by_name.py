@@ -11,8 +11,15 @@ Does not: compare the moments; `optimizer-state-identical` does.
 
 from __future__ import annotations
 
+import re
+
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity, Stage, agrees, differs
 from unbroken.checks.state_summary import StateSummary, is_below
+
+_ALIGNING = re.compile(
+    r"(inner\.((?!(state|keyed|own|attributes|groups)\.)[^.]+\.)+)*(class|groups\.\d+\.params.*)"
+)
+"""Paths in an optimiser's form of its class and its groups' names; what it keeps may be called alike."""
 
 
 class OptimizerAlignmentByName(Check):
@@ -61,7 +68,8 @@ class OptimizerAlignmentByName(Check):
 
 def _aligns(path: str, seen: StateSummary, parts: list[str]) -> bool:
     """Say whether a path is of the class, or of a name in a group that the optimiser was built with."""
-    if not is_below(path, parts) or not (path.endswith(".class") or ".params" in path):
+    own = next((path.removeprefix(f"{part}.") for part in parts if is_below(path, (part,))), "")
+    if not _ALIGNING.fullmatch(own):
         return False
     part, _, rest = path.partition(".groups.")
     group = rest.partition(".")[0]
