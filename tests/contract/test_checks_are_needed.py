@@ -44,7 +44,7 @@ NEEDED = {
     "pytorch-version-unchanged": Need("another-torch", NOTHING_SAID),
     "gpus-unchanged": Need("another-device", NOTHING_SAID),
     "execution-unchanged": Need("more-threads", NOTHING_SAID),
-    "parts-complete": Need("average-forgotten", ("refused", "KeyError")),
+    "parts-complete": Need("average-forgotten", ("refused", "StateMismatch")),
     "model-leaves-complete": Need("module-renamed", ("check", "optimizer-alignment-by-name")),
     "ties-unchanged": Need("model-built-untied", ("check", "model-leaves-complete")),
     "trainable-parameters-unchanged": Need(
