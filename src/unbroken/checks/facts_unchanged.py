@@ -23,6 +23,8 @@ ROUNDING: Final = (
     "fp16 and TF32 11, fp32 24. That changes far more than last bits, and nothing after it can be "
     "bit-identical."
 )
+RATES: Final = {"learning_rate", "lr"}
+"""What a learning rate is called among the settings of a program."""
 SIGNIFICANT_BITS: Final = {"fp32": 24, "fp16": 11, "bf16": 8}
 PRECISIONS: Final = (
     "environment.matmul_precision",
@@ -37,6 +39,20 @@ def _content_apart(result: CheckResult, saved: StateSummary, _live: StateSummary
     if knows_order and all(each.path == "data.train" for each in result.differences):
         return replace(result, why=OTHER_CONTENT)
     return result
+
+
+def _rate_apart(result: CheckResult, _saved: StateSummary, _live: StateSummary) -> CheckResult:
+    """Say by how much the rates would differ where a learning rate is among the settings."""
+    found = [each for each in result.differences if each.path.rpartition(".")[2] in RATES]
+    shares = [
+        abs(each.live - each.saved) / abs(each.saved)
+        for each in found
+        if isinstance(each.saved, int | float) and isinstance(each.live, int | float) and each.saved
+    ]
+    if not shares:
+        return result
+    headline = f"CRITICAL: LR mismatch ({100 * max(shares):.1f}% difference)"
+    return replace(result, headline=headline, alarm="CRITICAL: LR mismatch detected!")
 
 
 def _precision_apart(result: CheckResult, saved: StateSummary, live: StateSummary) -> CheckResult:
@@ -102,6 +118,7 @@ SETTINGS_UNCHANGED: Final = FactCheck(
     cause="The facts named `settings` are not those that the run began with.",
     remedy="Give the run's values again in `facts=`, or use the new ones, where a run can change "
     'them, with accept=["settings-unchanged"].',
+    refine=_rate_apart,
     does_not="compare paths, the intervals of saves and logs, or the size of micro-batches.",
 )
 

@@ -39,6 +39,10 @@ COUNTERS = frozenset(
 """State that changes as a schedule advances."""
 
 
+BASE_RATES = frozenset({"base_rates", "base_lrs", "max_lrs"})
+"""Settings that every rate of the curve is a multiple of."""
+
+
 class ScheduleUnchanged(Check):
     """The schedule has the saved settings."""
 
@@ -86,10 +90,26 @@ class ScheduleUnchanged(Check):
             for path in sorted(changed_settings(saved, live) & now.keys())
         ]
         if details:
+            found = str(details[0]) if len(details) == 1 else f"{len(details)} differ"
+            share = max((_share(each) for each in details), default=0.0)
+            if not share:
+                return differs(found, *details)
             return differs(
-                str(details[0]) if len(details) == 1 else f"{len(details)} differ", *details
+                found,
+                *details,
+                headline=f"CRITICAL: LR mismatch ({100 * share:.1f}% difference)",
+                alarm="CRITICAL: LR mismatch detected!",
             )
         return agrees(f"{len(now)} numbers")
+
+
+def _share(each: Difference) -> float:
+    """Return by which share a base rate differs; 0 for another setting, and where it was 0."""
+    is_rate = not BASE_RATES.isdisjoint(each.path.split("."))
+    before, now = each.saved, each.live
+    if not is_rate or not isinstance(before, int | float) or not isinstance(now, int | float):
+        return 0.0
+    return abs(now - before) / abs(before) if before else 0.0
 
 
 def changed_settings(saved: StateSummary, built: StateSummary) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from unbroken import SettingsInvalid
@@ -55,13 +55,20 @@ class BatchPlan:
     """Where `batch` comes from, for the report."""
     accumulation_source: str
     """Where `accumulation` comes from, for the report."""
+    would_take: str = ""
+    """What the table has for this GPU, where a resumed run keeps another effective batch."""
 
     def lines(self) -> list[str]:
         """Return the three lines of the report."""
+        kept = (
+            f" (this GPU would take {self.would_take}; the run keeps {self.effective})"
+            if self.would_take
+            else ""
+        )
         return [
             f"Batch size: {self.batch} ({self.batch_source})",
             f"Grad accumulation: {self.accumulation} ({self.accumulation_source})",
-            f"Effective batch: {self.effective}",
+            f"Effective batch: {self.effective}{kept}",
         ]
 
 
@@ -90,7 +97,10 @@ def plan_batch(
     """
     row = batch_row(hardware)
     if effective:
-        return _plan_for_run(row, batch=batch, accumulation=accumulation, effective=effective)
+        plan = _plan_for_run(row, batch=batch, accumulation=accumulation, effective=effective)
+        is_asked = batch and accumulation
+        is_other = hardware.is_cuda and row.batch * row.accumulation != effective and not is_asked
+        return replace(plan, would_take=f"{row.batch} x {row.accumulation}" if is_other else "")
     wanted = row.batch * row.accumulation
     batch_source = "--batch-size" if batch else "auto-detected"
     accumulation_source = "--grad-accumulation" if accumulation else "auto-detected"

@@ -163,6 +163,26 @@ def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: 
     )
 
 
+def trained_numbers(
+    settings: TrainSettings, config: GptConfig, vocabulary: int, facts: dict[str, Any] | None
+) -> int:
+    """Return how many parameters a start will train, before any of them has memory.
+
+    Args:
+        settings: The settings to train with.
+        config: Of a new run.
+        vocabulary: Pieces of the tokenizer of a new run.
+        facts: Of the run to continue; None for a new one.
+    """
+    with torch.device("meta"):
+        model = (
+            _model(settings, config, vocabulary, 0)
+            if facts is None
+            else saved_model(settings, facts).model
+        )
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
 def keep_untrained_encoders(root: Path, untrained_encoders: dict[str, torch.Tensor] | None) -> None:
     """Save the untrained encoders once per run; checkpoints don't contain them."""
     if untrained_encoders is None:

@@ -59,7 +59,7 @@ class ResumeDialogue:
                 directory=self._directory,
             )
 
-        self._print(lines)
+        self._print(lambda stream: [*lines(stream), ""])
 
     def confirm(self, report: Report, decision: Decision) -> bool:
         """Show the report, and return whether to continue with the saved values.

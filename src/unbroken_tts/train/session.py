@@ -22,7 +22,7 @@ from unbroken import (
 )
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
-from unbroken_tts.hardware import BatchPlan
+from unbroken_tts.hardware import BatchPlan, memory_need, require_memory
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
@@ -35,6 +35,7 @@ from unbroken_tts.train.initial_weights import (
     new_model,
     require_writable,
     saved_model,
+    trained_numbers,
 )
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_settings import compared, kept_settings, what_does_not_act
@@ -88,12 +89,16 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     )
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
+    known = saved if source.checkpoint is not None else None
+    numbers = trained_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
+    hardware = execution.hardware
+    require_memory(hardware, memory_need(hardware, numbers, has_average=settings.ema_decay > 0))
     initial = (
-        saved_model(settings, saved)
-        if saved is not None and source.checkpoint is not None
+        saved_model(settings, known)
+        if known is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
-    built = build(settings, initial.model, execution.hardware, execution.precision, until)
+    built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))

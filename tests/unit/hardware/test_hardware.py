@@ -231,3 +231,13 @@ def test_a_real_card_is_described() -> None:
     assert found.is_cuda
     assert found.memory_gib > 1
     assert plan_batch(found).effective >= 32
+
+
+def test_a_resumed_run_says_what_the_gpu_could_take() -> None:
+    """It keeps its effective batch; that a larger GPU could take more in a step is no secret."""
+    lines = plan_batch(card(79.2), effective=32).lines()
+    assert "Effective batch: 32 (this GPU would take 64 x 1; the run keeps 32)" == lines[-1]
+    assert "Effective batch: 32" == plan_batch(card(22.0), effective=32).lines()[-1]
+    assert "Effective batch: 32" == plan_batch(processor(), effective=32).lines()[-1]
+    asked = plan_batch(card(79.2), batch=8, accumulation=2, effective=16)
+    assert "Effective batch: 16" == asked.lines()[-1]

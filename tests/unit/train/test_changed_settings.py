@@ -100,6 +100,18 @@ def test_another_setting_is_refused_with_both_values(
     assert f", was {saved!r}" in message
 
 
+def test_another_learning_rate_is_told_in_the_known_words(
+    trainer: TinyTrainer, stopped: Path, tmp_path: Path
+) -> None:
+    """Beside the setting: by how much the rates of the run would differ."""
+    copy = Path(shutil.copytree(stopped, tmp_path / "copy"))
+    saved = newest(copy).facts()["settings"]["learning_rate"]
+    ended = trainer.start(copy, "--learning-rate", 1.5 * saved)
+    assert 3 == ended.code
+    assert "CRITICAL: LR mismatch detected!" in ended.out
+    assert "CRITICAL: LR mismatch (50.0% difference)" in ended.out
+
+
 @pytest.mark.parametrize("name", FOR_GOOD)
 def test_what_a_run_keeps_for_ever_is_not_accepted(
     trainer: TinyTrainer, stopped: Path, name: str

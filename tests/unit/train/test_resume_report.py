@@ -59,7 +59,7 @@ def test_a_person_who_presses_ctrl_c_aborts() -> None:
     code, shown = run_at_terminal(["-c", child(3600)], b"\x03")
     assert 3 == code
     assert "🚨 CRITICAL: Not true: The settings are the run's\n" in shown
-    assert re.search(r"❌ VALIDATION FAILED\n(.*\n)*=+\nPress Ctrl\+C within 3600 seconds", shown)
+    assert re.search(r"❌ VALIDATION FAILED\n(.*\n)*=+\n\nPress Ctrl\+C within 3600 seconds", shown)
     assert shown.endswith("\n  3600... ^C\nAborted by Ctrl+C; nothing was changed.\n")
 
 
