@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from support.toy_training import MICRO, build, data, train
-from unbroken import StateMismatch
+from unbroken import Run, StateMismatch, StepBatches, Stopped
 from unbroken.journal.journal import last_line_of_each_step
+from unbroken.replay.replay import ReplayOutcome
 
 STEPS = 9
 
@@ -116,3 +117,38 @@ def test_a_step_ends_with_all_its_samples(tmp_path: Path) -> None:
         training.run.end_step({"loss": 1.0})
     assert 0 == training.run.position.step
     training.run.close()
+
+
+@pytest.mark.parametrize("asked_at", ["between two micro-batches", "after the step"])
+def test_a_stop_is_honoured(tmp_path: Path, asked_at: str) -> None:
+    """Saved at once, up to two steps more for the next start, then the error that ends the program."""
+
+    def start() -> tuple[Run, int]:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        order = StepBatches([str(i) for i in range(16)], None, 4, 1)
+        run = Run(tmp_path / "run", order=order, model=model, optimizer=optimizer, save_every=0)
+        begun = run.resume().position.step
+        while run.position.step < STEPS:
+            step = run.begin_step()
+            for at in range(run.position.samples, 4, 2):
+                with run.micro_batch(2):
+                    step.backward(model(torch.ones(2, 2)).square().sum() / 4)
+                if (asked_at[0], step.number, at) == ("b", 5, 0) and not begun:
+                    run.stop.ask("a test")
+            optimizer.step()
+            optimizer.zero_grad()
+            run.end_step(step.losses())
+            if (asked_at[0], step.number) == ("a", 5) and not begun:
+                run.stop.ask("a test")
+        return run, begun
+
+    with pytest.raises(Stopped):
+        start()
+    run, begun = start()
+    run.close()
+    assert 5 == begun
+    verdict = run.monitor.verdict
+    assert verdict is not None
+    assert verdict.outcome is ReplayOutcome.EXACT

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from unbroken.audit.content import (
     common_block,
     tensor_content,
 )
-from unbroken.audit.saved import SavedState
+from unbroken.audit.saved import SavedState, items_of
 from unbroken.audit.walk import GENERATORS, Reached, walk
 from unbroken.state.generators import generator_digest, generator_state
 from unbroken.tree import unwrap
@@ -130,13 +130,13 @@ def _sight(reached: Reached, saved: SavedState, then: Sight | None) -> Sight | N
     if isinstance(value, bool):
         return Sight(Kind.FLAG, value)
     if isinstance(value, int | float | complex | np.generic):
-        return Sight(Kind.NUMBER, value)
-    if isinstance(value, str | bytes):
-        return Sight(Kind.TEXT, hash(value))
+        return Sight(Kind.NUMBER, value.item() if isinstance(value, np.generic) else value)
+    if isinstance(value, Enum | str | bytes):
+        return Sight(Kind.TEXT, value)
     # Not of a dict: one that gets new keys while the old ones keep their values is a table.
     if not isinstance(value, list | deque | set):
         return None
-    if saved.has_length(reached.path.partition(".")[0], reached.path, len(value)):
+    if saved.has_items(reached.path.partition(".")[0], items_of(value)):
         return None
     return Sight(Kind.LENGTH, len(value))
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 
 from unbroken.audit.content import as_tensor, own_numbers, tensor_content
 from unbroken.audit.walk import GENERATORS
 from unbroken.state.generators import generator_state
 from unbroken.tree import leaves
+
+PLAIN: Final = (bool, int, float, complex, str, bytes, Enum)
+"""Values that are compared as they are."""
 
 Storage = tuple[str, int]
 """Device and address of a tensor's memory."""
@@ -61,13 +66,18 @@ class SavedState:
             for each in own
         )
 
-    def has_length(self, part: str, path: str, length: int) -> bool:
-        """Say whether a part saves a list of that length by that name: what is in it is looked at too."""
-        return (attribute_name(path), length) in self._lengths.get(part, ())
+    def has_items(self, part: str, items: list[Any]) -> bool:
+        """Say whether a part saves a list, a deque or a set with these items, under whatever name."""
+        saved = self._lists.get(part, {}).get(len(items), ())
+        return any(all(map(_is_alike, each, items)) for each in saved)
 
     @cached_property
-    def _lengths(self) -> dict[str, set[tuple[str, int]]]:
-        return {part: set(_lengths(each)) for part, each in self._captured.items()}
+    def _lists(self) -> dict[str, dict[int, list[list[Any]]]]:
+        found: dict[str, dict[int, list[list[Any]]]] = {}
+        for part, captured in self._captured.items():
+            for each in _lists(captured):
+                found.setdefault(part, {}).setdefault(len(each), []).append(each)
+        return found
 
     @cached_property
     def _integers(self) -> set[int]:
@@ -99,9 +109,11 @@ class SavedState:
         """Return by path what a part saves that is a number or text; a tensor of one entry counts."""
         found: dict[str, Any] = {}
         for path, each in self._leaves.get(part, ()):
-            if isinstance(each, torch.Tensor) and each.numel() == 1 and each.device.type == "cpu":
+            if (
+                isinstance(each, torch.Tensor) and each.numel() == 1 and each.device.type == "cpu"
+            ) or isinstance(each, np.generic):
                 found[path] = each.item()
-            elif isinstance(each, bool | int | float | str):
+            elif isinstance(each, PLAIN):
                 found[path] = each
         return found
 
@@ -122,21 +134,37 @@ def storage_of(tensor: torch.Tensor) -> Storage | None:
         return None
 
 
-def _lengths(captured: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yield name and length of every list, deque and set in a state."""
+def items_of(container: Iterable[Any]) -> list[Any]:
+    """Return the items of a list, a deque or a set in an order that the same items have again."""
+    is_set = isinstance(container, set | frozenset)
+    return sorted(container, key=repr) if is_set else list(container)
+
+
+def _lists(captured: Any) -> Iterator[list[Any]]:
+    """Yield the items of every list, deque and set in a state."""
     if isinstance(captured, Mapping):
-        for key, each in captured.items():
-            yield from _lengths(each, attribute_name(str(key)))
+        for each in captured.values():
+            yield from _lists(each)
     elif isinstance(captured, list | tuple | deque | set | frozenset):
-        yield name, len(captured)
+        yield items_of(captured)
         for each in captured:
-            yield from _lengths(each, name)
+            yield from _lists(each)
+
+
+def _is_alike(saved: Any, item: Any) -> bool:
+    """Say whether an item may be the saved one; what is neither tensor nor plain is looked at itself."""
+    if isinstance(saved, torch.Tensor) and isinstance(item, torch.Tensor):
+        is_like = (saved.dtype, saved.shape) == (item.dtype, item.shape)
+        return saved is item or (is_like and tensor_content(saved) == tensor_content(item))
+    if isinstance(saved, PLAIN) and isinstance(item, PLAIN):
+        return saved == item
+    return True
 
 
 def _unpacked(captured: Any) -> Iterator[tuple[str, Any]]:
     for path, each in leaves(captured):
         if isinstance(each, set | frozenset | deque):
-            yield from leaves(list(each), path)
+            yield from leaves(items_of(each), path)
         elif isinstance(each, GENERATORS):
             yield from leaves(generator_state(each), path)
         else:

@@ -98,7 +98,18 @@ class Strangers:
         if self._updated_at.setdefault(optimizer, step) == step or self._knows(optimizer):
             return
         first = next(p for group in optimizer.param_groups for p in group["params"])
+        if (path := self._paths().get(id(first))) is not None:
+            raise _undeclared(path, optimizer)
         raise _refused(_named(first), optimizer)
+
+    def _paths(self) -> dict[int, str]:
+        """Return the leaf paths of the declared parameters, by identity."""
+        models = {n: each for n, each in self._objects().items() if isinstance(each, nn.Module)}
+        return {
+            id(p): f"{name}.{path}"
+            for name, m in models.items()
+            for path, p in m.named_parameters()
+        }
 
     def _knows(self, optimizer: torch.optim.Optimizer) -> bool:
         return any(each.value is optimizer for each in walk(self._objects()))
@@ -166,12 +177,22 @@ def _variable(value: Any) -> str:
     """Return what the functions that are running call an object; empty where none names it."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to them
     while frame is not None:
-        if not frame.f_globals.get("__name__", "").startswith("unbroken."):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in ("unbroken", "torch"):
             for name, each in (*frame.f_locals.items(), *frame.f_globals.items()):
                 if each is value:
                     return str(name)
         frame = frame.f_back
     return ""
+
+
+def _undeclared(path: str, optimizer: torch.optim.Optimizer) -> NotEncodable:
+    mine = _variable(optimizer) or "an optimizer"
+    return NotEncodable(
+        f"{path} is trained by an optimizer that is not declared: {mine} ({type(optimizer).__name__}).",
+        "Its moments would be in no checkpoint, and its update comes beside that of the run's own.",
+        "Build it before Run(...) and declare it; build none anew after run.resume().",
+    )
 
 
 def _refused(name: str, optimizer: torch.optim.Optimizer) -> NotEncodable:

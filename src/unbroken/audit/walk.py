@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ GENERATORS: Final = tuple(KINDS)
 CONTAINERS: Final = (Mapping, list, tuple, deque, set, frozenset)
 """What holds values without being an object of its own."""
 
-_PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN: Final = (bool, int, float, complex, str, bytes, Enum, type(None))
 _LEAVES: Final = (torch.Tensor, np.ndarray, np.generic, *GENERATORS, *_PLAIN)
 _DEEPEST: Final = 20
 _NO_STATE: Final = frozenset(sys.stdlib_module_names) | {

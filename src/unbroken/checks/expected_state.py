@@ -31,9 +31,12 @@ def expected_state(
             values |= {path: built.values[path]} if path in built.values else {}
     for path in saved.values.keys() & built.values.keys():
         if is_below(path, optimizers) and ".groups." in path:
-            if path.endswith(".lr"):
+            if "optimizer-options-unchanged" in taken and path in changed:
+                values[path] = built.values[path]
+            elif path.endswith(".lr"):
                 new = live.values.get(path) if "schedule-unchanged" in taken else values[path]
                 values[path] = new
-            elif "optimizer-options-unchanged" in taken and path in changed:
-                values[path] = built.values[path]
-    return replace(saved, values=values)
+    evidence = dict(saved.evidence)
+    if "optimizer-options-unchanged" in taken and any(path.endswith(".lr") for path in changed):
+        evidence["rates"] = live.evidence.get("rates", {})
+    return replace(saved, values=values, evidence=evidence)

@@ -69,11 +69,12 @@ class OptimizerCoversParameters(Check):
 
 
 def _named_in(saved: StateSummary, part: str) -> set[str]:
-    """Return every path above a leaf of an optimiser's state: names of parameters are among them."""
+    """Return every path to and above a leaf of an optimiser's state: names of parameters among them."""
     root, found = f"{part}.state.", set()
     for path in (*saved.leaves, *saved.values):
         if path.startswith(root):
             above = path.removeprefix(root)
+            found.add(above)
             while (above := above.rpartition(".")[0]) and above not in found:
                 found.add(above)
     return found

@@ -1,8 +1,8 @@
 """The optimiser is built with the options it was saved with.
 
 Compares: weight decay, betas, eps and all other options of each group, as the code builds them now
-and as it built them when the run began; learning rates have a check of their own. A schedule may
-well have moved some since (a cycled momentum): the saved ones go on.
+and as it built them when the run began. A schedule may well have moved some since (a cycled
+momentum): the saved ones go on. Learning rates are compared here where the run has no schedule.
 
 Why: loading silently overrules what the code asks for; the person who changed it never learns.
 
@@ -59,6 +59,10 @@ class OptimizerOptionsUnchanged(Check):
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.01}),
             StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.weight_decay": 0.1}),
         ),
+        (
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.lr": 0.01}),
+            StateSummary(kinds={"o": "optimizer"}, values={"o.groups.0.lr": 0.02}),
+        ),
     )
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
@@ -89,12 +93,9 @@ def options_asked_for(seen: StateSummary) -> dict[str, Any]:
     if born is not None:
         return born
     roots = tuple(f"{part}.groups." for part in seen.of_kind("optimizer"))
+    elsewhere = (".lr", ".initial_lr") if seen.of_kind("schedule") else (".initial_lr",)
     return {
         path: each
         for path, each in seen.values.items()
-        if path.startswith(roots) and not _is_elsewhere(path)
+        if path.startswith(roots) and ".params" not in path and not path.endswith(elsewhere)
     }
-
-
-def _is_elsewhere(path: str) -> bool:
-    return ".params" in path or path.endswith((".lr", ".initial_lr"))

@@ -1,6 +1,7 @@
 """The same parameters are trained.
 
-Compares: which parameters require gradients, as the code built them and as they were saved.
+Compares: which parameters require gradients, as the code builds them now and as it built them when the
+run began. What the loop has frozen or unfrozen since is state, and goes on.
 
 Why: frozen parameters would be trained, or trained ones frozen.
 
@@ -8,6 +9,8 @@ Does not: see single frozen rows of a table; `frozen-rows-unmoved` does.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from unbroken.checks.check import (
     Check,
@@ -21,6 +24,18 @@ from unbroken.checks.check import (
     differs,
 )
 from unbroken.checks.state_summary import StateSummary
+
+AT_BIRTH = "trained_at_birth"
+"""Name of the flags, in the evidence of a checkpoint."""
+
+
+def flags_built(seen: StateSummary) -> dict[str, Any]:
+    """Return by path which parameters require gradients as the code built them, as far as that is known."""
+    born: dict[str, Any] | None = seen.evidence.get(AT_BIRTH)
+    if born is not None:
+        return born
+    roots = tuple(f"{part}.requires_grad" for part in seen.of_kind("model"))
+    return {path: flag for path, flag in seen.values.items() if path.startswith(roots)}
 
 
 class TrainableParametersUnchanged(Check):
@@ -51,20 +66,19 @@ class TrainableParametersUnchanged(Check):
 
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare the flags of the parameters that both have."""
-        roots = tuple(f"{part}.requires_grad" for part in live.of_kind("model"))
-        now = {path: flag for path, flag in live.values.items() if path.startswith(roots)}
-        both = now.keys() & saved.values.keys()
+        before, now = flags_built(saved), flags_built(live)
+        both = now.keys() & before.keys()
         if now and not both:
             return cannot_compare("the checkpoint does not say", severity=None)
         details = [
             Difference(
                 path,
-                was := saved.values[path],
+                was := before[path],
                 now[path],
                 f"{path}: is {now[path]}, was {was}",
             )
             for path in sorted(both)
-            if now[path] != saved.values[path]
+            if now[path] != before[path]
         ]
         if details:
             return differs(f"{len(details)} of {len(both)} parameters", *details)

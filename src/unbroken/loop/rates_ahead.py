@@ -38,7 +38,7 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
         return _by_group(lambda ahead: schedule.rates(schedule.updates + ahead), range(count))
     if not foresees(schedule):
         return []
-    with _looking():
+    with _looking() as draws:
         copied = _copy(schedule)
 
         def one_more(ahead: int) -> list[float]:
@@ -46,7 +46,8 @@ def next_rates(schedule: Any, count: int) -> list[list[float]]:
                 copied.step()
             return _held(copied)
 
-        return _by_group(one_more, range(count))
+        found = _by_group(one_more, range(count))
+        return [] if draws() else found
 
 
 def whole_curve(schedule: Any) -> list[list[float]]:
@@ -60,7 +61,7 @@ def whole_curve(schedule: Any) -> list[list[float]]:
         return _by_group(lambda ahead: schedule.rates(schedule.updates + ahead), WIDENING)
     if not foresees(schedule):
         return []
-    with _looking():
+    with _looking() as draws:
         copied = _copy(schedule)
         held, here = _held(copied), _steps_made(copied)
 
@@ -69,7 +70,8 @@ def whole_curve(schedule: Any) -> list[list[float]]:
                 set_rate(group, rate)
             return _leap(copied, here + ahead)
 
-        return _by_group(leapt, WIDENING)
+        found = _by_group(leapt, WIDENING)
+        return [] if draws() else found
 
 
 def foresees(schedule: Any) -> bool:
@@ -100,13 +102,13 @@ def _by_group(
 
 
 @contextmanager
-def _looking() -> Iterator[None]:
-    """Leave the global generators alone: a schedule may draw."""
+def _looking() -> Iterator[Callable[[], bool]]:
+    """Leave the global generators alone; say whether one was drawn from: then nothing is foreseen."""
     generators = GeneratorStates.capture()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it misses the steps of an optimiser that never steps
-            yield
+            yield lambda: not generators.is_same_as(GeneratorStates.capture())
     finally:
         generators.put_back()
 

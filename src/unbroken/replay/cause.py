@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from unbroken.journal.line import FIRST, JournalLine, relative_difference
-from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, WEIGHTS
+from unbroken.state.fingerprint import AVERAGES, BUFFERS, KEPT, MODES, WEIGHTS
 
 
 class DivergenceCause(StrEnum):
@@ -36,6 +36,7 @@ _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
     ),
     BUFFERS: ("buffers", "what moves them (running statistics, their momentum)"),
     AVERAGES: ("averages", "what updates the models that no optimizer trains"),
+    KEPT: ("tensors of its parts", "what updates them (an average, a table)"),
 }
 """What each number of a fingerprint is of, and what moves it."""
 

@@ -53,6 +53,21 @@ class Ending:
         """What the next step is made for."""
         return RunPhase.TRAINING if self._graceful is None else RunPhase.STOPPING
 
+    def is_stopping(self) -> bool:
+        """Say whether a stop was saved."""
+        return self.phase is RunPhase.STOPPING
+
+    def before_own_step(self) -> None:
+        """Honour a request in a loop of one's own, before each of its steps.
+
+        Raises:
+            Stopped: The state is saved and the steps after it are made.
+            SaveFailed: No save succeeded within the grace.
+        """
+        if self._graceful is not None:  # a step was completed since
+            self._graceful.steps_left -= 1
+        self.safe_point()
+
     def step_done(self, seconds: float) -> None:
         """Note how long a step took; the next may take as long."""
         self._step_seconds = seconds

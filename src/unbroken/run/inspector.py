@@ -14,16 +14,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
-from unbroken.checks.optimizer_options_unchanged import (
-    OptimizerOptionsUnchanged,
-    options_asked_for,
-)
-from unbroken.checks.schedule_unchanged import AT_BIRTH, ScheduleUnchanged, settings_asked_for
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
@@ -38,6 +33,7 @@ from unbroken.loop.rates_ahead import (
 from unbroken.loop.schedule import Schedule
 from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
+from unbroken.run.at_birth import AtBirth
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.run.probe import Probe
 from unbroken.state.digest import combined_digest
@@ -85,12 +81,8 @@ class StateInspector:
     """Leaves, or ranges of their rows, that nothing may move."""
     probe: Probe | None = None
     """A small batch whose losses are measured."""
-    frozen_at_birth: dict[str, str] = field(default_factory=dict)
-    """Digests of what is frozen, from the start of the run."""
-    options_at_birth: dict[str, Any] = field(default_factory=dict)
-    """Options of the optimisers as the code asked for them then, or when others were taken."""
-    schedules_at_birth: dict[str, Any] = field(default_factory=dict)
-    """Settings of the schedules, likewise."""
+    at_birth: AtBirth = field(default_factory=AtBirth)
+    """What the code asked for at the run's start."""
     streams: RandomStreams = field(init=False)
     """What the randomness of each step derives from; a new run's until another scheme is known."""
 
@@ -144,14 +136,8 @@ class StateInspector:
             saved: What knows of the run's start; only what it does not know is new.
             taken: Ids of the checks whose new value acts instead of the saved one.
         """
-        known = saved.evidence.get("frozen_at_birth", {}) if saved else {}
-        self.frozen_at_birth = {**frozen_digests(self.state.parts, self.frozen), **known}
-        self.options_at_birth = options_asked_for(
-            built if saved is None or OptimizerOptionsUnchanged.id in taken else saved
-        )
-        self.schedules_at_birth = settings_asked_for(
-            built if saved is None or ScheduleUnchanged.id in taken else saved
-        )
+        digests = frozen_digests(self.state.parts, self.frozen)
+        self.at_birth = AtBirth.of(digests, built, saved, taken)
 
     def evidence(self, layout: Layout) -> dict[str, Any]:
         """Return what is written into a checkpoint of the run in a directory, beside the state."""
@@ -163,9 +149,7 @@ class StateInspector:
             "without_state": [name for each in self._optimizers() for name in each.without_state()],
             "optimizer_ahead": self._ahead_of_updates(),
             COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
-            "frozen_at_birth": dict(self.frozen_at_birth),
-            "options_at_birth": dict(self.options_at_birth),
-            AT_BIRTH: dict(self.schedules_at_birth),
+            **self.at_birth.evidence(),
             **self._ahead(),
             **self._probed(),
         }
@@ -279,6 +263,11 @@ class StateInspector:
         return ForeseenRates(
             updates=self.state.position.updates,
             depends_on_scores=(waits := self._waits_for_scores()),
+            are_moved_by_loop=any(
+                isinstance(getattr(part, "target", None), LRScheduler)
+                for name, part in self.state.parts.items()
+                if name not in self.schedules
+            ),
             by_group={} if waits else self._of_schedules(partial(next_rates, count=count)),
             journalled=next(
                 (name for name, group in self.state.groups()[:1] if id(group) in driven), ""

@@ -41,13 +41,18 @@ class Leaving:
         return steps, here.samples - (held.samples if held and not steps else 0)
 
     @contextmanager
-    def loop(self, until: int | None) -> Iterator[None]:
-        """Tell of a loop that is left before `until` steps are completed; None where none are said."""
+    def loop(self, until: int | None, is_stopping: Callable[[], bool]) -> Iterator[None]:
+        """Tell of a loop that is left early.
+
+        Args:
+            until: Steps that are to be completed; None where none are said.
+            is_stopping: Says whether a stop was saved: the steps since then are for the next start.
+        """
         self._until = until
         try:
             yield
         except GeneratorExit:
-            if not self._saver.is_closed:
+            if not self._saver.is_closed and not is_stopping():
                 self._tell(
                     "The loop was left", "The next start trains it again; run.save() spares that."
                 )

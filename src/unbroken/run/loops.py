@@ -23,6 +23,7 @@ from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.goal_state import GoalState
 from unbroken.run.open import OpenRun
+from unbroken.run.restored import ResumedBeginning
 from unbroken.run.step import Step
 from unbroken.state.position import Position
 
@@ -31,6 +32,7 @@ class Stepping(Protocol):
     """What the loops call on their run."""
 
     metrics: dict[str, float]
+    beginning: ResumedBeginning
 
     @property
     def position(self) -> Position:
@@ -73,14 +75,21 @@ class Loops:
         self._work = work
         self._goal = goal
         self._save_until = save_until
+        self._is_running = False
+
+    def before_step(self) -> None:
+        """Honour a request to stop before a step of a loop of one's own; `steps` does it itself."""
+        if not self._is_running:
+            self._ending.before_own_step()
 
     def epochs(self, opened: OpenRun, until: int) -> Iterator[int]:
         """Yield the numbers of the epochs; see `Run.epochs`."""
         run, ending, work = self._run, self._ending, self._work
-        with self._stop.listening(), opened.leaving.loop(None):
+        with self._stop.listening(), opened.leaving.loop(None, ending.is_stopping):
             ending.safe_point()
             while run.position.epoch < until:
                 work.begin(run.position.epoch)
+                run.beginning.of_body()
                 yield run.position.epoch
                 if work.has_steps(run.position):
                     raise work.left_early(run.position)
@@ -95,7 +104,7 @@ class Loops:
         self._require_goal(until)
         if work.number is None:  # the work at the end of an epoch can't be repeated
             opened.monitor.allow_repeating()
-        with self._stop.listening(), opened.leaving.loop(until):
+        with self._stop.listening(), opened.leaving.loop(until, ending.is_stopping):
             if self._goal.has_changed():
                 opened.saves.save(run.metrics, wait=True, anew=True)
             ending.safe_point()
@@ -131,10 +140,12 @@ class Loops:
             self._run.save_in_background(at_once=at_once)
 
     def _one_step(self, opened: OpenRun) -> Iterator[Step]:
-        step = self._run.begin_step()
+        self._is_running = True
         try:
+            step = self._run.begin_step()
             yield step
         finally:
+            self._is_running = False
             opened.book.leave_step()
         if self._run.position.step < step.number:
             step.leave()

@@ -44,6 +44,7 @@ class ResumedBeginning:
         self._inspector = inspector
         self._work = work
         self._inside: StateSummary | None = None
+        self._is_in_new_body = False
         self.restored: StateSummary | None = None
         """The live objects right after a restore, until the first step."""
 
@@ -64,8 +65,23 @@ class ResumedBeginning:
         self._inside, self.restored = (restored if position.samples else None), None
         run.monitor.state_is_as_saved()
 
+    def of_body(self) -> None:
+        """Meet what the loop did before the body of an epoch that is begun for the first time.
+
+        What that body does itself before its first step is part of the training.
+
+        Raises:
+            ResumeRefused: Something changed what was restored.
+        """
+        inside = self._work.is_resumed_inside(self._inspector.state.position)
+        if self.restored is not None and not inside and not self._is_in_new_body:
+            require_untouched(self.restored, self._inspector)
+            self._is_in_new_body = True
+
     def _meet(self, restored: StateSummary, run: OpenRun) -> None:
         """Undo what an epoch's body did, if it did so before the checkpoint; refuse all else."""
+        if self._is_in_new_body:
+            return
         if self._work.is_resumed_inside(self._inspector.state.position):
             undo_changes(restored, run, self._inspector)
         else:
@@ -84,7 +100,8 @@ class ResumedBeginning:
                 # What building it changed elsewhere, such as a rate, it had changed before the save.
                 run.restored.again()
                 self._require_restored(name, saved)
-            self.restored = replace(self._inspector.content(), evidence=restored.evidence)
+            now = self._inspector.content()
+            self.restored = replace(now, evidence={**restored.evidence, **now.evidence})
         return built
 
     def _require_restored(self, name: str, saved: StateSummary) -> None:

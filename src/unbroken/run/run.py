@@ -236,9 +236,8 @@ class Run:
     def add_part(self, name: str, build: Callable[[], Built]) -> Built:
         """Declare an object that comes into being while training, and return it.
 
-        A schedule when its phase begins, or an average from some epoch on; the loop steps it. A start
-        that goes on from a later checkpoint calls this before its first step: then the object takes
-        its saved state, and whatever building it changes is undone.
+        The loop steps it. A start that goes on from a later checkpoint calls this before its first
+        step: the object takes its saved state, and whatever building it changes is undone.
 
         Raises:
             NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
@@ -246,8 +245,9 @@ class Run:
         return self.beginning.add_part(name, build, self._ready())
 
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
-        """Begin the next step; other samples than the run's are a `StateMismatch`."""
+        """Begin the next step; a stop is honoured, and other samples are a `StateMismatch`."""
         opened = self._ready()
+        self._loops.before_step()
         self.beginning.of_loop(opened)
         return opened.book.begin_step(self, sample_ids)
 

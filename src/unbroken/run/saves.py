@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class CheckpointSaves:
         self._start = start
         self._inspector = inspector
         self._due = due
-        self._is_shown_resumable = False
+        self._shown_resumable: Hashable = None
         self._audit = audit
         self.saver = saver
 
@@ -95,12 +95,12 @@ class CheckpointSaves:
             self._due.failed(error)
 
     def _show_resumable(self) -> None:
-        """Show once, when the parts have made their state, that a start would take it back.
+        """Show, when the parts have made their state or changed, that a start would take it back.
 
         Raises:
             NotEncodable: It would not; nothing more is trained for nothing.
         """
         state = self._inspector.state
-        if not self._is_shown_resumable and state.position.updates:
+        if state.position.updates and self._shown_resumable != (now := state.structure()):
             state.require_resumable()
-            self._is_shown_resumable = True
+            self._shown_resumable = now

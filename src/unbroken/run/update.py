@@ -144,7 +144,26 @@ def clip_gradients(parameters: Iterable[torch.Tensor], clip_norm: float) -> torc
     """Scale gradients down to a norm of at most `clip_norm` (0: leave them); return the norm before."""
     with_gradient = [each for each in parameters if each.grad is not None]
     limit = clip_norm if clip_norm > 0 else math.inf
-    return torch.nn.utils.clip_grad_norm_(with_gradient, limit)
+    sparse = [each for each in with_gradient if _is_sparse(each)]
+    if not sparse:
+        return torch.nn.utils.clip_grad_norm_(with_gradient, limit)
+    for each in sparse:  # PyTorch takes no norm of them: that of their entries is the same
+        each.grad = None if each.grad is None else each.grad.coalesce()
+    held = [_entries(each.grad) for each in with_gradient if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(held)
+    scale = (limit / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_ does
+    for each in held:
+        each.mul_(scale.to(each.device))
+    return norm
+
+
+def _is_sparse(parameter: torch.Tensor) -> bool:
+    return parameter.grad is not None and parameter.grad.layout is torch.sparse_coo
+
+
+def _entries(gradient: torch.Tensor) -> torch.Tensor:
+    """Return a gradient's entries, to be changed in place."""
+    return gradient.values() if gradient.layout is torch.sparse_coo else gradient
 
 
 def to_host(

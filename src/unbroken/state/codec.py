@@ -15,7 +15,7 @@ import math
 import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -185,7 +185,7 @@ def _encode_scalar(value: Any, path: str, tensors: dict[str, Any]) -> Json:
         kind = "dtype" if isinstance(value, torch.dtype) else "device"
         return {"$": kind, "is": str(value)}
     if isinstance(value, PurePath):
-        return {"$": "path", "is": str(value)}
+        return {"$": "path" if isinstance(value, Path) else "pure path", "is": str(value)}
     if isinstance(value, str):  # TorchVersion and the like: only the text matters
         return str(value)
     raise _not_encodable(path, f"is a {type(value).__module__}.{type(value).__qualname__}")
@@ -326,7 +326,8 @@ _SCALARS: dict[str, Callable[[Json], Any]] = {
     "scalar": _numpy_scalar,
     "dtype": _dtype,
     "device": lambda data: torch.device(data["is"]),
-    "path": lambda data: type(PurePath())(data["is"]),
+    "path": lambda data: Path(data["is"]),
+    "pure path": lambda data: PurePath(data["is"]),
 }
 
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {

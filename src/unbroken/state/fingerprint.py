@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -27,13 +27,15 @@ BUFFERS: Final = "buffer_sketch"
 """Norm of sampled entries of the buffers of the models it trains, such as running statistics."""
 AVERAGES: Final = "average_sketch"
 """Norm of sampled entries of the models that no optimiser trains: averages, teachers."""
+KEPT: Final = "part_sketch"
+"""Norm of sampled entries of the tensors that other parts keep: averages of a class of one's own."""
 MODES: Final = "modules_in_eval"
 """How many of the trained models, and of some of their dropouts and batch norms, are in evaluation
 mode."""
-NAMES: Final = (WEIGHTS, BUFFERS, AVERAGES, MODES)
+NAMES: Final = (WEIGHTS, BUFFERS, AVERAGES, KEPT, MODES)
 """As the journal calls them."""
 
-TENSORS: Final = {WEIGHTS: 12, BUFFERS: 4, AVERAGES: 4}
+TENSORS: Final = {WEIGHTS: 12, BUFFERS: 4, AVERAGES: 4, KEPT: 4}
 """How many tensors of each kind are looked at."""
 ENTRIES: Final = 16
 """Neighbouring entries of each: one line of the processor's cache."""
@@ -48,8 +50,9 @@ _ACT_BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)  
 class _Place:
     """Where a tensor is kept; the module may put another one there."""
 
-    owner: Mapping[str, torch.Tensor | None]
-    name: str
+    owner: Mapping[Any, torch.Tensor | None] | Sequence[torch.Tensor]
+    name: Any
+    """Its key, or its number where the owner is a list."""
     tensor: torch.Tensor | None = None
     address: int = -1
     entries: torch.Tensor | None = None
@@ -58,13 +61,18 @@ class _Place:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the tensor is now."""
-        tensor = self.owner.get(self.name)
+        """Where the tensor is now; None where none is: its module may put one there again."""
+        tensor = self._held()
         return None if tensor is None else tensor.device
 
+    def _held(self) -> torch.Tensor | None:
+        if isinstance(self.owner, Mapping):
+            return self.owner.get(self.name)
+        return self.owner[self.name] if self.name < len(self.owner) else None
+
     def look(self) -> torch.Tensor | None:
-        """Return a view of some entries; None where there is nothing that can be looked at."""
-        tensor = self.owner.get(self.name)
+        """Return a view of some entries; None where nothing can be looked at."""
+        tensor = self._held()
         if tensor is None or not (tensor is self.tensor or _is_plain(tensor)):
             return None
         is_other = tensor is not self.tensor or tensor.numel() != self.size
@@ -91,8 +99,8 @@ class StepFingerprint:
         self._modules: list[nn.Module] = []
         self._lengths: dict[str, int] = {}
         self._in_eval: int | None = None
-        # Only these are chosen from: what comes while training is not there yet at every start.
-        self._built = {path for path, _ in self._every_place()}
+        # Only these are chosen from: what comes, or goes, while training is not so at every start.
+        self._built = list(self._every_place())
         self.entries: torch.Tensor | None = None
         """Those of this step, 1-dim, where the tensors are; None where none were recorded."""
 
@@ -136,30 +144,35 @@ class StepFingerprint:
         self.entries, self._in_eval = None, None
         self._lengths = {}
 
-    def _every_place(self) -> Iterator[tuple[str, _Place]]:
-        for part, each in self._parts.items():
-            if isinstance(each, ModulePart):
-                yield from ((path, place) for path, place, _ in _places(part, each.module))
-
-    def _find(self) -> None:
+    def _every_place(self) -> Iterator[tuple[str, str, _Place]]:
+        """Yield what each place is looked at for, its path, and the place."""
         trained = {id(each) for each in self._trained.values()}
-        found: dict[str, list[tuple[str, _Place]]] = {WEIGHTS: [], BUFFERS: [], AVERAGES: []}
         for part, each in self._parts.items():
             if not isinstance(each, ModulePart):
+                target = getattr(each, "target", None)
+                yield from ((KEPT, path, place) for path, place in _kept(part, target))
                 continue
             is_trained = any(id(p) in trained for p in each.module.parameters())
             if is_trained:
                 acting = (one for one in each.module.modules() if isinstance(one, _ACT_BY_MODE))
                 self._modules += [each.module, *islice(acting, MODULES)]
             for path, place, is_buffer in _places(part, each.module):
-                if path not in self._built:
-                    continue
                 if not is_trained:
-                    found[AVERAGES].append((path, place))
+                    yield AVERAGES, path, place
                 elif is_buffer:
-                    found[BUFFERS].append((path, place))
+                    yield BUFFERS, path, place
                 elif id(place.owner[place.name]) in trained:
-                    found[WEIGHTS].append((path, place))
+                    yield WEIGHTS, path, place
+
+    def _find(self) -> None:
+        found: dict[str, list[tuple[str, _Place]]] = {
+            WEIGHTS: [],
+            BUFFERS: [],
+            AVERAGES: [],
+            KEPT: [],
+        }
+        for name, path, place in self._built:
+            found[name].append((path, place))
         devices = [one.device for one in self._trained.values()]
         self._places = {
             name: _chosen(each, TENSORS[name], devices[0] if devices else None)
@@ -181,12 +194,22 @@ def _places(part: str, model: nn.Module) -> Iterator[tuple[str, _Place, bool]]:
                     yield f"{part}.{uncompiled(path)}.{name}", _Place(owner, name), is_buffer
 
 
+def _kept(part: str, target: object) -> Iterator[tuple[str, _Place]]:
+    """Yield the path and place of every tensor in the dicts and lists that an object keeps."""
+    for name, owner in getattr(target, "__dict__", {}).items():
+        if isinstance(owner, dict | list):
+            keys = owner.keys() if isinstance(owner, dict) else range(len(owner))
+            for key in keys:
+                if isinstance(owner[key], torch.Tensor) and _is_plain(owner[key]):
+                    yield f"{part}.{name}.{key}", _Place(owner, key)
+
+
 def _chosen(
     places: Sequence[tuple[str, _Place]], count: int, device: torch.device | None
 ) -> list[_Place]:
     """Return some of one device, by the digest of their paths, so that no kind of layer is left out."""
     ordered = sorted(places, key=lambda each: hashlib.blake2b(each[0].encode()).digest())
-    return [place for _, place in ordered if place.device == device][:count]
+    return [place for _, place in ordered if place.device in (device, None)][:count]
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -32,12 +32,16 @@ class OptimizerAttributes:
     Args:
         optimizer: Whose attributes they are.
         written: Turns a value into what the codec takes.
+        names: Leaf paths of parameters by their identity: those are seen as these, whatever they hold.
     """
 
-    def __init__(self, optimizer: Any, written: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, optimizer: Any, written: Callable[[Any], Any], names: Mapping[int, str]
+    ) -> None:
         self._optimizer = optimizer
         self._written = written
-        self._built = {name: _kept(_as_seen(each)) for name, each in self._own().items()}
+        self._names = names
+        self._built = {name: _kept(_as_seen(each, names)) for name, each in self._own().items()}
 
     def _own(self) -> dict[str, Any]:
         if is_of_torch(self._optimizer):
@@ -57,7 +61,7 @@ class OptimizerAttributes:
         """
         found = {}
         for name, each in self._own().items():
-            if name in self._built and _is_same(self._built[name], _as_seen(each)):
+            if name in self._built and _is_same(self._built[name], _as_seen(each, self._names)):
                 continue
             form = self._written(each)
             tensors: dict[str, Any] = {}
@@ -98,22 +102,26 @@ class _SeenTensor:
     __hash__ = None  # type: ignore[assignment]  # what it stands for changes
 
 
-def _as_seen(value: Any, depth: int = 0) -> Any:
+def _as_seen(value: Any, names: Mapping[int, str], depth: int = 0) -> Any:
     """Return something that compares unequal once the value has changed, in place or otherwise."""
     if isinstance(value, torch.Tensor):
+        if id(value) in names:
+            return names[id(value)]
         return _SeenTensor(value)
     if isinstance(value, nn.Module | type) or is_optimizer(value) or depth > MAX_DEPTH:
         return None
     if is_generator(value):
         return generator_digest(value)
     if isinstance(value, Mapping):
-        return [(_as_seen(key), _as_seen(each, depth + 1)) for key, each in value.items()]
+        return [
+            (_as_seen(key, names), _as_seen(each, names, depth + 1)) for key, each in value.items()
+        ]
     if isinstance(value, list | tuple):
-        return [_as_seen(each, depth + 1) for each in value]
+        return [_as_seen(each, names, depth + 1) for each in value]
     if callable(value):
         return None
     if type(value).__module__ != "builtins" and hasattr(value, "__dict__"):
-        return _as_seen(vars(value), depth + 1)
+        return _as_seen(vars(value), names, depth + 1)
     return repr(value)
 
 

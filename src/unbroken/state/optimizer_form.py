@@ -46,7 +46,7 @@ class OptimizerForm:
         self._names = names
         self._parameters = parameters
         self._values = OptimizerValues(optimizer, names, parameters)
-        self._attributes = OptimizerAttributes(optimizer, self._values.written)
+        self._attributes = OptimizerAttributes(optimizer, self._values.written, names)
         self._built = [set(group) - {"params"} for group in optimizer.param_groups]
         self._built_names = self._group_names()
 

@@ -10,7 +10,7 @@ a hook has its own way, that way is gone, and what it gives back is compared wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,7 +91,7 @@ class OptimizerPart:
         return [
             f"{self.name}.state.{name}.{key}"
             for name, parameter in self.parameters.items()
-            for key, each in self.optimizer.state.get(parameter, {}).items()
+            for key, each in _entries(self.optimizer.state.get(parameter))
             if isinstance(each, torch.Tensor) and each.dim() and each.shape == parameter.shape
         ]
 
@@ -132,9 +132,9 @@ class OptimizerPart:
         """Return the parameters that the optimiser keeps nothing for."""
         if not takes_its_own(self.optimizer):
             held = self.optimizer.state
-            return [name for name, each in self.parameters.items() if not held.get(each)]
+            return [name for name, each in self.parameters.items() if _is_nothing(held.get(each))]
         state = self.capture()["state"]
-        return [name for name in self.parameters if not state.get(name)]
+        return [name for name in self.parameters if _is_nothing(state.get(name))]
 
     def steps(self) -> float | None:
         """Return the largest step counter that it keeps for a parameter; None where it keeps none."""
@@ -199,6 +199,16 @@ class OptimizerPart:
             path = f"{self.name}.own.{number}"
             self.names[id(parameter)] = path
             self._tensors[path] = parameter
+
+
+def _entries(state: Any) -> Iterable[tuple[Any, Any]]:
+    """Return what an optimiser keeps for a parameter by name, where it is a dict."""
+    return state.items() if isinstance(state, Mapping) else ()
+
+
+def _is_nothing(state: Any) -> bool:
+    """Say whether an optimiser keeps nothing for a parameter: mostly it is a dict, but need not be."""
+    return state is None or (isinstance(state, Mapping) and not state)
 
 
 def _is_copy(saved: torch.Tensor, parameter: torch.Tensor) -> bool:

@@ -9,7 +9,7 @@ What is lost without each:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +75,7 @@ class TrainingState:
         """Parameters that `step.update()` updates, by leaf path."""
         self.updated: dict[str, torch.Tensor] = {}
         """Parameters that any declared optimiser updates, by leaf path: their gradients are state."""
+        self._held = -1
         self.look_for_parameters()
         self.optimizer_steps = OptimizerSteps(self._optimizers, parameter_names(declared))
         self._standing = StandingGradients(self._optimizers)
@@ -93,6 +94,7 @@ class TrainingState:
 
     def capture(self) -> dict[str, Any]:
         """Return the state of every part and of the unfinished step; the tensors are the live ones."""
+        self.look_for_parameters()
         captured: dict[str, Any] = {name: part.capture() for name, part in self.parts.items()}
         captured["sums"] = self.sums.state_dict()
         used_up = set() if self._is_inside_step else self._standing.used_up()
@@ -149,10 +151,25 @@ class TrainingState:
 
     def look_for_parameters(self) -> None:
         """Learn which parameters are trained: a group may have been added to an optimiser."""
+        held = sum(len(group["params"]) for _, group in self.groups())
+        if held == self._held:
+            return
+        self._held = held
         for part in self._optimizers.values():
             self.updated |= part.parameters
             if id(part.optimizer) in self._driven:
                 self.trained |= part.parameters
+
+    def structure(self) -> Hashable:
+        """Return what another start would have to build alike: it is compared with itself only."""
+        return (
+            tuple(
+                (name, tuple(path for path, _ in part.module.named_modules()))
+                for name, part in self.parts.items()
+                if isinstance(part, ModulePart)
+            ),
+            tuple((name, len(group["params"])) for name, group in self.groups()),
+        )
 
     def require_resumable(self) -> None:
         """Show that the objects, as they were when the run was set up, would take this state in.
@@ -176,6 +193,7 @@ class TrainingState:
     def count(self, samples: int) -> Position:
         """Count the samples of a micro-batch whose gradients are in; return the position before."""
         before = self.position
+        self.look_for_parameters()
         self._standing.gradients_in()
         self.position = replace(before, samples=before.samples + samples)
         self._steps_counted = self.optimizer_steps.count

@@ -31,6 +31,9 @@ class ForeseenRates:
     depends_on_scores: bool = False
     """Whether scores to come move a rate as well, so that nothing is foreseen."""
 
+    are_moved_by_loop: bool = False
+    """Whether the loop steps a schedule of its own; the checks have compared its whole curve."""
+
     held: float = math.nan
     """The rate that the first group holds where the run goes on; the checks have compared it."""
 

@@ -124,7 +124,7 @@ class Watch:
             self._seconds.append(seconds)
         found = [
             *self._of_curves(step, now, is_repeated=is_repeated),
-            self._of_rate(step, line, now["lr"], rates or {}),
+            self._of_rate(step, line, now["lr"], rates or {}, is_repeated=is_repeated),
             self._of_scale(step, now["grad_scale"]),
             self._of_modes(step, line.get(MODES)),
             self._of_skips(step, is_skipped=bool(line.get("skipped"))),
@@ -180,7 +180,13 @@ class Watch:
         return _alarm("gradient norm", step, f"{told} ({share(expected, now):+.0f} %)")
 
     def _of_rate(
-        self, step: int, line: Mapping[str, Any], rate: float, rates: Mapping[str, float]
+        self,
+        step: int,
+        line: Mapping[str, Any],
+        rate: float,
+        rates: Mapping[str, float],
+        *,
+        is_repeated: bool,
     ) -> Remark | None:
         """Compare with the rates foreseen for the update, else with the steps just before."""
         last, self._last_rate = self._last_rate, rate
@@ -189,13 +195,17 @@ class Watch:
         if off:
             more = f", and {len(off) - 1} groups more" if off[1:] else ""
             return _alarm("learning rate", step, f"off its curve: {off[0]}{more}")
-        is_known = self._rates.knows(update, rates) or rate == self._rates.held
+        is_known = is_repeated or self._rates.knows(update, rates) or rate == self._rates.held
         if is_known or self._taken > LEAP_STEPS or len(self._before) < 3:
             return None
         if last is None or not math.isfinite(last + rate):
             return None
-        if self._taken > 1 and (rate < last or self._rates.depends_on_scores):
-            return None  # the end of a phase may lower it at any step, and scores may move it
+        if self._taken > 1 and (
+            rate < last or self._rates.depends_on_scores or self._rates.are_moved_by_loop
+        ):
+            return (
+                None  # the end of a phase may lower it at any step; scores or the loop may move it
+            )
         recent = [line["lr"] for line in self._before[-50:] if math.isfinite(line["lr"])]
         largest = max((abs(b - a) for a, b in pairwise(recent)), default=0.0)
         if abs(rate - last) <= LEAP_OF_RATE * largest + 0.01 * abs(last):

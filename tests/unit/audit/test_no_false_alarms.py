@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn, optim
@@ -190,3 +193,72 @@ def test_a_list_that_grows_and_is_saved_raises_no_alarm(*, is_declared: bool) ->
         losses.state_dict = lambda: {"last": losses.seen[-1]}  # type: ignore[method-assign]
     found = told(model, after_step=lambda: losses.seen.append(torch.randn(2)), losses=losses)
     assert is_declared == (not found)
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Keeps:
+    """A part that keeps a value and saves it."""
+
+    def __init__(self, value: Any, change: Callable[[Any], Any]) -> None:
+        self.value, self.change = value, change
+
+    def step(self) -> None:
+        self.value = self.change(self.value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": self.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value = state["kept"]
+
+
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [
+        pytest.param("a", lambda v: v + "b", id="text"),
+        pytest.param(b"a", lambda v: v + b"b", id="bytes"),
+        pytest.param(1 + 2j, lambda v: v * 1j + 0.1, id="complex"),
+        pytest.param(np.float32(1.5), lambda v: np.float32(v * 1.1), id="numpy scalar"),
+        pytest.param(
+            Colour.RED, lambda v: Colour.BLUE if v is Colour.RED else Colour.RED, id="enum"
+        ),
+        pytest.param(
+            (Counter("a"), {1}, frozenset()),
+            lambda v: (v[0] + Counter("a"), v[1] | {len(v[1]) + 1}, v[2] | {(len(v[2]),)}),
+            id="sets",
+        ),
+    ],
+)
+def test_values_of_every_kind_that_are_saved_raise_no_alarm(
+    value: Any, change: Callable[[Any], Any]
+) -> None:
+    """They change at each step, and stand in the state under another name."""
+    part = Keeps(value, change)
+    assert [] == told(nn.Linear(4, 4), after_step=part.step, part=part)
+
+
+class Remembers(nn.Linear):
+    """Keeps its last inputs, and saves them in its extra state as a bare list."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.last: list[float] = []
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.last = [*self.last, float(values.mean())][-50:]
+        return super().forward(values)
+
+    def get_extra_state(self) -> list[float]:
+        return list(self.last)
+
+    def set_extra_state(self, state: list[float]) -> None:
+        self.last = state
+
+
+def test_extra_state_without_names_raises_no_alarm() -> None:
+    """It is what the module saves, whatever it is called."""
+    assert [] == told(Remembers())

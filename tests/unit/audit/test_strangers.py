@@ -165,3 +165,24 @@ def test_another_training_in_this_process_is_none_of_the_runs(tmp_path: Path) ->
         tmp_path / "run", lambda model, x: model(x).square().mean(), train_the_other, steps=3
     )
     assert not torch.equal(before, other.weight)
+
+
+def test_an_optimizer_that_is_built_anew_is_told_from_an_undeclared_model(tmp_path: Path) -> None:
+    """The parameter is declared, its second optimizer is not: both are named as the program calls them."""
+    model = nn.Linear(4, 1)
+    first = torch.optim.Adam(model.parameters())
+    run = unbroken.Run(tmp_path / "run", order=order(), model=model, optimizer=first)
+    run.resume()
+    anew = torch.optim.Adam(model.parameters())
+
+    def train() -> None:
+        for step in run.steps(4):
+            for _ in step.micro_batches(8):
+                step.backward(model(torch.ones(2, 4)).square().mean())
+            anew.step()
+            step.end()
+
+    with pytest.raises(unbroken.UnbrokenError, match=r"isn't declared|not declared") as caught:
+        train()
+    assert "belongs to no part" not in caught.value.what
+    run.close()

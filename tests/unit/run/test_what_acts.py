@@ -266,3 +266,31 @@ def test_modes_and_moves_before_the_first_step_are_free(saved: Path) -> None:
     training.model.train()
     training.optimizer.zero_grad()
     assert 4 == training.train(4).step
+
+
+def without_schedule(
+    directory: Path, rate: float, until: int, accept: tuple[str, ...] = ()
+) -> tuple[float, list[str]]:
+    """Train with one rate; return the rate in force at the end, and what the resume told."""
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    order = unbroken.StepBatches([str(i) for i in range(40)], None, 4, 3)
+    run = unbroken.Run(directory, order=order, model=model, optimizer=optimizer, save_every=0)
+    report = run.resume(accept=accept)
+    for step in run.steps(until):
+        for micro in step.micro_batches(4):
+            step.backward(model(torch.ones(len(micro.indices), 2)).square().sum() / 4)
+        step.update()
+    run.close()
+    return optimizer.param_groups[0]["lr"], [each.id for each in report.checks.warnings]
+
+
+def test_another_rate_in_the_code_is_told_where_there_is_no_schedule(tmp_path: Path) -> None:
+    """The saved one acts until the new one is accepted; then that is the run's."""
+    assert (0.2, []) == without_schedule(tmp_path, 0.2, 3)
+    rate, told = without_schedule(tmp_path, 0.1, 5)
+    assert (0.2, True) == (rate, "optimizer-options-unchanged" in told)
+    assert 0.1 == without_schedule(tmp_path, 0.1, 7, ("optimizer-options-unchanged",))[0]
+    rate, told = without_schedule(tmp_path, 0.1, 9)
+    assert (0.1, False) == (rate, "optimizer-options-unchanged" in told)

@@ -336,5 +336,6 @@ def test_any_json_is_decoded_or_refused(data: Any) -> None:
 
 
 def test_paths_are_written_as_text_of_the_system() -> None:
-    """A path comes back as a path of this system."""
-    assert PurePath("a/b") == there_and_back(Path("a/b"))
+    """A path comes back as a path of this system; one that can open files can so again."""
+    assert PurePath("a/b") == there_and_back(PurePath("a/b"))
+    assert isinstance(there_and_back(Path("a/b")), Path)
