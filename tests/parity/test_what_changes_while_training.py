@@ -141,6 +141,56 @@ class Bare(Plain):
         return BareMoments(parameters)
 
 
+class OneCounter(torch.optim.Optimizer):
+    """One counter stands in the state of every parameter, and one list in both groups."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        groups = [{"params": parameters[:2]}, {"params": parameters[2:]}]
+        super().__init__(groups, {"lr": 0.02, "norms": []})
+        self.counter = torch.zeros(())
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # of the loop's own
+        """Make an update."""
+        del closure
+        for group in self.param_groups:
+            for each in group["params"]:
+                state = self.state[each]
+                if not state:
+                    state["count"], state["moment"] = self.counter, torch.zeros_like(each)
+                state["count"] += 1
+                group["norms"].append(float(each.grad.norm()))
+                state["moment"].lerp_(each.grad, 0.1)
+                pace = 1 + 0.01 * float(state["count"]) + 0.001 * sum(group["norms"])
+                each.sub_(state["moment"], alpha=group["lr"] / pace)
+
+
+class Shares(Plain):
+    """What is one object in the live optimiser is one after a resume."""
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return OneCounter(parameters)
+
+
+class Flat(OneCounter):
+    """Its moments are views of one buffer."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__(parameters)
+        whole, at = torch.zeros(sum(each.numel() for each in parameters)), 0
+        for each in parameters:
+            moment = whole[at : at + each.numel()].view_as(each)
+            self.state[each] = {"count": torch.zeros(()), "moment": moment}
+            at += each.numel()
+
+
+class Views(Plain):
+    """An optimiser whose state could only be restored apart."""
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return Flat(parameters)
+
+
 class Sparse(Plain):
     """An embedding with sparse gradients, beside dense ones that are clipped with them."""
 
@@ -151,7 +201,7 @@ class Sparse(Plain):
 
 
 PROGRAMS = [
-    AddsAGroup, Unfreezes, Prunes, DrawsItsRates, Restarts, OwnState, Bare, Sparse,
+    AddsAGroup, Unfreezes, Prunes, DrawsItsRates, Restarts, OwnState, Bare, Shares, Sparse,
 ]  # fmt: skip
 
 
@@ -183,3 +233,12 @@ def test_it_goes_on_to_the_last_bit(tmp_path: Path, program: Callable[[], Any], 
     second.run.close()
     history = read_lines(second.run.layout.history)
     assert [] == [each for each in history if each["event"] == UNSAVED]
+
+
+def test_views_of_one_buffer_are_refused_by_name_after_the_first_update(tmp_path: Path) -> None:
+    """Restored apart, they would be no views any more: nothing is trained for nothing."""
+    training = Training(Views, tmp_path / "run")
+    with pytest.raises(unbroken.NotEncodable, match="views of one buffer"):
+        training.train(STEPS)
+    assert 1 == training.run.position.step
+    training.run.close()

@@ -184,11 +184,21 @@ class Store:
             f"No checkpoint under {self.layout.checkpoints} is whole: {why}"
             if why
             else f"The record in {self.layout.root} says that this run saved checkpoints, but none "
-            f"is under {self.layout.checkpoints}.",
+            f"is under {self.layout.checkpoints}{self._of_others()}.",
             "A run can only continue from a state that is verified to be the saved one.",
             'Bring a whole checkpoint of the run back, or begin a new run: run.resume("") moves the '
             "old one to earlier/.",
             topic="none whole",
+        )
+
+    def _of_others(self) -> str:
+        """Return a clause about the checkpoints that lie there and are another run's."""
+        names = []
+        for path in self._directories():
+            with contextlib.suppress(CheckpointCorrupt, OSError):
+                names.append(f"{path.name} (run {Checkpoint.at(path).manifest.run_id})")
+        return (
+            f"; {', '.join(names[:3])} there is of another run than {self.run_id}" if names else ""
         )
 
     def save(self, copied: HostSnapshot) -> Path:

@@ -295,7 +295,9 @@ class Replay:
         if self._is_exact:
             return self._settle(
                 ReplayOutcome.EXACT,
-                f"{self._repeated}/{self._known} steps: data, loss, gradient, update",
+                # An update shows in the weights of the step after it.
+                f"{self._repeated}/{self._known} steps: data, loss, gradient"
+                + (", update" if self._repeated > 1 else ""),
             )
         bound = self._bound()
         assert bound is not None  # without one the first difference settled it

@@ -17,11 +17,13 @@ from unbroken.state.own_ways import (
     inner_optimizers,
     is_code,
     is_of_torch,
+    takes_its_own,
 )
+from unbroken.state.shared_tensors import overlapping, shared_places
 
 OPTIMIZER_KEYS: Final = {"class", "state", "groups"}
 """What every saved optimiser has; a checkpoint of an early version has nothing else."""
-LATER: Final = {"built", "keyed", "own", "attributes", "inner"}
+LATER: Final = {"built", "keyed", "own", "attributes", "inner", "shared"}
 
 
 class OptimizerForm:
@@ -73,7 +75,10 @@ class OptimizerForm:
                 raise _under_a_tensor(self._path, key)
             else:
                 keyed[key] = written(each)
-        return self._form(state, keyed, self._optimizer.param_groups)
+        form = self._form(state, keyed, self._optimizer.param_groups)
+        if shared := shared_places(state):
+            form["shared"] = shared
+        return form
 
     def _own_form(self) -> dict[str, Any]:
         """Name the parameters in what the object's own `state_dict()` gives."""
@@ -202,6 +207,11 @@ class OptimizerForm:
         found = []
         for i, (old, now) in enumerate(zip(self._built_names, names, strict=False)):
             found += _name_differences(f"{self._path}.groups.{i}", now, old)
+        if not takes_its_own(self._optimizer):
+            found += [
+                f"{self._path}.state.{one} and {other} are views of one buffer, and would be restored apart"
+                for one, other in overlapping(captured["state"])[:3]
+            ]
         return found + [
             f"{self._path}: a parameter, {name}"
             for each in names[len(self._built_names) :]

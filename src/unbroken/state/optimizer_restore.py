@@ -12,6 +12,7 @@ from unbroken.state.codec import encode
 from unbroken.state.foreign import while_loading
 from unbroken.state.optimizer_values import OptimizerValues, Place, laid_like
 from unbroken.state.own_ways import code_options, gives_its_own, is_of_torch, takes_its_own
+from unbroken.state.shared_tensors import share_again
 
 
 class RestoreWay:
@@ -60,6 +61,7 @@ class RestoreWay:
             self._optimizer.add_param_group({**options, "params": parameters})
 
     def _restore_groups(self, groups: list[dict[str, Any]]) -> None:
+        of_several: dict[tuple[str, int], Any] = {}  # the code may give two groups one list
         for group, old in zip(self._optimizer.param_groups, groups, strict=True):
             for key, stored in old.items():
                 if key == "params":
@@ -68,6 +70,8 @@ class RestoreWay:
                 value = self._values.live(stored, _at_home, onto=live)
                 if _can_be_copied(live, value):
                     live.copy_(value)  # a tensor rate may be captured by a graph: keep its storage
+                elif isinstance(live, dict | list):
+                    group[key] = of_several.setdefault((key, id(live)), value)
                 else:
                     group[key] = value
 
@@ -86,6 +90,7 @@ class RestoreWay:
                 return laid_like(value, parameter)
 
             state[parameter] = self._values.live(each, place)
+        share_again(saved.get("shared", []), state, self._parameters)
         state.update(self._values.live(saved.get("keyed", {}), self._beside))
 
     def _on_device(self) -> set[str]:

@@ -286,3 +286,16 @@ def test_a_slow_save_is_warned_of(tmp_path: Path) -> None:
     training = build(tmp_path, grace_seconds=0.0)
     training.run.close()
     assert any("the last save took" in note for note in training.report.notes)
+
+
+def test_checkpoints_of_another_run_are_said_to_be_that(tmp_path: Path) -> None:
+    """Somebody copied the wrong directory: both runs are named, and nothing begins at 0."""
+    layout, other = trained(tmp_path / "run"), trained(tmp_path / "other")
+    theirs = json.loads(other.run_file.read_bytes())["run_id"]
+    shutil.rmtree(layout.checkpoints)
+    shutil.copytree(other.checkpoints, layout.checkpoints)
+    with pytest.raises(
+        NoUsableCheckpoint, match=rf"\(run {theirs}\).* is of another run"
+    ) as refused:
+        resumed(tmp_path / "run")
+    assert json.loads(layout.run_file.read_bytes())["run_id"] in refused.value.what
