@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,14 @@ def test_what_an_epochs_body_begins_with_is_done_after_its_boundary(
     assert "The loop was left" not in caplog.text
 
 
-def test_a_layer_that_comes_late_is_refused_before_it_is_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layer", [lambda: nn.Linear(1, 1), nn.Tanh])
+def test_a_layer_that_comes_late_is_refused_before_it_is_saved(
+    tmp_path: Path, layer: Callable[[], nn.Module]
+) -> None:
     """No start would have it: training ends with its name, and the checkpoint before stands."""
     training = Training(Plain, tmp_path / "run")
     training.train(4)
-    training.program.model.append(nn.Linear(1, 1))  # type: ignore[operator]
+    training.program.model.append(layer())  # type: ignore[operator]
     with pytest.raises(unbroken.NotEncodable, match=r"model\.4"):
         training.train(8)
     training.run.close()

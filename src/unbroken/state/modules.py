@@ -59,6 +59,7 @@ class ModulePart:
         self.name = name
         self.module = module
         self._shape = ModuleShape.of(module)
+        self._inside = {uncompiled(path) for path, _ in module.named_modules()}
         self._born = {n: Form(t.dtype, t.shape) for n, t in tensors_of(self._own_state()).items()}
 
     def capture(self) -> dict[str, Any]:
@@ -169,6 +170,11 @@ class ModulePart:
             for name, was in captured.get(BORN, {}).items()
             if not self._shape.can_take(name, saved, captured["requires_grad"])
         ]
+        found += [
+            f"{self.name}.{path}: a module that {'is' if path in self._inside else 'was'} not there "
+            f"{'any more' if path in self._inside else 'when Run(...) was made'}"
+            for path in sorted(self._inside ^ set(captured["training"]))
+        ][:5]
         try:
             copy = None if found else rehearsed(self.module, self._load_into, captured)
         except StateMismatch as error:

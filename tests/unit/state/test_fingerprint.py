@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 
-from unbroken.state.fingerprint import AVERAGES, BUFFERS, MODES, NAMES, WEIGHTS, StepFingerprint
+from unbroken.state.fingerprint import (
+    AVERAGES,
+    BUFFERS,
+    KEPT,
+    MODES,
+    NAMES,
+    WEIGHTS,
+    StepFingerprint,
+)
 from unbroken.state.modules import ModulePart
+from unbroken.state.parts import PlainPart
 
 
 class Small(nn.Module):
@@ -24,11 +34,31 @@ class Small(nn.Module):
         self.register_buffer("scratch", torch.zeros(2), persistent=False)
 
 
+class Table:
+    """An object that keeps tensors by name and in a list."""
+
+    def __init__(self) -> None:
+        self.rows, self.last = {"a": torch.ones(3)}, [torch.ones(2)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "last": self.last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows, self.last = state["rows"], state["last"]
+
+
+TABLE = Table()
+
+
 def small() -> tuple[Small, AveragedModel, StepFingerprint]:
     torch.manual_seed(1)
     model = Small()
     average = AveragedModel(model)
-    parts = {"model": ModulePart("model", model), "ema": ModulePart("ema", average)}
+    parts = {
+        "model": ModulePart("model", model),
+        "ema": ModulePart("ema", average),
+        "table": PlainPart("table", TABLE),
+    }
     return model, average, StepFingerprint(parts, dict(model.named_parameters()))
 
 
@@ -38,7 +68,7 @@ def told(fingerprint: StepFingerprint) -> dict[str, float]:
 
 
 def test_each_kind_has_a_number() -> None:
-    """Weights, buffers, averages and modes, under the names of the journal."""
+    """Weights, buffers, averages, other tensors and modes, under the names of the journal."""
     _, _, fingerprint = small()
     found = told(fingerprint)
     assert set(NAMES) == set(found)
@@ -74,6 +104,9 @@ def test_what_is_changed_changes_its_own_number() -> None:
         assert [BUFFERS] == changed()
         average.module.get_parameter("layer.bias").add_(1e-3)
         assert [AVERAGES] == changed()
+    for kept in (TABLE.rows["a"], TABLE.last[0]):
+        kept.mul_(2.0)
+        assert [KEPT] == changed()
     model.dropout.eval()
     assert [MODES] == changed()
     model.scratch.add_(1.0)  # type: ignore[operator]  # a tensor
