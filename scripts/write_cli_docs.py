@@ -10,6 +10,7 @@ import argparse
 import importlib
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from written_page import write_or_compare
@@ -52,8 +53,8 @@ when a run is resumed.
 """
 
 
-LIBRARY_HEAD = """\
-## `unbroken {name}`
+COMMAND_HEAD = """\
+## `{program} {name}`
 
 {description}
 
@@ -63,12 +64,12 @@ LIBRARY_HEAD = """\
 """
 
 
-def library_commands() -> list[str]:
-    """Return a section for each command of `unbroken`."""
-    subparsers = Parser(prog="unbroken").add_subparsers(parser_class=Parser)
+def sections_of(program: str, package: str, commands: Iterable[str]) -> list[str]:
+    """Return a section for each of some commands of a program."""
+    subparsers = Parser(prog=program).add_subparsers(parser_class=Parser)
     sections = []
-    for name in LIBRARY_COMMANDS:
-        importlib.import_module(f"unbroken.cli.{name}").add_parser(subparsers)
+    for name in commands:
+        importlib.import_module(f"{package}.{name}").add_parser(subparsers)
         parser = subparsers.choices[name]
         shown = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 -- argparse lists them nowhere else
         rows = [
@@ -77,8 +78,12 @@ def library_commands() -> list[str]:
             for each in shown
         ]
         description, _, examples = (parser.description or "").partition("\n\n")
-        text = f"{description}\n\n```\n{textwrap.dedent(examples)}\n```"
-        sections.append(LIBRARY_HEAD.format(name=name, description=text, rows="\n".join(rows)))
+        text = (
+            f"{description}\n\n```\n{textwrap.dedent(examples)}\n```" if examples else description
+        )
+        sections.append(
+            COMMAND_HEAD.format(program=program, name=name, description=text, rows="\n".join(rows))
+        )
     return sections
 
 
@@ -102,7 +107,9 @@ def page() -> str:
         parts.append(
             f"### {title}\n\n| flag | meaning | resume |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
-    parts += library_commands()
+    others = [name for name in COMMANDS if name != "train"]
+    parts += sections_of("unbroken-tts", "unbroken_tts.cli", others)
+    parts += sections_of("unbroken", "unbroken.cli", LIBRARY_COMMANDS)
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
