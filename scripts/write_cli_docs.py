@@ -74,13 +74,10 @@ def sections_of(program: str, package: str, commands: Iterable[str]) -> list[str
         shown = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 -- argparse lists them nowhere else
         rows = [
             f"| `{', '.join(each.option_strings)}{_value(each)}`".replace("` ", "`")
-            + f" | {_cell(each.help)} |"
+            + f" | {_cell(_expanded(parser, each))} |"
             for each in shown
         ]
-        description, _, examples = (parser.description or "").partition("\n\n")
-        text = (
-            f"{description}\n\n```\n{textwrap.dedent(examples)}\n```" if examples else description
-        )
+        text = "\n\n".join(map(_paragraph, (parser.description or "").split("\n\n")))
         sections.append(
             COMMAND_HEAD.format(program=program, name=name, description=text, rows="\n".join(rows))
         )
@@ -111,6 +108,17 @@ def page() -> str:
     parts += sections_of("unbroken-tts", "unbroken_tts.cli", others)
     parts += sections_of("unbroken", "unbroken.cli", LIBRARY_COMMANDS)
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _paragraph(text: str) -> str:
+    """Return a paragraph of a help text; one that is indented is what a person types."""
+    if all(line.startswith("  ") for line in text.splitlines()):
+        return f"```\n{textwrap.dedent(text)}\n```"
+    return text
+
+
+def _expanded(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    return parser._get_formatter()._expand_help(action)  # noqa: SLF001 -- argparse shows it nowhere else
 
 
 def _value(action: argparse.Action) -> str:
