@@ -182,6 +182,14 @@ def _missing_module(error: ModuleNotFoundError, program: Program) -> int:
 
 def _bug() -> int:
     traceback.print_exc()
+    if sys.flags.optimize > 1:
+        return _report(
+            SettingsInvalid(
+                "Python was started with -OO, which removes all docstrings; then the program failed.",
+                "Some packages, such as transformers, are built from docstrings and can't work so.",
+                "Start it without -OO, and without PYTHONOPTIMIZE=2; -O is fine.",
+            )
+        )
     print(
         "error: this is a bug in the program, not a mistake of yours.\n"
         "Saved files are untouched.\n"

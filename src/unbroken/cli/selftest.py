@@ -22,9 +22,9 @@ DESCRIPTION: Final = """\
 Train a tiny model, save, kill it, inject a fault, resume, train 20 more steps: for each fault of the
 catalogue. Each fault is injected twice: into a resume without checks, to measure its effect (the
 largest difference of a step's loss, and the norm of the difference of all weights relative to their
-norm, after 20 steps); and into a resume with all checks, to see what finds it. The nine bugs
-that users of the earlier trainer are told of come first. The area `blind`, written by somebody who had not read the checks, comes
-last and is counted separately. Takes about a minute on two cores.
+norm, after 20 steps); and into a resume with all checks, to see what finds it. The nine bugs that users
+of the earlier trainer are told of come first. The area `blind`, written by somebody who had not read
+the checks, comes last and is counted separately. Takes about a minute on two cores.
 Exit code 0 if every fault is found, at least 95 % of the causes are named correctly, and in the area
 `blind` only faults are missed that are known to be.
 

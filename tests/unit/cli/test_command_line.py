@@ -114,3 +114,22 @@ def test_answers_that_need_no_training_come_at_once(tmp_path: Path, words: list[
         "sys.exit('torch' in sys.modules)"
     )
     assert 0 == call("-c", code, cwd=tmp_path).returncode
+
+
+@pytest.mark.parametrize(("optimize", "code"), [("-OO", 2), ("-O", 1)])
+def test_a_python_without_docstrings_is_told_to_be_the_cause(
+    tmp_path: Path, optimize: str, code: int
+) -> None:
+    """With -OO transformers fails while it is imported: that is no bug of the program."""
+    failing = tmp_path / "commands"
+    failing.mkdir()
+    (failing / "fail.py").write_text("def add_parser(parsers): raise ValueError('no docstring')\n")
+    run = (
+        "import sys; sys.path.insert(0, '.'); from unbroken import Program, run_program\n"
+        "sys.exit(run_program(Program(name='p', description='', commands={'fail': ''}, "
+        "package='commands', exit_codes='', install=''), ['fail']))"
+    )
+    done = call(optimize, "-c", run, cwd=tmp_path)
+    assert code == done.returncode, done.stderr
+    assert ("this is a bug" in done.stderr) == (code == 1)
+    assert ("-OO" in done.stderr.splitlines()[-1]) == (code == 2)
