@@ -55,7 +55,7 @@ def test_workers_survive_a_signal_to_the_whole_group(
 ) -> None:
     """Terminals and batch systems signal every process; only the training one decides."""
     workers = ("--num-workers", "2")
-    stopped = trainer.run(tmp_path, *workers, event=f"group:{name}:6:3")
+    stopped = trainer.run(tmp_path, *workers, event=f"group:{name}:6:3", is_preloaded=False)
     assert stopped.returncode == code, stopped.stderr
     assert newest(tmp_path).path.name == "step-00000006+6"
     assert max(journal(tmp_path)) == 9, "the workers were gone for the steps after the save"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from support import preloaded
 from support.pairs import write_pairs, write_tokenizer
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
@@ -117,20 +118,27 @@ class TinyTrainer:
         assert ended.code == 75, ended.err
 
     def run(
-        self, output: Path, *more: str, event: str = "none", resume: str = "auto"
+        self,
+        output: Path,
+        *more: str,
+        event: str = "none",
+        resume: str = "auto",
+        is_preloaded: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Train in a process of its own, killed at `event`."""
+        """Train in a process of its own, killed at `event`; a new interpreter takes seconds longer."""
         how = ["--resume", resume] if resume else []
+        words = [event, "--", *self.flags(output, *how, *more)]
+        if is_preloaded:
+            return preloaded.run("support.killed_trainer", words, environment())
         return subprocess.run(
-            [sys.executable, str(TESTS / "support/killed_trainer.py"), event, "--",
-             *self.flags(output, *how, *more)],
+            [sys.executable, str(TESTS / "support/killed_trainer.py"), *words],
             capture_output=True,
             text=True,
             check=False,
             env=environment(),
-            timeout=240,
+            timeout=preloaded.SECONDS,
             start_new_session=True,  # its process group is its own
-        )  # fmt: skip
+        )
 
 
 def environment() -> dict[str, str]:

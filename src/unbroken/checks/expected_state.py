@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unbroken.checks.optimizer_options_unchanged import changed_options
-from unbroken.checks.schedule_unchanged import changed_settings
+from unbroken.checks.schedule_settings import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 
 

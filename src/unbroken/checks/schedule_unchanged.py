@@ -12,8 +12,6 @@ Does not: compare the rates themselves; `learning-rate-continues` does.
 
 from __future__ import annotations
 
-from typing import Any
-
 from unbroken.checks.check import (
     Check,
     CheckResult,
@@ -24,20 +22,9 @@ from unbroken.checks.check import (
     agrees,
     differs,
 )
-from unbroken.checks.state_summary import StateSummary, is_below
+from unbroken.checks.schedule_settings import AT_BIRTH, changed_settings, settings_asked_for
+from unbroken.checks.state_summary import StateSummary
 from unbroken.state.facts import ABSENT
-
-AT_BIRTH = "schedules_at_birth"
-"""Name of the settings, in the evidence of a checkpoint."""
-
-COUNTERS = frozenset(
-    {
-        "updates", "last_epoch", "_step_count", "_last_lr", "T_cur", "T_i", "best",
-        "num_bad_epochs", "cooldown_counter", "_get_lr_called_within_step", "_is_initial",
-    }
-)  # fmt: skip
-"""State that changes as a schedule advances."""
-
 
 BASE_RATES = frozenset({"base_rates", "base_lrs", "max_lrs"})
 """Settings that every rate of the curve is a multiple of."""
@@ -110,31 +97,3 @@ def _share(each: Difference) -> float:
     if not is_rate or not isinstance(before, int | float) or not isinstance(now, int | float):
         return 0.0
     return abs(now - before) / abs(before) if before else 0.0
-
-
-def changed_settings(saved: StateSummary, built: StateSummary) -> set[str]:
-    """Return the paths of the settings that the code asks for now, or no more, and otherwise before."""
-    before, now = settings_asked_for(saved), settings_asked_for(built)
-    return {
-        path
-        for path in before.keys() | now.keys()
-        if repr(before.get(path, ABSENT)) != repr(now.get(path, ABSENT))
-    }
-
-
-def settings_asked_for(seen: StateSummary) -> dict[str, Any]:
-    """Return by path the settings of schedules that the code asked for, as far as that is known."""
-    born: dict[str, Any] | None = seen.evidence.get(AT_BIRTH)
-    if born is not None:
-        return born
-    parts = seen.of_kind("schedule")
-    return {
-        path: each
-        for path, each in seen.values.items()
-        if is_below(path, parts) and not moves(path)
-    }
-
-
-def moves(path: str) -> bool:
-    """Return whether a value of a schedule changes as it advances."""
-    return any(key in COUNTERS for key in path.split("."))

@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from unbroken.checks import schedule_unchanged, trainable_parameters_unchanged
+from unbroken.checks import schedule_settings, trainable_parameters_unchanged
 from unbroken.checks.optimizer_options_unchanged import (
     OptimizerOptionsUnchanged,
     options_asked_for,
 )
-from unbroken.checks.schedule_unchanged import ScheduleUnchanged, settings_asked_for
+from unbroken.checks.schedule_settings import settings_asked_for
+from unbroken.checks.schedule_unchanged import ScheduleUnchanged
 from unbroken.checks.state_summary import StateSummary
 from unbroken.checks.trainable_parameters_unchanged import flags_built
 
@@ -65,6 +66,6 @@ class AtBirth:
         return {
             "frozen_at_birth": dict(self.frozen),
             "options_at_birth": dict(self.options),
-            schedule_unchanged.AT_BIRTH: dict(self.schedules),
+            schedule_settings.AT_BIRTH: dict(self.schedules),
             trainable_parameters_unchanged.AT_BIRTH: dict(self.trained),
         }

@@ -23,7 +23,7 @@ from unbroken.checks.expected_state import expected_state
 from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
-from unbroken.checks.schedule_unchanged import changed_settings
+from unbroken.checks.schedule_settings import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused, StateMismatch
 from unbroken.journal.logs import logs_of
