@@ -320,10 +320,17 @@ def test_the_cause_is_data(other: dict[int, dict[str, Any]], cause: DivergenceCa
 
 
 def test_training_that_ends_early_concludes_from_what_it_repeated() -> None:
-    """A stop in the midst of the replay leaves a verdict on the steps it made."""
+    """A stop in the midst of the replay leaves a verdict on the steps it made.
+
+    An update shows in the weights of the step after it: one step alone proves none.
+    """
     found = replay()
     found.take(line(6))
-    assert "EXACT (1/7 steps: data, loss, gradient, update)" == str(found.finish())
+    assert "EXACT (1/7 steps: data, loss, gradient)" == str(found.finish())
+    found = replay()
+    for number in (6, 7):
+        found.take(line(number))
+    assert "EXACT (2/7 steps: data, loss, gradient, update)" == str(found.finish())
 
 
 def test_what_is_not_finite_is_equal_to_how_it_was_written() -> None:
