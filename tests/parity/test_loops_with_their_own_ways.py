@@ -88,14 +88,22 @@ class Averages:
             self.shadow[name].copy_(each)
 
 
+class Replaced(Averages):
+    """Takes a state in by putting another dict in the place of its own."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.shadow = dict(state)
+
+
 class Averaged(Plain):
     """Keeps an average that is updated at the beginning of each step, so many times."""
 
     times = 1
+    kind = Averages
 
     def __init__(self) -> None:
         super().__init__()
-        self.average = Averages(self.model)
+        self.average = self.kind(self.model)
 
     def parts(self) -> dict[str, Any]:
         return {"average": self.average}
@@ -105,16 +113,23 @@ class Averaged(Plain):
             self.average.update(self.model)
 
 
+class AveragedAndReplaced(Averaged):
+    """The same with an average that replaces its dict."""
+
+    kind = Replaced
+
+
+@pytest.mark.parametrize("program", [Averaged, AveragedAndReplaced])
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_an_average_of_ones_own_that_is_updated_otherwise_is_told(
-    tmp_path: Path, times: int
+    tmp_path: Path, program: type[Averaged], times: int
 ) -> None:
     """No loss shows it; the sample of its tensors does, at the first step that is repeated."""
-    first = Training(Averaged, tmp_path / "run")
+    first = Training(program, tmp_path / "run")
     first.train(6)
     first.train(STEPS, left_at=9)
     first.run.close()
-    second = Training(Averaged, tmp_path / "run")
+    second = Training(program, tmp_path / "run")
     second.program.times = times  # type: ignore[attr-defined]
     if times == 1:
         second.train(STEPS)

@@ -196,7 +196,8 @@ def train_on(
             training.until(saved_after)
             training.run.save()
         training.until(until)
-        training.run.save()
+        if not saved_after:  # else the next start is to repeat the step
+            training.run.save()
     require_no_alarm(training.run)
     return training.state()
 

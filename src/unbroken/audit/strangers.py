@@ -24,6 +24,7 @@ from unbroken.audit.saved import SavedState
 from unbroken.audit.unsaved import Unsaved, Way
 from unbroken.audit.walk import walk
 from unbroken.errors import NotEncodable
+from unbroken.state.parts import parameter_names
 from unbroken.state.step_hooks import tell_before, tell_no_more
 from unbroken.state.training_state import TrainingState
 
@@ -98,18 +99,9 @@ class Strangers:
         if self._updated_at.setdefault(optimizer, step) == step or self._knows(optimizer):
             return
         first = next(p for group in optimizer.param_groups for p in group["params"])
-        if (path := self._paths().get(id(first))) is not None:
+        if (path := parameter_names(self._objects()).get(id(first))) is not None:
             raise _undeclared(path, optimizer)
         raise _refused(_named(first), optimizer)
-
-    def _paths(self) -> dict[int, str]:
-        """Return the leaf paths of the declared parameters, by identity."""
-        models = {n: each for n, each in self._objects().items() if isinstance(each, nn.Module)}
-        return {
-            id(p): f"{name}.{path}"
-            for name, m in models.items()
-            for path, p in m.named_parameters()
-        }
 
     def _knows(self, optimizer: torch.optim.Optimizer) -> bool:
         return any(each.value is optimizer for each in walk(self._objects()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -123,6 +123,12 @@ def differs(
         alarm=alarm,
         severity=severity,
     )
+
+
+def rate_mismatch(result: CheckResult, share: float) -> CheckResult:
+    """Return a difference of learning rates in the words that users know; `share` of the saved rate."""
+    headline = f"CRITICAL: LR mismatch ({100 * share:.1f}% difference)"
+    return replace(result, headline=headline, alarm="CRITICAL: LR mismatch detected!")
 
 
 def cannot_compare(why: str, severity: Severity | None = Severity.WARNING) -> CheckResult:

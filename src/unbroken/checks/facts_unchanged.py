@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from unbroken.checks.check import CheckResult, OnAccept, Severity
+from unbroken.checks.check import CheckResult, OnAccept, Severity, rate_mismatch
 from unbroken.checks.fact_check import FactCheck
 from unbroken.checks.state_summary import StateSummary
 
@@ -49,10 +49,7 @@ def _rate_apart(result: CheckResult, _saved: StateSummary, _live: StateSummary) 
         for each in found
         if isinstance(each.saved, int | float) and isinstance(each.live, int | float) and each.saved
     ]
-    if not shares:
-        return result
-    headline = f"CRITICAL: LR mismatch ({100 * max(shares):.1f}% difference)"
-    return replace(result, headline=headline, alarm="CRITICAL: LR mismatch detected!")
+    return rate_mismatch(result, max(shares)) if shares else result
 
 
 def _precision_apart(result: CheckResult, saved: StateSummary, live: StateSummary) -> CheckResult:

@@ -24,6 +24,7 @@ from unbroken.checks.check import (
     agrees,
     cannot_compare,
     differs,
+    rate_mismatch,
 )
 from unbroken.checks.curves import how_far, rates_at, where_curves_part
 from unbroken.checks.state_summary import StateSummary
@@ -81,14 +82,8 @@ class LearningRateContinues(Check):
             return differs(str(parted[0]), *parted)
         if details:
             worst = max(_share(before[name], now.get(name, [])) for name in before)
-            if not worst:
-                return differs(str(details[0]), *details)
-            return differs(
-                str(details[0]),
-                *details,
-                headline=f"CRITICAL: LR mismatch ({100 * worst:.1f}% difference)",
-                alarm="CRITICAL: LR mismatch detected!",
-            )
+            result = differs(str(details[0]), *details)
+            return rate_mismatch(result, worst) if worst else result
         shown = ", ".join(f"{rates[0]:.3e}" for rates in list(now.values())[:3] if rates)
         ahead = max((len(each) - 1 for each in now.values()), default=0)
         return agrees(f"{shown} and the next {ahead}{how_far(live.evidence)}")

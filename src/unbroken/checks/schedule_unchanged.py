@@ -21,6 +21,7 @@ from unbroken.checks.check import (
     Stage,
     agrees,
     differs,
+    rate_mismatch,
 )
 from unbroken.checks.schedule_settings import AT_BIRTH, changed_settings, settings_asked_for
 from unbroken.checks.state_summary import StateSummary
@@ -78,15 +79,9 @@ class ScheduleUnchanged(Check):
         ]
         if details:
             found = str(details[0]) if len(details) == 1 else f"{len(details)} differ"
-            share = max((_share(each) for each in details), default=0.0)
-            if not share:
-                return differs(found, *details)
-            return differs(
-                found,
-                *details,
-                headline=f"CRITICAL: LR mismatch ({100 * share:.1f}% difference)",
-                alarm="CRITICAL: LR mismatch detected!",
-            )
+            share = max(map(_share, details))
+            result = differs(found, *details)
+            return rate_mismatch(result, share) if share else result
         return agrees(f"{len(now)} numbers")
 
 

@@ -118,8 +118,8 @@ class Run:
         )  # fmt: skip
         self.state = self.inspector.state
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
-        self.due = SaveDue(every=save_every, minutes=save_minutes)
-        self.due.max_lost_minutes = max_lost_minutes
+        self.due = SaveDue(
+            every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes)  # fmt: skip
         self.stop, self.metrics = StopRequest(stop_file, stop_signals), {}
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,

@@ -68,7 +68,7 @@ class CheckpointSaves:
             with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
                 saver.finish()
         if anew or not saver.holds(position, metrics):
-            self._show_resumable()
+            self._show_resumable(self._inspector.state.structure())
             self._audit.at_save()
             saver.save(self.snapshot(metrics))
             self._due.begun()
@@ -84,7 +84,8 @@ class CheckpointSaves:
             SaveFailed: More work is at risk than may be lost.
         """
         state = self._inspector.state
-        self._show_resumable()
+        if self._shown_resumable is None:
+            self._show_resumable(state.structure())
         try:
             if self.saver.look() is not None:
                 self._due.saved()
@@ -94,13 +95,16 @@ class CheckpointSaves:
         except SaveFailed as error:
             self._due.failed(error)
 
-    def _show_resumable(self) -> None:
-        """Show, when the parts have made their state or changed, that a start would take it back.
+    def _show_resumable(self, structure: Hashable) -> None:
+        """Show, once the parts have made their state, that a start would take it back.
+
+        Args:
+            structure: What it was shown for, if that is still so.
 
         Raises:
             NotEncodable: It would not; nothing more is trained for nothing.
         """
         state = self._inspector.state
-        if state.position.updates and self._shown_resumable != (now := state.structure()):
+        if state.position.updates and self._shown_resumable != structure:
             state.require_resumable()
-            self._shown_resumable = now
+            self._shown_resumable = structure

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -48,11 +49,10 @@ _ACT_BY_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)  
 
 @dataclass(slots=True)
 class _Place:
-    """Where a tensor is kept; the module may put another one there."""
+    """Where a tensor is kept; its owner may put another one there."""
 
-    owner: Mapping[Any, torch.Tensor | None] | Sequence[torch.Tensor]
-    name: Any
-    """Its key, or its number where the owner is a list."""
+    held: Callable[[], torch.Tensor | None]
+    """Returns what is there now; None where nothing is."""
     tensor: torch.Tensor | None = None
     address: int = -1
     entries: torch.Tensor | None = None
@@ -61,18 +61,13 @@ class _Place:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the tensor is now; None where none is: its module may put one there again."""
-        tensor = self._held()
+        """Where the tensor is now; None where none is: its owner may put one there again."""
+        tensor = self.held()
         return None if tensor is None else tensor.device
-
-    def _held(self) -> torch.Tensor | None:
-        if isinstance(self.owner, Mapping):
-            return self.owner.get(self.name)
-        return self.owner[self.name] if self.name < len(self.owner) else None
 
     def look(self) -> torch.Tensor | None:
         """Return a view of some entries; None where nothing can be looked at."""
-        tensor = self._held()
+        tensor = self.held()
         if tensor is None or not (tensor is self.tensor or _is_plain(tensor)):
             return None
         is_other = tensor is not self.tensor or tensor.numel() != self.size
@@ -99,6 +94,7 @@ class StepFingerprint:
         self._modules: list[nn.Module] = []
         self._lengths: dict[str, int] = {}
         self._in_eval: int | None = None
+        self._device: torch.device | None = None
         # Only these are chosen from: what comes, or goes, while training is not so at every start.
         self._built = list(self._every_place())
         self.entries: torch.Tensor | None = None
@@ -113,7 +109,8 @@ class StepFingerprint:
         for name, places in self._places.items():
             self._lengths[name] = 0
             for place in places:
-                if (entries := place.look()) is not None:
+                entries = place.look()
+                if entries is not None and entries.device == self._device:
                     self._lengths[name] += place.count
                     views.append(entries)
         if views:
@@ -161,7 +158,7 @@ class StepFingerprint:
                     yield AVERAGES, path, place
                 elif is_buffer:
                     yield BUFFERS, path, place
-                elif id(place.owner[place.name]) in trained:
+                elif id(place.held()) in trained:
                     yield WEIGHTS, path, place
 
     def _find(self) -> None:
@@ -173,10 +170,9 @@ class StepFingerprint:
         }
         for name, path, place in self._built:
             found[name].append((path, place))
-        devices = [one.device for one in self._trained.values()]
+        self._device = next((one.device for one in self._trained.values()), None)
         self._places = {
-            name: _chosen(each, TENSORS[name], devices[0] if devices else None)
-            for name, each in found.items()
+            name: _chosen(each, TENSORS[name], self._device) for name, each in found.items()
         }
 
 
@@ -191,7 +187,8 @@ def _places(part: str, model: nn.Module) -> Iterator[tuple[str, _Place, bool]]:
                 continue
             for name, tensor in owner.items():
                 if tensor is not None and name not in fleeting and _is_plain(tensor):
-                    yield f"{part}.{uncompiled(path)}.{name}", _Place(owner, name), is_buffer
+                    place = _Place(partial(owner.get, name))
+                    yield f"{part}.{uncompiled(path)}.{name}", place, is_buffer
 
 
 def _kept(part: str, target: object) -> Iterator[tuple[str, _Place]]:
@@ -201,7 +198,18 @@ def _kept(part: str, target: object) -> Iterator[tuple[str, _Place]]:
             keys = owner.keys() if isinstance(owner, dict) else range(len(owner))
             for key in keys:
                 if isinstance(owner[key], torch.Tensor) and _is_plain(owner[key]):
-                    yield f"{part}.{name}.{key}", _Place(owner, key)
+                    # From the object each time: loading a state may replace the whole dict.
+                    place = _Place(partial(_item, target.__dict__, name, key))
+                    yield f"{part}.{name}.{key}", place
+
+
+def _item(attributes: Mapping[str, Any], name: str, key: Any) -> torch.Tensor | None:
+    """Return a tensor in a dict or list among an object's attributes; None where it is not there."""
+    try:
+        found = attributes[name][key]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return found if isinstance(found, torch.Tensor) else None
 
 
 def _chosen(

@@ -200,12 +200,10 @@ class Watch:
             return None
         if last is None or not math.isfinite(last + rate):
             return None
-        if self._taken > 1 and (
-            rate < last or self._rates.depends_on_scores or self._rates.are_moved_by_loop
-        ):
-            return (
-                None  # the end of a phase may lower it at any step; scores or the loop may move it
-            )
+        # Scores or the loop may move it at any step, and the end of a phase may lower it.
+        may_move = self._rates.depends_on_scores or self._rates.are_moved_by_loop
+        if self._taken > 1 and (rate < last or may_move):
+            return None
         recent = [line["lr"] for line in self._before[-50:] if math.isfinite(line["lr"])]
         largest = max((abs(b - a) for a, b in pairwise(recent)), default=0.0)
         if abs(rate - last) <= LEAP_OF_RATE * largest + 0.01 * abs(last):

@@ -68,7 +68,7 @@ def require_memory(hardware: Hardware, need: MemoryNeed) -> None:
                 f"{free / GB:.1f} GB are free.",
                 f"It has {need.numbers / 1e6:.0f} million trained numbers: weights, gradients and "
                 "moments, and a copy while it is saved. It would end, or be killed, after loading.",
-                "Free memory, or use a machine with more. Without --ema-decay it needs less.",
+                "Free memory, or use a machine with more.",
             )
 
 
