@@ -125,9 +125,7 @@ def relative_difference(was: Any, now: Any) -> float:
 def _rates(fields: Mapping[str, Any]) -> dict[str, Any]:
     groups = fields.get(RATES)
     found = {FIRST: fields.get("lr"), **(groups if isinstance(groups, dict) else {})}
-    return {
-        name: each for name, each in found.items() if each is not None and _same(each, each + 0)
-    }
+    return {name: _as_number(each) for name, each in found.items() if each is not None}
 
 
 def _same(a: Any, b: Any) -> bool:

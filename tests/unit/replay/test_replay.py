@@ -335,7 +335,9 @@ def test_training_that_ends_early_concludes_from_what_it_repeated() -> None:
 
 def test_what_is_not_finite_is_equal_to_how_it_was_written() -> None:
     """The journal keeps it as text; the live value is a number."""
-    found = Replay({6: Reference(line(6, loss="nan", grad_norm="inf"))}, 5)
-    verdict = found.take(line(6, loss=math.nan, grad_norm=math.inf))
+    written = line(6, loss="nan", grad_norm="inf", lrs={"optimizer.1": "nan"})
+    found = Replay({6: Reference(written)}, 5)
+    live = line(6, loss=math.nan, grad_norm=math.inf, lrs={"optimizer.1": math.nan})
+    verdict = found.take(live)
     assert verdict is not None
     assert ReplayOutcome.EXACT is verdict.outcome
