@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,8 @@ from unbroken import DataInvalid, SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
+    from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.prepare.indextts import Encoders
     from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
 
 DESCRIPTION: Final = """\
@@ -25,6 +28,11 @@ To add a language to an existing tokenizer (the old ids are verified to stay the
 
   unbroken-tts prepare recordings/metadata.csv --output preprocessed_amharic \\
     --extend-tokenizer tokenizers/base_bpe.model --vocabulary 24000
+
+For the real IndexTTS2 name its folder: its own encoders then make codes and conditioning.
+
+  unbroken-tts prepare recordings/metadata.csv --output preprocessed_amharic \\
+    --indextts index-tts/checkpoints --extend-tokenizer index-tts/checkpoints/bpe.model
 
 After an interruption or a kill, the same command continues where it stopped. New lines in SOURCE
 are added; codec and tokenizer then stay as they are."""
@@ -47,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
     )
     _add_inputs(parser)
+    _add_encoders(parser)
     _add_tokenizer(parser)
     _add_choices(parser)
     parser.set_defaults(run=run)
@@ -70,9 +79,34 @@ def _add_inputs(parser: Parser) -> None:
     group.add_argument(
         "--config",
         type=Path,
-        default=Path("checkpoints/config.yaml"),
         metavar="FILE",
-        help="the model that the data is for: widths and limits [%(default)s]",
+        help="the model that the data is for: widths and limits [that of --indextts, or "
+        "checkpoints/config.yaml]",
+    )
+
+
+def _add_encoders(parser: Parser) -> None:
+    group = parser.add_argument_group("encoders of the real IndexTTS2")
+    group.add_argument(
+        "--indextts",
+        type=Path,
+        metavar="DIR",
+        help="folder of IndexTTS2 (config.yaml, gpt.pth, wav2vec2bert_stats.pt): make codes and "
+        "conditioning with its encoders",
+    )
+    group.add_argument(
+        "--w2v-bert", type=Path, metavar="DIR", help="w2v-bert-2.0, if it isn't in that folder"
+    )
+    group.add_argument(
+        "--semantic-codec",
+        type=Path,
+        metavar="FILE",
+        help="semantic codec of MaskGCT, if it isn't in that folder",
+    )
+    group.add_argument(
+        "--device",
+        default="auto",
+        help="where to compute them: cpu, cuda, cuda:1 ... [auto: a card if there is one]",
     )
 
 
@@ -115,9 +149,8 @@ def _add_choices(parser: Parser) -> None:
     group = parser.add_argument_group("other options")
     group.add_argument(
         "--codec",
-        default="melvq",
         metavar="melvq|DIR",
-        help="fit the embedded codec, or use a saved one [%(default)s]",
+        help="without --indextts: fit the embedded codec, or use a saved one [melvq]",
     )
     group.add_argument(
         "--val-ratio",
@@ -206,19 +239,48 @@ def _pieces(base: Path) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> PreparePlan:
-    from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.model.config import GptConfig, code_book_of
     from unbroken_tts.prepare.plan import PreparePlan
 
+    config = arguments.config or (arguments.indextts or Path("checkpoints")) / "config.yaml"
     return PreparePlan(
         tokenizer=_tokenizer_plan(arguments),
-        config=GptConfig.from_yaml(arguments.config),
+        config=GptConfig.from_yaml(config),
+        code_book=code_book_of(config),
         language=arguments.language,
         audio_dir=arguments.audio_dir,
-        codec=None if arguments.codec == "melvq" else Path(arguments.codec),
+        codec=None if arguments.codec in (None, "melvq") else Path(arguments.codec),
         val_ratio=arguments.val_ratio,
         pairs_per_target=arguments.pairs_per_target,
         on_bad=arguments.on_bad,
     )
+
+
+def _encoders(arguments: argparse.Namespace, config: GptConfig) -> Callable[[], Encoders] | None:
+    """Return what opens the encoders of --indextts; its files are looked for now."""
+    if arguments.indextts is None:
+        alone = [name for name in ("w2v_bert", "semantic_codec") if getattr(arguments, name)]
+        if alone:
+            raise SettingsInvalid(
+                f"--{alone[0].replace('_', '-')} was given without --indextts.",
+                "It is one of the files that features of the real model are made with.",
+                "Name the folder of IndexTTS2 with --indextts too.",
+            )
+        return None
+    if arguments.codec is not None:
+        raise SettingsInvalid(
+            f"--codec {arguments.codec} and --indextts {arguments.indextts} were both given.",
+            "A data set has the codes of exactly one codec.",
+            "Omit --codec for features of the real model.",
+        )
+    from unbroken_tts.prepare.indextts import find_files, open_encoders
+
+    files = find_files(
+        arguments.indextts,
+        speech_model=arguments.w2v_bert,
+        semantic_codec=arguments.semantic_codec,
+    )
+    return lambda: open_encoders(files, config, device=arguments.device)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -228,12 +290,13 @@ def run(arguments: argparse.Namespace) -> int:
         UnbrokenError: An input is missing or unusable, or the output can't be written.
     """
     source, plan = _source(arguments), _plan(arguments)
+    encoders = _encoders(arguments, plan.config)
 
-    from unbroken import progress_bars
+    from unbroken_tts.cli.stages import stage_lines
     from unbroken_tts.prepare.pipeline import prepare
 
-    with progress_bars(stays=True) as stages:
-        summary = prepare(source, arguments.output, plan, stages=stages)
+    with stage_lines() as stages:
+        summary = prepare(source, arguments.output, plan, encoders=encoders, stages=stages)
     # A console with a small character set must not end the work with an encoding error.
     encoding = sys.stdout.encoding or "utf-8"
     print(summary.text().encode(encoding, errors="replace").decode(encoding))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from unbroken_tts.prepare.fitting import Stages
 from unbroken_tts.progress import Progress
 
 _QUIET_SECONDS = 10.0
+_LINES = 100
 
 
 @contextmanager
@@ -25,13 +27,30 @@ def stage_lines() -> Iterator[Stages]:
 
 
 def _lines(name: str) -> Progress:
-    """Print the name when the stage begins, and its progress every ten seconds."""
-    said = [0.0]
+    """Print the name when the stage begins, then progress and time left, ever more rarely."""
+    begun, said, before = time.monotonic(), 0.0, -1
 
     def report(done: int, total: int) -> None:
+        nonlocal begun, said, before
         now = time.monotonic()
-        if said[0] == 0.0 or now - said[0] > _QUIET_SECONDS:
-            said[0] = now
-            print(f"{name}: {done} of {total}", file=sys.stderr, flush=True)
+        if before < 0:
+            begun, before = now, done
+        elif now - said < max(_QUIET_SECONDS, (now - begun) / _LINES):
+            return
+        said = now
+        print(
+            f"{name}: {done} of {total}{_left(now - begun, done - before, total - done)}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     return report
+
+
+def _left(seconds: float, done: int, to_do: int) -> str:
+    """Return the time left at the present rate, as text to append; empty if it isn't known."""
+    if done <= 0 or to_do <= 0:
+        return ""
+    minutes = math.ceil(seconds / done * to_do / 60)
+    hours, minutes = divmod(minutes, 60)
+    return f", {f'{hours} h ' if hours else ''}{minutes} min left"

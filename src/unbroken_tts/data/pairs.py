@@ -45,7 +45,7 @@ class Pairs:
     text_lengths: npt.NDArray[np.int64]
     """(N,) text tokens T by the line; after the preflight, by the array."""
     code_lengths: npt.NDArray[np.int64]
-    """(N,) codes M by the line; after the preflight, by the array."""
+    """(N,) codes M by the line; after the preflight, by the array, or by the recording if trimmed."""
     languages: tuple[str, ...]
     """Lower case; empty if neither line nor manifest suffix names one."""
     speakers: tuple[str, ...]

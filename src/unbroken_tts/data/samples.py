@@ -112,6 +112,9 @@ class PairDataset(Dataset[Sample]):
                     f"{self._name(index)}: {path} changed since the preflight "
                     f"(digest {found.hex()}, was {expected.hex()})."
                 )
+        if ROLES[number] == "code_paths":
+            # Shorter than the array only where filler is trimmed.
+            array = array[: int(self._pairs.code_lengths[index])]
         # torch needs writable memory; the copy is 164 kB at most.
         return array.copy()
 

@@ -158,14 +158,7 @@ class GptConfig(BaseModel):
             SettingsInvalid: The file is missing, is not YAML, has no `gpt` section, or the section
                 is invalid.
         """
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SettingsInvalid(
-                f"The model configuration {path} can't be read: {' '.join(str(error).split())}.",
-                "Without it the shape of the model is unknown.",
-                "Name the right file with --config.",
-            ) from error
+        document = read_document(path)
         if not isinstance(document, dict) or "gpt" not in document:
             raise SettingsInvalid(
                 f"The model configuration {path} has no `gpt` section.",
@@ -180,6 +173,42 @@ class GptConfig(BaseModel):
         section |= self.model_dump(include=_OURS, exclude_defaults=True)
         document: dict[str, Any] = {"gpt": section, "gpt_checkpoint": "gpt.pth", "version": 2.0}
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8", newline="\n")
+
+
+def read_document(path: Path) -> Any:
+    """Return the content of a configuration file.
+
+    Raises:
+        SettingsInvalid: The file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsInvalid(
+            f"The model configuration {path} can't be read: {' '.join(str(error).split())}.",
+            "Without it the shape of the model is unknown.",
+            "Name the right file with --config.",
+        ) from error
+
+
+def code_book_of(path: Path) -> int | None:
+    """Return the codes of the semantic codec that a configuration names; None if it names none.
+
+    Raises:
+        SettingsInvalid: The file can't be read, or the number isn't one.
+    """
+    document = read_document(path)
+    section = document.get("semantic_codec") if isinstance(document, dict) else None
+    if section is None:
+        return None
+    size = section.get("codebook_size") if isinstance(section, dict) else section
+    if type(size) is not int or size < 1:
+        raise SettingsInvalid(
+            f"The `semantic_codec` section of {path} has the codebook_size {size!r}.",
+            "It is the number of different codes, 8192 in the real model.",
+            "Correct it, or use the config.yaml that belongs to the base checkpoint.",
+        )
+    return size
 
 
 def _fault(item: Any) -> str:

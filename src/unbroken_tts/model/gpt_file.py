@@ -21,8 +21,10 @@ EMOTION_WIDTH = 1024
 """Width of the emotion perceiver; fixed by the original's architecture, not by its configuration."""
 POSITIONAL_ROWS = 5000
 """Rows of the sin/cos table of a conformer."""
-_SUBSAMPLED_BINS = 511
-"""Frequency bins that the conv2d2 input layer leaves of 1024."""
+SPEECH_WIDTH = 1024
+"""Width of the speech features that the conformers take; that of w2v-bert-2.0."""
+SUBSAMPLED_BINS = 511
+"""Features that the conv2d2 input layer leaves of them."""
 
 TEXT_TENSORS = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 """The tensors whose rows are text tokens: V pieces and one spare row."""
@@ -88,7 +90,7 @@ def _pair(name: str, *shape: int, bias: int) -> Iterator[tuple[str, Shape]]:
 def _conformer(prefix: str, module: ConditionModule) -> Iterator[tuple[str, Shape]]:
     c = module.output_size
     yield from _pair(f"{prefix}.embed.conv.0", c, 1, 3, 3, bias=c)
-    yield from _pair(f"{prefix}.embed.out.0", c, _SUBSAMPLED_BINS * c, bias=c)
+    yield from _pair(f"{prefix}.embed.out.0", c, SUBSAMPLED_BINS * c, bias=c)
     yield f"{prefix}.embed.pos_enc.pe", (1, POSITIONAL_ROWS, c)
     yield from _pair(f"{prefix}.after_norm", c, bias=c)
     for block in range(module.num_blocks):

@@ -1,8 +1,8 @@
 """Computes the conditioning rows and the emotion vector of a prompt.
 
-`Conditioner` is an interface, which the real IndexTTS2 encoders (conformer and perceiver) can
-implement. The embedded `melstat` needs no download: it projects statistics of the log-mel
-spectrogram by a fixed matrix.
+`Conditioner` is an interface; the encoders of the real IndexTTS2 are in `prepare.indextts`. The
+embedded `melstat` needs no other files: it projects statistics of the log-mel spectrogram by a
+fixed matrix.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class Conditioning:
 @runtime_checkable
 class Conditioner(Protocol):
     """Converts a prompt to conditioning, deterministically and independently of others."""
+
+    @property
+    def name(self) -> str:
+        """Name of the kind: `melstat`, or `indextts` for the encoders of a `gpt.pth`."""
+        ...
 
     @property
     def fingerprint(self) -> str:
@@ -107,6 +112,11 @@ class MelStat:
     def __init__(self, rows: int, width: int) -> None:
         self._rows = rows
         self._width = width
+
+    @property
+    def name(self) -> str:
+        """`melstat`."""
+        return self.NAME
 
     @property
     def fingerprint(self) -> str:

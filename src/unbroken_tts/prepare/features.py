@@ -74,8 +74,11 @@ class Extractor:
         stat = utterance.audio.stat() if utterance.audio.exists() else None
         wave = read_audio(utterance.audio, self.codec.sample_rate)
         assert stat is not None
+        expected = int(len(wave) / self.codec.sample_rate * self.codec.codes_per_second)
+        if expected > 2 * self.config.max_mel_tokens:
+            self._check_count(expected)  # an hour of sound would take an encoder all memory
         codes = self.codec.encode(wave, self.codec.sample_rate)
-        self._check_codes(codes)
+        self._check_count(len(codes))
         prompt = self.conditioner.condition(wave, self.codec.sample_rate)
         arrays = {
             "codes": codes,
@@ -121,11 +124,11 @@ class Extractor:
             )
         return ids
 
-    def _check_codes(self, codes: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+    def _check_count(self, codes: int) -> None:
         limit = self.config.max_mel_tokens + 1
-        if not 0 < len(codes) <= limit:
+        if not 0 < codes <= limit:
             raise DataInvalid(
-                f"The recording has {len(codes)} codes, the model takes 1 to {limit}"
+                f"The recording has {codes} codes, the model takes 1 to {limit}"
                 " (max_mel_tokens + 1).",
                 _TOO_LONG,
                 "Cut the recording in two, or leave it out with --on-bad drop.",

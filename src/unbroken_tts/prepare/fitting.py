@@ -40,6 +40,7 @@ def codec_of(
     stages: Stages,
     *,
     made: Made | None,
+    given: Codec | None = None,
 ) -> Codec:
     """Return the codec of a data set.
 
@@ -49,13 +50,18 @@ def codec_of(
         items: Recordings to fit on; up to an hour of them is used.
         stages: Draws progress.
         made: The codec and tokenizer of an earlier call.
+        given: The codec, if it is neither saved nor fitted.
 
     Raises:
-            DataInvalid: The saved codec or all recordings can't be read, or the codec has changed.
-            SettingsInvalid: It has more codes than the model.
+        DataInvalid: The saved codec or all recordings can't be read, or the codec has changed.
+        SettingsInvalid: It has another number of codes than the model.
     """
-    if plan.codec is not None:
-        codec: Codec = load_codec(plan.codec)
+    codec: Codec
+    if given is not None:
+        codec = given
+        codec.save(output / "codec")
+    elif plan.codec is not None:
+        codec = load_codec(plan.codec)
     elif made is not None:
         codec = load_codec(output / "codec")
     else:
@@ -65,14 +71,26 @@ def codec_of(
         codec.save(output / "codec")
     if made is not None and codec.fingerprint != made.codec:
         raise _changed(plan.codec or output / "codec", made.codec, codec.fingerprint)
-    if codec.size > plan.config.start_mel_token:
-        raise SettingsInvalid(
-            f"The codec has {codec.size} codes, the model's start_mel_token is "
-            f"{plan.config.start_mel_token}.",
-            "Ids from there on are start and stop, or have no row in the model.",
-            "Choose a configuration and a codec that belong together.",
-        )
+    require_code_book(codec, plan)
     return codec
+
+
+def require_code_book(codec: Codec, plan: PreparePlan) -> None:
+    """Compare the number of codes with the model's code book.
+
+    Raises:
+        SettingsInvalid: They differ.
+    """
+    wanted = plan.code_book or plan.config.start_mel_token
+    if {codec.size, wanted} == {plan.config.start_mel_token}:
+        return
+    raise SettingsInvalid(
+        f"The codec {codec.name} has {codec.size} codes, the code book of the model {wanted}; its "
+        f"start_mel_token is {plan.config.start_mel_token}.",
+        "Codes are the ids below start_mel_token. With another code book every code would stand for "
+        "another sound, or have no row in the model.",
+        "Choose a configuration and a codec that belong together.",
+    )
 
 
 def _frames_to_fit(items: Sequence[UsableUtterance], progress: Progress) -> list[torch.Tensor]:

@@ -14,14 +14,22 @@ After a kill at any moment, another call continues where it stopped and ends wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbroken import DataInvalid
+from unbroken import DataInvalid, SettingsInvalid
+from unbroken_tts.prepare.codec import Codec
 from unbroken_tts.prepare.conditioning import Conditioner, MelStat
 from unbroken_tts.prepare.features import Extractor
-from unbroken_tts.prepare.fitting import Stages, codec_of, silent_stages, tokenizer_of
+from unbroken_tts.prepare.fitting import (
+    Stages,
+    codec_of,
+    require_code_book,
+    silent_stages,
+    tokenizer_of,
+)
+from unbroken_tts.prepare.indextts import Encoders
 from unbroken_tts.prepare.items import UsableUtterance, looked_at, nothing_left, stop_at
 from unbroken_tts.prepare.manifests import write_manifests
 from unbroken_tts.prepare.outcome import PreparedOutcome, summary_of
@@ -30,6 +38,7 @@ from unbroken_tts.prepare.records import Records, UtteranceRecord
 from unbroken_tts.prepare.remainder import check_room, unfinished
 from unbroken_tts.prepare.sources import RecordingFault, read_source
 from unbroken_tts.prepare.summary import Summary
+from unbroken_tts.prepare.tokenizers import Extension
 from unbroken_tts.prepare.written import write_json_lines
 from unbroken_tts.progress import Progress
 
@@ -39,7 +48,7 @@ def prepare(
     output: Path,
     plan: PreparePlan,
     *,
-    conditioner: Conditioner | None = None,
+    encoders: Callable[[], Encoders] | None = None,
     stages: Stages = silent_stages,
 ) -> Summary:
     """Prepare a data set, or finish or extend an existing one.
@@ -49,7 +58,8 @@ def prepare(
         output: A new directory, or one of an earlier call with the same options; recordings that
             the list no longer names are kept.
         plan: All options.
-        conditioner: Makes conditioning from sound; None uses `MelStat`.
+        encoders: Opens the codec and the conditioner, once the list is read; None uses the plan's
+            codec and `MelStat`.
         stages: Draws progress.
 
     Returns:
@@ -59,28 +69,17 @@ def prepare(
         DataInvalid: Inputs are missing or unusable; the message names all of them.
         SettingsInvalid: Options contradict one another or the output, or the disk is full.
     """
+    if encoders is None:
+        _require_embedded(plan, source, output)
     listed = read_source(source, language=plan.language, audio_dir=plan.audio_dir)
-    conditioner = conditioner or MelStat(plan.config.condition_num_latent, plan.config.model_dim)
-    plan = replace(plan, extra={**plan.extra, "conditioner": conditioner.fingerprint})
-    wanted = binding(plan)
     items, faults = looked_at(listed.utterances, stages("Checking recordings"))
     faults = listed.faults + faults
     if plan.on_bad == "stop":
         stop_at(faults)
     if not items:
         raise nothing_left(faults)
-    made = bind_output(output, wanted, source)
-    codec = codec_of(plan, output, items, stages, made=made)
-    tokenizer, extension = tokenizer_of(plan, output, items, made=made)
-    tokenizer_digest = hashlib.sha256((output / "tokenizer.model").read_bytes()).hexdigest()
-    seal_output(output, wanted, Made(codec=codec.fingerprint, tokenizer=tokenizer_digest))
-    extractor = Extractor(
-        output=output,
-        codec=codec,
-        conditioner=conditioner,
-        tokenizer=tokenizer,
-        config=plan.config,
-    )
+    chosen = _opened(plan, encoders, stages)
+    extractor, extension = _bound(chosen, plan, source, output, items, stages)
     every, faults, prepared_now = _features(extractor, items, faults, plan, stages)
     counts = write_manifests(output, every, plan.val_ratio, plan.pairs_per_target)
     dropped = [{"where": fault.where, "what": fault.what} for fault in faults]
@@ -93,6 +92,76 @@ def prepare(
         extension=extension,
     )
     return summary_of(extractor, plan, outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What makes codes and conditioning."""
+
+    codec: Codec | None
+    """None for the plan's."""
+    conditioner: Conditioner
+
+    def identity(self) -> dict[str, str]:
+        """Return facts about the conditioner; the embedded one is not named, as it never was."""
+        name = self.conditioner.name
+        named = {} if name == MelStat.NAME else {"conditioner_name": name}
+        return {"conditioner": self.conditioner.fingerprint, **named}
+
+
+def _opened(plan: PreparePlan, encoders: Callable[[], Encoders] | None, stages: Stages) -> _Chosen:
+    if encoders is None:
+        conditioner = MelStat(plan.config.condition_num_latent, plan.config.model_dim)
+        return _Chosen(codec=None, conditioner=conditioner)
+    loading = stages("Loading the encoders")
+    loading(0, 1)
+    opened = encoders()
+    loading(1, 1)
+    require_code_book(opened.codec, plan)
+    return _Chosen(codec=opened.codec, conditioner=opened.conditioner)
+
+
+def _bound(
+    chosen: _Chosen,
+    plan: PreparePlan,
+    source: Path,
+    output: Path,
+    items: Sequence[UsableUtterance],
+    stages: Stages,
+) -> tuple[Extractor, Extension | None]:
+    """Claim the output, make or load codec and tokenizer, and record that they stay."""
+    plan = replace(plan, extra={**plan.extra, **chosen.identity()})
+    wanted = binding(plan, chosen.codec)
+    made = bind_output(output, wanted, source)
+    codec = codec_of(plan, output, items, stages, made=made, given=chosen.codec)
+    tokenizer, extension = tokenizer_of(plan, output, items, made=made)
+    tokenizer_digest = hashlib.sha256((output / "tokenizer.model").read_bytes()).hexdigest()
+    seal_output(output, wanted, Made(codec=codec.fingerprint, tokenizer=tokenizer_digest))
+    extractor = Extractor(
+        output=output,
+        codec=codec,
+        conditioner=chosen.conditioner,
+        tokenizer=tokenizer,
+        config=plan.config,
+    )
+    return extractor, extension
+
+
+def _require_embedded(plan: PreparePlan, source: Path, output: Path) -> None:
+    """Refuse to make features of the embedded kind for the real model.
+
+    Raises:
+        SettingsInvalid: The model's configuration names a semantic codec.
+    """
+    if plan.code_book is None:
+        return
+    raise SettingsInvalid(
+        f"The configuration names a semantic codec of {plan.code_book} codes, and the features would "
+        "be made with the embedded codec and conditioner.",
+        "A model that was trained on the semantic codec can't use them: to it they are noise.",
+        "Name the folder of IndexTTS2, whose encoders make the right ones: unbroken-tts prepare "
+        f"{source} --output {output} --indextts DIR ...",
+    )
 
 
 def _features(

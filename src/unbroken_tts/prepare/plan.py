@@ -12,6 +12,7 @@ from typing import Any, Literal
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare import normalisation
+from unbroken_tts.prepare.codec.codec import Codec, description
 from unbroken_tts.prepare.codec.registry import describe
 from unbroken_tts.prepare.written import write_whole
 
@@ -79,6 +80,8 @@ class PreparePlan:
     """Directory of the recordings, if not that of the list."""
     codec: Path | None = None
     """Directory of a saved codec; None fits the embedded `melvq` on the recordings."""
+    code_book: int | None = None
+    """Codes of the semantic codec that the model's configuration names, if it names one."""
     val_ratio: float = 0.01
     """Share of utterances held back for validation, 0 to 1."""
     pairs_per_target: int = 2
@@ -118,13 +121,18 @@ class Made:
     """SHA-256 of `tokenizer.model`, hexadecimal."""
 
 
-def binding(plan: PreparePlan) -> dict[str, Any]:
-    """Return the options that all feature files of an output directory share."""
+def binding(plan: PreparePlan, codec: Codec | None = None) -> dict[str, Any]:
+    """Return the options that all feature files of an output directory share.
+
+    Args:
+        plan: The options.
+        codec: The codec, if it is neither saved nor fitted.
+    """
     return {
         "format": _FORMAT,
         "normalisation": normalisation.SCHEME,
         "tokenizer": plan.tokenizer.identity(),
-        "codec": describe(plan.codec) if plan.codec else None,
+        "codec": description(codec) if codec else describe(plan.codec) if plan.codec else None,
         "model_dim": plan.config.model_dim,
         "condition_num_latent": plan.config.condition_num_latent,
         "max_text_tokens": plan.config.max_text_tokens,

@@ -37,6 +37,13 @@ class DataSettings(Group, title="Data"):
         "and omits the samples. A sample is never replaced by another one.",
         "stop",
     )
+    trim_codes: bool = setting(
+        "may change",
+        "Cut codes that were padded to the longest of their batch, by the durations of the "
+        "recordings. Known preparation tools pad them; `unbroken-tts prepare` doesn't. A resumed run "
+        "needs the same data, so give it the same choice.",
+        default=False,
+    )
     recheck: bool = setting(
         "may change",
         "Read every array again, even if the size and time of its file are unchanged.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class InitialWeights:
     """The untrained encoders of a new run; None when a checkpoint is resumed."""
     base: str
     """Where the weights came from."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The facts of the run that they came from, if it was one."""
 
 
 def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
@@ -109,7 +112,17 @@ def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> In
     base, frozen = _base(settings, Path(source), vocabulary)
     model = _model(settings, base.config_for(config), vocabulary, frozen)
     load_base(model, base)
-    return InitialWeights(model=model, untrained_encoders=base.untrained_encoders, base=source)
+    return InitialWeights(
+        model=model,
+        untrained_encoders=base.untrained_encoders,
+        base=source,
+        facts=_facts_of(Path(source)),
+    )
+
+
+def _facts_of(path: Path) -> Mapping[str, Any]:
+    """Return the facts of a run or checkpoint; a file of weights has none."""
+    return (find_source(path, str(path)).facts() or {}) if path.is_dir() else {}
 
 
 def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from unbroken import ResumeRefused
 from unbroken_tts.data.limits import Limits
 from unbroken_tts.data.manifest import load_pairs
+from unbroken_tts.data.origin import FeatureOrigin
 from unbroken_tts.data.preflight import Checked, overlap_note, preflight
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.tokenizer_match import check_matches
@@ -17,6 +18,8 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
+from unbroken_tts.train.feature_origin import known_origin
+from unbroken_tts.train.filler import without_filler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Inputs:
     tokenizer: Tokenizer
     train: Checked
     validation: Checked
+    origin: FeatureOrigin | None
+    """What made the features; None if it isn't known."""
 
 
 def read_inputs(
@@ -62,6 +67,7 @@ def read_inputs(
         condition_rows=config.condition_num_latent,
         model_dim=config.model_dim,
     )
+    origin = known_origin(settings, console)
     cache = root / "preflight.cache"
     run_data = None if saved is None else saved.get("data", {}).get("train")
     train = _checked("train", settings.train_manifest, limits, settings, console, cache, run_data)
@@ -72,7 +78,9 @@ def read_inputs(
     if saved is None or saved.get("tokenizer") == tokenizer.digest:
         check_matches(train.pairs, tokenizer)
     # A tokenizer that isn't the run's is refused later, with all other facts that differ.
-    return Inputs(config=config, tokenizer=tokenizer, train=train, validation=validation)
+    return Inputs(
+        config=config, tokenizer=tokenizer, train=train, validation=validation, origin=origin
+    )
 
 
 def _checked(
@@ -103,7 +111,7 @@ def _checked(
         console.line(f"NOTE: {what}: {note}")
     for fault in checked.dropped:
         console.line(f"Dropped: {fault}")
-    return checked
+    return without_filler(what, checked, manifests, settings, console)
 
 
 def _require_same_vocabulary(

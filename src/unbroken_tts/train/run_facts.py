@@ -12,6 +12,7 @@ from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.execution import Execution
+from unbroken_tts.train.feature_origin import origin_facts
 from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
 from unbroken_tts.train.kept_settings import compared
@@ -23,6 +24,7 @@ MAY_CHANGE = (
     "execution.accumulation",
     "execution.workers",
     "data.validation",
+    "features",  # other features are other data, which is told
     "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
     "sources",
 )
@@ -61,7 +63,9 @@ def facts_of(
             "train": inputs.train.fingerprint,
             "validation": inputs.validation.fingerprint,
             "dropped": [str(each.pair_id) for each in inputs.train.dropped],
+            **({"trim_codes": True} if settings.trim_codes else {}),
         },
+        "features": origin_facts(inputs.origin),
         "base": initial.base,
         "execution": {
             "batch": execution.plan.batch,

@@ -28,6 +28,7 @@ from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
+from unbroken_tts.train.feature_origin import require_own_conditioner, require_same_codec
 from unbroken_tts.train.initial_weights import (
     InitialWeights,
     find_run,
@@ -98,6 +99,9 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         if known is not None
         else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
     )
+    if known is None:
+        require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
+        require_same_codec(inputs.origin, initial.facts, initial.base)
     built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)

@@ -114,7 +114,9 @@ def test_another_codec_fits_the_seam(tmp_path: Path) -> None:
     """A codec of 8,192 codes at 50 a second that can't decode is loaded by its name."""
     assert isinstance(Semantic(), Codec)
     Semantic().save(tmp_path)
-    with pytest.raises(SettingsInvalid, match="no codec called 'semantic'; known are: melvq"):
+    with pytest.raises(
+        SettingsInvalid, match="no codec called 'semantic'; known are: maskgct, melvq"
+    ):
         load_codec(tmp_path)
     register_codec("semantic", lambda _directory: Semantic())
     loaded = load_codec(tmp_path)

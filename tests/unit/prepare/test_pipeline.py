@@ -179,7 +179,7 @@ def test_saved_codec_and_existing_tokenizer(
     for kind in ("codes", "text_ids", "condition", "emo_vec"):
         assert tree(one / kind) == tree(two / kind)
     small = plan.config.model_copy(update={"start_mel_token": 32, "stop_mel_token": 33})
-    with pytest.raises(SettingsInvalid, match="64 codes, the model's start_mel_token is 32"):
+    with pytest.raises(SettingsInvalid, match="has 64 codes, the code book of the model 32"):
         prepare(corpus.metadata, tmp_path / "three", dataclasses.replace(shared, config=small))
 
 

@@ -23,13 +23,13 @@ def command(corpus: Corpus, config: GptConfig, base_model: bytes, tmp_path: Path
 def test_preparing_by_command(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The summary is printed, the progress is not (no terminal), and the data is there."""
+    """The summary is printed, progress goes to stderr as lines, and the data is there."""
     base = str(tmp_path / "base.model")
     assert main([*command, "--extend-tokenizer", base, "--vocabulary", "550"]) == 0
     told = capsys.readouterr()
     assert "(550 pieces)" in told.out
     assert "old ids  unchanged; 255 texts in the old language" in told.out
-    assert told.err == ""
+    assert "Preparing recordings: 1 of 24\n" in told.err
     assert (tmp_path / "out" / "train_pairs.jsonl").stat().st_size > 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,17 @@ class Codec(Protocol):
     def save(self, directory: Path) -> None:
         """Write it to a new directory, from which `load_codec` reads it back."""
         ...
+
+
+def description(codec: Codec) -> dict[str, Any]:
+    """Return what is said of a codec in `codec.json`, without its weights."""
+    return {
+        "codec": codec.name,
+        "size": codec.size,
+        "codes_per_second": codec.codes_per_second,
+        "sample_rate": codec.sample_rate,
+        "fingerprint": codec.fingerprint,
+    }
 
 
 class EncodeOnly:
