@@ -44,7 +44,7 @@ GROUPS = (
         title="A run and its steps",
         package="unbroken",
         names=(
-            "Run", "ResumeReport", "FactDifference", "StepBatches", "Step", "MicroBatch",
+            "Run", "ResumeReport", "FactDifference", "StepBatches", "Mix", "Step", "MicroBatch",
             "StepResult", "Position", "Schedule", "warmup_cosine",
         ),
         example="training",

@@ -9,7 +9,9 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
 curve = unbroken.warmup_cosine(warmup=2, total=6)
 schedule = unbroken.Schedule(optimizer, curve, {"warmup": 2, "total": 6})
 names = [f"sample-{i}" for i in range(len(data))]
-order = unbroken.StepBatches(names, lengths=None, effective_batch=10, seed=1)
+# Ten of the forty samples are English, and make a third of every epoch.
+mix = unbroken.Mix(["en"] * 10 + ["am"] * 30, {"am": 2, "en": 1})
+order = unbroken.StepBatches(names, lengths=None, effective_batch=10, seed=1, mix=mix)
 run = unbroken.Run(
     "training_output", order=order, model=model, optimizer=optimizer, scheduler=schedule
 )

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from unbroken.loop.loader_workers import ignore_stop_signals
     from unbroken.loop.schedule import Schedule, warmup_cosine
     from unbroken.loop.stop import StopRequest
+    from unbroken.order.mix import Mix
     from unbroken.order.step_batches import MicroBatch, StepBatches
     from unbroken.report.countdown import count_down, why_unattended
     from unbroken.report.layout import terminal_width
@@ -64,6 +65,7 @@ __all__ = [
     "Diverged",
     "FactDifference",
     "MicroBatch",
+    "Mix",
     "NoUsableCheckpoint",
     "NotEncodable",
     "Parser",
@@ -131,6 +133,7 @@ _LAZY: Final = {
     "warmup_cosine": "unbroken.loop.schedule",
     "StopRequest": "unbroken.loop.stop",
     "MicroBatch": "unbroken.order.step_batches",
+    "Mix": "unbroken.order.mix",
     "StepBatches": "unbroken.order.step_batches",
     "count_down": "unbroken.report.countdown",
     "why_unattended": "unbroken.report.countdown",

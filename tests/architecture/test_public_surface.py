@@ -20,7 +20,7 @@ TRAINER = Path(__file__).parents[2] / "src" / "unbroken_tts"
 PUBLIC = {
     "unbroken": [
         "AppendFile", "Checkpoint", "CheckpointCorrupt", "DataInvalid", "DirectoryInUse",
-        "Diverged", "FactDifference", "MicroBatch", "NoUsableCheckpoint", "NotEncodable", "Parser",
+        "Diverged", "FactDifference", "MicroBatch", "Mix", "NoUsableCheckpoint", "NotEncodable", "Parser",
         "Position", "Probe", "Program", "ResumeRefused", "ResumeReport", "ResumeSource", "Run",
         "RunDirectory", "RunMisused", "SaveFailed", "Schedule", "SettingsInvalid", "StateMismatch", "Step",
         "StepBatches", "StepResult", "StopRequest", "Stopped", "TrainingWentBad", "UnbrokenError",

@@ -7,6 +7,8 @@ The order derives from `(seed, epoch)` alone, so a resumed run needs only its po
 2. They are cut into pools of 400 step batches; each pool is sorted by length, so that the samples
    of a step batch are of like length and little is padded.
 3. The sorted pools are cut into step batches, and the step batches are permuted.
+
+With a `Mix`, an epoch consists of what the mix draws; its places are permuted instead.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unbroken.errors import SettingsInvalid
+from unbroken.order.mix import Mix
 from unbroken.state.mix import permutation
 from unbroken.state.position import Position
 
@@ -50,6 +53,7 @@ class StepBatches:
         lengths: (N,) the samples' lengths, in any unit; None for an order that ignores them.
         effective_batch: Samples of a step; the last step batch of an epoch may be smaller.
         seed: The seed of the order; a `Run` that is given none takes it as its own.
+        mix: Shares of groups of samples in every epoch; None takes each sample once.
 
     Raises:
         SettingsInvalid: No samples, repeated names, or numbers that make no sense.
@@ -61,12 +65,14 @@ class StepBatches:
         lengths: Sequence[int] | npt.NDArray[np.int64] | None,
         effective_batch: int,
         seed: int,
+        mix: Mix | None = None,
     ) -> None:
         _check(ids, lengths, effective_batch)
         self.ids = ids
         self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64)
         self.effective_batch = effective_batch
         self.seed = seed
+        self.mix = mix
         self.earlier: list[list[int]] = []
         """Effective batches before this one: `[epoch, batch, size]`, in force until that batch."""
         self._epoch = -1
@@ -75,7 +81,8 @@ class StepBatches:
     @property
     def steps_per_epoch(self) -> int:
         """Step batches in an epoch, the last, smaller one included."""
-        return -(-len(self.ids) // self.effective_batch)
+        samples = len(self.ids) if self.mix is None else self.mix.samples
+        return -(-samples // self.effective_batch)
 
     def facts(self) -> dict[str, Any]:
         """Return what the order derives from; lengths count, since samples are sorted by them."""
@@ -85,6 +92,7 @@ class StepBatches:
             "lengths": self._lengths_digest,
             "effective_batch": self.effective_batch,
             "seed": self.seed,
+            **({"mix": self.mix.facts()} if self.mix else {}),
             **({"earlier": self.earlier} if self.earlier else {}),
         }
 
@@ -122,13 +130,22 @@ class StepBatches:
         return self._batches
 
     def _derive(self, epoch: int) -> list[npt.NDArray[np.int64]]:
-        rest = permutation(len(self.ids), self.seed, epoch, 0)
+        # Places of the epoch, not samples: with a mix a sample may have several.
+        drawn = self._drawn(epoch)
+        rest = permutation(len(drawn), self.seed, epoch, 0)
         done: list[npt.NDArray[np.int64]] = []
         for changed, until, size in self.earlier:
             if changed == epoch:
-                done += self._cut(rest, size, epoch)[: until - len(done)]
+                done += self._cut(rest, drawn, size, epoch)[: until - len(done)]
                 rest = rest[~np.isin(rest, np.concatenate([rest[:0], *done]))]
-        return done + self._cut(rest, self._size_in(epoch), epoch)
+        places = done + self._cut(rest, drawn, self._size_in(epoch), epoch)
+        return [drawn[each] for each in places]
+
+    def _drawn(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the sample at each place of an epoch."""
+        if self.mix is None:
+            return np.arange(len(self.ids), dtype=np.int64)
+        return self.mix.drawn(self.seed, epoch)
 
     def _size_in(self, epoch: int) -> int:
         """Return the effective batch at the end of an epoch."""
@@ -136,14 +153,18 @@ class StepBatches:
         return later[0] if later else self.effective_batch
 
     def _cut(
-        self, order: npt.NDArray[np.int64], size: int, epoch: int
+        self,
+        order: npt.NDArray[np.int64],
+        drawn: npt.NDArray[np.int64],
+        size: int,
+        epoch: int,
     ) -> list[npt.NDArray[np.int64]]:
-        """Cut samples into step batches: of like length where lengths are known."""
+        """Cut places into step batches: of like length where lengths are known."""
         if self.lengths is not None and len(order):
             pool = POOL_STEP_BATCHES * size
             pools = [order[start : start + pool] for start in range(0, len(order), pool)]
             order = np.concatenate(
-                [each[np.argsort(self.lengths[each], kind="stable")] for each in pools]
+                [each[np.argsort(self.lengths[drawn[each]], kind="stable")] for each in pools]
             )
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self.lengths is None:

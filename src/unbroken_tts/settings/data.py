@@ -9,6 +9,8 @@ from pydantic import Field
 
 from unbroken_tts.settings.declaration import Group, setting
 
+_MIX = r"^$|^\s*[A-Za-z0-9_-]+=[0-9]*\.?[0-9]+(\s*,\s*[A-Za-z0-9_-]+=[0-9]*\.?[0-9]+)*\s*$"
+
 
 class DataSettings(Group, title="Data"):
     """Training and validation data."""
@@ -36,6 +38,14 @@ class DataSettings(Group, title="Data"):
         "When the preflight finds damaged samples: `stop` lists every fault and ends, `drop` lists "
         "and omits the samples. A sample is never replaced by another one.",
         "stop",
+    )
+    mix: Annotated[str, Field(pattern=_MIX)] = setting(
+        "must match",
+        "Share of each language in the tokens of every epoch, such as `am=0.85,en=0.15`, so that the "
+        "base's languages stay. The language with the largest share comes once an epoch, the others "
+        "as often as their shares need.",
+        "",
+        metavar="SHARES",
     )
     trim_codes: bool = setting(
         "may change",

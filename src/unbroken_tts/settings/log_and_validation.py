@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unbroken_tts.settings.declaration import Count, Group, setting
+from unbroken_tts.settings.declaration import Count, Group, NotNegative, setting
 
 
 class LogSettings(Group, title="Log and validation"):
@@ -38,6 +38,14 @@ class LogSettings(Group, title="Log and validation"):
         "Number of batches in a validation; 0 uses all samples.",
         200,
         metavar="N",
+    )
+    forgetting_guard: NotNegative = setting(
+        "may change",
+        "Warn when the validation loss of a language that isn't the one being learnt grows by more "
+        "than this share of its first value; 0 never warns. Needs validation samples of several "
+        "languages.",
+        0.05,
+        metavar="SHARE",
     )
     sample_audio: Count = setting(
         "may change",

@@ -12,16 +12,25 @@ from unbroken_tts.settings_flags import flag
 SETTINGS_CHECK: Final = "settings-unchanged"
 """Id of the check that compares the settings."""
 
-FOR_GOOD: Final = ("decay", "layout", "order", "seed", "train_base_rows")
+FOR_GOOD: Final = ("decay", "layout", "mix", "order", "seed", "train_base_rows")
 """Settings that a run can't change: they determine the order of its samples, the groups of its
 optimiser and the rows it trains."""
 
 
 def compared(settings: TrainSettings) -> dict[str, Any]:
-    """Return the settings that must match at a resume, as they appear in the facts of a run."""
+    """Return the settings that must match at a resume."""
     found = settings.model_dump(mode="json", include=set(must_match_fields()))
     found["amp"] = settings.amp is not False  # leaving --amp out means the same as giving it
     return found
+
+
+def setting_facts(settings: TrainSettings) -> dict[str, Any]:
+    """Return the same as facts of a run: one that has no mix doesn't name it, as it never did."""
+    return {name: each for name, each in compared(settings).items() if (name, each) != ("mix", "")}
+
+
+def _saved(saved: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mix": "", **saved.get("settings", {})}
 
 
 def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> TrainSettings:
@@ -40,7 +49,7 @@ def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> T
     """
     if saved is None:
         return settings
-    asked, before = compared(settings), saved.get("settings", {})
+    asked, before = compared(settings), _saved(saved)
     if SETTINGS_CHECK in settings.accept:
         _refuse_what_stays(asked, before)
         return settings

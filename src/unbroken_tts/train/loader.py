@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from unbroken import MicroBatch, Position, StepBatches, ignore_stop_signals
 from unbroken_tts.data.batch import Batch
@@ -106,7 +106,7 @@ def batch_maker(config: GptConfig) -> partial[Batch]:
 
 
 def validation_batches(
-    dataset: PairDataset, indices: list[int], size: int, config: GptConfig
+    dataset: Dataset[Sample], indices: list[int], size: int, config: GptConfig
 ) -> Iterator[Batch]:
     """Yield batches of the given samples, read in this process."""
     make = batch_maker(config)

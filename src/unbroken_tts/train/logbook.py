@@ -20,6 +20,8 @@ from unbroken import RunDirectory, StepResult
 from unbroken_tts.evaluate import Scores
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.curves import Curves
+from unbroken_tts.train.languages import LanguageScore
+from unbroken_tts.train.validation import Validated
 
 NAMES = ("text_loss", "mel_loss", "mel_top1")
 PACE_STEPS = 50
@@ -94,14 +96,23 @@ class Logbook:
         self._tokens = 0
         self._since = now
 
-    def validated(self, step: int, scores: Scores, loss: float, *, is_best: bool) -> None:
+    def validated(self, step: int, found: Validated, loss: float, *, is_best: bool) -> None:
         """Print and draw the result of a validation."""
+        scores, gap = found.scores, found.text_gap
         self.console.line(
-            f"[Val] step={step} text_loss={scores.text_loss:.4f} mel_loss={scores.mel_loss:.4f} "
-            f"mel_top1={scores.mel_top1:.4f} val_loss={loss:.4f}{' (best so far)' if is_best else ''}"
+            f"[Val] step={step} {_shown(scores)} val_loss={loss:.4f}"
+            f"{'' if gap is None else f' text_gap={gap:.4f}'}{' (best so far)' if is_best else ''}"
         )
         drawn = {f"val/{name}": getattr(scores, name) for name in NAMES}
-        self.curves.draw({**drawn, "val/loss": loss}, step)
+        drawn |= {"val/loss": loss} | ({} if gap is None else {"val/text_gap": gap})
+        for each in found.languages:
+            self.console.line(
+                f"[Val] step={step} language={each.language} {_shown(each)} val_loss={each.loss:.4f}"
+            )
+            drawn |= {
+                f"val/{each.language}/{name}": getattr(each, name) for name in (*NAMES, "loss")
+            }
+        self.curves.draw(drawn, step)
         # Time spent outside the steps counts neither towards the speed nor the time left.
         now = time.monotonic()
         self._since += now - self._last
@@ -119,6 +130,10 @@ class Logbook:
     def close(self) -> None:
         """Flush and close the curves."""
         self.curves.close()
+
+
+def _shown(scores: Scores | LanguageScore) -> str:
+    return " ".join(f"{name}={getattr(scores, name):.4f}" for name in NAMES)
 
 
 def _begun_interval(directory: RunDirectory, step: int, interval: int) -> list[dict[str, float]]:

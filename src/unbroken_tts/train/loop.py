@@ -20,11 +20,12 @@ from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.halving import HalvedSteps
+from unbroken_tts.train.languages import forgotten, new_language
 from unbroken_tts.train.loader import MicroBatchLoader, batch_maker
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.session import TrainingSession
 from unbroken_tts.train.speaking import speak_samples
-from unbroken_tts.train.validation import Interrupted, is_due
+from unbroken_tts.train.validation import Interrupted, Validated, is_due
 
 
 def train_until_done(session: TrainingSession, console: Console, logbook: Logbook) -> None:
@@ -42,6 +43,7 @@ def train_until_done(session: TrainingSession, console: Console, logbook: Logboo
         console.progress("Training", total=session.until, done=run.position.step) as report,
     ):
         stopping = Stopping(run.stop, console)
+        measure_old_languages(session, console, logbook)
         validate_where_due(session, console, logbook)
         with closing(_loader(session)) as loader:
             halved = _halved_steps(session, console, loader)
@@ -157,6 +159,33 @@ def _after_update(
     logbook.step(result, tokens=totals.text + totals.mel, epoch=epoch)
 
 
+def measure_old_languages(session: TrainingSession, console: Console, logbook: Logbook) -> None:
+    """Validate before the first step, where a language could be forgotten, to know what was there."""
+    languages = set(session.validation.languages.values())
+    is_new = session.run.position.step == session.run.position.samples == 0
+    if not is_new or session.best.languages or len(languages) < 2 or not session.until:
+        return
+    try:
+        with console.progress("Validating", total=1) as report, torch.no_grad():
+            found = session.validation.score(session.built.model, report)
+    except Interrupted:
+        return
+    logbook.validated(0, found, session.validation.loss_of(found.scores), is_best=False)
+    session.best.languages = {each.language: each.loss for each in found.languages}
+
+
+def _watch_languages(session: TrainingSession, console: Console, found: Validated) -> None:
+    """Warn of languages that got worse; a first validation is only remembered."""
+    best = session.best
+    if not best.languages:
+        best.languages = {each.language: each.loss for each in found.languages}
+    learnt = new_language(session.inputs.train.pairs)
+    for line in forgotten(
+        found.languages, best.languages, learnt=learnt, guard=session.settings.forgetting_guard
+    ):
+        console.line(line)
+
+
 def validate_where_due(session: TrainingSession, console: Console, logbook: Logbook) -> None:
     """Validate if it is due at this step and not done yet."""
     run, best = session.run, session.best
@@ -167,15 +196,16 @@ def validate_where_due(session: TrainingSession, console: Console, logbook: Logb
         return
     try:
         with console.progress("Validating", total=1) as report, torch.no_grad():
-            scores = session.validation.score(session.built.model, report)
+            found = session.validation.score(session.built.model, report)
     except Interrupted:
         return
-    loss = session.validation.loss_of(scores)
+    scores, loss = found.scores, session.validation.loss_of(found.scores)
     is_best = best.take(loss, done)
-    logbook.validated(done, scores, loss, is_best=is_best)
+    logbook.validated(done, found, loss, is_best=is_best)
+    _watch_languages(session, console, found)
     run.metrics = {"val_loss": loss}
     run.note("validation", step=done, loss=loss, text_loss=scores.text_loss,
-             mel_loss=scores.mel_loss, mel_top1=scores.mel_top1)  # fmt: skip
+             mel_loss=scores.mel_loss, mel_top1=scores.mel_top1, text_gap=found.text_gap)  # fmt: skip
     if is_best and session.settings.keep_best:
         run.save_in_background(at_once=True)
     speak_samples(session, logbook, done)

@@ -15,7 +15,7 @@ from unbroken_tts.train.execution import Execution
 from unbroken_tts.train.feature_origin import origin_facts
 from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
-from unbroken_tts.train.kept_settings import compared
+from unbroken_tts.train.kept_settings import setting_facts
 
 MAY_CHANGE = (
     "base",
@@ -52,7 +52,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """Return the facts of the run; a resume compares them with the checkpoint's."""
     return {
-        "settings": compared(settings),
+        "settings": setting_facts(settings),
         "tokenizer": inputs.tokenizer.digest,
         "vocabulary": inputs.tokenizer.vocabulary,
         "frozen_rows": initial.model.frozen_rows,

@@ -39,8 +39,9 @@ from unbroken_tts.train.initial_weights import (
     trained_numbers,
 )
 from unbroken_tts.train.inputs import Inputs, read_inputs
-from unbroken_tts.train.kept_settings import compared, kept_settings, what_does_not_act
+from unbroken_tts.train.kept_settings import kept_settings, setting_facts, what_does_not_act
 from unbroken_tts.train.load import untrained_encoders_file
+from unbroken_tts.train.mixing import mix_of, told
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.remedies import REMEDIES
 from unbroken_tts.train.resume_commands import commands_for, typed_words
@@ -89,6 +90,8 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         settings, console, source.layout.root, saved, is_resumed=source.checkpoint is not None
     )
     order = make_order(settings, inputs.train.pairs, execution.plan.effective)
+    if order.mix is not None:
+        console.line(told(order.mix))
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     known = saved if source.checkpoint is not None else None
     numbers = trained_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
@@ -169,7 +172,7 @@ def _validation(
 ) -> Validation:
     return Validation(
         settings,
-        PairDataset(inputs.validation.pairs),
+        inputs.validation.pairs,
         _lengths(settings, inputs.validation.pairs),
         effective_batch=execution.plan.effective,
         batch=settings.val_batch_size or 2 * execution.plan.batch,
@@ -199,7 +202,8 @@ def _notes(settings: TrainSettings, run: Run, until: int) -> tuple[str, ...]:
 def make_order(settings: TrainSettings, pairs: Pairs, effective: int) -> StepBatches:
     """Return the run's order: step batches of similar length, or random ones."""
     lengths = _lengths(settings, pairs) if settings.order == "bucketed" else None
-    return StepBatches(list(pairs.ids), lengths, effective, settings.seed)
+    mix = mix_of(settings, pairs)
+    return StepBatches(list(pairs.ids), lengths, effective, settings.seed, mix)
 
 
 def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -242,7 +246,7 @@ def _run(
         stop_file=settings.stop_file,
         on_diverged=settings.on_diverged,
         overlap=True,  # only the optimiser changes parameters here
-        requested_facts=facts | {"settings": compared(asked)},
+        requested_facts=facts | {"settings": setting_facts(asked)},
         frozen=frozen_tensors(built.model),
         probe=probe,
         best=best,

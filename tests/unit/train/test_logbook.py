@@ -13,7 +13,7 @@ from unbroken_tts.train.logbook import duration, mean_of_finite
 
 TRAIN = {"text_loss", "mel_loss", "mel_top1", "lr", "grad_norm", "tokens_per_second", "memory_gib"}
 TAGS = {f"train/{name}" for name in TRAIN} | {
-    f"val/{name}" for name in ("text_loss", "mel_loss", "mel_top1", "loss")
+    f"val/{name}" for name in ("text_loss", "mel_loss", "mel_top1", "loss", "text_gap")
 }
 LINE = re.compile(
     r"\[Train\] step=(\d+) text_loss=\d+\.\d{4} mel_loss=\d+\.\d{4} mel_top1=\d\.\d{4} "
