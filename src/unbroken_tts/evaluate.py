@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unbroken_tts.data.batch import Batch
+    from unbroken_tts.model.base import BaseWeights
     from unbroken_tts.model.config import GptConfig
     from unbroken_tts.model.gpt import LossSums
     from unbroken_tts.model.layout import Layout
@@ -98,7 +99,7 @@ def evaluate(
 
 
 def model_from_file(path: Path, config: GptConfig, vocabulary: int | None = None) -> VoiceGpt:
-    """Build a model with the weights of a `gpt.pth` or a checkpoint of the earlier trainer.
+    """Build a model with the weights of a file, in whatever form they were published.
 
     Args:
         path: The file; nothing in it is executed.
@@ -109,7 +110,22 @@ def model_from_file(path: Path, config: GptConfig, vocabulary: int | None = None
         DataInvalid: The file is missing, damaged or foreign.
         SettingsInvalid: It does not fit the configuration or the tokenizer.
     """
-    base = read_base(path)
+    return model_from_base(read_base(path), config, vocabulary)
+
+
+def model_from_base(
+    base: BaseWeights, config: GptConfig, vocabulary: int | None = None
+) -> VoiceGpt:
+    """Build a model with weights that were read.
+
+    Args:
+        base: The weights.
+        config: The model; whether it has speed rows is taken from the weights.
+        vocabulary: Number of pieces of the tokenizer; None takes it from the weights.
+
+    Raises:
+        SettingsInvalid: They don't fit the configuration or the tokenizer.
+    """
     config = base.config_for(config)
     vocabulary = base.vocabulary if vocabulary is None else vocabulary
     check_base(base, config, vocabulary)

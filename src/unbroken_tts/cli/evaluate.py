@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from unbroken import SettingsInvalid
+from unbroken_tts.cli.weights_flags import add_form_flags, form_choice, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     add("--ema", action="store_true", help="use the moving average of a run's weights")
     add("--per-sample", action="store_true", help="also print the losses of each sample")
     add("--json", action="store_true", help="print one JSON object")
+    add_form_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -81,7 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.evaluate import evaluate
 
     pairs = load_pairs(arguments.manifest)
-    weights = open_weights(arguments.weights, arguments.config, averaged=arguments.ema)
+    weights = open_weights(
+        arguments.weights,
+        arguments.config,
+        averaged=arguments.ema,
+        choice=form_choice(arguments),
+    )
+    print_notes(weights.notes)
     model = weights.model
     checked = _checked(pairs, model.config, model.vocabulary)
     batches = _batches(checked, arguments.batch_size, model.config)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from unbroken_tts.cli.target import require_free, writing
+from unbroken_tts.cli.weights_flags import add_form_flags, form_choice, print_notes
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
@@ -46,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--ema", action="store_true", help="use the moving average of a run's weights"
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    add_form_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.cli.weights import open_weights
     from unbroken_tts.export import merge, write_gpt_pth
 
-    weights = open_weights(arguments.source, arguments.config, averaged=arguments.ema)
+    weights = open_weights(
+        arguments.source, arguments.config, averaged=arguments.ema, choice=form_choice(arguments)
+    )
+    print_notes(weights.notes)
     tensors = merge(weights.model, weights.untrained_encoders)
     with writing(target):
         write_gpt_pth(target, tensors)

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",
     "say": "speak a text with a trained voice",
     "export": "write a run's weights as a gpt.pth for inference",
+    "inspect": "show what a file of weights or a run contains",
     "demo": "see it work: train, kill, resume exactly, speak",
     "example": "write small example data under the names the README uses",
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from unbroken import SettingsInvalid
 from unbroken_tts.cli.target import require_free, writing
+from unbroken_tts.cli.weights_flags import add_form_flags, form_choice, print_notes
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
@@ -53,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     add("--force", action="store_true", help="replace OUT.wav if it exists")
     _add_choice(parser)
     _add_belongings(parser)
+    add_form_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -126,7 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
         tokenizer=arguments.tokenizer,
         codec=arguments.codec,
         manifests=arguments.manifest,
+        choice=form_choice(arguments),
     )
+    print_notes(voice.notes)
     config = voice.model.config
     line = line_of(arguments.text, arguments.language, voice.tokenizer, config.longest_text)
     speaker = speaker_of(arguments.speaker, arguments.emotion, voice.manifests, config)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unbroken import SettingsInvalid
-from unbroken_tts.model.base import check_base, load_base, read_base
+from unbroken_tts.evaluate import model_from_base
+from unbroken_tts.model.base import read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from unbroken_tts.model.published_forms import FormChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +28,29 @@ class Weights:
     """The trained part, with its weights, on the CPU."""
     untrained_encoders: Mapping[str, torch.Tensor]
     """The untrained encoders by name."""
+    notes: tuple[str, ...] = ()
+    """Remarks on a file, to be printed."""
 
 
-def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights:
+def open_weights(
+    path: Path, config: Path, *, averaged: bool = False, choice: FormChoice | None = None
+) -> Weights:
     """Read the weights at `path`; nothing in the files is executed.
 
     Args:
-        path: A directory (a run or one of its checkpoints) or a file (`gpt.pth`, or `latest.pth` and
-            `model_step{N}.pth` of the earlier trainer).
+        path: A directory (a run or one of its checkpoints) or a file of weights in any form.
         config: Model configuration of a file; a directory has its own.
         averaged: Use a run's moving average of the weights (`--ema`).
+        choice: What a file doesn't say itself.
 
     Raises:
         DataInvalid: It is missing, damaged or foreign.
-        SettingsInvalid: It does not fit the configuration, or has no moving average.
+        SettingsInvalid: It does not fit the configuration, has no moving average, or `choice` speaks
+            of a file and this is a directory.
         NoUsableCheckpoint: The directory contains no checkpoint.
     """
+    if choice is not None:
+        choice.require_file(path)
     if path.is_dir():
         from unbroken_tts.train.load import load_weights
 
@@ -52,9 +62,6 @@ def open_weights(path: Path, config: Path, *, averaged: bool = False) -> Weights
             "Only a run of this trainer has a moving average of its weights.",
             "Name the run or one of its checkpoints, or omit --ema.",
         )
-    base = read_base(path)
-    gpt_config = base.config_for(GptConfig.from_yaml(config))
-    check_base(base, gpt_config, base.vocabulary)
-    model = VoiceGpt(gpt_config, base.vocabulary)
-    load_base(model, base)
-    return Weights(model=model, untrained_encoders=base.untrained_encoders)
+    base = read_base(path, choice)
+    model = model_from_base(base, GptConfig.from_yaml(config))
+    return Weights(model=model, untrained_encoders=base.untrained_encoders, notes=base.notes)

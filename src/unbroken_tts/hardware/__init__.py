@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from unbroken_tts.hardware.batch_plan import BatchPlan, batch_row, plan_batch, plan_workers
 from unbroken_tts.hardware.machine import Hardware, detect
-from unbroken_tts.hardware.memory import memory_need, require_memory
+from unbroken_tts.hardware.memory import memory_by_precision, memory_need, require_memory
 from unbroken_tts.hardware.precision_plan import (
     Precision,
     PrecisionPlan,
@@ -24,6 +24,7 @@ __all__ = [
     "batch_row",
     "configure",
     "detect",
+    "memory_by_precision",
     "memory_need",
     "plan_batch",
     "plan_precision",

@@ -10,10 +10,13 @@ import psutil
 
 from unbroken import SettingsInvalid
 from unbroken_tts.hardware.machine import Hardware
+from unbroken_tts.hardware.precision_plan import Precision
 
 GB: Final = 10**9
 TRAINING_BYTES: Final = 16
 """For each trained number, in fp32: weight, gradient and the two moments of AdamW."""
+HALF_COPY_BYTES: Final = 2
+"""For each number of a block's weight matrix, in bf16 and fp16: the copy that autocast computes with."""
 AVERAGE_BYTES: Final = 4
 """For its moving average."""
 SNAPSHOT_BYTES: Final = 12
@@ -92,3 +95,21 @@ def free_in_main_memory() -> int:
     except (OSError, ValueError):
         return free
     return max(0, min(free, own))
+
+
+def memory_by_precision(numbers: int, matrix_numbers: int) -> dict[Precision, dict[str, int]]:
+    """Return what a training holds at least in each precision, without a moving average.
+
+    Args:
+        numbers: Trained parameters.
+        matrix_numbers: Of these, those in the weight matrices of the transformer's blocks.
+
+    Returns:
+        Precision -> bytes: on a `card`, in the `main_memory` beside it, and on a `processor` alone.
+    """
+    found: dict[Precision, dict[str, int]] = {}
+    for precision in ("fp32", "bf16", "fp16"):
+        copies = 0 if precision == "fp32" else HALF_COPY_BYTES * matrix_numbers
+        device, host = numbers * TRAINING_BYTES + copies, numbers * SNAPSHOT_BYTES
+        found[precision] = {"card": device, "main_memory": host, "processor": device + host}
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import struct
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ZIP_MAGIC = b"PK\x03\x04"
+# The number that `torch.save` of before torch 1.6 pickled first, after the two bytes of the protocol.
+_OLD_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
 
 # The only globals besides tensors in a training checkpoint of the earlier trainer: five, of which
@@ -62,12 +65,16 @@ def read_archive(path: Path) -> dict[str, Any]:
         DataInvalid: The file is missing, is no torch zip archive, is damaged, or contains an object
             that is not allowed.
     """
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "can't be read (not a regular file)")  # a pipe would never end
     try:
         with path.open("rb") as file:
-            magic = file.read(len(_ZIP_MAGIC))
+            first = file.read(2 + len(_OLD_MAGIC))
     except OSError as error:
         raise _refusal(path, f"can't be read ({error.strerror})") from error
-    if magic != _ZIP_MAGIC:
+    if first[2:] == _OLD_MAGIC:
+        raise _refusal_of_old(path)
+    if not first.startswith(_ZIP_MAGIC):
         raise _refusal(path, "is not a PyTorch archive")
     try:
         # Torch also warns about a damaged file; the error says the same.
@@ -80,6 +87,22 @@ def read_archive(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise _refusal(path, f"contains a {type(content).__name__} instead of named values")
     return content
+
+
+def _refusal_of_old(path: Path) -> DataInvalid:
+    target = path.with_name(f"{path.stem}.converted{path.suffix}")
+    code = (
+        f"import torch; torch.save(torch.load({str(path)!r}, map_location='cpu', "
+        f"weights_only=True), {str(target)!r})"
+    )
+    # Double quotes, so that the line works in every shell, where the path has nothing to escape.
+    is_plain = not set(code) & set('"$`!%\\')
+    quoted = f'"{code}"' if is_plain else shlex.quote(code)
+    return DataInvalid(
+        f"The weights file {path} is a pickle of before torch 1.6.",
+        "Such a file can't be mapped, and nothing in it was used.",
+        f"Convert it once, and name the new file:\n  python -c {quoted}",
+    )
 
 
 def _refusal(path: Path, what: str) -> DataInvalid:

@@ -1,18 +1,28 @@
-"""Loads the weights that a run starts from: a `gpt.pth`, or a checkpoint of the earlier trainer."""
+"""Loads the weights that a run starts from, in whatever form they were published."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from unbroken import DataInvalid, SettingsInvalid
-from unbroken_tts.model.archive import read_archive
+from unbroken import DataInvalid, SettingsInvalid, counted
+from unbroken_tts.model.families import SUPPORTED, family_of
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
+from unbroken_tts.model.lora import is_of_adapter
+from unbroken_tts.model.published_forms import (
+    FormChoice,
+    find_published,
+    merge_adapter,
+    shown,
+    unusable_tensors,
+)
+from unbroken_tts.model.weights_file import open_weights_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from unbroken_tts.model.config import GptConfig
@@ -31,58 +41,96 @@ class BaseWeights:
     trained: dict[str, torch.Tensor]
     """Name -> float32 tensor of the trained part."""
     untrained_encoders: dict[str, torch.Tensor]
-    """Name -> tensor of the untrained encoders, mapped from the file, never copied."""
+    """Name -> float32 tensor of the untrained encoders; mapped where the file has float32."""
     vocabulary: int
     """Number of pieces of its tokenizer: rows of the text tables minus the spare one."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the file, to be printed: what was left out, merged or converted."""
 
     def config_for(self, config: GptConfig) -> GptConfig:
         """Return the configuration with `speed_rows` as in the file."""
         return config.model_copy(update={"speed_rows": "speed_emb.weight" in self.trained})
 
 
-def read_base(path: Path) -> BaseWeights:
-    """Read a `gpt.pth` (flat, or under `model`) or a checkpoint of the earlier trainer.
+def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
+    """Read weights: a `gpt.pth`, a checkpoint of the earlier trainer, or what other programs save.
 
-    Nothing in the file is executed. Entries of low-rank adapters and duplicates are dropped; the
-    names of adapted layers are restored.
+    Nothing in the file is executed. `docs/indextts2.md` lists the forms.
+
+    Args:
+        path: A torch archive, safetensors, or the index of several files.
+        choice: What the file doesn't say itself.
 
     Raises:
-        DataInvalid: The file is missing, damaged, foreign, or contains more than tensors.
+        DataInvalid: The file is missing, damaged, foreign, or contains what can't be used.
+        SettingsInvalid: It has several sets of weights, or an adapter of unknown strength.
     """
-    content = read_archive(path)
-    return base_weights(content.get("model", content), origin=str(path))
+    choice = choice or FormChoice()
+    content = open_weights_file(path).content
+    published = find_published(content, origin=str(path), entry=choice.entry)
+    if published is None:
+        if any(is_of_adapter(str(name)) for name in content):
+            raise DataInvalid(
+                f"The weights file {path} is a LoRA adapter without the weights that it adapts.",
+                "Alone it is no model.",
+                "Merge it in the program that made it (peft: `merge_and_unload()`), and save the "
+                "whole model's state_dict.",
+            )
+        raise _foreign(str(path), f"has no text embedding; it has {shown([*content]) or 'nothing'}")
+    tensors, merge_note = merge_adapter(published, path, choice.lora_alpha)
+    notes = [*published.notes(), *filter(None, [merge_note])]
+    return base_weights(tensors, origin=str(path), notes=[f"{path}: {each}" for each in notes])
 
 
-def base_weights(state: Any, *, origin: str) -> BaseWeights:
+def base_weights(
+    tensors: Mapping[str, torch.Tensor], *, origin: str, notes: Sequence[str] = ()
+) -> BaseWeights:
     """Check and split a state dict.
 
     Args:
-        state: Name -> tensor, as read.
+        tensors: Plain name -> tensor.
         origin: The file it came from, for messages.
+        notes: Remarks so far.
 
     Raises:
         DataInvalid: It is not the state of such a model.
     """
-    if not isinstance(state, dict):
-        raise _foreign(origin, "has no named tensors")
-    tensors = {_restored(name): value for name, value in state.items() if not _is_dropped(name)}
-    odd = [name for name, value in tensors.items() if not _is_plain(value)]
-    if odd:
-        raise _foreign(
-            origin, f"has entries that are no dense floating-point tensors: {_some(odd)}"
-        )
+    for why, names in unusable_tensors(tensors).items():
+        raise _foreign(origin, f"has {why} instead of floating-point tensors: {shown(names)}")
+    _require_supported(tensors, origin)
     missing = [name for name in _REQUIRED if name not in tensors]
     if missing:
-        raise _foreign(origin, f"lacks {_some(missing)}")
+        raise _foreign(origin, f"lacks {shown(missing)}")
     rows = {name: tensors[name].shape[0] for name in TEXT_TENSORS}
     if len(set(rows.values())) != 1 or rows[TEXT_TENSORS[0]] < 2:
         raise _foreign(origin, f"has text tables whose numbers of rows differ: {rows}")
+    converted = [
+        f"{origin}: {counted(count, 'tensor')} of {dtype} read as float32"
+        for dtype, count in Counter(
+            str(each.dtype).removeprefix("torch.") for each in tensors.values()
+        ).items()
+        if dtype != "float32"
+    ]
     return BaseWeights(
         origin=origin,
         trained={name: value.float() for name, value in tensors.items() if is_trained(name)},
-        untrained_encoders={name: value for name, value in tensors.items() if not is_trained(name)},
+        untrained_encoders={
+            name: value.float() for name, value in tensors.items() if not is_trained(name)
+        },
         vocabulary=rows[TEXT_TENSORS[0]] - 1,
+        notes=(*notes, *converted),
     )
+
+
+def _require_supported(tensors: Mapping[str, torch.Tensor], origin: str) -> None:
+    """Refuse another family by its name, not by the hundreds of shapes that differ."""
+    family = family_of({name: tuple(each.shape) for name, each in tensors.items()})
+    if family is not None and family.layout != SUPPORTED:
+        raise SettingsInvalid(
+            f"The weights file {origin} is a model of {family.name}.",
+            f"This program trains models of {SUPPORTED}; {family.difference}.",
+            f"Name the gpt.pth of {SUPPORTED}.",
+        )
 
 
 def frozen_rows_of(base_vocabulary: int, vocabulary: int, *, train_base_rows: bool) -> int:
@@ -145,29 +193,6 @@ def _differences(expected: Mapping[str, Shape], found: Mapping[str, torch.Tensor
 def _extended(pieces: torch.Tensor, rows: int) -> torch.Tensor:
     mean = pieces.double().mean(dim=0, keepdim=True).float()
     return torch.cat([pieces, mean.expand(rows - pieces.shape[0], *pieces.shape[1:])])
-
-
-def _is_dropped(name: object) -> bool:
-    text = str(name)
-    return text.startswith("inference_model.") or ".lora_" in text or text == "gpt.wte.weight"
-
-
-def _restored(name: object) -> str:
-    return str(name).replace(".base_layer.", ".")
-
-
-def _is_plain(value: object) -> bool:
-    return (
-        isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and value.is_floating_point()
-        and value.dim() > 0
-    )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
 def _foreign(origin: str, what: str) -> DataInvalid:

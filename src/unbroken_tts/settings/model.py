@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from unbroken_tts.settings.declaration import Group, Share, setting
+from unbroken_tts.settings.declaration import Group, Positive, Share, setting
 
 
 class ModelSettings(Group, title="Model"):
@@ -29,6 +29,20 @@ class ModelSettings(Group, title="Model"):
         "schedule and order. To continue a run use --resume instead.",
         None,
         metavar="PATH",
+    )
+    weights_entry: str | None = setting(
+        "may change",
+        "Which weights to use where the file that a new run starts from has several, such as "
+        "`ema_model`; the refusal of such a file lists them.",
+        None,
+        metavar="NAME",
+    )
+    lora_alpha: Positive | None = setting(
+        "may change",
+        "Alpha of an unmerged LoRA adapter in the file that a new run starts from. By default that "
+        "of the adapter_config.json beside the file.",
+        None,
+        metavar="A",
     )
     dropout: Share | None = setting(
         "must match",

@@ -9,9 +9,11 @@ from typing import Any
 
 from unbroken import SettingsInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
-from unbroken_tts.evaluate import model_from_file
+from unbroken_tts.evaluate import model_from_base
+from unbroken_tts.model.base import read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.published_forms import FormChoice
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.prepare.codec.registry import DESCRIPTION, load_codec
 from unbroken_tts.train.load import load_weights
@@ -29,6 +31,8 @@ class Voice:
     """Decodes codes to sound."""
     manifests: tuple[str, ...]
     """Manifests in which to look up speakers; by default those of the training."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the file of weights, to be printed."""
 
 
 def open_voice(
@@ -38,6 +42,7 @@ def open_voice(
     tokenizer: Path | None = None,
     codec: Path | None = None,
     manifests: Sequence[str] = (),
+    choice: FormChoice | None = None,
 ) -> Voice:
     """Open weights with their tokenizer and codec.
 
@@ -47,6 +52,7 @@ def open_voice(
         tokenizer: SentencePiece model; None uses the run's, if it still exists.
         codec: Directory of a codec; None uses the run's, or the one beside its training data.
         manifests: Paired manifests with speakers; if empty, the run's.
+        choice: What a weights file doesn't say itself.
 
     Raises:
         NoUsableCheckpoint: The directory contains no checkpoint.
@@ -54,11 +60,15 @@ def open_voice(
         SettingsInvalid: Tokenizer or codec doesn't belong to the weights, or isn't known.
     """
     facts: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    if choice is not None:
+        choice.require_file(weights)
     if weights.is_dir():
         loaded = load_weights(weights)
         model, facts = loaded.model, loaded.facts
     else:
-        model = model_from_file(weights, GptConfig.from_yaml(config))
+        base = read_base(weights, choice)
+        model, notes = model_from_base(base, GptConfig.from_yaml(config)), base.notes
     sources = facts.get("sources", {})
     known = tuple(manifests) or tuple(sources.get("train_manifest", ()))
     return Voice(
@@ -66,6 +76,7 @@ def open_voice(
         tokenizer=_tokenizer(tokenizer or _path(sources.get("tokenizer")), facts, model),
         codec=_codec(codec or _path(sources.get("codec")) or _beside(known), model.config),
         manifests=known,
+        notes=notes,
     )
 
 

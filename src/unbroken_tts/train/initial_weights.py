@@ -24,6 +24,7 @@ from unbroken import (
 from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.published_forms import FormChoice
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
@@ -91,6 +92,8 @@ class InitialWeights:
     """Where the weights came from."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The facts of the run that they came from, if it was one."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the file they came from, to be printed."""
 
 
 def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
@@ -117,6 +120,7 @@ def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> In
         untrained_encoders=base.untrained_encoders,
         base=source,
         facts=_facts_of(Path(source)),
+        notes=base.notes,
     )
 
 
@@ -133,6 +137,8 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
             "Name a gpt.pth with --base-checkpoint, or start fresh with --base-checkpoint none.",
         )
     opens_base = settings.train_base_rows
+    choice = FormChoice(entry=settings.weights_entry, lora_alpha=settings.lora_alpha)
+    choice.require_file(path)
     if path.is_dir():
         loaded = _weights_of(path)
         weights = base_weights(
@@ -140,7 +146,7 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
         )
         frozen = loaded.model.frozen_rows or weights.vocabulary
         return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
-    weights = read_base(path)
+    weights = read_base(path, choice)
     pieces = weights.vocabulary
     if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
         # A file with an extended vocabulary doesn't record how many of its rows are the base's.

@@ -127,7 +127,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         autocast=autocast,
         until=until,
         name=_curves_name(run),
-        notes=_notes(settings, run, until),
+        notes=(*initial.notes, *_notes(settings, run, until)),
     )
 
 

@@ -79,12 +79,11 @@ def _legacy_content(*, latest: bool) -> dict[str, Any]:
         lambda state: {"model": state, "note": "x"},
         lambda state: {
             **{name.replace(".c_attn.", ".c_attn.base_layer."): t for name, t in state.items()},
-            "gpt.h.0.attn.c_attn.lora_A.weight": torch.ones(2, 2),
             "inference_model.lm_head.weight": torch.ones(2, 2),
             "gpt.wte.weight": torch.ones(2, 2),
         },
     ],
-    ids=["flat", "under model", "with adapters and duplicates"],
+    ids=["flat", "under model", "without its adapters, with duplicates"],
 )
 def test_every_form_of_a_base_is_read(
     tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], dict[str, Any]]
