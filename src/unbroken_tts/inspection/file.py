@@ -11,7 +11,8 @@ import torch
 from unbroken_tts.inspection.report import Inspection, count_of, training_memory
 from unbroken_tts.model.families import SUPPORTED, Family, config_from_shapes, family_of
 from unbroken_tts.model.gpt_file import gpt_file_shapes, is_trained
-from unbroken_tts.model.published_forms import find_published, shown, unusable_tensors
+from unbroken_tts.model.published_forms import find_published
+from unbroken_tts.model.sorted_tensors import shown, unusable_tensors
 from unbroken_tts.model.weights_file import open_weights_file
 
 if TYPE_CHECKING:
@@ -144,13 +145,21 @@ def _precisions(tensors: Iterable[torch.Tensor]) -> dict[str, int]:
     return dict(Counter(str(each.dtype).removeprefix("torch.") for each in tensors))
 
 
-def _all_tensors(content: Mapping[Any, Any], depth: int = 4) -> dict[str, torch.Tensor]:
-    found = {}
-    for name, value in content.items():
-        if isinstance(value, torch.Tensor):
-            found[str(name)] = value
-        elif isinstance(value, dict) and depth:
-            found |= {f"{name}.{key}": each for key, each in _all_tensors(value, depth - 1).items()}
+def _all_tensors(content: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+    """Return the tensors of nested dicts by path; a dict is looked at once, also one within itself."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    left: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    while left:
+        path, values = left.pop(0)
+        if id(values) in seen:
+            continue
+        seen.add(id(values))
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor):
+                found[f"{path}{name}"] = value
+            elif isinstance(value, dict):
+                left.append((f"{path}{name}.", value))
     return found
 
 

@@ -12,13 +12,8 @@ from unbroken import DataInvalid, SettingsInvalid, counted
 from unbroken_tts.model.families import SUPPORTED, family_of
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
 from unbroken_tts.model.lora import is_of_adapter
-from unbroken_tts.model.published_forms import (
-    FormChoice,
-    find_published,
-    merge_adapter,
-    shown,
-    unusable_tensors,
-)
+from unbroken_tts.model.published_forms import FormChoice, find_published, merge_adapter
+from unbroken_tts.model.sorted_tensors import shown, unusable_tensors
 from unbroken_tts.model.weights_file import open_weights_file
 
 if TYPE_CHECKING:

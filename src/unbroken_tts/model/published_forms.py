@@ -15,10 +15,11 @@ import torch
 
 from unbroken import DataInvalid, SettingsInvalid, counted
 from unbroken_tts.model.adapter_config import strength_of
-from unbroken_tts.model.lora import Adapter, adapter_in, is_of_adapter, merged
+from unbroken_tts.model.lora import Adapter, merged
+from unbroken_tts.model.sorted_tensors import shown, sort_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 FLAT: Final = "."
 """The name of the entry whose tensors lie in the file itself, without a prefix."""
@@ -30,8 +31,6 @@ _TELLING = re.compile(
     r"^(?P<prefix>(.*\.)?)text_embedding\."
     r"(base_layer\.|original_module\.|modules_to_save\.[^.]+\.)?weight$"
 )
-_COPY = re.compile(r"^(?P<module>.+)\.modules_to_save\.(?P<adapter>[^.]+)\.(?P<leaf>.+)$")
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +71,14 @@ class Published:
     """What was cut out of names -> how many names."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Why -> which names of the file were left out."""
+    bare: list[str] = field(default_factory=list)
+    """Layers that were adapted, but whose adapter is not in the file."""
 
     def notes(self) -> list[str]:
-        """Return a line about each kind of thing that was left out."""
-        return [
+        """Return a line about each kind of thing that was left out, and what is missing."""
+        bare = "layers as they were before they were adapted, for their adapter is not in the file"
+        missing = [f"{bare}: {shown(self.bare)}"] if self.bare else []
+        return missing + [
             f"left out {counted(len(names), 'entry').replace('entrys', 'entries')}, {why}: "
             f"{shown(names)}"
             for why, names in self.left_out.items()
@@ -99,11 +102,21 @@ def find_published(
         DataInvalid: Two names become the same, or an adapter can't be understood.
         SettingsInvalid: There are several models and none is named, or none of the name.
     """
-    found = {each.entry: each for each in _entries(content)}
+    found: dict[str, _Entry] = {}
+    for each in _entries(content, (), set()):
+        # A hostile file may give two places one name; then the second has another.
+        name = next(
+            name
+            for count in range(len(found) + 1)
+            if (name := each.entry + "+" * count) not in found
+        )
+        found[name] = each
     if entry is not None:
         if entry not in found:
+            has_names = bool(found.keys() - {FLAT})
+            sets = f"the sets of weights {shown(sorted(found))}" if has_names else "no named set"
             raise SettingsInvalid(
-                f"--weights-entry is {entry}, but {origin} has {shown(sorted(found)) or 'none'}.",
+                f"--weights-entry is {entry}, but {origin} has {sets}.",
                 "It names the set of weights to use where a file has several.",
                 "Give one of the names listed, or omit the flag if there is only one.",
             )
@@ -136,22 +149,6 @@ def merge_adapter(
     return tensors, f"merged the {adapter}, {strength}"
 
 
-def unusable_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Return why -> names of tensors that are no dense floating-point values in host memory."""
-    found: dict[str, list[str]] = {}
-    for name, tensor in tensors.items():
-        why = _fault(tensor)
-        if why:
-            found.setdefault(why, []).append(name)
-    return found
-
-
-def shown(names: list[str]) -> str:
-    """Return the first names of a list, and how many more there are."""
-    head = ", ".join(names[:8])
-    return head if len(names) <= 8 else f"{head} and {len(names) - 8} more"
-
-
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A place in a file where a model's tensors were seen."""
@@ -166,9 +163,13 @@ class _Entry:
 
 
 def _entries(
-    values: Mapping[Any, Any], containers: tuple[str, ...] = (), seen: tuple[int, ...] = ()
+    values: Mapping[Any, Any], containers: tuple[str, ...], seen: set[int]
 ) -> Iterator[_Entry]:
-    """Yield every place where a text embedding lies; a hostile file may contain itself."""
+    """Yield every place where a text embedding lies.
+
+    A dict is looked at once: a hostile file may contain itself, or one dict a million times.
+    """
+    seen.add(id(values))
     prefixes = dict.fromkeys(
         found["prefix"]
         for name, value in values.items()
@@ -182,7 +183,7 @@ def _entries(
         return
     for name, value in values.items():
         if isinstance(name, str) and isinstance(value, dict) and id(value) not in seen:
-            yield from _entries(value, (*containers, name), (*seen, id(values)))
+            yield from _entries(value, (*containers, name), seen)
 
 
 def _are_same(entries: list[_Entry]) -> bool:
@@ -248,7 +249,10 @@ def _unwrapped(
         origins[plain] = str(name)
         result.tensors[plain] = value
     _count_removed(result, origins, chosen.prefix)
-    _sort_out(result, origin)
+    found = sort_out(result.tensors, origin=origin)
+    result.tensors, result.adapter, result.bare = found.tensors, found.adapter, found.bare
+    for why, names in found.left_out.items():
+        _leave_out(result, why, names)
     return result
 
 
@@ -266,101 +270,3 @@ def _count_removed(result: Published, origins: Mapping[str, str], prefix: str) -
         wrappers += ["base_model.model."] * ("base_model.model." in name)
         for each in dict.fromkeys(wrappers):
             result.removed[each] = result.removed.get(each, 0) + 1
-
-
-# Why a tensor is no part of the model, by its plain name.
-_NOT_OF_THE_MODEL: Final[dict[str, Callable[[str, torch.Tensor], bool]]] = {
-    "copies that inference makes": lambda name, _: name.startswith("inference_model."),
-    "an embedding that the model replaces": lambda name, _: name.startswith("gpt.wte."),
-    "masks of older transformers": lambda name, _: bool(
-        re.match(r"gpt\.h\.\d+\.attn\.(bias|masked_bias)$", name)
-    ),
-    "counters": lambda _, tensor: tensor.dim() == 0 and not tensor.is_floating_point(),
-}
-
-
-def _sort_out(result: Published, origin: str) -> None:
-    """Part the model's tensors from the adapter's and from what is no part of the model."""
-    _take_trained_copies(result, origin)
-    for why, is_left_out in _NOT_OF_THE_MODEL.items():
-        names = [name for name, each in result.tensors.items() if is_left_out(name, each)]
-        _leave_out(result, why, names)
-        _require_no_lost_adapter(names, result.tensors, origin)
-        for name in names:
-            del result.tensors[name]
-    result.adapter = adapter_in(result.tensors, origin=origin)
-    plain: dict[str, torch.Tensor] = {}
-    for name, tensor in result.tensors.items():
-        if is_of_adapter(name):
-            continue
-        short = name.replace(".base_layer.", ".")
-        if short in plain or (short != name and short in result.tensors):
-            raise DataInvalid(
-                f"The weights file {origin} has {name} beside {short}.",
-                "Which of the two belongs to the model can't be told, so nothing was used.",
-                "Save the state_dict of the model with its adapter merged.",
-            )
-        plain[short] = tensor
-    result.tensors = plain
-
-
-def _take_trained_copies(result: Published, origin: str) -> None:
-    """Replace modules by the trained copies that peft's `modules_to_save` made of them."""
-    adapters = set()
-    for name in list(result.tensors):
-        found = _COPY.match(name)
-        if found is None:
-            continue
-        adapters.add(found["adapter"])
-        module, leaf = found["module"], found["leaf"]
-        original = f"{module}.original_module.{leaf}"
-        if original in result.tensors:
-            del result.tensors[original]
-            _leave_out(result, "replaced by their trained copies", [original])
-        result.tensors[f"{module}.{leaf}"] = result.tensors.pop(name)
-    if len(adapters) > 1:
-        raise DataInvalid(
-            f"The weights file {origin} has trained copies of {', '.join(sorted(adapters))}.",
-            "Which of them belongs to the model can't be told, so nothing was used.",
-            "Save the state_dict with the one adapter that is wanted.",
-        )
-
-
-_NAMES_IN_INFERENCE = {
-    "inference_model.transformer.": "gpt.",
-    "inference_model.lm_head.0.": "final_norm.",
-    "inference_model.lm_head.1.": "mel_head.",
-    "inference_model.embeddings.": "mel_embedding.",
-    "inference_model.text_pos_embedding.": "mel_pos_embedding.",
-}
-
-
-def _require_no_lost_adapter(
-    names: list[str], tensors: Mapping[str, torch.Tensor], origin: str
-) -> None:
-    """Refuse an adapter that lies only in a copy: left out with it, its training would be lost."""
-    for name in filter(is_of_adapter, names):
-        own = next(
-            (
-                name.replace(copy, model, 1)
-                for copy, model in _NAMES_IN_INFERENCE.items()
-                if copy in name
-            ),
-            name,
-        )
-        if not own.startswith("gpt.wte.") and own not in tensors:
-            raise DataInvalid(
-                f"The weights file {origin} has an adapter only in a copy of the model: {name}.",
-                "The copy is made anew for inference, so what was trained would be lost.",
-                "Merge the adapter in the program that made it, and save the whole state_dict.",
-            )
-
-
-def _fault(tensor: torch.Tensor) -> str:
-    if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        return "sparse or without values"
-    if tensor.is_quantized or not (tensor.is_floating_point() or tensor.is_complex()):
-        return "integers (a quantised model?)"
-    if tensor.dtype not in _DTYPES:
-        return f"{tensor.dtype} values".replace("torch.", "")
-    return "" if tensor.dim() else "single numbers"
