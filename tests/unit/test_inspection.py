@@ -237,6 +237,33 @@ def test_the_lines_and_the_json_say_the_same(run: Path, capsys: pytest.CaptureFi
     assert {"Memory fp32", "Memory bf16", "Memory fp16", "Finite"} <= lines.keys()
 
 
+def test_the_same_command_goes_on(trainer: TinyTrainer, base: TinyBase, run: Path) -> None:
+    """What was said of the file doesn't stand in the way of a resume."""
+    flags = [*base.flags, "--max-steps", 3, "--base-checkpoint", run.parent / "half.pth"]
+    again = trainer.start(run, *flags, "--weights-entry", "model")
+    assert (0, 1) == (again.code, len(again.lines("Nothing to train"))), again.err
+
+
+def test_weights_are_refused_before_the_data_are_checked(
+    trainer: TinyTrainer, base: TinyBase, tmp_path: Path
+) -> None:
+    """Nobody waits for the check of 200 hours to hear that the base is of another family."""
+    state = torch.load(base.gpt, weights_only=True)
+    state["lang_embedding.weight"] = torch.ones(107, 16)
+    path = _saved(tmp_path / "gpt.pth", state)
+    ended = trainer.start(tmp_path / "run", *base.flags, "--base-checkpoint", path)
+    assert (2, []) == (ended.code, ended.lines("Data (train)"))
+    assert "IndexTTS-2.5" in ended.err
+
+
+def test_a_tensor_without_dimensions_is_no_model(tmp_path: Path) -> None:
+    """A crafted file with numbers where tables belong is described, not a crash."""
+    names = ("text_embedding.weight", "mel_embedding.weight", "mel_head.weight")
+    found = inspect_path(_saved(tmp_path / "a.pth", dict.fromkeys(names, torch.tensor(1.0))))
+    assert found.family.startswith("unknown")
+    assert not found.is_supported
+
+
 def test_what_is_said_of_a_file_is_refused_for_a_run(
     run: Path, base: TinyBase, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shlex
 import struct
 import warnings
@@ -34,6 +35,9 @@ _ALLOWED: list[Any] = [
     TorchVersion,
     np.dtypes.UInt32DType,
 ]
+
+_FORBIDDEN = re.compile(r"Unsupported global: GLOBAL (\S+)")
+"""How torch names what its restricted unpickler refuses."""
 
 # Exceptions that torch's restricted unpickler was seen to raise on damaged or foreign bytes.
 _DAMAGE = (
@@ -83,6 +87,13 @@ def read_archive(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=os.name != "nt")
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
+        if found := _FORBIDDEN.search(str(error)):
+            raise DataInvalid(
+                f"The weights file {path} contains {found[1]}, which is more than tensors and plain "
+                "values.",
+                "Only code could make it; no code from it was run, and nothing in it was used.",
+                "Save the model's state_dict alone, in the program that made the file.",
+            ) from error
         raise _refusal(path, f"is damaged or contains more than tensors ({reason})") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise _refusal(path, f"contains a {type(content).__name__} instead of named values")

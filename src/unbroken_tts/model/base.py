@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from unbroken import DataInvalid, SettingsInvalid, counted
+from unbroken_tts.model.adapter_config import strength_of
 from unbroken_tts.model.families import SUPPORTED, family_of
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
 from unbroken_tts.model.lora import is_of_adapter
-from unbroken_tts.model.published_forms import FormChoice, find_published, merge_adapter
+from unbroken_tts.model.published_forms import (
+    FormChoice,
+    Published,
+    find_published,
+    merge_adapter,
+)
 from unbroken_tts.model.sorted_tensors import shown, unusable_tensors
 from unbroken_tts.model.weights_file import open_weights_file
 
@@ -61,6 +67,27 @@ def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
         SettingsInvalid: It has several sets of weights, or an adapter of unknown strength.
     """
     choice = choice or FormChoice()
+    published = _published(path, choice)
+    tensors, merge_note = merge_adapter(published, path, choice.lora_alpha)
+    notes = [*published.notes(), *filter(None, [merge_note])]
+    return base_weights(tensors, origin=str(path), notes=[f"{path}: {each}" for each in notes])
+
+
+def require_readable(path: Path, choice: FormChoice) -> None:
+    """Refuse a file that `read_base` would refuse by its form, without reading a tensor.
+
+    Raises:
+        DataInvalid: The file is missing, damaged or foreign.
+        SettingsInvalid: It is of another family, has several sets of weights, or an adapter of
+            unknown strength.
+    """
+    published = _published(path, choice)
+    if published.adapter is not None:
+        strength_of(path, choice.lora_alpha)
+    _require_supported(published.tensors, str(path))
+
+
+def _published(path: Path, choice: FormChoice) -> Published:
     content = open_weights_file(path).content
     published = find_published(content, origin=str(path), entry=choice.entry)
     if published is None:
@@ -72,9 +99,7 @@ def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
                 "whole model's state_dict.",
             )
         raise _foreign(str(path), f"has no text embedding; it has {shown([*content]) or 'nothing'}")
-    tensors, merge_note = merge_adapter(published, path, choice.lora_alpha)
-    notes = [*published.notes(), *filter(None, [merge_note])]
-    return base_weights(tensors, origin=str(path), notes=[f"{path}: {each}" for each in notes])
+    return published
 
 
 def base_weights(
@@ -89,6 +114,7 @@ def base_weights(
 
     Raises:
         DataInvalid: It is not the state of such a model.
+        SettingsInvalid: It is the state of another family of models.
     """
     for why, names in unusable_tensors(tensors).items():
         raise _foreign(origin, f"has {why} instead of floating-point tensors: {shown(names)}")

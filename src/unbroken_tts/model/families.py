@@ -74,7 +74,8 @@ def _layout(shapes: Mapping[str, Shape]) -> tuple[str, str]:
     def has(prefix: str) -> bool:
         return any(name.startswith(prefix) for name in shapes)
 
-    if not {"text_embedding.weight", "mel_embedding.weight", "mel_head.weight"} <= shapes.keys():
+    tables = ("text_embedding.weight", "mel_embedding.weight", "mel_head.weight")
+    if any(len(shapes.get(name, ())) != 2 for name in tables):
         return "", ""
     if has("spk_emb_proj.") or has("lang_embedding."):
         return (

@@ -21,7 +21,14 @@ from unbroken import (
     find_source,
     write_tensors,
 )
-from unbroken_tts.model.base import BaseWeights, base_weights, frozen_rows_of, load_base, read_base
+from unbroken_tts.model.base import (
+    BaseWeights,
+    base_weights,
+    frozen_rows_of,
+    load_base,
+    read_base,
+    require_readable,
+)
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.model.published_forms import FormChoice
@@ -129,16 +136,41 @@ def _facts_of(path: Path) -> Mapping[str, Any]:
     return (find_source(path, str(path)).facts() or {}) if path.is_dir() else {}
 
 
-def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:
+def require_weights(settings: TrainSettings) -> None:
+    """Refuse weights that a new run can't start from, before hours of data are checked.
+
+    Only the form of a file is looked at; its shapes are compared when it is loaded.
+
+    Raises:
+        DataInvalid: The file is missing, damaged or foreign.
+        SettingsInvalid: It is of another family, or doesn't say which weights it means.
+    """
+    source = settings.init_from or settings.base_checkpoint
+    if str(source) == "none":
+        return
+    path, choice = Path(source), _choice(settings)
+    _require_there(path)
+    choice.require_file(path)
+    if not path.is_dir():
+        require_readable(path, choice)
+
+
+def _choice(settings: TrainSettings) -> FormChoice:
+    return FormChoice(entry=settings.weights_entry, lora_alpha=settings.lora_alpha)
+
+
+def _require_there(path: Path) -> None:
     if not path.exists():
         raise DataInvalid(
             f"The base checkpoint {path} does not exist.",
             "A new run needs weights to start from.",
             "Name a gpt.pth with --base-checkpoint, or start fresh with --base-checkpoint none.",
         )
+
+
+def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:
+    _require_there(path)
     opens_base = settings.train_base_rows
-    choice = FormChoice(entry=settings.weights_entry, lora_alpha=settings.lora_alpha)
-    choice.require_file(path)
     if path.is_dir():
         loaded = _weights_of(path)
         weights = base_weights(
@@ -146,7 +178,7 @@ def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWei
         )
         frozen = loaded.model.frozen_rows or weights.vocabulary
         return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
-    weights = read_base(path, choice)
+    weights = read_base(path, _choice(settings))
     pieces = weights.vocabulary
     if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
         # A file with an extended vocabulary doesn't record how many of its rows are the base's.

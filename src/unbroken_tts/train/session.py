@@ -34,6 +34,7 @@ from unbroken_tts.train.initial_weights import (
     find_run,
     keep_untrained_encoders,
     new_model,
+    require_weights,
     require_writable,
     saved_model,
     trained_numbers,
@@ -86,6 +87,8 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     execution = plan_execution(settings, console, saved)
     for each in what_does_not_act(asked, settings, execution.precision.precision):
         console.line(f"NOTE: {each}")
+    if source.checkpoint is None:
+        require_weights(settings)
     inputs = read_inputs(
         settings, console, source.layout.root, saved, is_resumed=source.checkpoint is not None
     )

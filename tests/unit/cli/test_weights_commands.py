@@ -115,3 +115,44 @@ def test_export_says_where_it_cannot_write(
     assert 2 == main([*words, "--config", str(folder / "config.yaml")])
     assert "can't be written" in capsys.readouterr().err
     assert b"mine" == (tmp_path / "file").read_bytes()
+
+
+def _adapted(folder: Path, place: Path) -> Path:
+    """Write the weights as a compiled model in half precision with a LoRA adapter in one layer."""
+    place.mkdir()
+    state = torch.load(folder / "gpt.pth", weights_only=True)
+    layer = "gpt.h.0.mlp.c_fc"
+    state = {n.replace(layer, f"{layer}.base_layer"): t.half() for n, t in state.items()}
+    state[f"{layer}.lora_A.default.weight"] = torch.ones(2, 12)
+    state[f"{layer}.lora_B.default.weight"] = torch.ones(48, 2)
+    content = {"state_dict": {f"_orig_mod.{n}": t for n, t in state.items()}, "epoch": 3}
+    torch.save(content, place / "last.ckpt")
+    return place / "last.ckpt"
+
+
+def test_every_command_takes_weights_in_other_forms(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Remarks go to the error output, and the file that is written has the merged weights."""
+    source, target = _adapted(folder, tmp_path / "adapted"), tmp_path / "gpt.pth"
+    config = ["--config", str(folder / "config.yaml")]
+    assert 2 == main(["export", str(source), str(target), *config])
+    assert "--lora-alpha" in capsys.readouterr().err
+    assert not target.exists()
+    assert 0 == main(["export", str(source), str(target), *config, "--lora-alpha", "3"])
+    said = capsys.readouterr()
+    assert 1 == len(said.out.splitlines())
+    for remark in ("beside the weights: epoch", "float16 read as float32", "merged the LoRA"):
+        assert remark in said.err
+    before = torch.load(folder / "gpt.pth", weights_only=True)
+    written = torch.load(target, weights_only=True)
+    name = "gpt.h.0.mlp.c_fc.weight"
+    # alpha 3 over rank 2, times 2 ones in each product
+    torch.testing.assert_close(before[name].half().float() + 3, written[name])
+    assert torch.equal(before["mel_head.weight"].half().float(), written["mel_head.weight"])
+    manifest = ["--manifest", str(folder / "val_pairs.jsonl")]
+    words = ["evaluate", str(source), *config, *manifest, "--lora-alpha", "3", "--json"]
+    assert 0 == main(words)
+    found = json.loads(capsys.readouterr().out)
+    assert 0 == main(["evaluate", str(target), *config, *manifest, "--json"])
+    assert found == json.loads(capsys.readouterr().out)

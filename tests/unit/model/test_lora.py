@@ -65,6 +65,17 @@ def test_an_adapter_is_merged_as_peft_merges_it(tmp_path: Path, case: str) -> No
     assert any("merged the" in note and "adapter_config.json" in note for note in base.notes)
 
 
+def test_magnitudes_of_earlier_versions_of_peft_are_known(tmp_path: Path) -> None:
+    """They had no `.weight` at the end of their names."""
+    state = {
+        n.removesuffix(".weight") if "magnitude" in n else n: t
+        for n, t in _unmerged("dora").items()
+    }
+    base = read_base(_write(tmp_path, state, _config("dora")))
+    expected = _case("dora", "merged")["mel_head.weight"]
+    torch.testing.assert_close(base.trained["mel_head.weight"], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_adapter_acts(tmp_path: Path) -> None:
     """The comparison above can fail: merged weights are far from the layers without the adapter."""
     adapted, whole = _case("plain", "unmerged"), _case("plain", "merged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 from pathlib import Path
@@ -262,6 +263,13 @@ def test_an_old_pickle_is_refused_with_the_line_that_converts_it(tmp_path: Path)
     assert ["python", "-c"] == words[:2]
     exec(words[2], {})  # noqa: S102  the line is the promise
     assert _is_the_state(read_base(tmp_path / "old gpt.converted.pth"))
+
+
+def test_an_object_that_only_code_could_make_is_named(tmp_path: Path) -> None:
+    """Settings pickled beside the weights: nothing runs, and the message says what is in the way."""
+    content = {"state_dict": STATE, "hyper_parameters": argparse.Namespace(lr=1)}
+    with pytest.raises(DataInvalid, match=r"argparse\.Namespace[\s\S]*no code from it was run"):
+        read_base(_saved(tmp_path / "last.ckpt", content))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 9, 100, 2000])

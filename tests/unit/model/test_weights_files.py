@@ -233,7 +233,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_damage_is_an_error_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Truncated, overwritten and foreign bytes give DataInvalid or a complete set of tensors."""
+    """Truncated, overwritten and foreign bytes are refused or give a complete set of tensors."""
     folder = tmp_path_factory.mktemp("damage")
     small = {name: tensor for name, tensor in _state().items() if not name.startswith("emo_")}
     whole = _saved(folder / "gpt.pth", small).read_bytes()
@@ -245,7 +245,7 @@ def test_damage_is_an_error_or_harmless(
     )
     try:
         base = read_base(folder / "gpt.pth")
-    except DataInvalid:
+    except (DataInvalid, SettingsInvalid):  # a damaged name can make it another family
         return
     assert {*base.trained, *base.untrained_encoders}
 
