@@ -22,6 +22,7 @@ from unbroken_tts.model.families import config_from_shapes, family_of
 from unbroken_tts.model.gpt_file import gpt_file_shapes, is_trained
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
+ROOT = Path(__file__).parents[2]
 STATE = merge(tiny_model(seed=8), fresh_untrained_encoders(tiny_config(), seed=9))
 REAL = tiny_config(
     model_dim=1280,
@@ -49,11 +50,11 @@ def _saved(path: Path, content: Any) -> Path:
 
 
 def _sparse_file(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
-    """Write a safetensors file of bfloat16 zeros that takes no room on the disk."""
+    """Write a safetensors file of float32 zeros that takes no room on the disk."""
     header, end = {}, 0
     for name, shape in shapes.items():
-        begin, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, end]}
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
@@ -62,21 +63,25 @@ def _sparse_file(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
 
 
 def test_a_file_of_the_full_size_is_known_by_its_shapes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Family, version, counts and memory of the published model; 1.7 GB are mapped, not loaded."""
+    """Family, version, counts and memory of the published model; 3.5 GB are mapped, not loaded."""
     monkeypatch.setattr("unbroken_tts.inspection.file.not_finite", lambda _: {})  # reads every byte
     shapes = gpt_file_shapes(REAL, 12_000)
     found = inspect_path(_sparse_file(tmp_path / "gpt.safetensors", shapes))
     assert ("IndexTTS2 2.0", True, []) == (found.family, found.is_supported, found.faults)
     assert (12_000, 8194) == (found.vocabulary, found.mel_codes)
     # 527,083,235 values in 301 tensors: counted in the original (`CONTRACT.md`, section 8).
-    assert Count(tensors=301, numbers=527_083_235, bytes=2 * 527_083_235) == found.trained
-    assert Count(tensors=364, numbers=344_017_404, bytes=2 * 344_017_404) == found.carried
-    assert {"bfloat16": 665} == found.precision
+    assert Count(tensors=301, numbers=527_083_235, bytes=4 * 527_083_235) == found.trained
+    assert Count(tensors=364, numbers=344_017_404, bytes=4 * 344_017_404) == found.carried
+    assert {"float32": 665} == found.precision
     assert 527_083_235 * 16 == found.memory["fp32"]["card"]
     assert found.memory["bf16"]["card"] > found.memory["fp32"]["card"]
     assert 527_083_235 * 28 == found.memory["fp32"]["processor"]
+    monkeypatch.chdir(tmp_path)
+    assert 0 == main(["inspect", "gpt.safetensors"])
+    page = (ROOT / "docs" / "indextts2.md").read_text("utf-8")
+    assert f"$ unbroken-tts inspect gpt.safetensors\n{capsys.readouterr().out}```" in page
 
 
 def _shapes_of_version(name: str) -> dict[str, tuple[int, ...]]:
@@ -254,6 +259,13 @@ def test_weights_are_refused_before_the_data_are_checked(
     ended = trainer.start(tmp_path / "run", *base.flags, "--base-checkpoint", path)
     assert (2, []) == (ended.code, ended.lines("Data (train)"))
     assert "IndexTTS-2.5" in ended.err
+
+
+def test_a_small_file_that_claims_a_large_model_is_told(tmp_path: Path) -> None:
+    """A view of one value, repeated a trillion times, is neither read nor trained."""
+    state = {**STATE, "mel_head.weight": torch.ones(1).expand(10**6, 10**6)}
+    found = inspect_path(_saved(tmp_path / "a.pth", state))
+    assert any("fewer values than they claim: mel_head.weight" in each for each in found.faults)
 
 
 def test_a_tensor_without_dimensions_is_no_model(tmp_path: Path) -> None:

@@ -105,13 +105,20 @@ def not_finite(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, int]:
         if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         count = 0
-        for piece in tensor.detach().reshape(-1).split(_CHUNK):
+        for piece in _values(tensor.detach()).split(_CHUNK):
             values = piece if piece.dtype.itemsize > 1 else piece.float()
             is_finite = torch.isfinite(values)
             count += 0 if is_finite.all() else int((~is_finite).sum())
         if count:
             found[name] = count
     return found
+
+
+def _values(tensor: torch.Tensor) -> torch.Tensor:
+    """Return (N,) the values of a tensor; of a view in another order, or of repeated ones, all stored."""
+    if tensor.is_contiguous():
+        return tensor.reshape(-1)
+    return torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
 
 
 def _differences(shapes: Mapping[str, Shape], family: Family | None) -> list[str]:

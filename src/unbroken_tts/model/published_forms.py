@@ -16,7 +16,7 @@ import torch
 from unbroken import DataInvalid, SettingsInvalid, counted
 from unbroken_tts.model.adapter_config import strength_of
 from unbroken_tts.model.lora import Adapter, merged
-from unbroken_tts.model.sorted_tensors import shown, sort_out
+from unbroken_tts.model.sorted_tensors import shown, sort_out, unusable_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -144,6 +144,18 @@ def merge_adapter(
     adapter = published.adapter
     if adapter is None:
         return published.tensors, ""
+    parts = {
+        f"{layer} (LoRA {part})": tensor
+        for layer, found in adapter.layers.items()
+        for part, tensor in found.items()
+    }
+    for why, names in unusable_tensors({**published.tensors, **parts}).items():
+        raise DataInvalid(
+            f"The weights file {path} has {why} instead of floating-point tensors: {shown(names)}.",
+            "An adapter can only be merged into the weights that it was trained with.",
+            "Merge it in the program that made it (peft: `merge_and_unload()`), and save the whole "
+            "model's state_dict.",
+        )
     strength = strength_of(path, alpha)
     tensors = merged(published.tensors, adapter, strength, origin=str(path))
     return tensors, f"merged the {adapter}, {strength}"

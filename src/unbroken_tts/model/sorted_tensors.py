@@ -160,6 +160,8 @@ def _fault(tensor: torch.Tensor) -> str:
         return "sparse or without values"
     if tensor.is_quantized or not (tensor.is_floating_point() or tensor.is_complex()):
         return "integers (a quantised model?)"
+    if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+        return "views of fewer values than they claim"  # a small file could claim any size
     if tensor.dtype not in _DTYPES:
         return f"{tensor.dtype} values".replace("torch.", "")
     return "" if tensor.dim() else "single numbers"

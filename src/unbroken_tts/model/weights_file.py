@@ -51,6 +51,8 @@ def open_weights_file(path: Path) -> WeightsFile:
         DataInvalid: It is missing, damaged, of another kind, or contains more than tensors and plain
             values.
     """
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "is not a regular file")  # a pipe would never end
     if path.name.endswith(INDEX_SUFFIX):
         return _open_shards(path)
     if _is_safetensors(path):

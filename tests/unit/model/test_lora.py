@@ -158,6 +158,14 @@ C_ATTN = "base_model.model.gpt.h.0.attn.c_attn"
     [
         (lambda s: _without(s, f"{C_ATTN}.lora_B"), r"only parts of a LoRA .*gpt\.h\.0\.attn"),
         (lambda s: _without(s, f"{C_ATTN}.base_layer.weight"), r"not that layer's weight"),
+        (
+            lambda s: s | {f"{C_ATTN}.lora_A.default.weight": torch.ones(4, 12, dtype=torch.int8)},
+            r"integers[\s\S]*c_attn \(LoRA A\)",
+        ),
+        (
+            lambda s: s | {f"{C_ATTN}.base_layer.weight": torch.ones(1).expand(10**6, 10**6)},
+            r"fewer values[\s\S]*c_attn\.weight",
+        ),
         (_with_second_adapter, r"several LoRA adapters: default, second"),
         (lambda s: s | {f"{C_ATTN}.lora_E.default": torch.ones(4, 1)}, r"lora_E"),
         (lambda s: s | {f"{C_ATTN}.lora_A.default.weight": torch.ones(4, 5)}, r"doesn't fit"),

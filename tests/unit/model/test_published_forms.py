@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def _is_the_state(base: BaseWeights, state: State = STATE) -> bool:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     prefixes=st.lists(st.sampled_from(PREFIXES), max_size=4),
     containers=st.lists(st.sampled_from(CONTAINERS), max_size=3),
@@ -222,6 +223,7 @@ def test_other_precisions_become_float32_and_it_is_said(tmp_path: Path, dtype: t
         (torch.ones(12, 36).to(torch.float8_e4m3fn), "float8"),
         (torch.ones(12, 36).to_sparse(), "sparse"),
         (torch.ones(12, 36, dtype=torch.complex64), "complex64"),
+        (torch.ones(1).expand(12, 36), "fewer values"),
     ],
 )
 def test_tensors_that_are_no_weights_are_refused_by_name(
@@ -270,6 +272,15 @@ def test_an_object_that_only_code_could_make_is_named(tmp_path: Path) -> None:
     content = {"state_dict": STATE, "hyper_parameters": argparse.Namespace(lr=1)}
     with pytest.raises(DataInvalid, match=r"argparse\.Namespace[\s\S]*no code from it was run"):
         read_base(_saved(tmp_path / "last.ckpt", content))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["gpt.pth", "a.safetensors", "a.safetensors.index.json"])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    """Nothing waits for a writer that never comes."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataInvalid, match="not a regular file"):
+        read_base(tmp_path / name)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 9, 100, 2000])
