@@ -150,6 +150,11 @@ def test_every_command_takes_weights_in_other_forms(
     # alpha 3 over rank 2, times 2 ones in each product
     torch.testing.assert_close(before[name].half().float() + 3, written[name])
     assert torch.equal(before["mel_head.weight"].half().float(), written["mel_head.weight"])
+    say = ["say", str(source), str(tmp_path / "a.wav"), "--text", "a", "--speaker", "b", *config]
+    assert 2 == main(say)
+    assert "--lora-alpha" in capsys.readouterr().err
+    assert 2 == main([*say, "--lora-alpha", "3"])
+    assert "No tokenizer is known" in capsys.readouterr().err  # the weights were read
     manifest = ["--manifest", str(folder / "val_pairs.jsonl")]
     words = ["evaluate", str(source), *config, *manifest, "--lora-alpha", "3", "--json"]
     assert 0 == main(words)
