@@ -156,6 +156,17 @@ def test_a_training_checkpoint_has_its_position_and_form(tmp_path: Path) -> None
     assert found == inspect_path(tmp_path)  # the directory of such a run
 
 
+def test_names_can_not_command_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters in a foreign name are shown as what they are."""
+    path = _saved(tmp_path / "gpt.pth", {"model": STATE, "\x1b[2J": 1})
+    assert 0 == main(["inspect", str(path)])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert r"\x1b[2J" in out
+
+
 def test_something_else_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file of tensors that is no such model is described, not refused."""
     path = _saved(tmp_path / "stats.pt", {"mean": torch.ones(4), "var": torch.ones(4)})

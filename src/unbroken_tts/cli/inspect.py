@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
+    from unbroken_tts.model.sorted_tensors import shown
+
     yield "File", f"{found.path} ({found.kind}, {_size(found.size)})"
     yield (
         "Family",
@@ -68,7 +70,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.entry:
         yield "Form", "; ".join(_form(found))
     for why, names in found.left_out.items():
-        yield "Left out", f"{len(names)}, {why}: {', '.join(names[:4])}{' …' * (len(names) > 4)}"
+        yield "Left out", f"{len(names)}, {why}: {shown(names)}"
     if found.vocabulary is not None:
         yield "Vocabulary", f"{found.vocabulary} text pieces, {found.mel_codes} mel codes"
     yield "Precision", ", ".join(f"{kind} ({count})" for kind, count in found.precision.items())
@@ -79,8 +81,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.position:
         yield "Position", ", ".join(f"{name} {value}" for name, value in found.position.items())
     for name, value in found.facts.items():
-        shown = value if not isinstance(value, bool) else "yes" if value else "no"
-        yield name.replace("_", " ").capitalize(), str(shown)
+        text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        yield name.replace("_", " ").capitalize(), text
     yield "Finite", _finite(found.not_finite)
     for precision, needs in found.memory.items():
         at = {place: _size(count) for place, count in needs.items()}
@@ -105,8 +107,10 @@ def _frozen(found: Inspection) -> str:
 def _finite(bad: dict[str, int]) -> str:
     if not bad:
         return "all values"
-    head = ", ".join(f"{name} ({count} values)" for name, count in list(bad.items())[:4])
-    return f"NO: {len(bad)} tensors are damaged: {head}{' …' * (len(bad) > 4)}"
+    from unbroken_tts.model.sorted_tensors import shown
+
+    names = [f"{name} ({count} values)" for name, count in bad.items()]
+    return f"NO, in {len(bad)} tensors: {shown(names)}"
 
 
 def _count(count: Count) -> str:

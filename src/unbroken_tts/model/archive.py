@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import shlex
 import struct
 import warnings
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.serialization import safe_globals
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from torch.torch_version import TorchVersion
 
 from unbroken import DataInvalid
@@ -35,9 +34,6 @@ _ALLOWED: list[Any] = [
     TorchVersion,
     np.dtypes.UInt32DType,
 ]
-
-_FORBIDDEN = re.compile(r"Unsupported global: GLOBAL (\S+)")
-"""How torch names what its restricted unpickler refuses."""
 
 # Exceptions that torch's restricted unpickler was seen to raise on damaged or foreign bytes.
 _DAMAGE = (
@@ -87,10 +83,10 @@ def read_archive(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=os.name != "nt")
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
-        if found := _FORBIDDEN.search(str(error)):
+        if found := _forbidden_in(path):
             raise DataInvalid(
-                f"The weights file {path} contains {found[1]}, which is more than tensors and plain "
-                "values.",
+                f"The weights file {path} contains {', '.join(map(ascii, found[:5]))}, which is more than tensors "
+                "and plain values.",
                 "Only code could make it; no code from it was run, and nothing in it was used.",
                 "Save the model's state_dict alone, in the program that made the file.",
             ) from error
@@ -98,6 +94,15 @@ def read_archive(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise _refusal(path, f"contains a {type(content).__name__} instead of named values")
     return content
+
+
+def _forbidden_in(path: Path) -> list[str]:
+    """Return what the pickle of an archive asks for that is not allowed; the pickle is only scanned."""
+    try:
+        with safe_globals(_ALLOWED):
+            return sorted(get_unsafe_globals_in_checkpoint(path))
+    except _DAMAGE:
+        return []
 
 
 def _refusal_of_old(path: Path) -> DataInvalid:

@@ -39,7 +39,8 @@ class SortedTensors:
 
 def shown(names: list[str]) -> str:
     """Return the first names of a list, and how many more there are."""
-    head = ", ".join(names[:8])
+    # Names come from a foreign file: what a terminal would obey is shown, not sent.
+    head = ", ".join(name if name.isprintable() else ascii(name) for name in names[:8])
     return head if len(names) <= 8 else f"{head} and {len(names) - 8} more"
 
 
