@@ -153,6 +153,13 @@ def _add_choices(parser: Parser) -> None:
         help="without --indextts: fit the embedded codec, or use a saved one [melvq]",
     )
     group.add_argument(
+        "--front",
+        choices=["unbroken", "indextts", "indextts-am"],
+        default="unbroken",
+        help="text front end: this project's rules, which an export carries along, or those of the "
+        "unchanged inference program, IndexTTS2 or its Amharic fork [%(default)s]",
+    )
+    group.add_argument(
         "--val-ratio",
         type=float,
         default=0.01,
@@ -248,6 +255,7 @@ def _plan(arguments: argparse.Namespace) -> PreparePlan:
         config=GptConfig.from_yaml(config),
         code_book=code_book_of(config),
         language=arguments.language,
+        front=arguments.front,
         audio_dir=arguments.audio_dir,
         codec=None if arguments.codec in (None, "melvq") else Path(arguments.codec),
         val_ratio=arguments.val_ratio,

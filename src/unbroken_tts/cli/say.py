@@ -132,7 +132,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_notes(voice.notes)
     config = voice.model.config
-    line = line_of(arguments.text, arguments.language, voice.tokenizer, config.longest_text)
+    line = line_of(
+        arguments.text, arguments.language, voice.tokenizer, config.longest_text, voice.front
+    )
     speaker = speaker_of(arguments.speaker, arguments.emotion, voice.manifests, config)
     if line.unknown:
         print(f"NOTE: the tokenizer has no piece for: {line.unknown}", file=sys.stderr)

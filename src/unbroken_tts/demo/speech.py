@@ -105,7 +105,8 @@ def say(
 ) -> list[Spoken]:
     """Speak texts greedily, with the prompts of `sentences`."""
     config = voice.model.config
-    lines = [line_of(text, "am", voice.tokenizer, config.longest_text) for text in texts]
+    longest = voice.model.config.longest_text
+    lines = [line_of(text, "am", voice.tokenizer, longest, voice.front) for text in texts]
     speakers = [speaker_of(each.prompt, None, voice.manifests, config) for each in sentences]
     return speak(voice, lines, speakers, Sampling(greedy=True), progress=progress)
 

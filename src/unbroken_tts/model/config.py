@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Other keys of the original's configuration file; their values never vary for this kind of model.
-_CONSTANT = {
+CONSTANT = {
     "use_mel_codes_as_input": True,
     "mel_length_compression": 1024,
     "train_solo_embeddings": False,
@@ -169,7 +169,7 @@ class GptConfig(BaseModel):
 
     def to_yaml(self, path: Path) -> None:
         """Write a configuration file with this `gpt` section, in the original's form."""
-        section = {**self.model_dump(exclude=_OURS), **_CONSTANT}
+        section = {**self.model_dump(exclude=_OURS), **CONSTANT}
         section |= self.model_dump(include=_OURS, exclude_defaults=True)
         document: dict[str, Any] = {"gpt": section, "gpt_checkpoint": "gpt.pth", "version": 2.0}
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8", newline="\n")

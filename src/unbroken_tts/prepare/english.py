@@ -11,9 +11,9 @@ _SMALL = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
     "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )
-_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_DECADES = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 # fmt: on
-_SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
+_THOUSANDS = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
 _LARGEST = 10**15 - 1
 _ORDINALS = {
     "one": "first",
@@ -24,7 +24,7 @@ _ORDINALS = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
-_NUMBER = re.compile(
+_ENGLISH_NUMBER = re.compile(
     r"(?P<sign>(?<![^\s(\"'])-)?"
     r"(?P<whole>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.(?P<fraction>\d+))?"
     r"(?P<ordinal>(?:st|nd|rd|th)\b)?(?P<percent>\s?%)?(?P<next>[^\W\d_])?",
@@ -32,30 +32,30 @@ _NUMBER = re.compile(
 )
 
 
-def _below_thousand(number: int) -> list[str]:
+def _three_digits(number: int) -> list[str]:
     hundreds, rest = divmod(number, 100)
     words = [_SMALL[hundreds], "hundred"] if hundreds else []
     if rest >= 20:
         tens, unit = divmod(rest, 10)
-        words.append(_TENS[tens])
+        words.append(_DECADES[tens])
         rest = unit
         if not rest:
             return words
     return words if words and not rest else [*words, _SMALL[rest]]
 
 
-def number_in_words(number: int) -> str:
+def english_number(number: int) -> str:
     """Return a whole number from 0 to 10^15 - 1 in English words, without hyphens."""
     if not 0 <= number <= _LARGEST:
         raise ValueError(f"{number} is outside 0 to {_LARGEST}")
     words: list[str] = []
     rest = number
-    for scale, name in _SCALES:
+    for scale, name in _THOUSANDS:
         count, rest = divmod(rest, scale)
         if count:
-            words += [*_below_thousand(count), name]
+            words += [*_three_digits(count), name]
     if rest or not words:
-        words += _below_thousand(rest)
+        words += _three_digits(rest)
     return " ".join(words)
 
 
@@ -68,13 +68,13 @@ def _ordinal(words: str) -> str:
     return f"{head} {last}".strip()
 
 
-def _number(match: re.Match[str]) -> str:
+def _in_english(match: re.Match[str]) -> str:
     whole = match["whole"].replace(",", "")
     one_by_one = (len(whole) > 1 and whole[0] == "0") or len(whole) > len(str(_LARGEST))
     words = (
         " ".join(_SMALL[int(digit)] for digit in whole)
         if one_by_one
-        else number_in_words(int(whole))
+        else english_number(int(whole))
     )
     if match["fraction"]:
         words += " point " + " ".join(_SMALL[int(digit)] for digit in match["fraction"])
@@ -89,4 +89,4 @@ def _number(match: re.Match[str]) -> str:
 
 def normalise_english(text: str) -> str:
     """Return English text cleaned, in capitals, with its numbers in words; idempotent."""
-    return plain(_NUMBER.sub(_number, plain(text)))
+    return plain(_ENGLISH_NUMBER.sub(_in_english, plain(text)))

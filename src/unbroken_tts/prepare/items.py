@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unbroken import DataInvalid
 from unbroken_tts.prepare.audio import read_header
-from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.fronts import DEFAULT, front_end
 from unbroken_tts.prepare.sources import RecordingFault, Utterance
 from unbroken_tts.progress import Progress
 
@@ -27,13 +27,14 @@ class UsableUtterance:
 
 
 def looked_at(
-    utterances: Sequence[Utterance], progress: Progress
+    utterances: Sequence[Utterance], progress: Progress, front: str = DEFAULT
 ) -> tuple[list[UsableUtterance], list[RecordingFault]]:
     """Read the header of every recording and normalise every text.
 
     Args:
         utterances: The utterances of the source.
         progress: Called with (utterances done, utterances in total).
+        front: The text front end.
 
     Returns:
             The usable utterances, and the faults of the others.
@@ -42,10 +43,10 @@ def looked_at(
     for done, utterance in enumerate(utterances, start=1):
         try:
             header = read_header(utterance.audio)
+            text = front_end(utterance.text, utterance.language, front)
         except DataInvalid as error:
             faults.append(RecordingFault(where=utterance.where, id=utterance.id, what=error.what))
         else:
-            text = normalise(utterance.text, utterance.language)
             items.append(UsableUtterance(utterance=utterance, text=text, seconds=header.seconds))
         progress(done, len(utterances))
     return items, faults

@@ -72,7 +72,7 @@ def prepare(
     if encoders is None:
         _require_embedded(plan, source, output)
     listed = read_source(source, language=plan.language, audio_dir=plan.audio_dir)
-    items, faults = looked_at(listed.utterances, stages("Checking recordings"))
+    items, faults = looked_at(listed.utterances, stages("Checking recordings"), plan.front)
     faults = listed.faults + faults
     if plan.on_bad == "stop":
         stop_at(faults)

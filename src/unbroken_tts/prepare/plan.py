@@ -14,6 +14,7 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare import normalisation
 from unbroken_tts.prepare.codec.codec import Codec, description
 from unbroken_tts.prepare.codec.registry import describe
+from unbroken_tts.prepare.fronts import DEFAULT, TextRules
 from unbroken_tts.prepare.written import write_whole
 
 _FORMAT = 1
@@ -76,6 +77,8 @@ class PreparePlan:
     """The model that the data is for: widths and limits."""
     language: str = "am"
     """Language of recordings that don't name one."""
+    front: str = DEFAULT
+    """The text front end that makes what is encoded: one of `fronts.NAMES`."""
     audio_dir: Path | None = None
     """Directory of the recordings, if not that of the list."""
     codec: Path | None = None
@@ -131,6 +134,7 @@ def binding(plan: PreparePlan, codec: Codec | None = None) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "normalisation": normalisation.SCHEME,
+        **_front(plan.front),
         "tokenizer": plan.tokenizer.identity(),
         "codec": description(codec) if codec else describe(plan.codec) if plan.codec else None,
         "model_dim": plan.config.model_dim,
@@ -142,7 +146,14 @@ def binding(plan: PreparePlan, codec: Codec | None = None) -> dict[str, Any]:
     }
 
 
+def _front(name: str) -> dict[str, Any]:
+    """Return the text front end; without a version where `normalisation` is its version."""
+    scheme = {} if name == DEFAULT else {"front_scheme": TextRules.named(name).scheme}
+    return {"front": name, **scheme}
+
+
 def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    known = {"front": DEFAULT, **known}  # older versions had no other
     return [
         f"{name} was {known.get(name)!r}, now {wanted.get(name)!r}"
         for name in sorted({*known, *wanted} - {_MADE})

@@ -16,7 +16,7 @@ from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.generate import SpeechRequest, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.audio import Wave
-from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.fronts import DEFAULT, front_end
 from unbroken_tts.progress import Progress
 from unbroken_tts.speak.speaker import Speaker
 from unbroken_tts.speak.voice import Voice
@@ -46,7 +46,9 @@ class Spoken:
     """Whether the model ran out of positions before the stop token."""
 
 
-def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> SpokenLine:
+def line_of(
+    text: str, language: str, tokenizer: Tokenizer, longest: int, front: str = DEFAULT
+) -> SpokenLine:
     """Normalise and encode a text.
 
     Args:
@@ -54,11 +56,12 @@ def line_of(text: str, language: str, tokenizer: Tokenizer, longest: int) -> Spo
         language: Language whose rules normalise the text, such as `am`.
         tokenizer: The voice's tokenizer.
         longest: Number of tokens the model has positions for.
+        front: The text front end of the training.
 
     Raises:
-        DataInvalid: Nothing is left to say, or it is too long.
+        DataInvalid: Nothing is left to say, it is too long, or the front end can't read it.
     """
-    normal = normalise(text, language)
+    normal = front_end(text, language, front)
     ids = tokenizer.encode(normal)
     if not any(character.isalnum() for character in normal):
         raise DataInvalid(

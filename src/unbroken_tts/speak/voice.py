@@ -16,6 +16,7 @@ from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.model.published_forms import FormChoice
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.prepare.codec.registry import DESCRIPTION, load_codec
+from unbroken_tts.prepare.fronts import DEFAULT, TextRules
 from unbroken_tts.train.load import load_weights
 
 
@@ -29,6 +30,8 @@ class Voice:
     """Encodes text."""
     codec: Codec
     """Decodes codes to sound."""
+    front: str
+    """The text front end of the training."""
     manifests: tuple[str, ...]
     """Manifests in which to look up speakers; by default those of the training."""
     notes: tuple[str, ...] = ()
@@ -70,11 +73,13 @@ def open_voice(
         base = read_base(weights, choice)
         model, notes = model_from_base(base, GptConfig.from_yaml(config)), base.notes
     sources = facts.get("sources", {})
+    rules = TextRules.of_record(facts.get("text_rules"))
     known = tuple(manifests) or tuple(sources.get("train_manifest", ()))
     return Voice(
         model=model,
         tokenizer=_tokenizer(tokenizer or _path(sources.get("tokenizer")), facts, model),
         codec=_codec(codec or _path(sources.get("codec")) or _beside(known), model.config),
+        front=rules.front if rules else DEFAULT,
         manifests=known,
         notes=notes,
     )

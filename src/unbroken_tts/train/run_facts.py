@@ -10,6 +10,7 @@ import xxhash
 
 from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.prepare.fronts import rules_of_data
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.execution import Execution
 from unbroken_tts.train.feature_origin import origin_facts
@@ -27,6 +28,7 @@ MAY_CHANGE = (
     "features",  # other features are other data, which is told
     "model.number_text_tokens",  # the tokenizer decides; the file is often brought up to date later
     "sources",
+    "text_rules",  # with other rules the text ids, and so `data.train`, differ too
 )
 """Facts that may change; a change is only noted."""
 
@@ -66,6 +68,7 @@ def facts_of(
             **({"trim_codes": True} if settings.trim_codes else {}),
         },
         "features": origin_facts(inputs.origin),
+        "text_rules": _text_rules(settings, inputs),
         "base": initial.base,
         "execution": {
             "batch": execution.plan.batch,
@@ -91,6 +94,15 @@ def code_digest(package: str) -> str:
     return whole.hexdigest()
 
 
+def _text_rules(settings: TrainSettings, inputs: Inputs) -> dict[str, Any] | None:
+    """Return the rules that made the text ids; None where they are unknown or not the same."""
+    languages = inputs.train.pairs.languages
+    folders = {Path(parse_argument(each).path).parent for each in settings.train_manifest}
+    found = {rules_of_data(folder, languages) for folder in folders}
+    rules = found.pop() if len(found) == 1 else None
+    return rules.recorded() if rules else None
+
+
 def _sources(settings: TrainSettings) -> dict[str, Any]:
     """Return where things lie, so that speaking finds them; hints, never the run's identity.
 
@@ -98,6 +110,7 @@ def _sources(settings: TrainSettings) -> dict[str, Any]:
     """
     return {
         "tokenizer": settings.tokenizer.resolve().as_posix(),
+        "config": settings.config.resolve().as_posix(),
         "train_manifest": [
             Path(parse_argument(each).path).resolve().as_posix() for each in settings.train_manifest
         ],

@@ -40,6 +40,7 @@ from unbroken_tts.train.initial_weights import (
     trained_numbers,
 )
 from unbroken_tts.train.inputs import Inputs, read_inputs
+from unbroken_tts.train.kept_files import keep_files
 from unbroken_tts.train.kept_settings import kept_settings, setting_facts, what_does_not_act
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.mixing import mix_of, told
@@ -155,6 +156,7 @@ def _resume(
         best.forget()  # scores on different samples can't be compared
     try:
         keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
+        keep_files(run.layout.root, dialogue.settings.config, dialogue.settings.tokenizer)
     except SaveFailed:
         run.close()
         raise
