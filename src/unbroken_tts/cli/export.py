@@ -13,7 +13,8 @@ from unbroken_tts.cli.weights_flags import add_form_flags, form_choice, print_no
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
     from unbroken_tts.cli.weights import Weights
-    from unbroken_tts.export.folder import WrittenFolder
+    from unbroken_tts.export.config_file import ExportedConfig
+    from unbroken_tts.export.folder import FolderContent, WrittenFolder
 
 DESCRIPTION: Final = """\
 Write the weights of a run for inference: frozen base rows and new rows joined, the untrained
@@ -176,9 +177,9 @@ def _write_folder(arguments: argparse.Namespace) -> int:
     )
     with writing(target):
         written = write_folder(target, content, arguments.into)
-    for key in content.config.left_out:
-        print(f"NOTE: gpt.{key} was left out of config.yaml: the inference program refuses it.")
     _tell(target, written, is_linked=arguments.into is not None)
+    _tell_config(content.config)
+    _tell_front(target, content)
     return 0
 
 
@@ -191,7 +192,7 @@ def _of_file(source: Path) -> dict[str, str]:
 def _tell(target: Path, written: WrittenFolder, *, is_linked: bool) -> None:
     print(f"Wrote {target}, read back and compared:")
     for name in written.written:
-        print(f"  {name}  {(target / name).stat().st_size / 1e6:.1f} MB")
+        print(f"  {name}  {_size((target / name).stat().st_size)}")
     if written.linked:
         print(f"Linked: {', '.join(written.linked)}")
     if written.copied:
@@ -203,3 +204,34 @@ def _tell(target: Path, written: WrittenFolder, *, is_linked: bool) -> None:
             f"The inference program also needs {', '.join(written.missing)}: add --into FOLDER to "
             "link them."
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _tell_config(config: ExportedConfig) -> None:
+    for key in config.left_out:
+        print(f"NOTE: gpt.{key} was left out of config.yaml: the inference program refuses it.")
+    if config.lacking:
+        print(
+            f"WARNING: config.yaml lacks {', '.join(config.lacking)}, which the inference program "
+            "reads: name that of your IndexTTS2 folder with --config, or the folder with --into."
+        )
+
+
+def _tell_front(target: Path, content: FolderContent) -> None:
+    """Say how the program is started so that it reads texts as the training did."""
+    from unbroken_tts.export.front_file import NAME
+
+    rules = content.provenance["text_rules"]
+    if NAME in content.more:
+        print("Start the program with the text front end of the training; nothing in it changes:")
+        print(f"  python {target / NAME} webui.py --model_dir {target}")
+    elif rules is None:
+        print(
+            "NOTE: nothing says which rules made the text ids of the training: whether the program "
+            f"reads texts alike can be measured with `unbroken-tts front {target} --front …`."
+        )
+    else:
+        print(f"Texts are read by the program's own rules ({rules['front']}): start it as it is.")

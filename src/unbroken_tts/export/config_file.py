@@ -30,6 +30,8 @@ _ELSEWHERE: Final = {"number_text_tokens", "dropout", "speed_rows"}
 _NAMED_FILES: Final = (
     "w2v_stat", "s2mel_checkpoint", "emo_matrix", "spk_matrix", "qwen_emo_path",
 )  # fmt: skip
+# What else the program reads of its configuration (indextts/infer_v2.py).
+_READ: Final = (*_NAMED_FILES, "semantic_codec", "s2mel", "vocoder", "emo_num")
 WEIGHTS: Final = "gpt.pth"
 """The name that the web interface expects of the weights."""
 _TOKENIZER: Final = "bpe.model"
@@ -47,6 +49,8 @@ class ExportedConfig:
     """Keys of the `gpt` section that the original constructor refuses."""
     needed: tuple[str, ...]
     """Other files that the inference program loads from the folder."""
+    lacking: tuple[str, ...]
+    """Keys that the inference program reads and the file doesn't have."""
 
 
 def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int) -> ExportedConfig:
@@ -79,6 +83,7 @@ def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int)
         text=_edited(text, document, wanted),
         tokenizer=wanted["dataset"]["bpe_model"],
         left_out=tuple(key for key in document["gpt"] if key not in section),
+        lacking=tuple(key for key in _READ if key not in wanted),
         needed=tuple(str(wanted[key]) for key in _NAMED_FILES if isinstance(wanted.get(key), str)),
     )
 

@@ -29,7 +29,10 @@ DEFAULT_CONFIG = Path("checkpoints/config.yaml")
 def config_of(
     facts: Mapping[str, Any] | None, root: Path | None, given: Path | None, into: Path | None
 ) -> Path:
-    """Return the place of the user's `config.yaml`: named, kept in the run, or where it was read.
+    """Return the place of the user's `config.yaml`.
+
+    The one named, that of the folder of IndexTTS2 (training doesn't read its other sections, so that
+    folder knows them best), the one kept in the run, or where the run read it.
 
     Args:
         facts: The facts of the run; None for a file of weights.
@@ -42,10 +45,10 @@ def config_of(
     """
     if given is not None:
         return given
-    places = [kept_config(root)] if root else []
+    places = [into / "config.yaml"] if into else []
+    places += [kept_config(root)] if root else []
     remembered = (facts or {}).get("sources", {}).get("config")
     places += [Path(remembered)] if remembered else []
-    places += [into / "config.yaml"] if into else []
     places.append(DEFAULT_CONFIG)
     for place in places:
         if place.is_file():

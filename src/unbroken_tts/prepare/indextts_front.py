@@ -5,9 +5,9 @@ fork RobelAdugna/Indextts_Am-V2. Both clean a text, map marks to those of the ba
 East Asian characters apart and write capitals. Before that, IndexTTS2 gives the text to WeTextProcessing:
 as Chinese where it has no Latin letter, else as English. Observed of its version 1.2.0, and of wetext
 0.1.8: as Chinese, a text is returned as it is unless it has digits (read as Chinese words) or East
-Asian characters. As English, words, marks and abbreviations change too. So texts with digits or Latin
-letters need one of the two packages here as well; the Amharic fork needs none where a text has an
-Ethiopic character.
+Asian characters. As English, words, marks and abbreviations change too. So texts with other than plain
+numbers, or with Latin letters, need one of the two packages here as well; the Amharic fork needs none
+where a text has an Ethiopic character.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from unbroken import DataInvalid
+from unbroken_tts.prepare.chinese_digits import plain_numbers
 
 SCHEME = 1
 """Version of the rules; it changes when the result for any text changes."""
@@ -107,13 +108,20 @@ def _followed(text: str) -> str:
     if _EAST_ASIAN.search(text):
         raise _unlike(text, "East Asian characters or full-width marks, which it reads as Chinese")
     if not _LATIN.search(text):
-        return _map_chinese(_read_by("zh", text.rstrip()) if _DIGIT.search(text) else text.rstrip())
+        return _map_chinese(_in_chinese(text.rstrip()))
     if _PINYIN.search(text):
         raise _unlike(text, "a Latin syllable with a digit, which it takes for Chinese pinyin")
     words = _IS_SHORT.sub(r"\1 is", text)
     kept = _HYPHENATED.sub(lambda found: found[0].replace("-", "<H>"), words)
     read = _read_by("en", kept)
     return _map_marks(re.sub(r"\s*<H>\s*", "-", read) if kept != words else read)
+
+
+def _in_chinese(text: str) -> str:
+    if not _DIGIT.search(text):
+        return text
+    plain = plain_numbers(text)
+    return _read_by("zh", text) if plain is None else plain
 
 
 def _read_by(language: str, text: str) -> str:

@@ -15,6 +15,7 @@ from unbroken import DataInvalid
 from unbroken_tts.corpus.sentences import load_sentences
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.prepare import indextts_front
+from unbroken_tts.prepare.chinese_digits import chinese_number, plain_numbers
 from unbroken_tts.prepare.front_comparison import (
     CAPITALS,
     DIGITS,
@@ -59,6 +60,7 @@ def without_wetext(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (" : ", " : "),
         ("", "  "),
         ("ДА", "да"),
+        ("በ 两 千 零 一 十 七 ዓ.ም. 三 ኛ.", "በ2017 ዓ.ም. 3ኛ."),
     ],
 )
 def test_what_indextts_encodes(expected: str, text: str) -> None:
@@ -87,7 +89,9 @@ def test_what_its_amharic_fork_encodes(expected: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        ("digits", "በ2017"),
+        ("digits", "በ10:30 ሰዓት"),
+        ("digits", "2.5 ብር"),
+        ("digits", "-5 ነው"),
         ("Latin letters", "ሀ NASA"),
         ("East Asian", "ሀ。"),
         ("East Asian", "ሰላም 你好"),
@@ -130,6 +134,45 @@ def test_digits_are_read_by_what_the_program_reads_them_with(
     assert "DOCTOR ሀ IT IS F-TTS" == front_end("Dr. ሀ it's F-TTS", "am", "indextts")
 
 
+# Recorded from WeTextProcessing 1.2.0 and wetext 0.1.8, which agree in all of them.
+READ = {
+    0: "零", 2: "二", 10: "十", 19: "十九", 20: "二十", 100: "一百", 101: "一百零一", 102: "一百零二",
+    109: "一百零九", 110: "幺幺零", 119: "幺幺九", 122: "幺二二", 123: "一百二十三", 200: "两百",
+    202: "两百零二", 222: "两百二十二", 300: "三百", 1000: "一千", 1002: "一千零二",
+    1010: "一千零一十", 1200: "一千二百", 2000: "两千", 2017: "两千零一十七", 2222: "两千二百二十二",
+    3003: "三千零三", 9999: "九千九百九十九",
+}  # fmt: skip
+
+
+def test_plain_numbers_need_no_package() -> None:
+    """Whole numbers below ten thousand among Amharic words become the program's Chinese words."""
+    for number, words in READ.items():
+        assert words == chinese_number(number)
+        assert f"ዋጋው {words} ብር" == plain_numbers(f"ዋጋው {number} ብር")
+    found = {words for number in range(10_000) if (words := chinese_number(number))}
+    assert 10_000 == len(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ሀ 0911",
+        "ሀ 12345",
+        "ሀ 1,000",
+        "ሀ 5-3",
+        "ሀ 5 - 3",
+        "ሀ 50%",
+        "ሀ 3 4",
+        'ሀ "5"',
+        "ሀ 3፡4 + 1",
+        "ሀ.5",
+    ],
+)
+def test_other_numbers_are_not_claimed(text: str) -> None:
+    """Whatever was not compared with the package is left to it."""
+    assert plain_numbers(text) is None
+
+
 @given(st.text(max_size=60))
 @settings(deadline=None, max_examples=200)
 def test_no_text_breaks_a_front_end(text: str) -> None:
@@ -155,7 +198,7 @@ def side(front: str, tokenizer: Tokenizer) -> Side:
 
 def test_differences_are_counted_and_named(tokenizer: Tokenizer) -> None:
     """Each text that differs has its reasons; characters unknown to the program only are listed."""
-    texts = ["ሰላም ነው", "ሰላም ነው።", "ሠላም ነው", "በ፲፪ ቀን", "ዶ/ር አበበ", "በ2017 ነው"]
+    texts = ["ሰላም ነው", "ሰላም ነው።", "ሠላም ነው", "በ፲፪ ቀን", "ዶ/ር አበበ", "በ10:30 ነው"]
     found = compare_fronts(texts, side("unbroken", tokenizer), side("indextts", tokenizer))
     assert (6, 1) == (found.texts, found.equal)
     assert {MARKS: 1, HOMOPHONES: 1, DIGITS: 1, SHORT: 1, NOT_FOLLOWED: 1} == found.reasons

@@ -85,6 +85,20 @@ def test_a_folder_has_all_that_inference_loads(whole: Path, indextts: Path, tmp_
     assert b"the base's gpt.pth" == (indextts / "gpt.pth").read_bytes()
 
 
+def test_the_configuration_of_the_linked_folder_goes_first(
+    whole: Path, indextts: Path, tmp_path: Path
+) -> None:
+    """With --into its config.yaml is taken, comments and all; without, what is lacking is named."""
+    ended = run_program("export", whole, tmp_path / "am", "--into", indextts)
+    assert 0 == ended.code, ended.err
+    text = (indextts / "config.yaml").read_text(encoding="utf-8")
+    changed = text.replace("number_text_tokens: 7", f"number_text_tokens: {PIECES}")
+    assert changed == (tmp_path / "am/config.yaml").read_text(encoding="utf-8")
+    alone = run_program("export", whole, tmp_path / "alone")
+    assert "WARNING: config.yaml lacks" in alone.out
+    assert "--into" in alone.out
+
+
 def test_the_record_names_run_data_and_every_digest(whole: Path, tmp_path: Path) -> None:
     """provenance.json tells the run, the step, the data, and the SHA-256 of each file it wrote."""
     target = tmp_path / "am"
@@ -269,7 +283,7 @@ def test_the_rules_of_the_text_go_along(spoken: Path, tmp_path: Path) -> None:
     target = tmp_path / "am"
     ended = run_program("export", spoken, target)
     assert 0 == ended.code, ended.err
-    assert "unbroken_front.py" in ended.out
+    assert f"python {target / 'unbroken_front.py'} webui.py --model_dir {target}" in ended.out
     record = json.loads((target / "provenance.json").read_text(encoding="utf-8"))
     assert rules == record["text_rules"]
     assert "unbroken_front.py" in record["files"]
