@@ -207,6 +207,8 @@ def test_differences_are_counted_and_named(tokenizer: Tokenizer) -> None:
     assert {HOMOPHONES: 1, DIGITS: 2, SHORT: 1} == fork.reasons
     same = compare_fronts(texts, side("indextts-am", tokenizer), side("indextts-am", tokenizer))
     assert (6, 6, 0) == (same.texts, same.equal, same.newly_unknown)
+    unread = compare_fronts(texts, side("indextts", tokenizer), side("indextts", tokenizer))
+    assert (5, {NOT_FOLLOWED: 1}) == (unread.equal, unread.reasons)
 
 
 def test_another_tokenizer_and_other_capitals_are_named(

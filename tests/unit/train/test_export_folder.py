@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import errno
 import hashlib
 import json
 import shutil
@@ -13,12 +13,12 @@ import torch
 import yaml
 
 from support.tiny_trainer import Ended, TinyTrainer, newest, run_program
-from unbroken import Checkpoint
+from unbroken import Checkpoint, SettingsInvalid
 from unbroken_tts.export import write_gpt_pth
+from unbroken_tts.export.ingredients import config_of, tokenizer_of
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt_file import gpt_file_shapes
-from unbroken_tts.prepare.fronts import TextRules
-from unbroken_tts.train.kept_files import kept_config
+from unbroken_tts.train.kept_files import kept_config, kept_tokenizer
 
 PIECES = 40
 
@@ -123,6 +123,27 @@ def test_the_run_keeps_configuration_and_tokenizer(
     target = tmp_path / "am"
     assert 0 == run_program("export", whole, target).code
     assert (trainer.root / "tok.model").read_bytes() == (target / "bpe.model").read_bytes()
+
+
+def test_a_run_that_kept_neither_is_looked_after(
+    whole: Path, trainer: TinyTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without copies in the run the files are found where it read them; if gone, that is said."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    kept_config(run).unlink()
+    kept_tokenizer(run).unlink()
+    assert 0 == run_program("export", run, tmp_path / "am").code
+    assert (trainer.root / "tok.model").read_bytes() == (tmp_path / "am/bpe.model").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SettingsInvalid, match=r"config\.yaml of these weights is gone.*do not exist"
+    ):
+        config_of({"sources": {}}, run, None, None)
+    config = trainer.root / "config.yaml"
+    facts = {"tokenizer": "other", "sources": {"tokenizer": str(trainer.root / "tok.model")}}
+    with pytest.raises(SettingsInvalid, match="tokenizer of these weights is gone"):
+        tokenizer_of(facts, run, None, config, PIECES)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -237,6 +258,60 @@ def test_a_folder_appears_only_when_proved(
     assert [] == list(tmp_path.iterdir())
 
 
+def test_an_interrupted_export_leaves_nothing_in_the_way(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is one message and no folder; what a killed export left is cleared by the next."""
+
+    def fill_the_disk(_path: Path, _tensors: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unbroken_tts.export.folder.write_gpt_pth", fill_the_disk)
+        refused(run_program("export", whole, tmp_path / "am"), "No space left", "can't be written")
+    assert [] == list(tmp_path.iterdir())
+    leftover = tmp_path / ".am.partial"
+    leftover.mkdir()
+    (leftover / "gpt.pth").write_bytes(b"half")
+    assert 0 == run_program("export", whole, tmp_path / "am").code
+    assert ["am"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_replaced_export_comes_back_if_the_new_one_fails(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --force the old folder goes only when the new one is complete."""
+    target = tmp_path / "am"
+    assert 0 == run_program("export", whole, target).code
+    before = (target / "gpt.pth").read_bytes()
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("unbroken_tts.export.folder.digest_of", fail)
+    refused(run_program("export", whole, target, "--force"), "Input/output error")
+    assert before == (target / "gpt.pth").read_bytes()
+    assert ["am"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_file_of_weights_becomes_a_folder(
+    whole: Path, trainer: TinyTrainer, tmp_path: Path
+) -> None:
+    """A gpt.pth, as one of the earlier trainer, needs its configuration and tokenizer named."""
+    file = tmp_path / "model_step8.pth"
+    assert 0 == run_program("export", whole, file).code
+    config = ("--config", trainer.root / "config.yaml")
+    refused(run_program("export", file, tmp_path / "am", *config), "--tokenizer")
+    tokenizer = ("--tokenizer", trainer.root / "tok.model")
+    ended = run_program("export", file, tmp_path / "am", *config, *tokenizer)
+    assert 0 == ended.code, ended.err
+    assert "nothing says which rules" in ended.out
+    record = json.loads((tmp_path / "am/provenance.json").read_text(encoding="utf-8"))
+    assert record["weights"]["file"] == file.name
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == record["weights"]["sha256"]
+    assert record["text_rules"] is None
+
+
 def test_a_value_too_large_for_the_precision_is_refused(whole: Path, tmp_path: Path) -> None:
     """float16 ends at 65504: a larger weight would become infinite, so nothing is written."""
     assert 0 == run_program("export", whole, tmp_path / "full.pth").code
@@ -259,86 +334,3 @@ def test_flags_that_do_not_fit(whole: Path, indextts: Path, tmp_path: Path) -> N
     file = tmp_path / "full.pth"
     refused(run_program("export", file, tmp_path / "b.pth", "--best"), "--best")
     refused(run_program("export", whole, tmp_path / "c", "--best", "--average", 2), "--average")
-
-
-@pytest.fixture(scope="module")
-def spoken(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run on Amharic data that `prepare` made by its own text front end."""
-    root = tmp_path_factory.mktemp("spoken")
-    shutil.copytree(trainer.root, root / "files")
-    data = root / "files/data"
-    for place in data.glob("*.jsonl"):
-        text = place.read_text(encoding="utf-8").replace('"language": "xx"', '"language": "am"')
-        place.write_text(text, encoding="utf-8")
-    (data / "prepare.json").write_text('{"normalisation": 1, "front": "unbroken"}', "utf-8")
-    ended = TinyTrainer(root / "files").start(root / "run", "--max-steps", "4")
-    assert 0 == ended.code, ended.err
-    return root / "run"
-
-
-def test_the_rules_of_the_text_go_along(spoken: Path, tmp_path: Path) -> None:
-    """Facts and record name the front end; its file lies in the folder, and all ids agree with it."""
-    rules = {"front": "unbroken", "scheme": 1, "languages": ["am"]}
-    assert rules == newest(spoken).facts()["text_rules"]
-    target = tmp_path / "am"
-    ended = run_program("export", spoken, target)
-    assert 0 == ended.code, ended.err
-    assert f"python {target / 'unbroken_front.py'} webui.py --model_dir {target}" in ended.out
-    record = json.loads((target / "provenance.json").read_text(encoding="utf-8"))
-    assert rules == record["text_rules"]
-    assert "unbroken_front.py" in record["files"]
-    texts = tmp_path / "texts.txt"
-    texts.write_text("ሠላም ለዓለም።\nበ2017 ዓ.ም.\n\nok ዶ/ር\n", encoding="utf-8")
-    for more in ((), ("--training", spoken), ("--front", "unbroken")):
-        ended = run_program("front", target, "--texts", texts, "--json", *more)
-        assert 0 == ended.code, ended.err
-        found = {
-            title: (each["equal"], each["texts"]) for title, each in json.loads(ended.out).items()
-        }
-        assert (3, 3) == found.pop("either of them, with unbroken_front.py")
-        assert {(3, 3)} != set(found.values())
-    ended = run_program("front", target, "--texts", texts)
-    assert "either of them, with unbroken_front.py: equal ids in 3 of 3 texts" in ended.out
-
-
-def test_a_changed_front_end_is_not_trusted(spoken: Path, tmp_path: Path) -> None:
-    """A file that was edited is not counted as the training's rules, and is never executed."""
-    target = tmp_path / "am"
-    assert 0 == run_program("export", spoken, target).code
-    file = target / "unbroken_front.py"
-    file.write_text(f"raise SystemExit(9)\n{file.read_text('utf-8')}", encoding="utf-8")
-    texts = tmp_path / "texts.txt"
-    texts.write_text("ሠላም\n", encoding="utf-8")
-    ended = run_program("front", target, "--texts", texts)
-    assert 0 == ended.code
-    assert "unbroken_front.py" not in ended.out
-
-
-def test_what_front_needs_is_said(whole: Path, spoken: Path, tmp_path: Path) -> None:
-    """No folder, no texts, no tokenizer, nothing that names the rules: each is one clear message."""
-    texts = tmp_path / "texts.txt"
-    texts.write_text("ሰላም\n", encoding="utf-8")
-    refused(run_program("front", tmp_path / "no", "--texts", texts), "not a folder")
-    refused(run_program("front", tmp_path, "--texts", tmp_path / "no"), "can't be read")
-    refused(run_program("front", tmp_path, "--texts", texts, "--front", "unbroken"), "bpe.model")
-    assert 0 == run_program("export", whole, tmp_path / "am").code
-    refused(run_program("front", tmp_path / "am", "--texts", texts), "--training", "--front")
-    ended = run_program("front", tmp_path / "am", "--texts", texts, "--training", whole)
-    refused(ended, "doesn't say which rules")
-    (tmp_path / "am/provenance.json").write_text("{", encoding="utf-8")
-    refused(run_program("front", tmp_path / "am", "--texts", texts), "damaged")
-
-
-def test_rules_of_another_version_are_refused(
-    spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rules that changed since the data was prepared don't go along under the old name."""
-    real = TextRules.of_record
-
-    def of_record(record: object) -> TextRules | None:
-        found = real(record)
-        return dataclasses.replace(found, scheme=99) if found else None
-
-    monkeypatch.setattr(TextRules, "of_record", of_record)
-    refused(run_program("export", spoken, tmp_path / "am"), "version 99")
-    assert not (tmp_path / "am").exists()
