@@ -128,14 +128,14 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _tokenizer_name(document: dict[str, Any]) -> str:
-    """Return the tokenizer's name in the folder; one that leads out of it is cut to its end."""
+    """Return the tokenizer's name in the folder: no way out of it, and no name of another file."""
     named = _section(document, "dataset").get("bpe_model")
     if not isinstance(named, str) or not named.strip():
         return _TOKENIZER
     path = PurePosixPath(named.replace("\\", "/"))
     leads_out = path.is_absolute() or ".." in path.parts or ":" in named
     name = path.name if leads_out else path.as_posix()
-    return name if name not in {"", ".", WEIGHTS, "config.yaml"} else _TOKENIZER
+    return name if PurePosixPath(name).suffix == ".model" else _TOKENIZER
 
 
 def _edited(text: str, document: dict[str, Any], wanted: dict[str, Any]) -> str:

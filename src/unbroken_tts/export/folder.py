@@ -24,6 +24,7 @@ PROVENANCE: Final = "provenance.json"
 """Says what a folder was made of, and the digest of every file in it."""
 CONFIG: Final = "config.yaml"
 _FORMAT: Final = 1
+_WEIGHTS: Final = {".pth", ".pt", ".bin", ".ckpt"}
 _CHUNK: Final = 1 << 20
 
 
@@ -198,5 +199,5 @@ def digest_of(path: Path) -> str:
 
 
 def is_folder_name(target: Path) -> bool:
-    """Return whether a target means a folder: a file of weights ends in .pth or .pt."""
-    return target.suffix.lower() not in {".pth", ".pt"}
+    """Return whether a target means a folder: a file of weights ends in .pth or the like."""
+    return target.suffix.lower() not in _WEIGHTS

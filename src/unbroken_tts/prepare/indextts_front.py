@@ -4,8 +4,8 @@
 fork RobelAdugna/Indextts_Am-V2. Both clean a text, map marks to those of the base tokenizer, set
 East Asian characters apart and write capitals. Before that, IndexTTS2 gives the text to WeTextProcessing:
 as Chinese where it has no Latin letter, else as English. Observed of its version 1.2.0, and of wetext
-0.1.8: as Chinese, a text is returned as it is unless it has digits (read as Chinese words) or East
-Asian characters. As English, words, marks and abbreviations change too. So texts with other than plain
+0.1.8: as Chinese, a text is returned as it is unless it has digits or signs of arithmetic (read as
+Chinese words) or East Asian characters. As English, words, marks and abbreviations change too. So texts with other than plain
 numbers, or with Latin letters, need one of the two packages here as well; the Amharic fork needs none
 where a text has an Ethiopic character.
 """
@@ -53,7 +53,9 @@ _map_amharic = _mapping(_AMHARIC_MARKS)
 
 _ETHIOPIC = re.compile("[\u1200-\u139f\u2d80-\u2ddf\uab00-\uab2f]")
 _LATIN = re.compile("[a-zA-Z]")
-_DIGIT = re.compile("[0-9]")
+_READ_OUT = re.compile(
+    "[0-9\u00d7\u00f7\u2264\u2265]"
+)  # digits; times, divided by, at most, at least
 # East Asian characters, marks and full-width forms: for those the program works in Chinese or
 # Japanese, and WeTextProcessing changes them.
 _EAST_ASIAN = re.compile(
@@ -118,7 +120,7 @@ def _followed(text: str) -> str:
 
 
 def _in_chinese(text: str) -> str:
-    if not _DIGIT.search(text):
+    if not _READ_OUT.search(text):
         return text
     plain = plain_numbers(text)
     return _read_by("zh", text) if plain is None else plain
@@ -128,7 +130,7 @@ def _read_by(language: str, text: str) -> str:
     reader = _reader(language)
     if reader is None:
         what = (
-            "digits, which it reads as Chinese words"
+            "digits or signs, which it reads as Chinese words"
             if language == "zh"
             else "Latin letters, which it reads by English rules"
         )

@@ -112,6 +112,11 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
+    if facts["text_rules"] is None:
+        console.line(
+            "NOTE: nothing names the one set of rules that made the text ids (prepare.json beside the "
+            "manifests does): an export can't carry them"
+        )
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)

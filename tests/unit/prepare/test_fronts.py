@@ -92,6 +92,7 @@ def test_what_its_amharic_fork_encodes(expected: str, text: str) -> None:
         ("digits", "በ10:30 ሰዓት"),
         ("digits", "2.5 ብር"),
         ("digits", "-5 ነው"),
+        ("signs", "ሀ × ለ"),
         ("Latin letters", "ሀ NASA"),
         ("East Asian", "ሀ。"),
         ("East Asian", "ሰላም 你好"),

@@ -59,7 +59,7 @@ def test_texts_that_cannot_be_followed_are_listed(
     source = tmp_path / "odd.jsonl"
     source.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     chosen = dataclasses.replace(plan, front="indextts")
-    with pytest.raises(DataInvalid, match="digits, which it reads as Chinese words"):
+    with pytest.raises(DataInvalid, match="digits or signs, which it reads as Chinese words"):
         prepare(source, tmp_path / "out", chosen)
     assert not (tmp_path / "out").exists()
 
