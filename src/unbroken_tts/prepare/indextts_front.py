@@ -163,11 +163,17 @@ def _reader(language: str) -> Any | None:
     return wetext.Normalizer(lang=language, operator="tn", remove_erhua=False)
 
 
+def _package() -> str:
+    """Return the package that the program itself requires on this system."""
+    is_common = platform.system() == "Linux" and platform.machine() == "x86_64"
+    return "WeTextProcessing" if is_common else "wetext"
+
+
 def _unlike(text: str, what: str) -> DataInvalid:
     return DataInvalid(
         f"The text {text[:80]!r} has {what}.",
         "The ids of the training would not be those of the inference program, or it would speak "
         "something else than the recording.",
         "Write it out in the text (`unbroken-tts normalise` shows how), choose --front unbroken, or "
-        "install what the program reads it with: python -m pip install wetext",
+        f"install what the program reads it with: python -m pip install {_package()}",
     )
