@@ -25,6 +25,7 @@ CONVOLUTIONS: Final = "convolutions"
 GROUPS: Final = (LIBRARIES, FILES, CONVOLUTIONS)
 """Facts of the environment that an earlier version did not write."""
 
+_STARTED = "__main__"
 _INSTALLED = {"site-packages", "dist-packages"}
 _TOLD_OTHERWISE = {"torch", __name__.partition(".")[0]}
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -42,16 +43,19 @@ def software(parts: Iterable[Any]) -> dict[str, Any]:
         if path is None:
             continue
         if not _INSTALLED.isdisjoint(path.parts):
-            libraries[name.partition(".")[0]] = _version(name.partition(".")[0])
+            # An installed program that only started the training, such as pytest or a notebook's
+            # kernel, decides no bit: the next start may have another.
+            if name != _STARTED:
+                libraries[name.partition(".")[0]] = _version(name.partition(".")[0])
         elif (digest := _digest(path)) is not None:
             files[name] = digest
     return {LIBRARIES: libraries, FILES: files, CONVOLUTIONS: _convolutions()}
 
 
 def _modules_of(parts: Iterable[Any]) -> dict[str, ModuleType]:
-    names = {kind.__module__ for each in parts for kind in _classes(each)} | {"__main__"}
+    names = {kind.__module__ for each in parts for kind in _classes(each)} | {_STARTED}
     standard = sys.stdlib_module_names | _TOLD_OTHERWISE
-    own = {name for name in names if name.partition(".")[0] not in standard - {"__main__"}}
+    own = {name for name in names if name.partition(".")[0] not in standard - {_STARTED}}
     return {name: sys.modules[name] for name in own if name in sys.modules}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,16 @@ def test_a_library_is_named_by_the_version_of_its_distribution() -> None:
     assert metadata.version("pydantic") == found["pydantic"]
     assert metadata.version("numpy") == found["numpy"]
     assert not {"torch", "unbroken"} & found.keys()
+
+
+def test_an_installed_program_that_started_the_training_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pytest today, a notebook's kernel or `torchrun` tomorrow: no bit depends on it."""
+    monkeypatch.setitem(sys.modules, "__main__", pytest)
+    found = software([torch.nn.Linear(1, 1)])
+    assert "site-packages" in str(pytest.__file__)
+    assert "__main__" not in found[LIBRARIES] | found[FILES]
 
 
 def test_a_file_of_the_users_own_is_named_by_its_content(
