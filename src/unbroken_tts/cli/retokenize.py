@@ -40,6 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default="am",
         help="language of lines that don't name one, for data of other tools [%(default)s]",
     )
+    parser.add_argument(
+        "--front",
+        choices=["unbroken", "indextts", "indextts-am"],
+        default="unbroken",
+        help="text front end, for data of other tools [%(default)s]",
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.tokenizer,
             arguments.output,
             language=arguments.language,
+            front=arguments.front,
             progress=stages("Encoding texts"),
         )
     print(_summary(found))

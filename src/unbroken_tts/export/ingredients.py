@@ -181,6 +181,7 @@ def folder_content(
             "weights": dict(origin),
             "base": known.get("base"),
             "data": known.get("data"),
+            "features": known.get("features"),
             "tokenizer": {"digest": encoder.digest, "pieces": encoder.vocabulary},
             "text_rules": rules.recorded() if rules else None,
         },

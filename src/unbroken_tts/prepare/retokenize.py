@@ -20,7 +20,7 @@ import numpy as np
 import sentencepiece
 
 from unbroken import DataInvalid, SettingsInvalid
-from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.fronts import DEFAULT, front_end
 from unbroken_tts.prepare.plan import DESCRIPTION, TokenizerPlan
 from unbroken_tts.prepare.tokenizers import UnknownRate, processor, unknown_rate
 from unbroken_tts.prepare.written import write_array, write_json_lines, write_whole
@@ -70,6 +70,7 @@ def retokenize(
     output: Path,
     *,
     language: str = "am",
+    front: str = DEFAULT,
     progress: Progress = ignore_progress,
 ) -> Retokenized:
     """Encode the texts of a data set again and write manifests with the new ids.
@@ -80,6 +81,7 @@ def retokenize(
         tokenizer: The SentencePiece model to encode with.
         output: A new directory.
         language: Language of lines that name none.
+        front: The text front end for texts of another tool; ours are encoded as they were.
         progress: Called with (texts done, texts in total).
 
     Raises:
@@ -96,7 +98,7 @@ def retokenize(
         )
     tables = _tables(features)
     description = _description(features)
-    texts = _texts(tables, language, is_ours=description is not None)
+    texts = _texts(tables, language, None if description is not None else front)
     limit = None if description is None else description["max_text_tokens"]
     with _appearing_whole(output) as partial:
         (partial / "text_ids").mkdir()
@@ -181,14 +183,14 @@ def _name(row: Row) -> str:
     return Path(_ids_path(row).replace("\\", "/")).name
 
 
-def _texts(tables: Mapping[str, Sequence[Row]], language: str, *, is_ours: bool) -> dict[str, str]:
-    """Return the text of each file of ids, normalised; those of this tool already are."""
+def _texts(tables: Mapping[str, Sequence[Row]], language: str, front: str | None) -> dict[str, str]:
+    """Return the text of each file of ids by a front end; None for texts that went through one."""
     texts: dict[str, str] = {}
     faults = []
     for manifest, rows in tables.items():
         for number, row in enumerate(rows, start=1):
             own = row.get("target_language") or row.get("language") or language
-            text = _text(row) if is_ours else normalise(_text(row), str(own))
+            text = _text(row) if front is None else front_end(_text(row), str(own), front)
             if texts.setdefault(_name(row), text) != text:
                 faults.append(
                     f"{manifest}, line {number}: {_name(row)} also belongs to another text"

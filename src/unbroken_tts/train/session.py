@@ -51,6 +51,11 @@ from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
 from unbroken_tts.train.validation import BestValidation, Validation, autocast_for
 
+NO_TEXT_RULES = (
+    "nothing names the one set of rules that made the text ids (prepare.json beside the manifests "
+    "does): an export can't carry them"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSession:
@@ -101,22 +106,12 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     numbers = trained_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
     hardware = execution.hardware
     require_memory(hardware, memory_need(hardware, numbers, has_average=settings.ema_decay > 0))
-    initial = (
-        saved_model(settings, known)
-        if known is not None
-        else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
-    )
-    if known is None:
-        require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
-        require_same_codec(inputs.origin, initial.facts, initial.base)
+    initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
     built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
     if facts["text_rules"] is None:
-        console.line(
-            "NOTE: nothing names the one set of rules that made the text ids (prepare.json beside the "
-            "manifests does): an export can't carry them"
-        )
+        console.line(f"NOTE: {NO_TEXT_RULES}")
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)
@@ -138,6 +133,13 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         name=_curves_name(run),
         notes=(*initial.notes, *_notes(settings, run, until)),
     )
+
+
+def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
+    initial = new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
+    require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
+    require_same_codec(inputs.origin, initial.facts, initial.base)
+    return initial
 
 
 def _resume(

@@ -136,7 +136,7 @@ def test_digits_are_read_by_what_the_program_reads_them_with(
     assert "DOCTOR ሀ IT IS F-TTS" == front_end("Dr. ሀ it's F-TTS", "am", "indextts")
 
 
-# Recorded from WeTextProcessing 1.2.0 and wetext 0.1.8, which agree in all of them.
+# Recorded from wetext 0.1.8.
 READ = {
     0: "零", 2: "二", 10: "十", 19: "十九", 20: "二十", 100: "一百", 101: "一百零一", 102: "一百零二",
     109: "一百零九", 110: "幺幺零", 119: "幺幺九", 122: "幺二二", 123: "一百二十三", 200: "两百",

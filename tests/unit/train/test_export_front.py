@@ -28,7 +28,9 @@ def spoken(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for place in data.glob("*.jsonl"):
         text = place.read_text(encoding="utf-8").replace('"language": "xx"', '"language": "am"')
         place.write_text(text, encoding="utf-8")
-    (data / "prepare.json").write_text('{"normalisation": 1, "front": "unbroken"}', "utf-8")
+    made = {"codec": None, "conditioner": "c", "made": {"codec": "c", "tokenizer": "t"}}
+    record = {"normalisation": 1, "front": "unbroken", **made}
+    (data / "prepare.json").write_text(json.dumps(record), "utf-8")
     ended = TinyTrainer(root / "files").start(root / "run", "--max-steps", "4")
     assert 0 == ended.code, ended.err
     return root / "run"
