@@ -20,6 +20,7 @@ from pathlib import Path
 
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.codec import Codec
+from unbroken_tts.prepare.codec.melvq import SIZE
 from unbroken_tts.prepare.conditioning import Conditioner, MelStat
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.fitting import (
@@ -151,13 +152,19 @@ def _require_embedded(plan: PreparePlan, source: Path, output: Path) -> None:
     """Refuse to make features of the embedded kind for the real model.
 
     Raises:
-        SettingsInvalid: The model's configuration names a semantic codec.
+        SettingsInvalid: The model's configuration names a semantic codec, or has more codes than the
+            embedded one.
     """
-    if plan.code_book is None:
+    fits = plan.codec is not None or plan.config.start_mel_token <= SIZE
+    if plan.code_book is None and fits:
         return
+    found = (
+        f"The model has {plan.config.start_mel_token} codes"
+        if plan.code_book is None
+        else f"The configuration names a semantic codec of {plan.code_book} codes"
+    )
     raise SettingsInvalid(
-        f"The configuration names a semantic codec of {plan.code_book} codes, and the features would "
-        "be made with the embedded codec and conditioner.",
+        f"{found}, and the features would be made with the embedded codec and conditioner.",
         "A model that was trained on the semantic codec can't use them: to it they are noise.",
         "Name the folder of IndexTTS2, whose encoders make the right ones: unbroken-tts prepare "
         f"{source} --output {output} --indextts DIR ...",

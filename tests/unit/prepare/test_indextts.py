@@ -194,6 +194,17 @@ def test_the_embedded_codec_is_refused_for_the_real_model(
     assert not (tmp_path / "out").exists()
 
 
+def test_more_codes_than_the_embedded_codec_has_are_told_before_it_is_fitted(
+    corpus: Corpus, plan: PreparePlan, tmp_path: Path
+) -> None:
+    """A configuration of the real model without its semantic section is recognised by its codes."""
+    wide = {"start_mel_token": 8192, "stop_mel_token": 8193, "number_mel_codes": 8194}
+    real = replace(plan, code_book=None, config=plan.config.model_copy(update=wide))
+    with pytest.raises(SettingsInvalid, match="The model has 8192 codes, and the features would"):
+        prepare(corpus.metadata, tmp_path / "out", real)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_codec_with_another_code_book_is_refused(
     corpus: Corpus, plan: PreparePlan, encoders: Encoders, tmp_path: Path
 ) -> None:
