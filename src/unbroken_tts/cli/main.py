@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 COMMANDS: Final = {
     "prepare": "turn recordings and their texts into training data",
     "train": "train, or resume training",
+    "rescue": "continue a run of the earlier trainer, and see what it suffered",
     "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",
     "say": "speak a text with a trained voice",
     "export": "write a run's weights as a gpt.pth for inference",

@@ -88,6 +88,8 @@ class InitialWeights:
     """The untrained encoders of a new run; None when a checkpoint is resumed."""
     base: str
     """Where the weights came from."""
+    rescued: dict[str, Any] | None = None
+    """The file of the earlier trainer that the run was taken over from, as a fact; None for none."""
 
 
 def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
@@ -150,7 +152,9 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     """Build the model that a checkpoint will be restored into."""
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
     model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
-    return InitialWeights(model=model, untrained_encoders=None, base=facts["base"])
+    return InitialWeights(
+        model=model, untrained_encoders=None, base=facts["base"], rescued=facts.get("rescued")
+    )
 
 
 def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: int) -> VoiceGpt:
