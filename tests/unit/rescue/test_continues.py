@@ -75,7 +75,7 @@ def _worst_distance(place: Path, column: int, name: str) -> float:
     for step in range(25, 37):
         near = [each[column] for at in range(step - 1, step + 2) for each in told.get(str(at), [])]
         spread = statistics.stdev(near)
-        distances.append(abs(lines[step][name] - statistics.mean(near)) / spread)
+        distances.append(float(abs(lines[step][name] - statistics.mean(near)) / spread))
     return max(distances)
 
 
