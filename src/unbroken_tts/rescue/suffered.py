@@ -78,7 +78,10 @@ def _rows(
     yield f"base rows: {frozen} should be the base's"
     yield from (f"  {each}" for each in moved)
     yield f"  weight decay alone makes {_decayed(run.best.old, curve):.5f} of their norm"
-    yield f"  Adam's momentum would still move {counted(rows_with_momentum(run.best, frozen), 'row')}"
+    trained = rows_with_momentum(run.best, frozen)
+    yield f"  Adam's momentum would still move {counted(trained, 'row')}"
+    if trained:
+        yield "  they were trained for a while; to go on training them, give --train-base-rows"
     yield "  from here on they stay as they are; --restore-base-rows makes them the base's again"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Final
 
+from unbroken import DataInvalid
 from unbroken.checks import Decision, Report
 from unbroken_tts.data.tokenizer import Tokenizer
-from unbroken_tts.model.base import BaseWeights, frozen_rows_of, read_base
+from unbroken_tts.model.base import BaseWeights, check_base, frozen_rows_of, read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.rescue.old_checkpoint import Geometry
 from unbroken_tts.rescue.old_directory import OldRun, find_best
@@ -24,6 +26,8 @@ from unbroken_tts.train.old_settings import old_settings, with_old_batch
 
 FROZEN_BY_THE_EARLIER = 12_000
 """Rows that the earlier trainer froze, whatever the base, where the vocabulary was larger."""
+AUTOCAST: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""How the earlier trainer called what is computed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
     total = settings.max_steps or cut.total(samples, settings.epochs)
     schedule = schedule_of(old, run.readable, settings.warmup_steps, total)
     curve = _curve(settings, schedule)
-    base = _base(settings)
+    base = _base(settings, config, vocabulary)
     pieces = FROZEN_BY_THE_EARLIER if base is None else base.vocabulary
     return OldTraining(
         run=run,
@@ -98,9 +102,20 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
     )
 
 
-def _base(settings: TrainSettings) -> BaseWeights | None:
+def _base(settings: TrainSettings, config: GptConfig, vocabulary: int) -> BaseWeights | None:
+    """Read the base checkpoint; the old run goes on without one, but not with one of another model."""
     path = Path(settings.base_checkpoint)
-    return read_base(path) if path.is_file() else None
+    if not path.is_file():
+        if "base_checkpoint" in settings.model_fields_set and str(path) != "none":
+            raise DataInvalid(
+                f"The base checkpoint {path} is not there.",
+                "The rows of its vocabulary are those that must not move.",
+                "Name the gpt.pth of the old run, or `--base-checkpoint none` to do without.",
+            )
+        return None
+    base = read_base(path)
+    check_base(base, base.config_for(config), vocabulary)
+    return base
 
 
 def _curve(settings: TrainSettings, schedule: OldSchedule) -> tuple[int, int]:
@@ -143,8 +158,14 @@ def lines_about(training: OldTraining, how: str) -> list[str]:
 def _notes(training: OldTraining) -> list[str]:
     old, found = training.run.best.old, []
     precision = training.execution.precision.precision
-    if old.precision is not None and not old.precision.startswith(precision.replace("fp", "float")):
+    if old.precision not in {None, AUTOCAST[precision]}:
         found.append(f"NOTE: the old run computed in {old.precision}, this one in {precision}")
+    there, here = PurePosixPath(old.tokenizer or ""), training.inputs.tokenizer.path
+    if old.tokenizer and there.name != here.name:
+        found.append(
+            f"NOTE: the old run's tokenizer was {there}, now it is {here}: that they have the same "
+            "pieces in the same order can't be proved, the old file has no digest of it"
+        )
     if old.scaler is not None and not training.execution.precision.has_scaler:
         found.append("NOTE: the old run scaled its loss; in this precision there is no scaler")
     if training.base is None and training.frozen:

@@ -78,7 +78,11 @@ def take_over(
     if decision.blocking and not (decision.can_be_confirmed and dialogue.confirm(report, decision)):
         dialogue.show(report, decision)
         raise _refused(training, report, decision)
-    _save(settings, console, training)
+    acted = {
+        "took_new": [each.id for each in decision.use_new],
+        "kept_old": [each.id for each in decision.blocking],
+    }
+    _save(settings, console, training, acted)
 
 
 @contextmanager
@@ -112,7 +116,9 @@ def _refused(training: OldTraining, report: Report, decision: Decision) -> Resum
     return error
 
 
-def _save(settings: TrainSettings, console: Console, training: OldTraining) -> None:
+def _save(
+    settings: TrainSettings, console: Console, training: OldTraining, acted: dict[str, list[str]]
+) -> None:
     """Make the run, put the old state in, and save it as the run's first checkpoint."""
     execution, inputs, acting = training.execution, training.inputs, training.settings
     numbers = trained_numbers(acting, inputs.config, inputs.tokenizer.vocabulary, None)
@@ -131,7 +137,7 @@ def _save(settings: TrainSettings, console: Console, training: OldTraining) -> N
     try:
         keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
         _put_in(run, built, training)
-        run.note("rescued", **facts["rescued"])
+        run.note("rescued", **facts["rescued"], **acted)
         place = run.save()
     finally:
         run.close()

@@ -199,13 +199,12 @@ def test_updates_that_were_skipped_are_told(old_runs: OldRuns, tmp_path: Path) -
 
     old_runs.write(tmp_path / "latest.pth", behind)
     assert "counters: step 24, schedule 24, optimiser 22 to 22" in _told(_run(tmp_path))
-    with asked_to_stop(26):
-        ended = old_runs.start("rescue", tmp_path)
-    assert ended.code == 75, ended.err
-    ended = old_runs.start("rescue", tmp_path)
-    assert ended.code == 0, ended.err
-    steps = {each["step"].item() for each in newest(tmp_path).part("optimizer")["state"].values()}
-    assert steps == {36.0}
+    for stop in (25, 26):  # taken over, and resumed once more
+        with asked_to_stop(stop):
+            ended = old_runs.start("rescue", tmp_path)
+        assert ended.code == 75, ended.err
+    saved = newest(tmp_path).part("optimizer")["state"]
+    assert {each["step"].item() for each in saved.values()} == {24.0}
 
 
 def test_the_base_of_another_shape_is_not_compared(old_runs: OldRuns, tmp_path: Path) -> None:

@@ -140,10 +140,10 @@ def test_at_the_end_of_an_epoch_nothing_is_repeated_or_left_out(
 
 @pytest.mark.parametrize("how", ["restart-epoch", "count"])
 def test_the_place_can_be_chosen(old_runs: OldRuns, tmp_path: Path, how: str) -> None:
-    """The run stands there, and goes on to its end."""
+    """The run stands there, and goes on from there."""
     old_runs.write(tmp_path / "latest.pth")
-    ended = old_runs.start("rescue", tmp_path, "--rescue-position", how)
-    assert ended.code == 0, ended.err
+    ended = rescued(old_runs, tmp_path, "--rescue-position", how, until=25)
+    assert ended.code == 75, ended.err
     assert journal(tmp_path)[25]["epoch"] == 2
     assert f"--rescue-position {how}: " in ended.out
 
@@ -163,8 +163,6 @@ def test_settings_that_make_the_rate_jump_are_refused(old_runs: OldRuns, tmp_pat
         ended = old_runs.start("train", *flags, "--accept", "earlier-schedule-agrees")
     assert ended.code == 75, ended.err
     assert journal(tmp_path)[25]["lr"] == pytest.approx(2e-3 * warmup_cosine_legacy(4, 77)(24))
-    again = old_runs.start("train", *flags, "--max-steps", 77, "--stop-file", old_runs.root)
-    assert again.code == 75, again.err
 
 
 def test_a_confirmed_refusal_goes_on_with_the_file_s_rate(
@@ -192,6 +190,10 @@ def test_other_data_are_refused_until_accepted(old_runs: OldRuns, tmp_path: Path
     assert "earlier.samples is 100, was 114" in ended.err
     ended = rescued(old_runs, tmp_path / "old", *flags, "--accept", "earlier-data-agrees")
     assert ended.code == 75, ended.err
+    lines = (tmp_path / "old/history.jsonl").read_text("utf-8").splitlines()
+    (noted,) = [each for each in map(json.loads, lines) if each["event"] == "rescued"]
+    assert (noted["file"], noted["step"], noted["position"]) == ("latest.pth", 24, "next-epoch")
+    assert noted["took_new"] == ["earlier-data-agrees"]
 
 
 def test_flags_that_are_left_out_are_the_old_run_s(old_runs: OldRuns, tmp_path: Path) -> None:
@@ -205,8 +207,9 @@ def test_flags_that_are_left_out_are_the_old_run_s(old_runs: OldRuns, tmp_path: 
         "loss_weighting": "legacy",
     }  # fmt: skip
     assert wanted.items() <= settings.items()
-    again = old_runs.start("train", "--output-dir", tmp_path, "--resume", "auto")
-    assert again.code == 0, again.err
+    with asked_to_stop(25):
+        again = old_runs.start("train", "--output-dir", tmp_path, "--resume", "auto")
+    assert again.code == 75, again.err
     assert "ALL CHECKS PASSED" in again.out
 
 
@@ -237,10 +240,21 @@ def test_a_dry_run_writes_nothing(old_runs: OldRuns, tmp_path: Path) -> None:
     assert before == contents(tmp_path, but=())
 
 
-def test_the_history_says_what_was_taken_over(old_runs: OldRuns, tmp_path: Path) -> None:
-    """File, step and place stay with the run."""
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--base-checkpoint", "nowhere.pth"), "nowhere.pth is not there"),
+        (("--resume", "auto"), "--resume"),
+        (("--accept", "earlier-schedule-agree"), "is not the id of a check"),
+        (("--rescue-position", "here"), "--rescue-position"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(
+    old_runs: OldRuns, tmp_path: Path, flags: tuple[str, str], words: str
+) -> None:
+    """By name, with exit code 2; nothing is begun."""
     old_runs.write(tmp_path / "latest.pth")
-    assert rescued(old_runs, tmp_path).code == 75
-    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    (noted,) = [line for line in lines if line["event"] == "rescued"]
-    assert (noted["file"], noted["step"], noted["position"]) == ("latest.pth", 24, "next-epoch")
+    ended = old_runs.start("rescue", tmp_path, *flags)
+    assert ended.code == 2, ended.out
+    assert words in ended.err
+    assert not (tmp_path / "run.json").exists()
