@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,6 +106,10 @@ def read_old(path: Path) -> OldCheckpoint:
         DataInvalid: It is missing, damaged or foreign, contains more than the earlier trainer wrote,
             or its counters are impossible.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise refusal(
+            path, "is truncated, or no archive of PyTorch: its table of contents is missing"
+        )
     content = read_archive(path)
     missing = [key for key in ("model", "optimizer", "scheduler", "step") if key not in content]
     if missing:

@@ -154,7 +154,8 @@ def _batches(run: OldRun, cut: Geometry, samples: int) -> Iterator[str]:
     for each, expected in odd:
         yield (
             f"batch size: {each.name} stands at step {each.step}; {cut} over {samples} samples "
-            f"would be step {expected}: batch size or data changed, or samples were skipped"
+            f"would be step {expected}: batch size or data changed, samples were skipped, or "
+            "--max-steps ended the run inside an epoch"
         )
 
 

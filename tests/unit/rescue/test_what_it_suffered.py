@@ -76,7 +76,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> ExtendedRun:
                 mean[:MOVING] = 1e-3
             moments[name] = (mean, square.square())
     content = old_content(
-        config, EXTENDED, state, moments, step=20, epoch=3, batch_idx=5, batch_size=4,
+        config, EXTENDED, state, moments, step=20, epoch=4, batch_idx=0, batch_size=4,
         grad_accumulation=2, rate=2e-3 * warmup_cosine_legacy(3, 40)(20), samples=44,
     )  # fmt: skip
     (root / "old").mkdir()
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_read_are_counted(old_runs: OldRuns, tmp_path: Path
     (tmp_path / "model_step8.pth").write_bytes(whole[:1000])
     told = _told(_run(tmp_path))
     assert "files: 2 found, 1 skipped" in told
-    assert f"skipped: The weights file {tmp_path / 'model_step8.pth'} is damaged" in told
+    assert f"skipped: {tmp_path / 'model_step8.pth'} is truncated" in told
 
 
 def test_updates_that_were_skipped_are_told(old_runs: OldRuns, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_newest_whole_file_is_taken(old_runs: OldRuns, tmp_path: Path) -> No
     assert [each.path.name for each in run.damaged] == ["latest.pth"]
     ended = rescued(old_runs, tmp_path)
     assert ended.code == 75, ended.err
-    assert f"skipped: The weights file {tmp_path / 'latest.pth'}" in ended.out
+    assert f"skipped: {tmp_path / 'latest.pth'} is truncated" in ended.out
     assert "4 x 3 samples (the only one that its counters allow)" in ended.out
 
 
