@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 LATEST: Final = "latest.pth"
 STEP_NAME: Final = re.compile(r"model_step(\d+)\.pth")
-LARGEST: Final = 2**31 - 1
+LARGEST: Final = 10_000_000
 """Largest counter that is believed; a larger one is damage."""
+SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+"""What the state of `torch.amp.GradScaler` holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,7 @@ def read_old(path: Path) -> OldCheckpoint:
         model=_mapping(path, content["model"], "model"),
         scaler=_scaler(path, content.get("scaler")),
         geometry=_geometry(path, content),
-        samples=_samples(content.get("manifests") or extra.get("manifests")),
+        samples=_samples(_optional(content.get("manifests")) or extra.get("manifests")),
         tokenizer=_text(extra.get("tokenizer")),
         precision=_text(extra.get("amp_dtype")),
     )
@@ -163,6 +165,9 @@ def _optimizer(path: Path, state: Any) -> tuple[dict[str, Any], dict[int, dict[s
         or not all(type(key) is int and isinstance(each, dict) for key, each in moments.items())
     ):
         raise refusal(path, "has an optimizer that is not one AdamW with one group of parameters")
+    decay = groups[0].get("weight_decay")
+    if not _is_rate(decay):
+        raise refusal(path, f"has {decay!r} as weight decay")
     return groups[0], moments
 
 
@@ -190,15 +195,24 @@ def _count(path: Path, content: Mapping[str, Any], name: str) -> int:
 def _rate(path: Path, content: Mapping[str, Any], name: str) -> float:
     value = content.get(name)
     rate = value[0] if isinstance(value, list) and len(value) == 1 else None
-    if not isinstance(rate, int | float) or not math.isfinite(rate) or rate < 0:
+    if rate is None or not _is_rate(rate):
         raise refusal(path, f"has {value!r} as {name!r}, not one learning rate")
     return float(rate)
 
 
+def _is_rate(value: Any) -> bool:
+    """Say whether a value is a finite number from 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
+
+
 def _scaler(path: Path, value: Any) -> dict[str, Any] | None:
-    if not value:  # None, or the empty state of a scaler that was switched off
+    if value is None or (isinstance(value, dict) and not value):  # empty where it was switched off
         return None
-    return _mapping(path, value, "scaler")
+    state = _mapping(path, value, "scaler")
+    if set(state) != SCALER or not all(map(_is_rate, state.values())):
+        raise refusal(path, f"has {state!r} as state of its gradient scaler")
+    return state
 
 
 def _geometry(path: Path, content: Mapping[str, Any]) -> Geometry | None:

@@ -109,7 +109,7 @@ def _order(run: OldRun, cut: Geometry, samples: int) -> Iterator[str]:
     for step, epoch, done in inside:
         used = done * cut.effective
         yield (
-            f"  first step {step}: the last {samples - used} lines of the manifest were trained as "
+            f"  first logged step {step}: the last {samples - used} lines of the manifest were trained as "
             f"the rest of epoch {epoch + 1}; about {round((samples - used) * used / samples)} of "
             "them a second time, and as many others not at all"
         )

@@ -105,14 +105,15 @@ def _require_options(old: OldCheckpoint) -> None:
     other = [
         f"{name} {old.options[name]}, not {usual}"
         for name, usual in OPTIONS.items()
-        if name in old.options and old.options[name] not in (usual, list(_sequence(usual)))
+        if name in old.options and _written(old.options[name]) != _written(usual)
     ]
     if other:
         raise refusal(old.path, f"was trained by AdamW with {'; '.join(other)}")
 
 
-def _sequence(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _written(value: Any) -> str:
+    """Return a value as text: whatever a file holds can be compared in it."""
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _moments(old: OldCheckpoint, config: GptConfig, vocabulary: int) -> dict[str, Moments]:
@@ -140,10 +141,11 @@ def _checked(
 ) -> Moments:
     values = [state.get(key) for key in ("step", "exp_avg", "exp_avg_sq")]
     step, mean, square = (each if isinstance(each, torch.Tensor) else None for each in values)
-    if step is None or mean is None or square is None or step.numel() != 1:
+    if step is None or mean is None or square is None or not _is_number(step):
         raise refusal(old.path, f"has incomplete moments of {name}")
     for kind, each in (("exp_avg", mean), ("exp_avg_sq", square)):
-        if tuple(each.shape) != shape or not each.is_floating_point():
+        is_plain = each.is_floating_point() and each.layout == torch.strided
+        if tuple(each.shape) != shape or not is_plain:
             raise refusal(
                 old.path,
                 f"has {kind} {list(each.shape)} of {name}, which is {list(shape)}",
@@ -151,6 +153,10 @@ def _checked(
     return Moments(
         step=step.detach().float().reshape(()), exp_avg=mean.float(), exp_avg_sq=square.float()
     )
+
+
+def _is_number(tensor: torch.Tensor) -> bool:
+    return tensor.numel() == 1 and tensor.layout == torch.strided and not tensor.is_complex()
 
 
 def _require_finite(

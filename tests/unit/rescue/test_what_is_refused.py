@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from support.legacy_fixture import VOCABULARY, legacy_config
-from support.old_run import Content, OldRuns
+from support.old_run import Content, OldRuns, recorded_content
 from support.tiny_trainer import contents
-from unbroken import DataInvalid
+from unbroken import DataInvalid, SettingsInvalid
+from unbroken_tts.rescue import old_checkpoint
 from unbroken_tts.rescue.old_checkpoint import read_old
 from unbroken_tts.rescue.whole import require_whole
 
@@ -110,6 +112,8 @@ CHANGES: dict[str, tuple[Callable[[Content], object], str]] = {
     "a rate of nothing": (_set("scheduler", "_last_lr", value=[float("nan")]), "'_last_lr'"),
     "two rates": (_set("scheduler", "base_lrs", value=[1e-3, 1e-3]), "'base_lrs'"),
     "a list of weights": (_set("model", value=[]), "list as 'model'"),
+    "a scaler of text": (_set("scaler", value={"scale": "x"}), "gradient scaler"),
+    "no weight decay": (_drop("optimizer", "param_groups", 0, "weight_decay"), "weight decay"),
     "two groups": (_set("optimizer", "param_groups", value=[{}, {}]), "one AdamW"),
     "other betas": (_set("optimizer", "param_groups", 0, "betas", value=(0.5, 0.9)), "betas"),
     "moments of nobody": (_set("optimizer", "state", 999, value={}), "parameter 999"),
@@ -144,6 +148,51 @@ def test_what_could_not_be_continued_is_said(old_runs: OldRuns, tmp_path: Path, 
         require_whole(read_old(path), legacy_config(), VOCABULARY)
     assert str(path) in error.value.what
     assert words in error.value.what
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every container and value, of weights and moments only a few."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        for key in keys if len(keys) < 20 else keys[-1:]:
+            yield from _places(value[key], (*path, key))
+
+
+GARBAGE: tuple[Any, ...] = (
+    None, "x", True, float("inf"), {"a": 1}, torch.zeros(3), torch.ones(2, 24).to_sparse(),
+)  # fmt: skip
+
+
+def test_no_value_in_a_file_can_crash_the_program(
+    old_runs: OldRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in the place of any value: the file is refused, or the value doesn't matter."""
+    path = old_runs.write(tmp_path / "latest.pth")
+    whole = recorded_content()
+    whole["rng_state"] = None
+    found: list[bool] = []
+    monkeypatch.setattr("unbroken_tts.rescue.whole.require_readable", id)
+    for place in _places(whole):
+        for each in GARBAGE:
+            content = _copied(whole)
+            _set(*place, value=each)(content)
+            monkeypatch.setattr(old_checkpoint, "read_archive", lambda _, found=content: found)
+            with contextlib.suppress(DataInvalid, SettingsInvalid):
+                require_whole(read_old(path), legacy_config(), VOCABULARY)
+                found.append(True)
+                continue
+            found.append(False)
+    assert len(found) > 300
+    assert found.count(False) > 150
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of all containers, with the same tensors."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def test_a_step_that_is_not_the_name_s_is_refused(old_runs: OldRuns, tmp_path: Path) -> None:

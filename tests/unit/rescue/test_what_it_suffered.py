@@ -175,7 +175,7 @@ def test_epochs_in_manifest_order_are_counted(old_runs: OldRuns, tmp_path: Path)
     told = _told(_run(tmp_path))
     assert "epochs in manifest order: 4 starts seen, 2 resumed inside an epoch" in told
     assert (
-        "first step 15: the last 54 lines of the manifest were trained as the rest of epoch 2"
+        "first logged step 15: the last 54 lines of the manifest were trained as the rest of epoch 2"
         in told
     )
     assert "about 28 of them a second time" in told
