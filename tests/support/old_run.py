@@ -47,26 +47,11 @@ def old_content(
     is_latest: bool = True,
 ) -> Content:
     """Return what the earlier trainer wrote into `latest.pth` or `model_step{N}.pth`."""
-    names = parameter_names(config, vocabulary)
-    kept = {
-        index: {
-            "step": torch.tensor(float(step)),
-            "exp_avg": moments[name][0],
-            "exp_avg_sq": moments[name][1],
-        }
-        for index, name in enumerate(names)
-        if name in moments
-    }
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=rate, weight_decay=0.01)
-    group = optimizer.state_dict()["param_groups"][0]
-    group |= {"initial_lr": base_rate, "params": list(range(len(names)))}
-    manifests = {
-        "train": [{"path": "/gone/train_pairs.jsonl", "count": samples, "languages": []}],
-        "val": [{"path": "/gone/val_pairs.jsonl", "count": 16, "languages": []}],
-    }
     content: Content = {
         "model": OrderedDict(state),
-        "optimizer": {"state": kept, "param_groups": [group]},
+        "optimizer": _optimizer(
+            parameter_names(config, vocabulary), moments, step, base_rate, rate
+        ),
         "scheduler": {
             "base_lrs": [base_rate],
             "last_epoch": step,
@@ -82,16 +67,52 @@ def old_content(
         "batch_idx": batch_idx,
         "recent_checkpoints": [f"/gone/model_step{step}.pth"],
     }
-    if not is_latest:
-        extra = {"type": "step", "manifests": manifests, "tokenizer": "/gone/am.model"}
-        losses = {"text_loss": 3.9, "mel_loss": 4.9, "mel_top1": 0.3}
-        return content | {
-            "accumulation_counter": 0,
-            "extra": extra | {"amp_dtype": "float32"},
-            "last_losses": losses,
+    if is_latest:
+        return content | _only_in_latest(samples, batch_size, grad_accumulation)
+    return content | _only_in_steps(samples)
+
+
+def _optimizer(
+    names: list[str],
+    moments: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+    step: int,
+    base_rate: float,
+    rate: float,
+) -> Content:
+    kept = {
+        index: {
+            "step": torch.tensor(float(step)),
+            "exp_avg": moments[name][0],
+            "exp_avg_sq": moments[name][1],
         }
-    return content | {
-        "manifests": manifests,
+        for index, name in enumerate(names)
+        if name in moments
+    }
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=rate, weight_decay=0.01)
+    group = optimizer.state_dict()["param_groups"][0]
+    group |= {"initial_lr": base_rate, "params": list(range(len(names)))}
+    return {"state": kept, "param_groups": [group]}
+
+
+def _manifests(samples: int) -> Content:
+    return {
+        "train": [{"path": "/gone/train_pairs.jsonl", "count": samples, "languages": []}],
+        "val": [{"path": "/gone/val_pairs.jsonl", "count": 16, "languages": []}],
+    }
+
+
+def _only_in_steps(samples: int) -> Content:
+    extra = {"type": "step", "manifests": _manifests(samples), "tokenizer": "/gone/base.model"}
+    return {
+        "accumulation_counter": 0,
+        "extra": extra | {"amp_dtype": "float32"},
+        "last_losses": {"text_loss": 3.9, "mel_loss": 4.9, "mel_top1": 0.3},
+    }
+
+
+def _only_in_latest(samples: int, batch_size: int, grad_accumulation: int) -> Content:
+    return {
+        "manifests": _manifests(samples),
         "rng_state": {
             "torch_cpu": torch.get_rng_state(),
             "torch_cuda": None,
