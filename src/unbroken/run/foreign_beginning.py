@@ -25,7 +25,8 @@ def begin_at(position: Position, state: TrainingState, order: StepBatches, opene
         RunMisused: The run was resumed, or has trained.
         SettingsInvalid: The order has no such place, or the counters contradict each other.
     """
-    if opened.report.outcome != "began" or state.position != Position():
+    has_past = opened.report.outcome == "resumed" or opened.report.steps_to_repeat
+    if has_past or state.position != Position():
         raise misuse.not_new()
     if fault := _fault(position, order):
         raise SettingsInvalid(

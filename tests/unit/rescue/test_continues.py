@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from support.old_run import OldRuns, continued
 from support.tiny_trainer import asked_to_stop, contents, journal, newest
 from unbroken import find_checkpoint
 from unbroken_tts.evaluate import evaluate
+from unbroken_tts.hardware import PrecisionPlan
+from unbroken_tts.rescue.old_checkpoint import SCALER
 from unbroken_tts.train.load import load_weights
 
 
@@ -131,3 +134,32 @@ def test_moments_stand_under_the_names_of_their_parameters(trained: Path) -> Non
         for name, tensor in found.items():
             assert torch.equal(recorded[names.get(name, name)], tensor), name
     assert {24.0} == {each["step"].item() for each in saved.values()}
+
+
+def test_the_state_of_the_scaler_goes_on(old_runs: OldRuns, tmp_path: Path) -> None:
+    """A run in float16 scales its loss as before; on a processor, float16 has to be forced."""
+    scaler = {
+        "scale": 4096.0,
+        "growth_factor": 2.0,
+        "backoff_factor": 0.5,
+        "growth_interval": 2000,
+        "_growth_tracker": 7,
+    }
+    old_runs.write(tmp_path / "latest.pth", lambda content: content.update(scaler=scaler))
+    forced = PrecisionPlan(precision="fp16", has_scaler=True, has_tf32=False, reason="a test")
+    with (
+        patch("unbroken_tts.train.execution.plan_precision", lambda *_, **__: forced),
+        asked_to_stop(24),
+    ):
+        ended = old_runs.start("rescue", tmp_path)
+    assert ended.code == 75, ended.err
+    assert scaler == newest(tmp_path).part("scaler")
+
+
+def test_a_scaler_without_use_is_told(old_runs: OldRuns, tmp_path: Path) -> None:
+    """In another precision than the old run's there is nothing to scale; a note says so."""
+    scaler = dict.fromkeys(SCALER, 1.0)
+    old_runs.write(tmp_path / "latest.pth", lambda content: content.update(scaler=scaler))
+    ended = old_runs.start("rescue", tmp_path, "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "NOTE: the old run scaled its loss" in ended.out

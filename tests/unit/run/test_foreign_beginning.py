@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,40 @@ def test_the_history_keeps_where_it_began(tmp_path: Path) -> None:
     lines = read_lines(tmp_path / "new" / "history.jsonl")
     (line,) = [each for each in lines if each["event"] == "begins at"]
     assert (line["step"], line["updates"], line["samples"]) == (6, 6, 0)
+
+
+def test_a_beginning_that_was_killed_before_its_save_is_made_again(tmp_path: Path) -> None:
+    """A run without a step or a checkpoint has no past of its own yet."""
+    place = unbroken.Position(epoch=1, step=4, updates=4)
+    for number in range(2):
+        training = build(tmp_path)
+        assert training.report.outcome == ("began", "began again")[number]
+        schedule = training.run.schedulers[0]
+        schedule.load_state_dict(schedule.state_dict() | {"updates": 4})
+        training.run.begin_at(place)
+        if number:
+            assert training.run.save().name == "step-00000004"
+        training.run.close()
+    again = build(tmp_path)
+    assert (again.report.outcome, again.run.position) == ("resumed", place)
+    again.run.close()
+
+
+def test_a_run_that_begins_again_after_steps_is_left_where_it_stands(tmp_path: Path) -> None:
+    """Its journal knows steps that it is to repeat."""
+
+    def killed(result: unbroken.StepResult) -> None:
+        raise KeyboardInterrupt
+
+    training = build(tmp_path, save_every=0)
+    with suppress(KeyboardInterrupt):
+        train(training, 2, after_step=killed)
+    training.run.close()
+    again = build(tmp_path, save_every=0)
+    assert again.report.outcome == "began again"
+    with pytest.raises(unbroken.RunMisused, match="was resumed or has trained"):
+        again.run.begin_at(unbroken.Position(step=9, updates=9))
+    again.run.close()
 
 
 @pytest.mark.parametrize("trained", [1, 3])
