@@ -48,6 +48,16 @@ def old_files(place: Path) -> list[Path]:
     return sorted(found)
 
 
+def require_old_files(place: Path) -> None:
+    """Look for files of the earlier trainer, before anything is read or made.
+
+    Raises:
+        NoUsableCheckpoint: There is none.
+    """
+    if not old_files(place):
+        raise _none_whole(place, [])
+
+
 def find_best(place: Path, config: GptConfig, vocabulary: int) -> OldRun:
     """Find the newest step that reads completely; nothing is changed.
 

@@ -25,6 +25,7 @@ from unbroken_tts.model.base import load_base
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.rescue.base_rows import restored
 from unbroken_tts.rescue.moments import load_moments
+from unbroken_tts.rescue.old_directory import require_old_files
 from unbroken_tts.rescue.rescue_checks import EARLIER_SCHEDULE_AGREES
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
@@ -61,6 +62,7 @@ def take_over(
         SettingsInvalid: Files, configuration and tokenizer don't belong together.
         SaveFailed: The disk refused.
     """
+    require_old_files(place)
     root = settings.output_dir
     with _cache(root, is_dry_run=is_dry_run) as cache:
         training = understand(settings, console, place, cache)

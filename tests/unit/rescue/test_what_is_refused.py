@@ -228,7 +228,9 @@ def test_where_there_is_no_old_run(old_runs: OldRuns, tmp_path: Path, what: str)
         place.mkdir()
     if what == "a file of weights":
         place = old_runs.root / "gpt.pth"
-    ended = old_runs.start("rescue", place, "--output-dir", tmp_path / "new")
+    output = ("--output-dir", tmp_path / "new") if place.suffix else ()
+    ended = old_runs.start("rescue", place, *output)
     assert ended.code == 4, ended.err
     assert str(place) in ended.err
-    assert not list(tmp_path.rglob("run.json"))
+    assert [] == [each.name for each in tmp_path.rglob("*") if each.is_file()]
+    assert place.exists() == (what != "a directory that isn't there")
