@@ -105,7 +105,7 @@ GROUPS = (
             "Check", "FactCheck", "StateSummary", "Leaf", "agrees", "differs", "cannot_compare",
             "Difference", "CheckResult", "CheckOutcome", "Severity", "OnAccept", "Stage", "Advice",
             "Consequences", "wrong_examples", "every_check", "require_known", "Finding", "Report",
-            "Decision",
+            "Decision", "examine", "decide",
         ),
         example="checks",
         note="A longer example is in [library.md](library.md#a-check-of-your-own).\n",

@@ -15,6 +15,7 @@ from unbroken.checks import Check, Finding, OnAccept, Report, Severity, every_ch
 from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
 from unbroken.report.terminal import render, sentence
+from unbroken_tts.rescue.rescue_checks import RESCUE_CHECKS
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.remedies import REMEDIES
 
@@ -71,6 +72,8 @@ PREVENTION = {
     "values-are-finite": "Clip gradients (`--grad-clip`), and leave `--on-nonfinite` at `stop`.",
     "probe-loss-reproduced": BUILD_ALIKE,
     "logs-continue": "Move and copy the directory of a run as a whole.",
+    "earlier-schedule-agrees": "Keep the command line of a run with its output.",
+    "earlier-data-agrees": KEEP_FILES,
 }
 """By the id of a check: how to avoid the finding."""
 
@@ -126,6 +129,13 @@ finding looks like this:
 
 {others}
 
+## Findings of a rescue
+
+When a run of the earlier trainer is taken over ([resuming.md](resuming.md#runs-of-the-earlier-trainer)),
+what its file says is compared with the settings and the manifests, before anything is begun.
+
+{rescue}
+
 ## Pages of the earlier guide
 
 | earlier page | now |
@@ -165,6 +175,7 @@ def page() -> str:
         example="\n".join(lines[: lines.index("")]),
         known="\n\n".join(known),
         others="\n\n".join(others),
+        rescue="\n\n".join(_entry(each, each.id) for each in RESCUE_CHECKS),
         old="\n".join(old),
     )
 

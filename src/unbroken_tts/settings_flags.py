@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,12 +23,18 @@ from unbroken_tts.settings import GROUPS, TrainSettings
 from unbroken_tts.settings.declaration import mark
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every setting to `parser`; an omitted flag sets no attribute."""
+def add_flags(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add a flag for every setting to `parser`; an omitted flag sets no attribute.
+
+    Args:
+        parser: Of the command.
+        without: Names of settings that the command decides itself.
+    """
     for group in GROUPS:
         heading = parser.add_argument_group(group.model_config.get("title"))
         for name, field in group.model_fields.items():
-            _add_flag(heading, name, field)
+            if name not in without:
+                _add_flag(heading, name, field)
     parser.add_argument_group("Settings file").add_argument(
         "--settings",
         metavar="FILE",

@@ -33,7 +33,8 @@ PUBLIC = {
     "unbroken.checks": [
         "Advice", "Check", "CheckOutcome", "CheckResult", "Consequences", "Decision", "Difference",
         "FactCheck", "Finding", "Leaf", "OnAccept", "Report", "Severity", "Stage", "StateSummary",
-        "agrees", "cannot_compare", "differs", "every_check", "require_known", "wrong_examples",
+        "agrees", "cannot_compare", "decide", "differs", "every_check", "examine", "require_known",
+        "wrong_examples",
     ],
     "unbroken.testing": ["assert_resume_is_exact", "kill_at"],
 }  # fmt: skip

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         differs,
         wrong_examples,
     )
-    from unbroken.checks.decision import Decision
+    from unbroken.checks.decision import Decision, decide
     from unbroken.checks.fact_check import FactCheck
-    from unbroken.checks.report import Finding, Report
+    from unbroken.checks.report import Finding, Report, examine
     from unbroken.checks.root_cause import Consequences
     from unbroken.checks.state_summary import Leaf, StateSummary
 
@@ -49,8 +49,10 @@ __all__ = [
     "StateSummary",
     "agrees",
     "cannot_compare",
+    "decide",
     "differs",
     "every_check",
+    "examine",
     "require_known",
     "wrong_examples",
 ]
@@ -72,9 +74,9 @@ _MODULES: Final = {
         "differs",
         "wrong_examples",
     ),
-    "decision": ("Decision",),
+    "decision": ("Decision", "decide"),
     "fact_check": ("FactCheck",),
-    "report": ("Finding", "Report"),
+    "report": ("Finding", "Report", "examine"),
     "root_cause": ("Consequences",),
     "state_summary": ("Leaf", "StateSummary"),
 }

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from unbroken.errors import RunMisused, SaveFailed
 from unbroken.state.training_state import TrainingState
+
+Opened = TypeVar("Opened")
+
+
+def opened(run: Opened | None, *, is_open: bool = True) -> Opened:
+    """Return what a resume has opened.
+
+    Raises:
+        RunMisused: Nothing was resumed, or it is closed.
+    """
+    if run is None:
+        raise not_resumed()
+    if not is_open:
+        raise closed()
+    return run
 
 
 def not_resumed() -> RunMisused:
@@ -30,6 +47,15 @@ def can_not_train() -> RunMisused:
         "The resume of this run failed after its objects were changed: they can't train.",
         "They hold a part of the saved state, or what something else made of it.",
         "Build model and optimizer anew, make a new Run(...) of them and resume it.",
+    )
+
+
+def not_new() -> RunMisused:
+    """Return the error of a run that is to begin elsewhere, and has a past of its own."""
+    return RunMisused(
+        "run.begin_at() was called on a run that was resumed or has trained.",
+        "It stands where its own steps have brought it; elsewhere it would be another run.",
+        "Begin a new run in a directory of its own, and call run.begin_at() before its first step.",
     )
 
 

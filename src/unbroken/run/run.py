@@ -11,9 +11,7 @@ from typing import Any
 import torch
 
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks import Advice, Check
-from unbroken.checks.decision import Decision
-from unbroken.checks.report import Report
+from unbroken.checks import Advice, Check, Decision, Report
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
@@ -21,6 +19,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
+from unbroken.run.foreign_beginning import begin_at
 from unbroken.run.goal_state import GoalState
 from unbroken.run.loops import Loops
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
@@ -29,8 +28,7 @@ from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
 from unbroken.run.restored import Built, ResumedBeginning
-from unbroken.run.resume import ResumePolicy, ResumeReport
-from unbroken.run.source import ResumeSource, find_source
+from unbroken.run.resume import ResumePolicy, ResumeReport, ResumeSource, find_source
 from unbroken.run.step import Step, StepResult
 from unbroken.state.position import Position
 
@@ -152,7 +150,7 @@ class Run:
     @property
     def monitor(self) -> ResumeMonitor:
         """What the steps after a resume prove, and what was seen of them."""
-        return self._once_opened.monitor
+        return misuse.opened(self._opened).monitor
 
     def resume(
         self,
@@ -182,18 +180,20 @@ class Run:
         self.metrics, self.beginning.restored = dict(opened.metrics), opened.restored.live
         return opened.report
 
-    @property
-    def _once_opened(self) -> OpenRun:
-        if self._opened is None:
-            raise misuse.not_resumed()
-        return self._opened
+    def begin_at(self, position: Position) -> None:
+        """Let a run that has just begun stand where a training of another program stood.
+
+        Call it after `resume`, with that training's weights, moments and counters in the objects.
+
+        Raises:
+            RunMisused: The run was resumed, or has trained.
+            SettingsInvalid: The order has no such place, or the counters contradict each other.
+        """
+        begin_at(position, self.state, self.order, self._ready())
 
     @property
     def _open(self) -> OpenRun:
-        opened = self._once_opened
-        if not self._is_open:
-            raise misuse.closed()
-        return opened
+        return misuse.opened(self._opened, is_open=self._is_open)
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line into the run's history."""
@@ -347,4 +347,4 @@ class Run:
         """
         was_open, self._is_open = self._is_open, False
         if was_open:
-            self._once_opened.close(is_stopped=self._ending.phase is RunPhase.STOPPING)
+            misuse.opened(self._opened).close(is_stopped=self._ending.phase is RunPhase.STOPPING)

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "prepare": "turn recordings and their texts into training data",
     "retokenize": "make new text ids for prepared data; codes and conditioning stay",
     "train": "train, or resume training",
+    "rescue": "continue a run of the earlier trainer, and see what it suffered",
     "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",
     "say": "speak a text with a trained voice",
     "normalise": "show what a model reads for a text",

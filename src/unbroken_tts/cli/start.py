@@ -15,7 +15,7 @@ STOPPED, INTERRUPTED = 75, 130
 
 def main() -> int:
     """Run the program with the arguments of this process; return its exit code."""
-    if sys.argv[1:2] != ["train"]:
+    if sys.argv[1:2] not in (["train"], ["rescue"]):
         from unbroken_tts.cli.main import main as run
 
         return run()

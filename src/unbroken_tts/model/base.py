@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -103,12 +103,12 @@ def _published(path: Path, choice: FormChoice) -> Published:
 
 
 def base_weights(
-    tensors: Mapping[str, torch.Tensor], *, origin: str, notes: Sequence[str] = ()
+    tensors: Mapping[str, Any], *, origin: str, notes: Sequence[str] = ()
 ) -> BaseWeights:
     """Check and split a state dict.
 
     Args:
-        tensors: Plain name -> tensor.
+        tensors: Plain name -> tensor; whatever else stands there is refused.
         origin: The file it came from, for messages.
         notes: Remarks so far.
 

@@ -146,8 +146,8 @@ def _require_no_lost_adapter(
             )
 
 
-def unusable_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Return why -> names of tensors that are no dense floating-point values in host memory."""
+def unusable_tensors(tensors: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return why -> names of values that are no dense floating-point tensors in host memory."""
     found: dict[str, list[str]] = {}
     for name, tensor in tensors.items():
         why = _fault(tensor)
@@ -156,7 +156,9 @@ def unusable_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]
     return found
 
 
-def _fault(tensor: torch.Tensor) -> str:
+def _fault(tensor: object) -> str:
+    if not isinstance(tensor, torch.Tensor):
+        return "other values"
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         return "sparse or without values"
     if tensor.is_quantized or not (tensor.is_floating_point() or tensor.is_complex()):

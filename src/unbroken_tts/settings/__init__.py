@@ -14,6 +14,7 @@ from unbroken_tts.settings.declaration import Group, mark
 from unbroken_tts.settings.hardware import HardwareSettings
 from unbroken_tts.settings.log_and_validation import LogSettings
 from unbroken_tts.settings.model import ModelSettings
+from unbroken_tts.settings.old_runs import OldRunSettings
 from unbroken_tts.settings.optimisation import OptimisationSettings
 
 __all__ = ["GROUPS", "TrainSettings", "must_match_fields"]
@@ -25,10 +26,12 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     HardwareSettings,
     CheckpointSettings,
     LogSettings,
+    OldRunSettings,
 )
 
 
 class TrainSettings(
+    OldRunSettings,
     LogSettings,
     CheckpointSettings,
     HardwareSettings,

@@ -12,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unbroken import Schedule, warmup_cosine
 from unbroken_tts.hardware import Hardware, PrecisionPlan
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.rescue.earlier_schedule import warmup_cosine_legacy
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.earlier_schedule import warmup_cosine_legacy
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

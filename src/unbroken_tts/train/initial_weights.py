@@ -42,7 +42,7 @@ def find_run(settings: TrainSettings) -> ResumeSource:
 
     Raises:
         SettingsInvalid: --init-from and --resume were both given.
-        NoUsableCheckpoint: There is nothing to continue, or only files of the earlier trainer.
+        NoUsableCheckpoint: There is nothing to continue.
     """
     if settings.init_from is not None and settings.resume:
         raise SettingsInvalid(
@@ -55,8 +55,6 @@ def find_run(settings: TrainSettings) -> ResumeSource:
     output = settings.output_dir
     if how and how not in ("auto", "latest"):
         return _explicit(Path(how))
-    if RunDirectory(output).run_id is None and how:
-        _refuse_earlier_trainer(output, how)
     return find_source(output, how)
 
 
@@ -68,23 +66,12 @@ def _explicit(path: Path) -> ResumeSource:
     if path.is_file() and path.suffix == ".pth" and RunDirectory(owner).run_id is None:
         raise NoUsableCheckpoint(
             f"{path} is not a checkpoint of this trainer, but a file of weights or of the earlier trainer.",
-            "Such a file has no data position, so training can't continue from it exactly.",
-            f"Begin a new run from its weights: --init-from {path} (without --resume).",
+            "--resume continues a run of this trainer, in its own directory.",
+            f"To continue the old run that wrote it, use `unbroken-tts rescue {path} --output-dir "
+            f"NEW_DIRECTORY`. To begin a new run from its weights: --init-from {path} (without "
+            "--resume).",
         )
     return find_source(path, str(path))
-
-
-def _refuse_earlier_trainer(output: Path, how: str) -> None:
-    old = sorted([*output.glob("latest.pth"), *output.glob("model_step*.pth")])
-    if old:
-        raise NoUsableCheckpoint(
-            f"{output} contains {len(old)} files of the earlier trainer ({old[0].name}, …), "
-            "but no run of this one.",
-            f"--resume {how} would silently begin at step 0. The files don't record which samples of "
-            "the epoch were used, so training can't continue from them exactly.",
-            f"Begin a new run from its weights: --init-from {old[0]} --output-dir NEW_DIRECTORY "
-            "(without --resume).",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +88,8 @@ class InitialWeights:
     """The facts of the run that they came from, if it was one."""
     notes: tuple[str, ...] = ()
     """Remarks on the file they came from, to be printed."""
+    rescued: dict[str, Any] | None = None
+    """The file of the earlier trainer that the run was taken over from, as a fact; None for none."""
 
 
 def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
@@ -201,7 +190,9 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     """Build the model that a checkpoint will be restored into."""
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
     model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
-    return InitialWeights(model=model, untrained_encoders=None, base=facts["base"])
+    return InitialWeights(
+        model=model, untrained_encoders=None, base=facts["base"], rescued=facts.get("rescued")
+    )
 
 
 def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: int) -> VoiceGpt:

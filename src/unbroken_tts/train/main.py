@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from unbroken import (
@@ -20,28 +21,41 @@ from unbroken import (
     render_report,
 )
 from unbroken.checks import every_check, require_known
+from unbroken_tts.rescue.rescue_checks import RESCUE_CHECKS
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.halving import is_out_of_memory
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
+from unbroken_tts.train.old_run import place_of_old_run
 from unbroken_tts.train.remedies import note_with_flags, say_with_flags
 from unbroken_tts.train.session import TrainingSession, open_session
+from unbroken_tts.train.take_over import take_over
 
 
-def train(settings: TrainSettings) -> int:
+def train(settings: TrainSettings, *, old: Path | None = None, is_dry_run: bool = False) -> int:
     """Train, or resume training; return the exit code.
+
+    Args:
+        settings: The settings of this start.
+        old: What `rescue` named: the earlier trainer's directory, or one of its files.
+        is_dry_run: Whether to tell only what the old files are; needs `old`.
 
     Raises:
         UnbrokenError: Its class decides the exit code of the command.
     """
-    require_known(settings.accept, every_check(added=TRAINER_CHECKS))
+    require_known(settings.accept, every_check(added=(*TRAINER_CHECKS, *RESCUE_CHECKS)))
     console = Console()
     try:
         with stoppable_start(), warnings_shown(console):
             for note in settings.notes():
                 console.line(f"NOTE: {note}")
+            place = place_of_old_run(settings, old, is_dry_run=is_dry_run)
+            if place is not None:
+                take_over(settings, console, place, is_dry_run=is_dry_run)
+            if is_dry_run:
+                return 0
             session = open_session(settings, console)
             console.keep_in(session.run.layout.logs / "console.log")
             return _train(session, console)

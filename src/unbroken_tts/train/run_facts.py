@@ -17,6 +17,7 @@ from unbroken_tts.train.feature_origin import origin_facts
 from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
 from unbroken_tts.train.kept_settings import setting_facts
+from unbroken_tts.train.old_settings import RESCUED
 
 MAY_CHANGE = (
     "base",
@@ -77,6 +78,7 @@ def facts_of(
             "precision": execution.precision.precision,
         },
         "sources": _sources(settings),
+        **({} if initial.rescued is None else {RESCUED: initial.rescued}),
         "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }
 

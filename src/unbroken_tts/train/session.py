@@ -23,6 +23,7 @@ from unbroken import (
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan, memory_need, require_memory
+from unbroken_tts.rescue.rescue_checks import RESCUE_IDS
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
 from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
@@ -44,6 +45,7 @@ from unbroken_tts.train.kept_files import keep_files
 from unbroken_tts.train.kept_settings import kept_settings, setting_facts, what_does_not_act
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.mixing import mix_of, told
+from unbroken_tts.train.old_settings import filled_from_old
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.remedies import REMEDIES
 from unbroken_tts.train.resume_commands import commands_for, typed_words
@@ -89,7 +91,8 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     require_writable(source.layout.root)
     RunDirectory(source.layout.root).require_free()
     saved = source.facts()
-    asked, settings = settings, kept_settings(settings, saved)
+    asked = filled_from_old(settings, saved)
+    settings = kept_settings(asked, saved)
     execution = plan_execution(settings, console, saved)
     for each in what_does_not_act(asked, settings, execution.precision.precision):
         console.line(f"NOTE: {each}")
@@ -115,7 +118,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     dataset = PairDataset(inputs.train.pairs)
     probe = probe_of(built.model, dataset, settings.layout, autocast)
-    run = _run(settings, source, order, built, best, facts, asked, probe)
+    run = make_run(settings, source, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
     report = _resume(run, source, best, initial, dialogue)
     return TrainingSession(
@@ -151,7 +154,8 @@ def _resume(
 ) -> ResumeReport:
     step = source.checkpoint.position.step if source.checkpoint else 0
     try:
-        report = run.resume(source, accept=dialogue.settings.accept, confirm=dialogue.confirm)
+        accepted = [each for each in dialogue.settings.accept if each not in RESCUE_IDS]
+        report = run.resume(source, accept=accepted, confirm=dialogue.confirm)
     except ResumeRefused as error:
         if error.report is not None:
             dialogue.show(error.report, error.decision)
@@ -226,7 +230,7 @@ def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[
     return (pairs.code_lengths // 16) * (int(pairs.text_lengths.max()) + 1) + pairs.text_lengths
 
 
-def _run(
+def make_run(
     settings: TrainSettings,
     source: ResumeSource,
     order: StepBatches,
@@ -236,6 +240,7 @@ def _run(
     asked: TrainSettings,
     probe: Probe,
 ) -> Run:
+    """Return the run of a start; nothing is read or written yet."""
     extra: dict[str, Any] = {} if built.ema is None else {"ema": built.ema}
     return Run(
         source.layout.root,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unbroken_tts.train.earlier_schedule import warmup_cosine_legacy
+from unbroken_tts.rescue.earlier_schedule import warmup_cosine_legacy
 
 
 def test_the_curve_of_the_earlier_trainer() -> None:

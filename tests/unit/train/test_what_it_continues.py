@@ -122,24 +122,25 @@ def test_one_file_has_one_place_however_it_is_written(
 def test_files_of_the_earlier_trainer_are_never_begun_over(
     trainer: TinyTrainer, tmp_path: Path, how: str
 ) -> None:
-    """Step 0 in silence beside a half-trained model is refused with what can be done."""
+    """Step 0 in silence beside damaged files of a half-trained model is refused, each by name."""
     (tmp_path / "model_step24.pth").write_bytes(b"precious")
     (tmp_path / "latest.pth").write_bytes(b"precious")
     ended = trainer.start(tmp_path, resume=how)
     assert ended.code == 4
-    assert f"--init-from {tmp_path / 'latest.pth'}" in ended.err
+    assert all(str(tmp_path / name) in ended.err for name in ("latest.pth", "model_step24.pth"))
     assert {"model_step24.pth", "latest.pth"} == set(contents(tmp_path))
 
 
 def test_a_file_of_the_earlier_trainer_is_no_checkpoint(
     trainer: TinyTrainer, tmp_path: Path
 ) -> None:
-    """Named outright it is refused as well, with the verb that takes its weights."""
+    """Named outright it is refused as well, with the verbs that continue it and take its weights."""
     old = tmp_path / "model_step24.pth"
     old.write_bytes(b"precious")
     ended = trainer.start(tmp_path / "run", resume=str(old))
     assert ended.code == 4
     assert f"--init-from {old}" in ended.err
+    assert f"unbroken-tts rescue {old}" in ended.err
 
 
 def test_a_new_run_beside_files_of_the_earlier_trainer_leaves_them(
