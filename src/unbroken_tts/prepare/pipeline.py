@@ -71,7 +71,7 @@ def prepare(
         raise nothing_left(faults)
     made = bind_output(output, wanted, source)
     codec = codec_of(plan, output, items, stages, made=made)
-    tokenizer, extension = tokenizer_of(plan, output, items, made=made)
+    tokenizer, extension = tokenizer_of(plan, output, items, made=made, stages=stages)
     tokenizer_digest = hashlib.sha256((output / "tokenizer.model").read_bytes()).hexdigest()
     seal_output(output, wanted, Made(codec=codec.fingerprint, tokenizer=tokenizer_digest))
     extractor = Extractor(
