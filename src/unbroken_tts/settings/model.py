@@ -30,6 +30,20 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="PATH",
     )
+    base_tokenizer: Path | None = setting(
+        "may change",
+        "The tokenizer of the weights that a new run starts from. It proves which rows of the text "
+        "tables are the base's. By default the `dataset.bpe_model` of the config.yaml beside the "
+        "weights, or of --config.",
+        None,
+        metavar="FILE",
+    )
+    new_rows: Literal["mean", "pieces"] = setting(
+        "may change",
+        "What the rows of new pieces start as: `mean` of all of the base's pieces, or of the "
+        "`pieces` that the base's tokenizer spelt the new piece with.",
+        "mean",
+    )
     dropout: Share | None = setting(
         "must match",
         "Dropout of the GPT in training, from 0 to below 1. By default the model's own: 0.1.",

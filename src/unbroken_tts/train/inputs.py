@@ -61,6 +61,7 @@ def read_inputs(
         max_mel_tokens=config.max_mel_tokens,
         condition_rows=config.condition_num_latent,
         model_dim=config.model_dim,
+        first_text_id=0 if saved is not None else _first_text_id(config, tokenizer),
     )
     cache = root / "preflight.cache"
     run_data = None if saved is None else saved.get("data", {}).get("train")
@@ -73,6 +74,13 @@ def read_inputs(
         check_matches(train.pairs, tokenizer)
     # A tokenizer that isn't the run's is refused later, with all other facts that differ.
     return Inputs(config=config, tokenizer=tokenizer, train=train, validation=validation)
+
+
+def _first_text_id(config: GptConfig, tokenizer: Tokenizer) -> int:
+    """Return the first id that is no start, stop or control piece; in between none is looked for."""
+    reserved = {config.start_text_token, config.stop_text_token}
+    reserved |= {number for number, kind in enumerate(tokenizer.kinds) if kind == "control"}
+    return next(number for number in range(len(reserved) + 1) if number not in reserved)
 
 
 def _checked(

@@ -18,6 +18,7 @@ from unbroken_tts.train.kept_settings import compared
 
 MAY_CHANGE = (
     "base",
+    "base_rows",
     "code",
     "execution.batch",
     "execution.accumulation",
@@ -49,6 +50,7 @@ def facts_of(
     execution: Execution,
 ) -> dict[str, Any]:
     """Return the facts of the run; a resume compares them with the checkpoint's."""
+    proved = {} if initial.base_rows is None else {"base_rows": initial.base_rows}
     return {
         "settings": compared(settings),
         "tokenizer": inputs.tokenizer.digest,
@@ -63,6 +65,7 @@ def facts_of(
             "dropped": [str(each.pair_id) for each in inputs.train.dropped],
         },
         "base": initial.base,
+        **proved,
         "execution": {
             "batch": execution.plan.batch,
             "accumulation": execution.plan.accumulation,

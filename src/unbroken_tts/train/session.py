@@ -96,8 +96,10 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     initial = (
         saved_model(settings, known)
         if known is not None
-        else new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
+        else new_model(settings, inputs.config, inputs.tokenizer)
     )
+    for each in initial.notes:
+        console.line(each)
     built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
