@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS: Final = {
     "prepare": "turn recordings and their texts into training data",
+    "tokenizer": "train, extend, judge and compare tokenizers",
     "train": "train, or resume training",
     "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",
     "say": "speak a text with a trained voice",

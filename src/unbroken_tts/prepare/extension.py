@@ -72,6 +72,19 @@ class Extension:
     after: UnknownRate
     """Unknown rate of the new texts with the extension."""
 
+    def text(self) -> str:
+        """Return the result as lines of text."""
+        lines = [
+            (
+                f"{self.kind}, {self.size} pieces, {self.size - self.base_size} of them new, "
+                f"{self.dead} never used"
+            ),
+            f"Unknown    {self.after}",
+            f"  before   {self.before}",
+            f"  old ids  unchanged; {self.base_texts_compared} texts in the old language verified",
+        ]
+        return "\n".join([*lines, *(f"Note       {note}" for note in self.notes())])
+
     def notes(self) -> list[str]:
         """Return what a user should know beyond the numbers."""
         found = []
@@ -188,7 +201,7 @@ class _Trial:
 def extend(
     base_model: bytes,
     texts: Sequence[str],
-    target_size: int,
+    target_size: int | None,
     *,
     script: str = "Ethiopic",
     base_texts: Sequence[str] = (),
@@ -206,7 +219,8 @@ def extend(
     Args:
         base_model: The serialised base tokenizer, unigram or BPE.
         texts: Normalised texts of the new language.
-        target_size: Total number of pieces; fewer if the texts don't use so many.
+        target_size: Total number of pieces; fewer if the texts don't use so many. None is twice the
+            base's.
         script: First word of the letters' Unicode names.
         base_texts: Normalised texts in the old languages to compare; those with letters of the new
             script are skipped.
@@ -219,6 +233,7 @@ def extend(
             nothing to add.
     """
     growth = _Growth(base_model, texts, script)
+    target_size = 2 * growth.size if target_size is None else target_size
     unseen = [
         each
         for each in (script_letters(script) if all_letters else ())

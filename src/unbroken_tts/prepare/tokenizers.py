@@ -41,6 +41,14 @@ class UnknownRate:
         """Unknown tokens over tokens, 0 to 1."""
         return self.unknown / self.tokens if self.tokens else 0.0
 
+    def __str__(self) -> str:
+        """Return the rate as one line."""
+        letters = f": {self.characters[:40]}" if self.characters else ""
+        return (
+            f"{self.unknown} of {self.tokens} tokens ({100 * self.share:.2f} %), in "
+            f"{self.texts_with_unknown} of {self.texts} texts{letters}"
+        )
+
 
 def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     """Return an encoder for a serialised model.
@@ -83,8 +91,8 @@ def kind_of(model: bytes) -> str:
     return _KINDS[int(parsed(model).trainer_spec.model_type)]
 
 
-def train_tokenizer(texts: Iterable[str], size: int) -> bytes:
-    """Train a BPE tokenizer; equal texts give equal bytes.
+def train_tokenizer(texts: Iterable[str], size: int, *, kind: str = "bpe") -> bytes:
+    """Train a tokenizer; equal texts give equal bytes.
 
     Ids 0, 1 and 2 are `<s>`, `</s>` and `<unk>`; there is no padding piece and no further
     normalisation: texts must be normalised already, as at encoding.
@@ -93,6 +101,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> bytes:
         texts: Normalised texts.
         size: Number of pieces, including the three special ones; fewer if the texts don't have so
             many.
+        kind: `bpe` or `unigram`.
 
     Raises:
         SettingsInvalid: There is no text, or the size is less than the number of characters.
@@ -111,7 +120,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> bytes:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=written,
-        model_type="bpe",
+        model_type=kind,
         vocab_size=min(size, _most_pieces(lines)),
         hard_vocab_limit=False,
         character_coverage=1.0,
