@@ -83,14 +83,20 @@ def prove_rows(
         "frozen": frozen,
     }
     return BaseRows(
-        plan=RowPlan(sources=_sources(kin, settings.new_rows), frozen=frozen),
+        plan=RowPlan(sources=row_sources(kin, settings.new_rows), frozen=frozen),
         frozen=frozen,
         facts=facts,
         notes=(_note(kin, known, weights, is_proved=is_proved),),
     )
 
 
-def _sources(kin: Kinship, how: str) -> list[RowSource]:
+def row_sources(kin: Kinship, how: str) -> list[RowSource]:
+    """Return where the row of each new piece comes from.
+
+    Args:
+        kin: The two tokenizers.
+        how: `pieces` averages the pieces that spelt a new piece before; `mean` takes the mean of all.
+    """
     return [
         source if source is not None else (tuple(kin.spelling(piece)) if how == "pieces" else ())
         for source, piece in zip(kin.sources, kin.new.pieces, strict=True)
