@@ -6,43 +6,18 @@ mark that the base doesn't know, so text without these is encoded exactly as bef
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
 
-from unbroken import DataInvalid, SettingsInvalid
-from unbroken_tts.prepare.letters import (
-    SPACE,
-    has_letter,
-    is_mark,
-    is_of_script,
-    script_letters,
-    segments_of,
-    words_of,
-)
+from unbroken import SettingsInvalid
+from unbroken_tts.prepare.growth import Growth, chosen_pieces
+from unbroken_tts.prepare.letters import has_letter, script_letters
 from unbroken_tts.prepare.old_texts import texts_of_pieces
-from unbroken_tts.prepare.piece_scores import PieceScores
-from unbroken_tts.prepare.tokenizers import (
-    SPECIAL_PIECES,
-    UnknownRate,
-    kind_of,
-    parsed,
-    processor,
-    train_tokenizer,
-    unknown_rate,
-)
-from unbroken_tts.prepare.used_pieces import used_pieces
+from unbroken_tts.prepare.tokenizers import UnknownRate, processor, unknown_rate
+from unbroken_tts.prepare.unchanged_ids import prove_unchanged
 from unbroken_tts.progress import Progress, ignore_progress
 
 _ADVICE = "Choose another size, or give more text."
-_SPARE = 1.5
-"""Candidates for each wanted piece: some turn out dead."""
-_FEWER = 0.85
-"""Factor on the number of pieces, where the texts don't use as many."""
-_USER_DEFINED_LESS = 0.1
-"""SentencePiece's score of a user-defined piece: its length times the highest score, less this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,103 +76,6 @@ class Extension:
         return found
 
 
-class _Growth:
-    """One extension in the making: what the base has, and what the texts need."""
-
-    def __init__(self, base_model: bytes, texts: Sequence[str], script: str) -> None:
-        self.kind = kind_of(base_model)
-        self.script = script
-        self.base_model = base_model
-        self.base = processor(base_model)
-        proto = parsed(base_model)
-        self.size = len(proto.pieces)
-        self.pieces = {each.piece: each for each in proto.pieces}
-        normal = [each.score for each in proto.pieces if each.type == each.NORMAL]
-        self.range = (min(normal, default=0.0), max(normal, default=0.0))
-        self.words = words_of(self.base.Normalize(list(texts)))
-        self.segments: Counter[str] = Counter()
-        for word, count in self.words.items():
-            for segment in segments_of(word, script):
-                self.segments[segment] += count
-        seen = {each for word in self.words for each in word} - set(self.pieces)
-        self.letters = sorted(each for each in seen if is_of_script(each, script))
-        self.marks = sorted(each for each in seen if self._is_missing_mark(each))
-
-    def _is_missing_mark(self, character: str) -> bool:
-        """Return whether a mark is unknown; one within a longer piece could change old cuts."""
-        return (
-            is_mark(character)
-            and self.base.unk_id() in self.base.EncodeAsIds(character)
-            and not any(character in piece for piece in self.pieces)
-        )
-
-    def candidates(self, wanted: int) -> list[str]:
-        """Return the merges of the texts' words in order: twice as many as can be needed."""
-        lines = [
-            " ".join([segment.strip(SPACE)] * count)
-            for segment, count in sorted(self.segments.items())
-        ]
-        have = len({each for line in lines for each in line if each != " "})
-        size = int(_SPARE * wanted) + have + 1 + SPECIAL_PIECES
-        trained = processor(train_tokenizer(lines, size))
-        found = (trained.IdToPiece(number) for number in range(trained.GetPieceSize()))
-        return [
-            piece
-            for piece in list(found)[SPECIAL_PIECES:]
-            if len(piece) > 1 and piece not in self.pieces
-        ]
-
-    def with_pieces(self, scores: Mapping[str, float]) -> bytes:
-        """Return the base with new pieces appended, in order."""
-        proto = parsed(self.base_model)
-        for piece, score in scores.items():
-            proto.pieces.add(piece=piece, score=score)
-        proto.trainer_spec.vocab_size = len(proto.pieces)
-        return bytes(proto.SerializeToString(deterministic=True))
-
-    def fixed(self) -> dict[str, float]:
-        """Return the base's pieces that can spell a part of the texts, with their scores."""
-        highest = self.range[1]
-        found = {}
-        for piece, each in self.pieces.items():
-            if piece != SPACE and not has_letter(piece, self.script):
-                continue
-            if each.type == each.NORMAL:
-                found[piece] = each.score
-            elif each.type == each.USER_DEFINED:
-                found[piece] = len(piece) * highest - _USER_DEFINED_LESS
-        return found
-
-    def tried(self, scores: dict[str, float]) -> _Trial:
-        """Cut the texts with these new pieces."""
-        encoder = processor(self.with_pieces(scores))
-        found: Counter[int] = Counter()
-        tokens = 0
-        words = list(self.words)
-        encoded = encoder.EncodeAsIds([word.replace(SPACE, " ").strip() for word in words])
-        for word, ids in zip(words, encoded, strict=True):
-            tokens += self.words[word] * len(ids)
-            for number in ids:
-                found[number] += self.words[word]
-        names = list(scores)
-        uses = {
-            names[number - self.size]: count
-            for number, count in found.items()
-            if number >= self.size
-        }
-        return _Trial(scores, uses, tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    scores: dict[str, float]
-    """The new pieces."""
-    uses: Mapping[str, int]
-    """How often the texts use those that they use."""
-    tokens: int
-    """Tokens of all texts."""
-
-
 def extend(
     base_model: bytes,
     texts: Sequence[str],
@@ -232,7 +110,7 @@ def extend(
         SettingsInvalid: The base is of another kind, the target size is too small, or there is
             nothing to add.
     """
-    growth = _Growth(base_model, texts, script)
+    growth = Growth(base_model, texts, script)
     target_size = 2 * growth.size if target_size is None else target_size
     unseen = [
         each
@@ -241,31 +119,49 @@ def extend(
     ]
     wanted = target_size - growth.size - len(growth.marks) - len(unseen)
     _require_room(growth, target_size - growth.size, wanted)
-    scores = _chosen(growth, wanted, progress)
+    scores = chosen_pieces(growth, wanted, progress)
     for each in [*unseen, *growth.marks]:
         scores[each] = growth.range[0] - (0 if growth.kind == "unigram" else len(scores) + 1)
+    return _verified(growth, scores, target_size, texts, base_texts)
+
+
+def _verified(
+    growth: Growth,
+    scores: Mapping[str, float],
+    asked: int,
+    texts: Sequence[str],
+    base_texts: Sequence[str],
+) -> Extension:
+    """Build the extension and prove what it promises.
+
+    Raises:
+        DataInvalid: An old text is encoded otherwise.
+    """
     model = growth.with_pieces(scores)
     marks = "".join(growth.marks)
-    old = [text for text in base_texts if not has_letter(text, script)]
-    with_marks = prove_unchanged(base_model, model, old, marks)
-    prove_unchanged(base_model, model, texts_of_pieces(growth.pieces, script), marks)
-    used = _used(model, texts)
+    old = [text for text in base_texts if not has_letter(text, growth.script)]
+    with_marks = prove_unchanged(growth.base_model, model, old, marks)
+    own = texts_of_pieces(growth.pieces, growth.script)
+    prove_unchanged(growth.base_model, model, own, marks)
+    size = growth.size + len(scores)
+    encoder = processor(model)
+    used = {number for ids in encoder.EncodeAsIds(list(texts)) for number in ids}
     return Extension(
         model=model,
         kind=growth.kind,
         base_size=growth.size,
-        size=growth.size + len(scores),
-        asked=target_size,
+        size=size,
+        asked=asked,
         marks=marks,
-        dead=sum(number not in used for number in range(growth.size, growth.size + len(scores))),
+        dead=sum(number not in used for number in range(growth.size, size)),
         base_texts_compared=len(old),
         base_texts_with_marks=with_marks,
         before=unknown_rate(growth.base, texts),
-        after=unknown_rate(processor(model), texts),
+        after=unknown_rate(encoder, texts),
     )
 
 
-def _require_room(growth: _Growth, room: int, wanted: int) -> None:
+def _require_room(growth: Growth, room: int, wanted: int) -> None:
     if growth.kind not in {"unigram", "bpe"}:
         raise SettingsInvalid(
             f"The base is a SentencePiece model of the kind {growth.kind}.",
@@ -286,105 +182,3 @@ def _require_room(growth: _Growth, room: int, wanted: int) -> None:
             "Each letter needs its own piece; without one the model can't read it.",
             _ADVICE,
         )
-
-
-def _chosen(growth: _Growth, wanted: int, progress: Progress) -> dict[str, float]:
-    """Return the new pieces but marks, with their scores.
-
-    Texts that don't use as many pieces as wanted are left with a poor choice, because pieces had to
-    make room for letters. So fewer are tried as well, and the choice with the fewest tokens counts.
-    """
-    candidates = growth.candidates(wanted)
-    fit = _scorer(growth, candidates)
-    best: _Trial | None = None
-    size = min(wanted, len(candidates) + len(growth.letters))
-    while True:
-        found = _tried(growth, candidates, size, fit, progress)
-        if best is None or found.tokens < best.tokens:
-            best = found
-        if len(found.scores) == size:
-            return best.scores
-        size = max(len(growth.letters), int(_FEWER * size))
-
-
-def _tried(
-    growth: _Growth,
-    candidates: Sequence[str],
-    size: int,
-    fit: Callable[[Sequence[str]], dict[str, float]],
-    progress: Progress,
-) -> _Trial:
-    last: list[_Trial] = []
-
-    def uses(pieces: Sequence[str]) -> Mapping[str, int]:
-        last[:] = [growth.tried(fit(pieces))]
-        return last[0].uses
-
-    used_pieces(
-        candidates,
-        growth.letters,
-        size,
-        uses,
-        has_steps=growth.kind == "bpe",
-        progress=progress,
-    )
-    return last[0]
-
-
-def _scorer(
-    growth: _Growth, candidates: Sequence[str]
-) -> Callable[[Sequence[str]], dict[str, float]]:
-    """Return the function that gives new pieces their scores."""
-    lowest, highest = growth.range
-    if growth.kind == "unigram":
-        new = [*candidates, *growth.letters]
-        return PieceScores(growth.segments, growth.fixed(), new, lowest, highest).fit
-    return lambda pieces: {piece: lowest - number for number, piece in enumerate(pieces, start=1)}
-
-
-def _used(model: bytes, texts: Sequence[str]) -> set[int]:
-    return {number for ids in processor(model).EncodeAsIds(list(texts)) for number in ids}
-
-
-def prove_unchanged(base_model: bytes, model: bytes, texts: Sequence[str], marks: str = "") -> int:
-    """Compare the pieces of a base and the encodings of old texts with those of an extension.
-
-    Texts with an appended mark are compared with its id read as `<unk>` again; neighbouring `<unk>`
-    count as one, as SentencePiece joins them.
-
-    Returns:
-        The number of texts that contain an appended mark.
-
-    Raises:
-        DataInvalid: A text is encoded otherwise.
-    """
-    before, after = parsed(base_model), parsed(model)
-    assert list(before.pieces) == list(after.pieces[: len(before.pieces)])
-    old, new = processor(base_model), processor(model)
-    unknown = old.unk_id()
-    mark_ids = {new.PieceToId(mark) for mark in marks}
-    with_marks = 0
-    encoded: Any = zip(
-        texts, old.EncodeAsIds(list(texts)), new.EncodeAsIds(list(texts)), strict=True
-    )
-    for text, ours, theirs in encoded:
-        if ours == theirs:
-            continue
-        plain = [unknown if number in mark_ids else number for number in theirs]
-        if not mark_ids.intersection(theirs) or _joined(plain, unknown) != _joined(ours, unknown):
-            raise DataInvalid(
-                f"The extended tokenizer encodes this old text differently: {text!r}.",
-                "The base model was trained with the old ids.",
-                "Please report this with the text and the base tokenizer.",
-            )
-        with_marks += 1
-    return with_marks
-
-
-def _joined(ids: Sequence[int], unknown: int) -> list[int]:
-    """Return ids with neighbouring unknown ones as one."""
-    return [
-        number
-        for key, group in groupby(ids)
-        for number in ([key] if key == unknown else list(group))
-    ]

@@ -138,32 +138,18 @@ def report_on(
         DataInvalid: The bytes are not a SentencePiece model.
     """
     proto, encoder = parsed(model), processor(model)
-    unknown_id = encoder.unk_id()
-    uses: Counter[int] = Counter()
-    with_unknown = 0
-    for ids in encoder.EncodeAsIds(list(texts)):
-        uses.update(ids)
-        with_unknown += unknown_id in ids
-    words = words_of(encoder.Normalize(list(texts)))
-    characters = Counter[str]()
-    for word, count in words.items():
-        for character in word.removeprefix(SPACE):
-            characters[character] += count
+    cut = _Cut(encoder, texts)
     names = [each.piece for each in proto.pieces]
     kinds = Counter(
         proto.SentencePiece.Type.Name(each.type).lower().replace("_", "-") for each in proto.pieces
     )
+    readable = {proto.SentencePiece.NORMAL, proto.SentencePiece.USER_DEFINED}
     scripts = [
-        script_of_piece(each.piece) if each.type in {each.NORMAL, each.USER_DEFINED} else "special"
-        for each in proto.pieces
+        script_of_piece(each.piece) if each.type in readable else "special" for each in proto.pieces
     ]
-    of_texts = Counter[str]()
-    for character, count in characters.items():
-        of_texts[script_of(character)] += count
-    main = of_texts.most_common(1)[0][0] if of_texts else ""
-    tokens, unknown = uses.total(), uses[unknown_id]
-    count = words.total()
-    is_dead = [bool(texts) and not uses[number] for number in range(len(names))]
+    main = cut.scripts.most_common(1)[0][0] if cut.scripts else ""
+    tokens, unknown, words = cut.uses.total(), cut.uses[encoder.unk_id()], cut.words.total()
+    is_dead = [bool(texts) and not cut.uses[number] for number in range(len(names))]
     first = len(names) if base_size is None else base_size
     return TokenizerReport(
         kind=kind_of(model),
@@ -171,27 +157,50 @@ def report_on(
         size=len(names),
         kinds=dict(kinds.most_common()),
         texts=len(texts),
-        words=count,
+        words=words,
         tokens=tokens,
-        tokens_per_word=tokens / count if count else 0.0,
+        tokens_per_word=tokens / words if words else 0.0,
         unknown=unknown,
         unknown_share=unknown / tokens if tokens else 0.0,
-        texts_with_unknown=with_unknown,
-        unknown_characters={
-            each: number
-            for each, number in characters.most_common()
-            if unknown_id in encoder.EncodeAsIds(each)
-        },
-        scripts=_by_script(scripts, is_dead, of_texts),
-        appended=len(names) - first,
+        texts_with_unknown=cut.with_unknown,
+        unknown_characters=cut.unknown_characters(encoder),
+        scripts=_by_script(scripts, is_dead, cut.scripts),
+        appended=max(0, len(names) - first),
         appended_dead=[names[number] for number in range(first, len(names)) if is_dead[number]],
         dead=[
             name
             for name, script, dead in zip(names, scripts, is_dead, strict=True)
             if dead and script == main
         ],
-        worst_words=_worst(encoder, words, worst),
+        worst_words=_worst(encoder, cut.words, worst),
     )
+
+
+class _Cut:
+    """How a tokenizer cuts texts."""
+
+    def __init__(self, encoder: sentencepiece.SentencePieceProcessor, texts: Sequence[str]) -> None:
+        self.uses: Counter[int] = Counter()
+        self.with_unknown = 0
+        for ids in encoder.EncodeAsIds(list(texts)):
+            self.uses.update(ids)
+            self.with_unknown += encoder.unk_id() in ids
+        self.words = words_of(encoder.Normalize(list(texts)))
+        self.characters: Counter[str] = Counter()
+        self.scripts: Counter[str] = Counter()
+        for word, count in self.words.items():
+            for character in word.removeprefix(SPACE):
+                self.characters[character] += count
+        for character, count in self.characters.items():
+            self.scripts[script_of(character)] += count
+
+    def unknown_characters(self, encoder: sentencepiece.SentencePieceProcessor) -> dict[str, int]:
+        """Return the characters without a piece, the most frequent first."""
+        return {
+            each: count
+            for each, count in self.characters.most_common()
+            if encoder.unk_id() in encoder.EncodeAsIds(each)
+        }
 
 
 def script_of_piece(piece: str) -> str:

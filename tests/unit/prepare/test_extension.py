@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from support.pairs import write_tokenizer
 from unbroken.errors import SettingsInvalid
-from unbroken_tts.prepare.extension import Extension, extend, prove_unchanged
+from unbroken_tts.prepare.extension import Extension, extend
 from unbroken_tts.prepare.letters import is_of_script
 from unbroken_tts.prepare.piece_scores import TEMPER, PieceScores
 from unbroken_tts.prepare.tokenizers import parsed, processor
+from unbroken_tts.prepare.unchanged_ids import prove_unchanged
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_extension_keeps_every_old_id(
 
 @KINDS
 @given(text=st.text(st.characters(blacklist_categories=["Cs"]), max_size=30))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_any_text_without_the_script_is_cut_as_before(
     text: str, kind: str, bases: dict[str, bytes], grown: dict[str, Extension]
 ) -> None:
@@ -121,7 +122,7 @@ def test_any_text_without_the_script_is_cut_as_before(
 @given(
     parts=st.lists(st.sampled_from([*"ABCEINTX3 [ZH]你好天éŁ,.?!-'", "NI3", "TIAN1", "\u2581[ZH]"]))
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_texts_near_the_base_s_own_pieces_are_cut_as_before(
     parts: list[str], kind: str, bases: dict[str, bytes], grown: dict[str, Extension]
 ) -> None:
@@ -130,7 +131,7 @@ def test_texts_near_the_base_s_own_pieces_are_cut_as_before(
 
 
 @given(text=st.text("AEN3[]:;()%；（你é ።'", max_size=20))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_a_new_mark_takes_the_place_of_the_unknown_and_nothing_else_changes(
     text: str, unigram: bytes, marked: Extension
 ) -> None:
@@ -175,7 +176,7 @@ def test_every_appended_piece_is_used(
     texts=st.lists(st.text("ሀለመነ A.", min_size=1, max_size=12), min_size=1, max_size=12),
     more=st.integers(8, 40),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_no_texts_leave_a_dead_piece(
     texts: list[str], more: int, kind: str, bases: dict[str, bytes]
 ) -> None:
