@@ -94,7 +94,12 @@ def main() -> None:
         print("case            rows start as  loss of held-out text / codes after N updates")
         print(" " * 31 + "".join(f"{point:>16}" for point in POINTS))
         for case in cases:
-            spelt = sum(bool(case.kin.spelling(each)) for each in case.kin.new.pieces)
+            new = [
+                piece
+                for piece, source in zip(case.kin.new.pieces, case.kin.sources, strict=True)
+                if source is None
+            ]
+            spelt = sum(bool(case.kin.spelling(each)) for each in new)
             for way in WAYS:
                 curves = [
                     learn(weights, case, way, amharic, seed) for seed in range(arguments.seeds)
@@ -108,7 +113,7 @@ def main() -> None:
                     f"{case.name:15} {way:14} " + "".join(f"{cell:>16}" for cell in cells),
                     flush=True,
                 )
-            print(f"  ({spelt} of {case.kin.new.vocabulary} pieces had pieces that spelt them)")
+            print(f"  ({spelt} of {len(new)} new pieces had pieces that spelt them)")
     print(f"{arguments.seeds} seeds, {time.monotonic() - began:.0f} s")
 
 

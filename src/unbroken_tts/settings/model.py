@@ -38,11 +38,12 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="FILE",
     )
-    new_rows: Literal["mean", "pieces"] = setting(
+    new_rows: Literal["pieces", "mean"] = setting(
         "may change",
-        "What the rows of new pieces start as: `mean` of all of the base's pieces, or of the "
-        "`pieces` that the base's tokenizer spelt the new piece with.",
-        "mean",
+        "What the rows of new pieces start as: the mean of the `pieces` that the base's tokenizer "
+        "spelt the new piece with, or the `mean` of all of the base's pieces, which is also taken "
+        "where there are none or the base's tokenizer isn't known.",
+        "pieces",
     )
     dropout: Share | None = setting(
         "must match",

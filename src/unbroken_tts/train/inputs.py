@@ -137,7 +137,7 @@ def new_run_command(settings: TrainSettings, root: Path, vocabulary: int) -> str
     """Return the command that begins a new run from a run's weights with these settings."""
     words = ["unbroken-tts", "train"]
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        if name in {"resume", "init_from", "output_dir"} or value is None:
+        if name in {"resume", "init_from", "base_tokenizer", "output_dir"} or value is None:
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else flag(name).replace("--", "--no-", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 
 from support.pairs import FIRST_WORD, word, write_tokenizer
 from support.tiny_base import EXTENDED, PIECES, TinyBase, write_tiny_base
-from support.tiny_trainer import TinyTrainer, newest
+from support.tiny_trainer import TinyTrainer, newest, run_program
 from support.tokenizer_files import write_pieces
 from unbroken.errors import SettingsInvalid
 from unbroken_tts.data.tokenizer import Tokenizer
@@ -219,3 +220,21 @@ def test_start_and_stop_within_a_text_are_a_fault(
     assert ended.code == 2
     assert "start or stop id within a text" in ended.err
     assert f"contains the id {number}" in ended.err
+
+
+def test_the_command_for_a_grown_tokenizer_does_not_name_the_old_base_s(
+    place: Place, trainer: TinyTrainer, tmp_path: Path
+) -> None:
+    """The weights are then the run's, and so is the tokenizer that proves their rows."""
+    named = ("--base-tokenizer", place.root / "base.model")
+    assert trainer.start(tmp_path / "run", *place.base.flags, *named, "--max-steps", 1).code == 0
+    larger = write_tokenizer(tmp_path / "larger.model", EXTENDED + 3)
+    flags = [*place.base.flags, *named, "--max-steps", 1]
+    flags[flags.index(place.base.tokenizer)] = larger
+    ended = trainer.start(tmp_path / "run", *flags)
+    assert ended.code == 3, ended.err
+    command = next(line for line in ended.err.splitlines() if "--init-from" in line)
+    assert "--base-tokenizer" not in command
+    began = run_program(*shlex.split(command)[1:])
+    assert began.code == 0, began.err
+    assert not began.lines("WARNING")
