@@ -161,7 +161,7 @@ def find_base_tokenizer(
         try:
             found = Tokenizer(place)
         except DataInvalid as error:
-            reasons.append(error.what)
+            reasons.append(error.what.removesuffix("."))
             continue
         if found.vocabulary == weights.vocabulary:
             return Found(tokenizer=found)
