@@ -59,7 +59,8 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     encoder = sentencepiece.SentencePieceProcessor()
     try:
         is_model = bool(model) and encoder.LoadFromSerializedProto(model)
-    except RuntimeError:
+        encoder.IdToPiece(list(range(encoder.GetPieceSize() if is_model else 0)))  # all are UTF-8
+    except (RuntimeError, UnicodeDecodeError):
         is_model = False
     if not is_model:
         raise DataInvalid(

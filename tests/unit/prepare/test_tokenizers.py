@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from unbroken.errors import DataInvalid, SettingsInvalid
-from unbroken_tts.prepare.tokenizers import processor, train_tokenizer, unknown_rate
+from unbroken_tts.prepare.tokenizers import kind_of, processor, train_tokenizer, unknown_rate
 
 
 def test_trained_tokenizer_has_the_promised_ids(base_model: bytes) -> None:
@@ -36,6 +36,22 @@ def test_foreign_bytes_are_refused() -> None:
     for content in (b"", b"no model at all"):
         with pytest.raises(DataInvalid, match="not a SentencePiece model"):
             processor(content)
+
+
+def test_a_damaged_piece_is_refused(base_model: bytes) -> None:
+    """SentencePiece loads a piece that is no UTF-8; nothing could be done with it."""
+    spoilt = base_model.replace("\u2581T".encode(), b"\xff\xfe\xfdT", 1)
+    assert spoilt != base_model
+    with pytest.raises(DataInvalid, match="not a SentencePiece model"):
+        processor(spoilt)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_training_by_kind(english: list[str], kind: str) -> None:
+    """Both kinds have the same first ids and know all letters."""
+    model = train_tokenizer(english, 300, kind=kind)
+    assert kind == kind_of(model)
+    assert 0 == unknown_rate(processor(model), english).unknown
 
 
 def test_unknown_rate_counts(base_model: bytes) -> None:
