@@ -86,9 +86,11 @@ class TokenizerReport:
         if self.texts:
             lines += self._text_lines()
         lines.append(f"{'Scripts':10} {'pieces':>8} {'unused':>8} {'characters of the texts':>24}")
+        total = sum(each.characters for each in self.scripts) or 1
         for each in self.scripts:
             unused = str(each.dead) if self.texts else "-"
-            lines.append(f"  {each.script:8} {each.pieces:8d} {unused:>8} {each.characters:24d}")
+            share = f"{each.characters} ({100 * each.characters / total:.1f} %)"
+            lines.append(f"  {each.script:8} {each.pieces:8d} {unused:>8} {share:>24}")
         lines += [
             f"Worst word {word.text} ({word.count} x): {word.tokens} tokens, {word.cut}"
             for word in self.worst_words
