@@ -161,12 +161,12 @@ def find_base_tokenizer(
         try:
             found = Tokenizer(place)
         except DataInvalid as error:
-            reasons.append(error.what.removesuffix("."))
+            reasons.append(error.what)
             continue
         if found.vocabulary == weights.vocabulary:
             return Found(tokenizer=found)
-        reasons.append(f"{place} has {found.vocabulary} pieces")
-    seen = f" ({'; '.join(reasons)})" if reasons else ""
+        reasons.append(f"{place} has {found.vocabulary} pieces.")
+    seen = f" ({' '.join(reasons)})" if reasons else ""
     return Found(
         why=f"no tokenizer with the {weights.vocabulary} pieces of {base} lies beside it{seen}"
     )
