@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Final
 
 from unbroken_tts.progress import Progress
+
+_PATIENCE: Final = 60
+"""Rounds after which places stay empty and letters are uncovered in large steps; a dozen is usual."""
 
 Uses = Callable[[Sequence[str]], Mapping[str, int]]
 """Returns how often each of some new pieces is used, if exactly these are appended to the base."""
@@ -50,7 +55,7 @@ def used_pieces(
         return chosen
 
     chosen = refilled([])
-    while True:
+    for number in count(1):
         found = uses([*chosen, *letters])
         dead = [piece for piece in [*chosen, *letters] if not found.get(piece)]
         progress(len(chosen) + len(letters) - len(dead), wanted)
@@ -62,11 +67,15 @@ def used_pieces(
             covers = _covers(piece, chosen, found) if is_letter or has_steps else []
             if is_letter:
                 hard.add(piece)
-            gone.update(covers[:1] or [piece])
+            most = 1 if number <= _PATIENCE else len(covers) // 2 + 1
+            gone.update(covers[:most] or [piece])
         kept = [piece for piece in chosen if piece not in gone]
         if len(kept) == len(chosen):  # only pieces of the base stand in the way of a letter
             return [*chosen, *letters]
+        if number == _PATIENCE:
+            waiting.clear()
         chosen = refilled(kept)
+    raise AssertionError
 
 
 def _covers(piece: str, chosen: Sequence[str], found: Mapping[str, int]) -> list[str]:
