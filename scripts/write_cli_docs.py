@@ -70,17 +70,32 @@ def sections_of(program: str, package: str, commands: Iterable[str]) -> list[str
     sections = []
     for name in commands:
         importlib.import_module(f"{package}.{name}").add_parser(subparsers)
-        parser = subparsers.choices[name]
-        shown = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 -- argparse lists them nowhere else
-        rows = [
-            f"| `{', '.join(each.option_strings)}{_value(each)}`".replace("` ", "`")
-            + f" | {_cell(_expanded(parser, each))} |"
-            for each in shown
-        ]
-        text = "\n\n".join(map(_paragraph, (parser.description or "").split("\n\n")))
-        sections.append(
-            COMMAND_HEAD.format(program=program, name=name, description=text, rows="\n".join(rows))
-        )
+        sections += sections_of_parser(program, name, subparsers.choices[name])
+    return sections
+
+
+def sections_of_parser(program: str, name: str, parser: argparse.ArgumentParser) -> list[str]:
+    """Return a section for a command, and one for each of its actions if it has any."""
+    shown = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001 -- argparse lists them nowhere else
+    actions = [each for each in shown if isinstance(each, argparse._SubParsersAction)]  # noqa: SLF001 -- likewise
+    rows = [
+        f"| `{', '.join(each.option_strings)}{_value(each)}`".replace("` ", "`")
+        + f" | {_cell(_expanded(parser, each))} |"
+        for each in shown
+        if each not in actions
+    ]
+    rows += [
+        f"| `{each.dest}` | {_cell(each.help)} |"
+        for action in actions
+        for each in action._choices_actions  # noqa: SLF001 -- likewise
+    ]
+    text = "\n\n".join(map(_paragraph, (parser.description or "").split("\n\n")))
+    sections = [
+        COMMAND_HEAD.format(program=program, name=name, description=text, rows="\n".join(rows))
+    ]
+    for action in actions:
+        for word, own in action.choices.items():
+            sections += sections_of_parser(program, f"{name} {word}", own)
     return sections
 
 

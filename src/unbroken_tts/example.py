@@ -50,7 +50,7 @@ _SEED = 1_234
 _CONFIG_TEXT = """\
 # A small model for trying out; the real one has model_dim 1280, 24 layers and 20 heads.
 dataset:
-    bpe_model: bpe.model
+    bpe_model: ../tokenizers/base_bpe.model
     sample_rate: 22050
 gpt:
     model_dim: 64

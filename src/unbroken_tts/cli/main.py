@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 COMMANDS: Final = {
     "prepare": "turn recordings and their texts into training data",
     "retokenize": "make new text ids for prepared data; codes and conditioning stay",
+    "tokenizer": "train, extend, judge and compare tokenizers",
     "train": "train, or resume training",
     "rescue": "continue a run of the earlier trainer, and see what it suffered",
     "evaluate": "print the losses of a run, a checkpoint or a gpt.pth over manifests",

@@ -5,6 +5,7 @@ Only faults become objects, so a clean set of 150,000 pairs costs a few comparis
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +79,19 @@ def check_ids(
     )
 
 
+def check_no_control(facts: npt.NDArray[Any], first: int) -> Iterator[Found]:
+    """Check that texts contain no start, stop or other control id, which are below `first`."""
+    is_text = (facts["type"] == INT32) & (facts["dimensions"] == 1) & (facts["rows"] > 0)
+    yield from _each(
+        is_text & (facts["minimum"] >= 0) & (facts["minimum"] < first),
+        FaultKind.CONTROL_ID,
+        lambda i: (
+            f"contains the id {facts[i]['minimum']:.0f}, which starts or stops a text; "
+            f"ids of texts begin at {first}"
+        ),
+    )
+
+
 def check_floats(facts: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[Found]:
     """Check conditioning or emotion vectors: float32 of exactly this shape, all finite."""
     known = facts["type"] != 0
@@ -112,13 +126,16 @@ def check_roles(
 ) -> Iterator[tuple[str, Found]]:
     """Check the arrays of all four roles; yield each finding with its role."""
     findings = {
-        "text_paths": check_ids(
-            facts_by_role["text_paths"],
-            pairs.text_lengths,
-            field="target_text_len",
-            bound=limits.vocabulary,
-            longest=limits.longest_text,
-            outside=FaultKind.OUTSIDE_VOCABULARY,
+        "text_paths": chain(
+            check_ids(
+                facts_by_role["text_paths"],
+                pairs.text_lengths,
+                field="target_text_len",
+                bound=limits.vocabulary,
+                longest=limits.longest_text,
+                outside=FaultKind.OUTSIDE_VOCABULARY,
+            ),
+            check_no_control(facts_by_role["text_paths"], limits.first_text_id),
         ),
         "code_paths": check_ids(
             facts_by_role["code_paths"],

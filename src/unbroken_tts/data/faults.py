@@ -30,6 +30,7 @@ class FaultKind(StrEnum):
     WRONG_SHAPE = "wrong shape"
     WRONG_LENGTH = "length field differs"
     OUTSIDE_VOCABULARY = "id outside vocabulary"
+    CONTROL_ID = "start or stop id within a text"
     OUTSIDE_CODE_BOOK = "code outside code book"
     TOO_LONG = "too long"
     NON_FINITE = "non-finite value"

@@ -21,6 +21,8 @@ class Limits:
     """Rows of the speaker conditioning, 32 in the real model."""
     model_dim: int
     """Width D of the conditioning and of the emotion vector."""
+    first_text_id: int = 0
+    """First id that a text may contain; those before it are start, stop and other control pieces."""
 
     @property
     def longest_text(self) -> int:

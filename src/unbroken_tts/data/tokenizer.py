@@ -6,10 +6,11 @@ Training only needs its number of pieces; its digest is a fact of the run.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from unbroken import DataInvalid
 
@@ -51,6 +52,8 @@ class Tokenizer:
         """Id of text that no piece covers; -1 if there is none."""
         self.pieces: tuple[str, ...] = tuple(pieces)
         """The pieces by id; U+2581 stands for a space."""
+        self.kinds: tuple[str, ...] = _kinds(content)
+        """The kinds by id: `normal`, `unknown`, `control`, `user_defined`, `unused` or `byte`."""
         self.digest: str = self._digest()
         """BLAKE2b-128 hex over pieces, kinds and scores, independent of the path."""
 
@@ -88,6 +91,13 @@ class Tokenizer:
             hasher.update(len(written).to_bytes(4, "little") + written)
             hasher.update(kind.encode("ascii") + score.tobytes())
         return hasher.hexdigest()
+
+
+def _kinds(content: bytes) -> tuple[str, ...]:
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    proto.ParseFromString(content)
+    names: Any = sentencepiece_model_pb2.ModelProto.SentencePiece.Type  # type: ignore[attr-defined]
+    return tuple(names.Name(each.type).lower() for each in proto.pieces)
 
 
 def _invalid(path: Path, what: str) -> DataInvalid:

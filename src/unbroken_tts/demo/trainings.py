@@ -109,6 +109,7 @@ def amharic_training(
         flags=(
             *_flags(output, material, material.amharic, scale, scale.steps),
             *("--seed", str(SEED), "--base-checkpoint", str(base)),
+            *("--base-tokenizer", str(material.english.tokenizer)),
             *("--save-interval", str(scale.save_every)),
         ),
     )
@@ -125,6 +126,7 @@ def naive_training(
             *_flags(output, material, material.amharic, scale, scale.steps),
             *("--seed", str(NAIVE_SEED), "--base-checkpoint", str(base)),
             *("--init-from", str(weights), "--save-interval", "0"),
+            *("--base-tokenizer", str(material.amharic.tokenizer)),
         ),
     )
 

@@ -13,12 +13,13 @@ from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec, load_codec
 from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames
+from unbroken_tts.prepare.extension import Extension, extend
 from unbroken_tts.prepare.items import UsableUtterance, nothing_left
 from unbroken_tts.prepare.mel import SAMPLE_RATE
 from unbroken_tts.prepare.normalisation import normalise
 from unbroken_tts.prepare.plan import Made, PreparePlan
 from unbroken_tts.prepare.sources import RecordingFault
-from unbroken_tts.prepare.tokenizers import Extension, extend, processor, train_tokenizer
+from unbroken_tts.prepare.tokenizers import processor, train_tokenizer
 from unbroken_tts.prepare.written import write_whole
 from unbroken_tts.progress import Progress, ignore_progress
 
@@ -118,7 +119,12 @@ def _frames_to_fit(items: Sequence[UsableUtterance], progress: Progress) -> list
 
 
 def tokenizer_of(
-    plan: PreparePlan, output: Path, items: Sequence[UsableUtterance], *, made: Made | None
+    plan: PreparePlan,
+    output: Path,
+    items: Sequence[UsableUtterance],
+    *,
+    made: Made | None,
+    stages: Stages = silent_stages,
 ) -> tuple[sentencepiece.SentencePieceProcessor, Extension | None]:
     """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
 
@@ -127,6 +133,7 @@ def tokenizer_of(
         output: Directory of the data set.
         items: The utterances whose texts to train on.
         made: The codec and tokenizer of an earlier call.
+        stages: Draws progress.
 
     Returns:
         The encoder, and the extension if it was made in this call.
@@ -145,7 +152,14 @@ def tokenizer_of(
         model = train_tokenizer(texts, chosen.size)
     elif chosen.kind == "extend":
         old = [normalise(text, chosen.base_language) for text in chosen.base_texts]
-        extension = extend(chosen.read(), texts, chosen.size, script=chosen.script, base_texts=old)
+        extension = extend(
+            chosen.read(),
+            texts,
+            chosen.size,
+            script=chosen.script,
+            base_texts=old,
+            progress=stages("Fitting new pieces"),
+        )
         model = extension.model
     else:
         model = chosen.read()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unbroken_tts.prepare.extension import Extension
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.manifests import ManifestCounts
 from unbroken_tts.prepare.plan import PreparePlan
 from unbroken_tts.prepare.records import UtteranceRecord
 from unbroken_tts.prepare.sources import RecordingFault
 from unbroken_tts.prepare.summary import SpeakerSummary, Summary, histogram
-from unbroken_tts.prepare.tokenizers import Extension, unknown_rate
+from unbroken_tts.prepare.tokenizers import unknown_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -
         unknown_before=extension.before if extension else None,
         base_texts_compared=extension.base_texts_compared if extension else 0,
         dropped=list(made.faults),
-        notes=_notes(plan, counts, speakers),
+        notes=[*_notes(plan, counts, speakers), *(extension.notes() if extension else ())],
     )
 
 

@@ -22,6 +22,7 @@ from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.codec import Codec
 from unbroken_tts.prepare.codec.melvq import SIZE
 from unbroken_tts.prepare.conditioning import Conditioner, MelStat
+from unbroken_tts.prepare.extension import Extension
 from unbroken_tts.prepare.features import Extractor
 from unbroken_tts.prepare.fitting import (
     Stages,
@@ -39,7 +40,6 @@ from unbroken_tts.prepare.records import Records, UtteranceRecord
 from unbroken_tts.prepare.remainder import check_room, unfinished
 from unbroken_tts.prepare.sources import RecordingFault, read_source
 from unbroken_tts.prepare.summary import Summary
-from unbroken_tts.prepare.tokenizers import Extension
 from unbroken_tts.prepare.written import write_json_lines
 from unbroken_tts.progress import Progress
 
@@ -135,7 +135,7 @@ def _bound(
     wanted = binding(plan, chosen.codec)
     made = bind_output(output, wanted, source)
     codec = codec_of(plan, output, items, stages, made=made, given=chosen.codec)
-    tokenizer, extension = tokenizer_of(plan, output, items, made=made)
+    tokenizer, extension = tokenizer_of(plan, output, items, made=made, stages=stages)
     tokenizer_digest = hashlib.sha256((output / "tokenizer.model").read_bytes()).hexdigest()
     seal_output(output, wanted, Made(codec=codec.fingerprint, tokenizer=tokenizer_digest))
     extractor = Extractor(

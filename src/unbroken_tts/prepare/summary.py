@@ -127,10 +127,10 @@ class Summary:
             f"Train      {self.train_utterances} utterances, {self.train_pairs} pairs",
             f"Validation {self.val_utterances} utterances, {self.val_pairs} pairs",
             f"Tokenizer  {self.tokenizer} ({self.vocabulary} pieces)",
-            f"Unknown    {_rate(self.unknown)}",
+            f"Unknown    {self.unknown}",
         ]
         if self.unknown_before is not None:
-            lines.append(f"  before   {_rate(self.unknown_before)}")
+            lines.append(f"  before   {self.unknown_before}")
             lines.append(
                 f"  old ids  unchanged; {self.base_texts_compared} texts in the old language verified"
             )
@@ -145,14 +145,6 @@ class Summary:
         lines += [f"Omitted    {fault.where}: {fault.what}" for fault in self.dropped]
         lines += [f"Note       {note}" for note in self.notes]
         return "\n".join(lines)
-
-
-def _rate(rate: UnknownRate) -> str:
-    letters = f": {rate.characters[:40]}" if rate.characters else ""
-    return (
-        f"{rate.unknown} of {rate.tokens} tokens ({100 * rate.share:.2f} %), in "
-        f"{rate.texts_with_unknown} of {rate.texts} texts{letters}"
-    )
 
 
 def _drawn(shape: Histogram) -> list[str]:

@@ -44,6 +44,21 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="A",
     )
+    base_tokenizer: Path | None = setting(
+        "may change",
+        "The tokenizer of the weights that a new run starts from. It proves which rows of the text "
+        "tables are the base's. By default the `dataset.bpe_model` of the config.yaml beside the "
+        "weights, or of --config.",
+        None,
+        metavar="FILE",
+    )
+    new_rows: Literal["pieces", "mean"] = setting(
+        "may change",
+        "What the rows of new pieces start as: the mean of the `pieces` that the base's tokenizer "
+        "spelt the new piece with, or the `mean` of all of the base's pieces, which is also taken "
+        "where there are none or the base's tokenizer isn't known.",
+        "pieces",
+    )
     dropout: Share | None = setting(
         "must match",
         "Dropout of the GPT in training, from 0 to below 1. By default the model's own: 0.1.",

@@ -21,19 +21,21 @@ from unbroken import (
     find_source,
     write_tensors,
 )
+from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.base import (
     BaseWeights,
     base_weights,
-    frozen_rows_of,
     load_base,
     read_base,
     require_readable,
 )
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.model.new_rows import respelt
 from unbroken_tts.model.published_forms import FormChoice
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.base_rows import BaseRows, find_base_tokenizer, prove_rows
 from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
 
 
@@ -88,18 +90,25 @@ class InitialWeights:
     """The facts of the run that they came from, if it was one."""
     notes: tuple[str, ...] = ()
     """Remarks on the file they came from, to be printed."""
+    base_rows: dict[str, Any] | None = None
+    """What was proved of the base's rows when the run began, for its facts."""
+    lines: tuple[str, ...] = ()
+    """What was found out about the base's rows, to be printed at once."""
     rescued: dict[str, Any] | None = None
     """The file of the earlier trainer that the run was taken over from, as a fact; None for none."""
 
 
-def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> InitialWeights:
+def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) -> InitialWeights:
     """Build the model of a new run and load or initialise its weights.
+
+    Rows of the text tables are the base's where its tokenizer proves it (`base_rows`).
 
     Raises:
         DataInvalid: The weights file is missing or damaged.
         SettingsInvalid: The weights don't fit the configuration or the tokenizer.
     """
     source = str(settings.init_from or settings.base_checkpoint)
+    vocabulary = tokenizer.vocabulary
     if source == "none":
         model = _model(settings, config, vocabulary, 0)
         model.initialise(settings.seed)
@@ -108,21 +117,18 @@ def new_model(settings: TrainSettings, config: GptConfig, vocabulary: int) -> In
             untrained_encoders=fresh_untrained_encoders(config, settings.seed),
             base="fresh weights",
         )
-    base, frozen = _base(settings, Path(source), vocabulary)
-    model = _model(settings, base.config_for(config), vocabulary, frozen)
-    load_base(model, base)
+    base, rows, facts = _base(settings, Path(source), tokenizer)
+    model = _model(settings, base.config_for(config), vocabulary, rows.frozen)
+    load_base(model, base if rows.plan is None else respelt(base, rows.plan))
     return InitialWeights(
         model=model,
         untrained_encoders=base.untrained_encoders,
         base=source,
-        facts=_facts_of(Path(source)),
+        facts=facts,
         notes=base.notes,
+        base_rows=rows.facts,
+        lines=rows.notes,
     )
-
-
-def _facts_of(path: Path) -> Mapping[str, Any]:
-    """Return the facts of a run or checkpoint; a file of weights has none."""
-    return (find_source(path, str(path)).facts() or {}) if path.is_dir() else {}
 
 
 def require_weights(settings: TrainSettings) -> None:
@@ -157,22 +163,28 @@ def _require_there(path: Path) -> None:
         )
 
 
-def _base(settings: TrainSettings, path: Path, vocabulary: int) -> tuple[BaseWeights, int]:
+def _base(
+    settings: TrainSettings, path: Path, tokenizer: Tokenizer
+) -> tuple[BaseWeights, BaseRows, Mapping[str, Any]]:
+    """Return the weights, what is proved of their rows, and the facts of the run they came from."""
     _require_there(path)
-    opens_base = settings.train_base_rows
+    run_facts = None
     if path.is_dir():
         loaded = _weights_of(path)
+        run_facts = loaded.facts
         weights = base_weights(
             {**loaded.untrained_encoders, **loaded.model.table()}, origin=str(path)
         )
-        frozen = loaded.model.frozen_rows or weights.vocabulary
-        return weights, frozen_rows_of(frozen, vocabulary, train_base_rows=opens_base)
-    weights = read_base(path, _choice(settings))
-    pieces = weights.vocabulary
-    if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
-        # A file with an extended vocabulary doesn't record how many of its rows are the base's.
-        pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
-    return weights, frozen_rows_of(pieces, vocabulary, train_base_rows=opens_base)
+        pieces = loaded.model.frozen_rows or weights.vocabulary
+    else:
+        weights = read_base(path, _choice(settings))
+        pieces = weights.vocabulary
+        if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
+            # A file with an extended vocabulary doesn't record how many of its rows are the base's.
+            pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
+    found = find_base_tokenizer(settings, path, weights, tokenizer, run_facts)
+    rows = prove_rows(settings, weights, pieces, found, tokenizer)
+    return weights, rows, run_facts or {}
 
 
 def _weights_of(directory: Path) -> Loaded:
@@ -191,7 +203,11 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
     model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
     return InitialWeights(
-        model=model, untrained_encoders=None, base=facts["base"], rescued=facts.get("rescued")
+        model=model,
+        untrained_encoders=None,
+        base=facts["base"],
+        base_rows=facts.get("base_rows"),
+        rescued=facts.get("rescued"),
     )
 
 

@@ -66,6 +66,7 @@ def read_inputs(
         max_mel_tokens=config.max_mel_tokens,
         condition_rows=config.condition_num_latent,
         model_dim=config.model_dim,
+        first_text_id=0 if saved is not None else _first_text_id(config, tokenizer),
     )
     origin = known_origin(settings, console)
     cache = root / "preflight.cache"
@@ -81,6 +82,13 @@ def read_inputs(
     return Inputs(
         config=config, tokenizer=tokenizer, train=train, validation=validation, origin=origin
     )
+
+
+def _first_text_id(config: GptConfig, tokenizer: Tokenizer) -> int:
+    """Return the first id that is no start, stop or control piece; in between none is looked for."""
+    reserved = {config.start_text_token, config.stop_text_token}
+    reserved |= {number for number, kind in enumerate(tokenizer.kinds) if kind == "control"}
+    return next(number for number in range(len(reserved) + 1) if number not in reserved)
 
 
 def _checked(
@@ -137,7 +145,7 @@ def new_run_command(settings: TrainSettings, root: Path, vocabulary: int) -> str
     """Return the command that begins a new run from a run's weights with these settings."""
     words = ["unbroken-tts", "train"]
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        if name in {"resume", "init_from", "output_dir"} or value is None:
+        if name in {"resume", "init_from", "base_tokenizer", "output_dir"} or value is None:
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else flag(name).replace("--", "--no-", 1))

@@ -21,6 +21,7 @@ from unbroken_tts.train.old_settings import RESCUED
 
 MAY_CHANGE = (
     "base",
+    "base_rows",
     "code",
     "execution.batch",
     "execution.accumulation",
@@ -54,6 +55,7 @@ def facts_of(
     execution: Execution,
 ) -> dict[str, Any]:
     """Return the facts of the run; a resume compares them with the checkpoint's."""
+    proved = {} if initial.base_rows is None else {"base_rows": initial.base_rows}
     return {
         "settings": setting_facts(settings),
         "tokenizer": inputs.tokenizer.digest,
@@ -71,6 +73,7 @@ def facts_of(
         "features": origin_facts(inputs.origin),
         "text_rules": _text_rules(settings, inputs),
         "base": initial.base,
+        **proved,
         "execution": {
             "batch": execution.plan.batch,
             "accumulation": execution.plan.accumulation,

@@ -110,6 +110,8 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     hardware = execution.hardware
     require_memory(hardware, memory_need(hardware, numbers, has_average=settings.ema_decay > 0))
     initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
+    for each in initial.lines:
+        console.line(each)
     built = build(settings, initial.model, hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
@@ -139,7 +141,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
 
 
 def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
-    initial = new_model(settings, inputs.config, inputs.tokenizer.vocabulary)
+    initial = new_model(settings, inputs.config, inputs.tokenizer)
     require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
     require_same_codec(inputs.origin, initial.facts, initial.base)
     return initial

@@ -25,9 +25,9 @@ def test_preparing_by_command(
 ) -> None:
     """The summary is printed, progress goes to stderr as lines, and the data is there."""
     base = str(tmp_path / "base.model")
-    assert main([*command, "--extend-tokenizer", base, "--vocabulary", "550"]) == 0
+    assert main([*command, "--extend-tokenizer", base, "--vocabulary", "420"]) == 0
     told = capsys.readouterr()
-    assert "(550 pieces)" in told.out
+    assert "(420 pieces)" in told.out
     assert "old ids  unchanged; 255 texts in the old language" in told.out
     assert "Preparing recordings: 1 of 24\n" in told.err
     assert (tmp_path / "out" / "train_pairs.jsonl").stat().st_size > 0

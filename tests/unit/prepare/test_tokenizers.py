@@ -1,20 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import sentencepiece
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from unbroken.errors import DataInvalid, SettingsInvalid
-from unbroken_tts.prepare.tokenizers import extend, processor, train_tokenizer, unknown_rate
-
-Encoder = sentencepiece.SentencePieceProcessor
-
-
-@pytest.fixture(scope="module")
-def encoders(base_model: bytes, amharic: list[str]) -> tuple[Encoder, Encoder]:
-    """The base, and its extension."""
-    return processor(base_model), processor(extend(base_model, amharic, 700).model)
+from unbroken_tts.prepare.tokenizers import kind_of, processor, train_tokenizer, unknown_rate
 
 
 def test_trained_tokenizer_has_the_promised_ids(base_model: bytes) -> None:
@@ -42,86 +31,27 @@ def test_impossible_sizes_are_refused(texts: list[str], size: int) -> None:
         train_tokenizer(texts, size)
 
 
-def test_extension_keeps_every_old_id(
-    base_model: bytes, amharic: list[str], english: list[str]
-) -> None:
-    """Old pieces and scores stay; old texts are cut as before; the new language has no unknown."""
-    extension = extend(base_model, amharic, 900, base_texts=english)
-    base, extended = processor(base_model), processor(extension.model)
-    assert (300, 900) == (extension.base_size, extension.size)
-    for index in range(300):
-        assert base.IdToPiece(index) == extended.IdToPiece(index)
-        assert base.GetScore(index) == extended.GetScore(index)
-    assert [base.EncodeAsIds(text) for text in english] == [
-        extended.EncodeAsIds(text) for text in english
-    ]
-    assert len(english) == extension.base_texts_compared
-    assert extension.before.unknown > 0
-    assert (0, 0, "") == (
-        extension.after.unknown,
-        extension.after.texts_with_unknown,
-        extension.after.characters,
-    )
-
-
-@given(text=st.text(st.characters(blacklist_categories=["Cs"]), max_size=30))
-@settings(deadline=None, max_examples=150)
-def test_any_text_without_the_script_is_cut_as_before(
-    text: str, encoders: tuple[Encoder, Encoder]
-) -> None:
-    """Not only the compared texts: whatever has no Ethiopic letter has the same ids."""
-    latin = "".join(letter for letter in text if not "\u1200" <= letter <= "\u139f")
-    base, extended = encoders
-    assert base.EncodeAsIds(latin) == extended.EncodeAsIds(latin)
-
-
-def test_extension_is_deterministic(base_model: bytes, amharic: list[str]) -> None:
-    """The same base and texts give the same bytes."""
-    assert extend(base_model, amharic, 700).model == extend(base_model, amharic, 700).model
-
-
-def test_extension_makes_texts_shorter_with_size(base_model: bytes, amharic: list[str]) -> None:
-    """More pieces join more letters: the scores let merges happen."""
-    sizes = [extend(base_model, amharic, size).after.tokens for size in (480, 700, 1_500)]
-    assert sizes == sorted(sizes, reverse=True)
-    assert 2 * sizes[-1] < sizes[0]
-
-
-def test_large_extension_knows_letters_it_never_saw(base_model: bytes, amharic: list[str]) -> None:
-    """With room, every letter of the script has a piece."""
-    encoder = processor(extend(base_model, amharic[:50], 3_000).model)
-    assert encoder.unk_id() not in encoder.EncodeAsIds("ቿ ጇ ኼ ፗ")
-
-
-def test_extension_can_be_extended(base_model: bytes, amharic: list[str]) -> None:
-    """Extending an extension again keeps all its ids, too."""
-    first = extend(base_model, amharic[:100], 500)
-    second = extend(first.model, amharic, 800)
-    one, two = processor(first.model), processor(second.model)
-    pieces = range(first.size)
-    assert [one.IdToPiece(index) for index in pieces] == [two.IdToPiece(index) for index in pieces]
-    assert second.after.unknown == 0
-
-
-def test_extension_without_room_is_refused(base_model: bytes, amharic: list[str]) -> None:
-    """Fewer new pieces than letters is a clear error with both numbers."""
-    with pytest.raises(SettingsInvalid, match="room for 50 new pieces"):
-        extend(base_model, amharic, 350)
-
-
-def test_extension_by_nothing_is_refused(base_model: bytes, amharic: list[str]) -> None:
-    """A base that knows all letters already is said to be enough as it is."""
-    first = extend(base_model, amharic, 800)
-    with pytest.raises(SettingsInvalid, match="no letter of the script Ethiopic") as told:
-        extend(first.model, amharic, 1_000)
-    assert "--tokenizer" in told.value.remedy
-
-
 def test_foreign_bytes_are_refused() -> None:
     """What is no model is told so."""
     for content in (b"", b"no model at all"):
         with pytest.raises(DataInvalid, match="not a SentencePiece model"):
             processor(content)
+
+
+def test_a_damaged_piece_is_refused(base_model: bytes) -> None:
+    """SentencePiece loads a piece that is no UTF-8; nothing could be done with it."""
+    spoilt = base_model.replace("\u2581T".encode(), b"\xff\xfe\xfdT", 1)
+    assert spoilt != base_model
+    with pytest.raises(DataInvalid, match="not a SentencePiece model"):
+        processor(spoilt)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_training_by_kind(english: list[str], kind: str) -> None:
+    """Both kinds have the same first ids and know all letters."""
+    model = train_tokenizer(english, 300, kind=kind)
+    assert kind == kind_of(model)
+    assert 0 == unknown_rate(processor(model), english).unknown
 
 
 def test_unknown_rate_counts(base_model: bytes) -> None:
