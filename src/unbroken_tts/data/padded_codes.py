@@ -124,6 +124,7 @@ def _told(manifests: Sequence[str]) -> tuple[dict[str, Path], dict[str, float]]:
             codes = os.path.join(parent, row["target_codes_path"])  # noqa: PTH118 - likewise
             if isinstance(row.get("target_audio_path"), str):
                 recordings[codes] = parent / row["target_audio_path"]
+            _keep(told, codes, row.get("duration"))
             _keep(told, codes, row.get("target_duration"))
             names[codes] = (parent, str(row.get("target_id")))
             _keep(by_name, (parent, str(row.get("prompt_id"))), row.get("prompt_duration"))

@@ -23,6 +23,8 @@ CONSTANT = {
     "train_solo_embeddings": False,
     "condition_type": "conformer_perceiver",
 }
+REAL_CODES = 8192
+"""Codes of the semantic codec of IndexTTS2."""
 # Keys of this project. The original refuses unknown keys, so defaults are not written.
 _OURS = {"dropout", "speed_rows"}
 
@@ -192,7 +194,10 @@ def read_document(path: Path) -> Any:
 
 
 def code_book_of(path: Path) -> int | None:
-    """Return the codes of the semantic codec that a configuration names; None if it names none.
+    """Return the codes of the semantic codec that a model was trained with; None if it is another's.
+
+    A `semantic_codec` section names it. A copy of the real configuration without that section is known
+    by its 8,192 codes.
 
     Raises:
         SettingsInvalid: The file can't be read, or the number isn't one.
@@ -200,7 +205,9 @@ def code_book_of(path: Path) -> int | None:
     document = read_document(path)
     section = document.get("semantic_codec") if isinstance(document, dict) else None
     if section is None:
-        return None
+        gpt = document.get("gpt") if isinstance(document, dict) else None
+        is_real = isinstance(gpt, dict) and gpt.get("start_mel_token") == REAL_CODES
+        return REAL_CODES if is_real else None
     size = section.get("codebook_size") if isinstance(section, dict) else section
     if type(size) is not int or size < 1:
         raise SettingsInvalid(
