@@ -14,6 +14,7 @@ from unbroken_tts.model.conditioning_encoders import (
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.conditioning import Conditioning
+from unbroken_tts.prepare.indextts.precision import full_float32
 from unbroken_tts.prepare.indextts.speech_features import SpeechFeatures
 
 
@@ -39,6 +40,7 @@ class GptConditioner:
         self._fingerprint = conditioning_fingerprint(tensors)
         self._encoders = ConditioningEncoders(config, tensors).to(device)
         self._features = features
+        self._device = device
 
     @property
     def name(self) -> str:
@@ -54,5 +56,6 @@ class GptConditioner:
     def condition(self, wave: Wave, rate: int) -> Conditioning:
         """Return (32, D) and (D,) float32 in the real model; see `Conditioner.condition`."""
         speech = self._features(wave, rate)
-        condition, emotion = self._encoders(speech.rows, speech.whole)
+        with full_float32(self._device):
+            condition, emotion = self._encoders(speech.rows, speech.whole)
         return Conditioning(condition=condition.cpu().numpy(), emo_vec=emotion.cpu().numpy())

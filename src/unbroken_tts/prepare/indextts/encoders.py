@@ -64,7 +64,4 @@ def _device(name: str) -> torch.device:
             "The encoders are computed there.",
             "Use --device cpu, cuda or auto.",
         ) from error
-    # Rounding to TF32 would make other codes than a processor does.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
     return device

@@ -18,6 +18,7 @@ from unbroken_tts.model.semantic_quantiser import SemanticQuantiser
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.codec.codec import Codes, EncodeOnly, description
 from unbroken_tts.prepare.codec.semantic import SEMANTIC
+from unbroken_tts.prepare.indextts.precision import full_float32
 from unbroken_tts.prepare.indextts.speech_features import (
     ROWS_PER_SECOND,
     SAMPLE_RATE,
@@ -52,6 +53,7 @@ class SemanticCodec(EncodeOnly):
             raise _unusable(path, f"takes features of width {width}")
         self._features = features
         self._fingerprint = _fingerprint(self._quantiser, features.fingerprint)
+        self._device = device
         self._quantiser.to(device)
 
     @property
@@ -86,9 +88,9 @@ class SemanticCodec(EncodeOnly):
         Raises:
             DataInvalid: The recording is shorter than 75 ms.
         """
-        codes: Codes = (
-            self._quantiser(self._features(wave, rate).rows).cpu().numpy().astype(np.int32)
-        )
+        rows = self._features(wave, rate).rows
+        with full_float32(self._device):
+            codes: Codes = self._quantiser(rows).cpu().numpy().astype(np.int32)
         return codes
 
     def save(self, directory: Path) -> None:

@@ -19,6 +19,7 @@ from unbroken_tts.model.archive import read_archive
 from unbroken_tts.model.conditioning_encoders import LEAST_FRAMES
 from unbroken_tts.model.gpt_file import SPEECH_WIDTH
 from unbroken_tts.prepare.audio import Wave, resampled
+from unbroken_tts.prepare.indextts.precision import full_float32
 
 LAYER: Final = 17
 """The layer whose output IndexTTS2 uses, as MaskGCT does (arXiv 2409.00750)."""
@@ -92,7 +93,8 @@ class SpeechFeatures:
         banks = self._extractor(
             np.ascontiguousarray(wave), sampling_rate=SAMPLE_RATE, return_tensors="pt"
         ).to(self._device)
-        rows = self._model(**banks).last_hidden_state[0]
+        with full_float32(self._device):
+            rows = self._model(**banks).last_hidden_state[0]
         return SpeechRows(
             rows=(rows - self._mean) / self._deviation, whole=int(banks["attention_mask"].sum())
         )
@@ -109,6 +111,7 @@ def _loaded(directory: Path, layer: int) -> tuple[Any, torch.nn.Module]:
     from transformers.utils import logging  # noqa: PLC0415 -- likewise
 
     logging.disable_progress_bar()  # it would be drawn into ours
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it lists the layers left out as unexpected
     try:
         extractor = SeamlessM4TFeatureExtractor.from_pretrained(directory, local_files_only=True)
@@ -134,6 +137,8 @@ def _loaded(directory: Path, layer: int) -> tuple[Any, torch.nn.Module]:
         raise _unusable(
             directory, f"can't be loaded ({' '.join(str(error).split())[:300]})"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     missing = sorted(set(loading["missing_keys"]) - {"masked_spec_embed"})
     if missing:
         raise _unusable(directory, f"lacks {len(missing)} tensors, among them {missing[0]}")
