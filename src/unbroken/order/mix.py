@@ -68,6 +68,15 @@ class Mix:
         return sum(self.counts.values())
 
     @cached_property
+    def realised(self) -> dict[str, float]:
+        """Group -> the part of an epoch's weight that whole samples make of its share."""
+        given = {
+            name: count * self._weights[name] / len(self._members[name])
+            for name, count in self.counts.items()
+        }
+        return {name: weight / sum(given.values()) for name, weight in given.items()}
+
+    @cached_property
     def passes(self) -> dict[str, float]:
         """Group -> how often its samples come in an epoch, on average."""
         return {name: count / len(self._members[name]) for name, count in self.counts.items()}
@@ -101,7 +110,8 @@ class Mix:
 
 
 def _check(groups: Sequence[str], shares: Mapping[str, float], weights: Any) -> None:
-    if not shares or not all(math.isfinite(share) and share > 0 for share in shares.values()):
+    are_usable = all(math.isfinite(share) and share > 0 for share in shares.values())
+    if not shares or not are_usable or not math.isfinite(sum(shares.values())):
         raise SettingsInvalid(
             f"The shares are {dict(shares)}.",
             "They say how much of every epoch comes from each group.",

@@ -178,7 +178,7 @@ def _write_folder(arguments: argparse.Namespace) -> int:
     with writing(target):
         written = write_folder(target, content, arguments.into)
     _tell(target, written, is_linked=arguments.into is not None)
-    _tell_config(content.config)
+    _tell_config(content.config, arguments.into)
     _tell_front(target, content)
     return 0
 
@@ -210,13 +210,18 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def _tell_config(config: ExportedConfig) -> None:
+def _tell_config(config: ExportedConfig, into: Path | None) -> None:
     for key in config.left_out:
         print(f"NOTE: gpt.{key} was left out of config.yaml: the inference program refuses it.")
     if config.lacking:
+        remedy = (
+            f"is {into} the folder of IndexTTS2 2.0?"
+            if into
+            else "name that of your IndexTTS2 folder with --config, or the folder with --into."
+        )
         print(
             f"WARNING: config.yaml lacks {', '.join(config.lacking)}, which the inference program "
-            "reads: name that of your IndexTTS2 folder with --config, or the folder with --into."
+            f"reads: {remedy}"
         )
 
 

@@ -123,7 +123,8 @@ def _trained(arguments: argparse.Namespace) -> TrainedText:
         raise SettingsInvalid(
             f"{arguments.folder} doesn't say how the training read texts.",
             "It has no provenance.json of an export, or that names no rules.",
-            "Name the run or the prepared data with --training, or the rules with --front.",
+            "Name an exported folder (`unbroken-tts export RUN DIR`); or the run or the prepared data "
+            "with --training, or the rules with --front.",
         )
     return found
 

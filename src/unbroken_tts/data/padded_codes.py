@@ -49,6 +49,8 @@ class PaddedCodes:
     """Samples with filler."""
     surplus: int
     """Codes of filler, over all of them."""
+    fitting: int
+    """Samples with about as many codes as their recording has."""
     unknown: int
     """Samples whose duration isn't known: neither the recording nor its length is there."""
     listed: tuple[str, ...]
@@ -82,7 +84,8 @@ def find_padded(
         [codes_in(each) if known else 0 for each, known in zip(seconds, is_known, strict=True)],
         dtype=np.int64,
     )
-    is_padded = (expected > 0) & (found > expected + _TOLERANCE)
+    is_known &= expected > 0
+    is_padded = is_known & (found > expected + _TOLERANCE)
     surplus = np.where(is_padded, found - expected, 0)
     listed = tuple(
         f"{pairs.where(index)} [{pairs.ids[index]}]: {found[index]} codes, {seconds[index]:.3f} s "
@@ -93,6 +96,7 @@ def find_padded(
         pairs=replace(pairs, code_lengths=found - surplus) if trims else pairs,
         padded=int(is_padded.sum()),
         surplus=int(surplus.sum()),
+        fitting=int((is_known & ~is_padded & (found >= expected - _TOLERANCE)).sum()),
         unknown=int((~is_known).sum()),
         listed=listed,
     )

@@ -70,9 +70,14 @@ def require_free_folder(target: Path, *, is_forced: bool) -> None:
         return
     if target.is_dir() and not target.is_symlink():
         names = {entry.name for entry in target.iterdir()}
-        if not names or (is_forced and PROVENANCE in names):
+        if not names:
             return
         what = f"{target} exists and has {len(names)} entries."
+        if is_forced and PROVENANCE in names:
+            added = sorted(names - _exported(target))
+            if not added:
+                return
+            what = f"{target} holds what no export wrote: {', '.join(added[:8])}."
         remedy = (
             f"Name a new folder, or add --force: with it, only a folder with a {PROVENANCE} of an "
             "earlier export is replaced."
@@ -81,6 +86,16 @@ def require_free_folder(target: Path, *, is_forced: bool) -> None:
         what = f"{target} exists and is not a folder."
         remedy = "Name a new folder, or a file that ends in .pth for the weights alone."
     raise SettingsInvalid(what, "Nothing that this command did not make is replaced.", remedy)
+
+
+def _exported(target: Path) -> set[str]:
+    """Return the names that an earlier export recorded; its record alone if that is damaged."""
+    try:
+        known = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))
+        linked = known["linked"] or {}
+        return {PROVENANCE, *known["files"], *linked.get("names", ()), *linked.get("copied", ())}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {PROVENANCE}
 
 
 def require_other(into: Path, target: Path) -> None:
@@ -153,6 +168,8 @@ def _hidden(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.old")
+    if old.exists() and not target.exists():
+        old.rename(target)  # an earlier export was killed between its two renames
     for leftover in (hidden, old):
         if leftover.exists():  # of an export that was killed
             shutil.rmtree(leftover)

@@ -66,7 +66,13 @@ def main(arguments: list[str]) -> None:
     if arguments and arguments[0].endswith(".py"):
         sys.argv = arguments
         sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
-        install()
+        try:
+            install()
+        except ModuleNotFoundError as error:
+            sys.exit(
+                f"{error}. Run this file with the Python of IndexTTS2, in the folder that contains "
+                f"{arguments[0]}: it loads the program and puts the text front end in."
+            )
         runpy.run_path(arguments[0], run_name="__main__")
         return
     for text in arguments or sys.stdin.read().splitlines():

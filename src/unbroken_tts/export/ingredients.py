@@ -182,6 +182,7 @@ def folder_content(
             "base": known.get("base"),
             "data": known.get("data"),
             "features": known.get("features"),
+            "frozen_rows": known.get("frozen_rows"),
             "tokenizer": {"digest": encoder.digest, "pieces": encoder.vocabulary},
             "text_rules": rules.recorded() if rules else None,
         },

@@ -12,7 +12,9 @@ from unbroken_tts.prepare.plan import PreparePlan
 from unbroken_tts.prepare.records import UtteranceRecord
 from unbroken_tts.prepare.sources import RecordingFault
 from unbroken_tts.prepare.summary import SpeakerSummary, Summary, histogram
-from unbroken_tts.prepare.tokenizers import unknown_rate
+from unbroken_tts.prepare.tokenizers import UnknownRate, unknown_rate
+
+_MANY_UNKNOWN = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -
     for record in every:
         speakers.setdefault(record.speaker, []).append(record)
     codec = extractor.codec
+    unknown = unknown_rate(extractor.tokenizer, [record.text for record in every])
     return Summary(
         output=extractor.output,
         tokenizer=extractor.output / "tokenizer.model",
@@ -62,16 +65,19 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -
             histogram("Text tokens", [one.text_len for one in every], whole=True),
             histogram("Codes", [one.code_len for one in every], whole=True),
         ],
-        unknown=unknown_rate(extractor.tokenizer, [record.text for record in every]),
+        unknown=unknown,
         unknown_before=extension.before if extension else None,
         base_texts_compared=extension.base_texts_compared if extension else 0,
         dropped=list(made.faults),
-        notes=[*_notes(plan, counts, speakers), *(extension.notes() if extension else ())],
+        notes=[*_notes(plan, counts, speakers, unknown), *(extension.notes() if extension else ())],
     )
 
 
 def _notes(
-    plan: PreparePlan, counts: ManifestCounts, speakers: Mapping[str, Sequence[UtteranceRecord]]
+    plan: PreparePlan,
+    counts: ManifestCounts,
+    speakers: Mapping[str, Sequence[UtteranceRecord]],
+    unknown: UnknownRate,
 ) -> list[str]:
     notes = []
     if not counts.val_pairs:
@@ -79,6 +85,11 @@ def _notes(
             f"There is no validation pair: with --val-ratio {plan.val_ratio:g}, "
             f"{counts.val_utterances} utterances were held back, and a pair needs two of one "
             "speaker. Raise --val-ratio and repeat the command; finished features are kept."
+        )
+    if unknown.share > _MANY_UNKNOWN:
+        notes.append(
+            f"{100 * unknown.share:.1f} % of the tokens are unknown to the tokenizer: the model can't "
+            "read these letters. `unbroken-tts tokenizer report` names them; extend the tokenizer."
         )
     lonely = sorted(name for name, own in speakers.items() if len(own) == 1)
     if lonely:

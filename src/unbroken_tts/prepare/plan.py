@@ -161,6 +161,16 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     ]
 
 
+def _told(tokenizer: Mapping[str, Any]) -> str:
+    """Return a tokenizer's options in words."""
+    file = f" {str(tokenizer['file'])[:12]}" if tokenizer["file"] else ""
+    return {
+        "existing": f"the tokenizer{file}",
+        "train": f"a tokenizer of {tokenizer['size']} pieces",
+        "extend": f"the tokenizer{file} extended to {tokenizer['size']} pieces",
+    }[tokenizer["kind"]]
+
+
 def _is_free(output: Path, source: Path) -> bool:
     """Return whether the directory is empty, except perhaps for the recordings themselves."""
     if not output.exists():
@@ -218,14 +228,27 @@ def bind_output(output: Path, wanted: Mapping[str, Any], source: Path) -> Made |
     if made is None:
         _write(path, wanted, None)  # nothing was made with the former options yet
         return None
+    _require_same(output, known, wanted)
+    return made
+
+
+def _require_same(output: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     different = _differences(known, wanted)
+    if different and different[0].startswith("tokenizer ") and len(different) == 1:
+        raise SettingsInvalid(
+            f"The output {output} was prepared with {_told(known['tokenizer'])}, this command asks for "
+            f"{_told(wanted['tokenizer'])}.",
+            "All text ids of a data set must be of one tokenizer.",
+            "Use the former option. For another tokenizer the features needn't be made again: make it "
+            "with `unbroken-tts tokenizer`, then encode the texts again with `unbroken-tts retokenize "
+            f"{output} --tokenizer NEW --output DIR`.",
+        )
     if different:
         raise SettingsInvalid(
             f"The output {output} was prepared with other options: {'; '.join(different)}.",
             "All features of a data set must have one tokenizer, one codec and one model size.",
             "Use the former options, or name another directory with --output.",
         )
-    return made
 
 
 def seal_output(output: Path, wanted: Mapping[str, Any], made: Made) -> None:

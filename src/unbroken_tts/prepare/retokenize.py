@@ -180,7 +180,8 @@ def _text(row: Row) -> Any:
 
 def _name(row: Row) -> str:
     """Return the file name of a line's text ids, which is unique in its data set."""
-    return Path(_ids_path(row).replace("\\", "/")).name
+    path = _ids_path(row).replace("\\", "/").removeprefix("text_ids/")
+    return path.replace("/", "__").replace(":", "")
 
 
 def _texts(tables: Mapping[str, Sequence[Row]], language: str, front: str | None) -> dict[str, str]:

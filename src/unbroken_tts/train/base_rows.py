@@ -110,7 +110,7 @@ def _note(kin: Kinship, known: int, weights: BaseWeights, *, is_proved: bool) ->
     if kin.is_extension:
         return (
             f"NOTE: {kin.new.path} extends the tokenizer of the base, {kin.base.path}: all "
-            f"{kin.base.vocabulary} rows stand for the same pieces, {new} rows are new"
+            f"{kin.base.vocabulary} rows stand for the same pieces, {new} pieces are new"
         )
     frozen = "" if is_proved else ", and nothing is frozen"
     return (

@@ -88,7 +88,8 @@ def require_own_conditioner(
             "An exported model conditions its voice with its own encoders; trained on those of another "
             "file, it would not know what they say.",
             "Train from the gpt.pth that the features were made with, or prepare the data again with "
-            "--indextts.",
+            "--indextts. A bfloat16 copy of that file counts as another; one in float16 or float32, and "
+            "--init-from RUN, do not.",
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken import SettingsInvalid, counted
+from unbroken import DataInvalid, SettingsInvalid, counted
 from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.data.origin import origin_of
 from unbroken_tts.data.padded_codes import PaddedCodes, find_padded
@@ -36,6 +36,7 @@ def without_filler(
 
     Raises:
         SettingsInvalid: --trim-codes was given for codes whose rate isn't known.
+        DataInvalid: It was given, and no duration fits its codes.
     """
     if code_book_of(settings.config) is None:
         if settings.trim_codes:
@@ -54,6 +55,14 @@ def without_filler(
         console.line(line)
     if not settings.trim_codes:
         return checked
+    if found.padded and not found.fitting:
+        raise DataInvalid(
+            f"--trim-codes would cut {found.padded} of {len(checked.pairs)} samples, and no sample of the "
+            f"{what} data has as many codes as its recording lasts, at 50 a second.",
+            "The longest recording of every batch has no filler, so these durations are not those of "
+            "the codes: perhaps they are not in seconds.",
+            "Correct the durations in the manifest, or omit --trim-codes.",
+        )
     return replace(checked, pairs=found.pairs, fingerprint=found.fingerprint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from unbroken import (
     write_tensors,
 )
 from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.export.folder import PROVENANCE
 from unbroken_tts.model.base import (
     BaseWeights,
     base_weights,
@@ -178,13 +180,23 @@ def _base(
         pieces = loaded.model.frozen_rows or weights.vocabulary
     else:
         weights = read_base(path, _choice(settings))
-        pieces = weights.vocabulary
+        pieces = _frozen_in_export(path) or weights.vocabulary
         if settings.init_from is not None and Path(settings.base_checkpoint).is_file():
             # A file with an extended vocabulary doesn't record how many of its rows are the base's.
             pieces = min(pieces, read_base(Path(settings.base_checkpoint)).vocabulary)
     found = find_base_tokenizer(settings, path, weights, tokenizer, run_facts)
     rows = prove_rows(settings, weights, pieces, found, tokenizer)
     return weights, rows, run_facts or {}
+
+
+def _frozen_in_export(path: Path) -> int | None:
+    """Return how many rows of an exported file were frozen in its training; None for other files."""
+    try:
+        known = json.loads((path.parent / PROVENANCE).read_text(encoding="utf-8"))
+        frozen = known["frozen_rows"] if path.name in known["files"] else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return frozen if isinstance(frozen, int) and frozen > 0 else None
 
 
 def _weights_of(directory: Path) -> Loaded:

@@ -179,7 +179,8 @@ def _watch_languages(session: TrainingSession, console: Console, found: Validate
     best = session.best
     if not best.languages:
         best.languages = {each.language: each.loss for each in found.languages}
-    learnt = new_language(session.inputs.train.pairs)
+    mix = session.run.order.mix
+    learnt = new_language(session.inputs.train.pairs) if mix is None else mix.leading
     for line in forgotten(
         found.languages, best.languages, learnt=learnt, guard=session.settings.forgetting_guard
     ):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from unbroken import Mix, SettingsInvalid
+from unbroken import Mix, SettingsInvalid, counted
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.settings import TrainSettings
+
+_FAR = 0.02
 
 
 def shares_of(text: str) -> dict[str, float]:
@@ -49,10 +51,16 @@ def mix_of(settings: TrainSettings, pairs: Pairs) -> Mix | None:
     return Mix(pairs.languages, shares, pairs.text_lengths + pairs.code_lengths + 4)
 
 
+def _really(asked: float, share: float) -> str:
+    """Return what whole samples make of a share, where that is far from it."""
+    return f", in whole samples {100 * share:.3g} %," if abs(asked - share) > _FAR else ""
+
+
 def told(mix: Mix) -> str:
     """Return what a mix means for an epoch, as one line."""
     parts = [
-        f"{name} {100 * share:.4g} % of the tokens ({mix.counts[name]} samples, "
+        f"{name} {100 * share:.4g} % of the tokens{_really(share, mix.realised[name])} "
+        f"({counted(mix.counts[name], 'sample')}, "
         f"{'each once' if name == mix.leading else f'{mix.passes[name]:.3g} passes'})"
         for name, share in mix.shares.items()
     ]

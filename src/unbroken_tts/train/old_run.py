@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from unbroken import (
     DataInvalid,
@@ -18,6 +18,9 @@ from unbroken_tts.rescue.old_checkpoint import OldCheckpoint, read_old
 from unbroken_tts.rescue.old_directory import old_files
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.old_settings import RESCUED
+
+UNFINISHED: Final = "rescue-unfinished"
+"""The file that marks a directory whose rescue has no checkpoint yet; it names the old directory."""
 
 
 def place_of_old_run(
@@ -38,7 +41,10 @@ def place_of_old_run(
         return old
     output = settings.output_dir
     place = old or output
-    if settings.resume not in {"auto", "latest"} or (old is None and not old_files(output)):
+    if settings.resume not in {"auto", "latest"}:
+        return None
+    if old is None and not old_files(output):
+        _require_finished(output)
         return None
     facts = _facts_of_run(output)
     if facts is None:
@@ -48,6 +54,20 @@ def place_of_old_run(
     if settings.resume == "auto":
         _require_no_newer(output, facts)
     return None
+
+
+def _require_finished(output: Path) -> None:
+    """Refuse to begin at step 0 where a rescue ended before its checkpoint was saved."""
+    mark = output / UNFINISHED
+    if not mark.is_file() or _facts_of_run(output) is not None:
+        return
+    old = mark.read_text(encoding="utf-8", errors="replace").strip()
+    raise ResumeRefused(
+        f"{output} holds a rescue of {old} that ended before its checkpoint was saved.",
+        "Training would begin at step 0, and what the old run had learnt would be missing.",
+        f"Repeat the rescue: unbroken-tts rescue {old} --output-dir {output}, with its flags. To begin "
+        f"anew, delete {mark}.",
+    )
 
 
 def _facts_of_run(output: Path) -> Mapping[str, Any] | None:

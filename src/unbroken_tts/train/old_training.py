@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from unbroken import DataInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken.checks import Decision, Report
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.base import BaseWeights, check_base, frozen_rows_of, read_base
@@ -19,6 +19,7 @@ from unbroken_tts.rescue.old_schedule import OldSchedule, schedule_of
 from unbroken_tts.rescue.rescue_checks import EARLIER_SCHEDULE_AGREES, compare_with_settings
 from unbroken_tts.rescue.suffered import suffered
 from unbroken_tts.settings import TrainSettings
+from unbroken_tts.train.base_rows import BaseRows, find_base_tokenizer, prove_rows
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.inputs import Inputs, read_inputs
@@ -43,6 +44,8 @@ class OldTraining:
     """Warm-up and length, in updates, of the curve that acts."""
     base: BaseWeights | None
     """The base checkpoint, if it is there."""
+    rows: BaseRows
+    """What was proved of the base's rows."""
     frozen: int
     """Text rows that are the base's and stay so."""
     place: OldPlace
@@ -71,8 +74,16 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
         DataInvalid: The data, the base or the tokenizer can't be used.
         SettingsInvalid: Files, configuration, tokenizer and flags don't belong together.
     """
+    if settings.mix and settings.rescue_position == "count":
+        raise SettingsInvalid(
+            f"--mix {settings.mix} and --rescue-position count were both given.",
+            "The old run's epoch had other samples than one with a mix, so its samples can't be counted "
+            "in it.",
+            "Use --rescue-position next-epoch: the mix begins with the next epoch.",
+        )
     config = GptConfig.from_yaml(settings.config)
-    vocabulary = Tokenizer(settings.tokenizer).vocabulary
+    tokenizer = Tokenizer(settings.tokenizer)
+    vocabulary = tokenizer.vocabulary
     with console.progress("Reading the old files", total=1):
         run = find_best(place, config, vocabulary)
     old = run.best.old
@@ -84,7 +95,7 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
     schedule = schedule_of(old, run.readable, settings.warmup_steps, total)
     curve = _curve(settings, schedule)
     base = _base(settings, config, vocabulary)
-    pieces = FROZEN_BY_THE_EARLIER if base is None else base.vocabulary
+    rows = _rows(settings, base, tokenizer)
     return OldTraining(
         run=run,
         cut=cut,
@@ -92,7 +103,8 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
         schedule=schedule,
         curve=curve,
         base=base,
-        frozen=frozen_rows_of(pieces, vocabulary, train_base_rows=settings.train_base_rows),
+        rows=rows,
+        frozen=rows.frozen,
         place=place_in_data(
             settings.rescue_position, old, cut, len(inputs.train.pairs), cut.effective
         ),
@@ -116,6 +128,17 @@ def _base(settings: TrainSettings, config: GptConfig, vocabulary: int) -> BaseWe
     base = read_base(path)
     check_base(base, base.config_for(config), vocabulary)
     return base
+
+
+def _rows(settings: TrainSettings, base: BaseWeights | None, tokenizer: Tokenizer) -> BaseRows:
+    """Prove which rows are the base's; without a base, those that the earlier trainer froze are."""
+    if base is not None:
+        path = Path(settings.base_checkpoint)
+        found = find_base_tokenizer(settings, path, base, tokenizer, None)
+        return prove_rows(settings, base, base.vocabulary, found, tokenizer)
+    opens = settings.train_base_rows
+    frozen = frozen_rows_of(FROZEN_BY_THE_EARLIER, tokenizer.vocabulary, train_base_rows=opens)
+    return BaseRows(plan=None, frozen=frozen, facts={"proved": False, "frozen": frozen})
 
 
 def _curve(settings: TrainSettings, schedule: OldSchedule) -> tuple[int, int]:
@@ -168,6 +191,13 @@ def _notes(training: OldTraining) -> list[str]:
         )
     if old.scaler is not None and not training.execution.precision.has_scaler:
         found.append("NOTE: the old run scaled its loss; in this precision there is no scaler")
+    if training.rows.facts.get("is_extension", True):
+        found += training.rows.notes
+    else:
+        found.append(
+            f"WARNING: {here} is no extension of the base's tokenizer: only its first "
+            f"{training.rows.facts['same']} pieces are the base's. Nothing is frozen"
+        )
     if training.base is None and training.frozen:
         found.append(
             f"NOTE: no base checkpoint was named; the first {training.frozen} text rows are frozen, "

@@ -35,9 +35,7 @@ class ExchangedTexts(Dataset[Sample]):
         """Sample -> the sample whose text it gets; empty if all texts are the same."""
         for place, index in enumerate(chosen):
             others = (chosen[(place + step) % count] for step in range(1, count))
-            partner = next(
-                (i for i in others if pairs.text_paths[i] != pairs.text_paths[index]), None
-            )
+            partner = next((i for i in others if _is_other(pairs, i, index)), None)
             if partner is not None:
                 self.partners[index] = partner
 
@@ -47,6 +45,16 @@ class ExchangedTexts(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Return a sample with its partner's text; `index` must be one of `partners`."""
         return replace(self._dataset[index], text_ids=self._dataset[self.partners[index]].text_ids)
+
+
+def _is_other(pairs: Pairs, one: int, other: int) -> bool:
+    """Return whether two samples say different things in one language."""
+    texts = pairs.texts[one], pairs.texts[other]
+    return (
+        pairs.languages[one] == pairs.languages[other]
+        and pairs.text_paths[one] != pairs.text_paths[other]
+        and (texts[0] is None or texts[0] != texts[1])
+    )
 
 
 def reading_gap(true: Scores, exchanged: Scores) -> float:

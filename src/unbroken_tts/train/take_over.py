@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unbroken import ResumeRefused, Run, RunDirectory, find_source
+from unbroken import ResumeRefused, Run, RunDirectory, SettingsInvalid, atomic_write, find_source
 from unbroken.checks import Decision, Report
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import memory_need, require_memory
@@ -36,6 +36,7 @@ from unbroken_tts.train.initial_weights import (
     require_writable,
     trained_numbers,
 )
+from unbroken_tts.train.old_run import UNFINISHED
 from unbroken_tts.train.old_training import OldTraining, compare, lines_about, understand
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
@@ -135,12 +136,16 @@ def _save(
     probe = probe_of(built.model, PairDataset(inputs.train.pairs), acting.layout, autocast)
     facts = facts_of(acting, inputs, initial, execution)
     run = make_run(acting, source, order, built, BestValidation(), facts, acting, probe)
+    unfinished = run.layout.root / UNFINISHED
+    with atomic_write(unfinished) as aside:
+        aside.write_text(str(training.run.best.old.path.parent.resolve()), encoding="utf-8")
     run.resume(source)
     try:
         keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
         _put_in(run, built, training)
         run.note("rescued", **facts["rescued"], **acted)
         place = run.save()
+        unfinished.unlink()
     finally:
         run.close()
     console.line(f"Taken over: {training.run.best.old.path} continues from {place}")
@@ -161,6 +166,7 @@ def _initial(settings: TrainSettings, training: OldTraining) -> InitialWeights:
     best = training.run.best
     weights = best.weights
     if settings.restore_base_rows:
+        _require_rows_to_restore(training)
         weights = restored(best, training.base, training.frozen)
     model = VoiceGpt(
         weights.config_for(training.inputs.config),
@@ -174,7 +180,20 @@ def _initial(settings: TrainSettings, training: OldTraining) -> InitialWeights:
         model=model,
         untrained_encoders=weights.untrained_encoders,
         base=str(best.old.path),
+        base_rows=training.rows.facts,
         rescued=_fact(settings, training),
+    )
+
+
+def _require_rows_to_restore(training: OldTraining) -> None:
+    if training.rows.facts.get("is_extension", True):
+        return
+    raise SettingsInvalid(
+        f"--restore-base-rows was given, and {training.inputs.tokenizer.path} is no extension of the "
+        "base's tokenizer.",
+        "Its rows stand for other pieces than those of the base with the same ids, and what was trained "
+        "would be lost.",
+        "Omit --restore-base-rows.",
     )
 
 

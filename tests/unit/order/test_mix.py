@@ -135,6 +135,7 @@ def test_epochs_differ_and_a_mix_is_a_fact() -> None:
         ({}, None, "The shares are"),
         ({"a": 0.0, "b": 1.0}, None, "above 0"),
         ({"a": float("nan"), "b": 1.0}, None, "above 0"),
+        ({"a": 1e308, "b": 1e308}, None, "above 0"),
         ({"a": 1.0}, None, "'b' \\(1 samples\\)"),
         ({"a": 1.0, "b": 1.0, "c": 1.0}, None, "'c' \\(no sample\\)"),
         ({"a": 1.0, "b": 1.0}, [1, 2], "2 weights for 3 samples"),

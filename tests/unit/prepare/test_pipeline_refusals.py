@@ -100,7 +100,7 @@ def test_other_choices_are_refused(corpus: Corpus, plan: PreparePlan, tmp_path: 
     with pytest.raises(SettingsInvalid, match="model_dim was 16, now 32"):
         prepare(corpus.metadata, output, dataclasses.replace(plan, config=wider))
     trained = dataclasses.replace(plan, tokenizer=TokenizerPlan(kind="train", size=300))
-    with pytest.raises(SettingsInvalid, match="tokenizer was"):
+    with pytest.raises(SettingsInvalid, match="this command asks for a tokenizer of 300 pieces"):
         prepare(corpus.metadata, output, trained)
     assert before == tree(output)
     more = prepare(corpus.metadata, output, dataclasses.replace(plan, pairs_per_target=3))

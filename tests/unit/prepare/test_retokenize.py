@@ -85,7 +85,8 @@ def test_data_of_another_tool_are_encoded_from_their_texts(grown: Path, tmp_path
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     assert 0 == run(tmp_path / "other", grown, tmp_path / "new")
     encoder = processor(grown.read_bytes())
-    ids = np.load(tmp_path / "new" / "text_ids" / Path(rows[0]["target_text_ids_path"]).name)
+    first = lines(tmp_path / "new" / "train_pairs.jsonl")[0]
+    ids = np.load(tmp_path / "new" / first["target_text_ids_path"])
     assert encoder.EncodeAsIds("ሰላም, አለም.") == ids.tolist()
     assert not (tmp_path / "new" / "prepare.json").exists()
 

@@ -12,6 +12,7 @@ import torch
 from support.earlier_curves import EarlierTrainer
 from support.legacy_fixture import VOCABULARY, legacy_config
 from support.old_run import OldRuns, old_content
+from support.pairs import FIRST_WORD, word
 from support.tiny_base import EXTENDED, PIECES, TinyBase, write_tiny_base
 from support.tiny_trainer import (
     Ended,
@@ -21,6 +22,7 @@ from support.tiny_trainer import (
     run_program,
     write_tiny_trainer,
 )
+from support.tokenizer_files import write_pieces
 from unbroken import find_checkpoint
 from unbroken_tts.model.base import base_weights, read_base
 from unbroken_tts.model.config import GptConfig
@@ -121,6 +123,22 @@ def test_base_rows_are_put_back_to_the_bit(extended: ExtendedRun, tmp_path: Path
         assert torch.equal(base[name][:PIECES], table[name][:PIECES])
         assert torch.equal(old[name][PIECES:], table[name][PIECES:])
     assert newest(tmp_path / "new").facts()["rescued"]["restored_base_rows"] is True
+
+
+def test_rows_of_a_tokenizer_of_its_own_are_neither_frozen_nor_put_back(
+    extended: ExtendedRun, tmp_path: Path
+) -> None:
+    """Ids of another tokenizer stand for other pieces: what was trained would be lost."""
+    turned = [f"\u2581{word(token)}" for token in range(PIECES - 1, FIRST_WORD - 1, -1)]
+    words = ("--base-tokenizer", write_pieces(tmp_path / "base.model", turned))
+    ended = extended.start(tmp_path / "new", *words)
+    assert ended.code == 75, ended.err
+    assert "is no extension of the base's tokenizer" in ended.out
+    facts = newest(tmp_path / "new").facts()
+    assert (0, False) == (facts["frozen_rows"], facts["base_rows"]["is_extension"])
+    ended = extended.start(tmp_path / "other", *words, "--restore-base-rows")
+    assert ended.code == 2
+    assert "what was trained" in ended.err
 
 
 def test_there_must_be_rows_to_put_back(old_runs: OldRuns, tmp_path: Path) -> None:

@@ -49,6 +49,19 @@ def export(run: Path, target: Path, *more: str) -> dict[str, torch.Tensor]:
     return read(target)
 
 
+def test_an_exported_file_tells_which_rows_are_frozen(
+    trainer: TinyTrainer, base: TinyBase, tmp_path: Path
+) -> None:
+    """Trained on from an export, the base's rows stay frozen as they were in its run."""
+    steps = ("--max-steps", 1, "--warmup-steps", 1)
+    assert trainer.start(tmp_path / "one", *base.flags, *steps).code == 0
+    assert run_program("export", tmp_path / "one", tmp_path / "voice").code == 0
+    words = (*base.flags, "--base-checkpoint", tmp_path / "voice/gpt.pth", *steps)
+    ended = trainer.start(tmp_path / "two", *words)
+    assert ended.code == 0, ended.err
+    assert newest(tmp_path / "two").facts()["frozen_rows"] == PIECES
+
+
 def test_frozen_rows_are_the_base_s_to_the_last_bit(
     base: TinyBase, extended: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,21 @@ def test_filler_is_told_and_cut(
     assert "The training data are the run's: no" in uncut.err
 
 
+def test_durations_of_another_unit_cut_nothing(
+    trainer: TinyTrainer, base: TinyBase, real: Path, tmp_path: Path
+) -> None:
+    """In a batch the longest has no filler; where every sample would be cut, it isn't filler."""
+    path = base.data / "train_pairs.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for row in rows:
+        row["target_duration"] = 0.6 * row["target_code_len"] / 50
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    flags = (*base.flags, "--config", real, *ONE_STEP)
+    ended = trainer.start(tmp_path / "run", *flags, "--trim-codes")
+    assert ended.code == 2
+    assert "no sample of the train data has as many codes as its recording lasts" in ended.err
+
+
 def test_trimming_needs_the_rate_of_the_codes(
     trainer: TinyTrainer, base: TinyBase, tmp_path: Path
 ) -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from support.pairs import write_pairs
 from support.tiny_trainer import TinyTrainer, journal, leaf_digests
+from unbroken import Mix
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.evaluate import SampleScore, Scores
@@ -157,8 +159,27 @@ def test_the_mix_is_told_in_tokens(data: Path) -> None:
     assert shares_of("am=.5,en=2") == {"am": 0.5, "en": 2.0}
 
 
+def test_the_language_of_a_mix_is_the_one_that_is_learnt(
+    trainer: TinyTrainer, data: Path, tmp_path: Path
+) -> None:
+    """However much of another language there is: what counts is what is trained."""
+    words = flags(data, "--forgetting-guard", "1e-9", "--learning-rate", "5", "--grad-clip", 0)
+    words += ["--mix", "en=0.9,am=0.1", "--max-steps", 3, "--val-interval", 3]
+    ended = trainer.start(tmp_path / "run", *words)
+    assert ended.code == 0, ended.err
+    assert "WARNING: am got worse" in ended.out
+    assert "WARNING: en" not in ended.out
+
+
+def test_shares_that_whole_samples_can_not_give_are_told() -> None:
+    """One sample is the least of a language."""
+    lengths = np.array([10, 10])
+    mix = Mix(["am", "en"], {"am": 0.999, "en": 0.001}, lengths)
+    assert "am 99.9 % of the tokens, in whole samples 50 %, (1 sample, each once)" in told(mix)
+
+
 def test_exchanged_texts_belong_to_other_sentences(data: Path) -> None:
-    """Every measured sample keeps its codes and gets a text that isn't its own."""
+    """Every measured sample keeps its codes and gets another text of its language."""
     pairs = load_pairs([str(data / "val_pairs.jsonl")])
     dataset = PairDataset(pairs)
     exchanged = ExchangedTexts(dataset, pairs, list(range(len(pairs))))
@@ -166,6 +187,7 @@ def test_exchanged_texts_belong_to_other_sentences(data: Path) -> None:
     for index, partner in exchanged.partners.items():
         sample, own = exchanged[index], dataset[index]
         assert pairs.text_paths[partner] != pairs.text_paths[index]
+        assert pairs.languages[partner] == pairs.languages[index]
         assert sample.text_ids.tolist() == dataset[partner].text_ids.tolist()
         assert sample.codes.tolist() == own.codes.tolist()
     same = replace(pairs, text_paths=(pairs.text_paths[0],) * len(pairs))
