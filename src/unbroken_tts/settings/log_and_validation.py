@@ -41,9 +41,9 @@ class LogSettings(Group, title="Log and validation"):
     )
     forgetting_guard: NotNegative = setting(
         "may change",
-        "Warn when the validation loss of a language that isn't the one being learnt grows by more "
-        "than this share of its first value; 0 never warns. Needs validation samples of several "
-        "languages.",
+        "Warn when the validation loss of a language other than the one being learnt grows by more "
+        "than this share of its first value; 0 never warns. The one being learnt has the largest "
+        "share of --mix, or without it the most training tokens.",
         0.05,
         metavar="SHARE",
     )

@@ -59,7 +59,8 @@ def take_over(
 
     Raises:
         NoUsableCheckpoint: No file is whole.
-        ResumeRefused: The file doesn't agree with the settings, and nobody confirmed it.
+        ResumeRefused: The file doesn't agree with the settings, and nobody confirmed it; a dry
+            run asks nobody.
         SettingsInvalid: Files, configuration and tokenizer don't belong together.
         SaveFailed: The disk refused.
     """
@@ -77,6 +78,9 @@ def take_over(
         _initial(settings, training)  # so that what would be refused is told now
         dialogue.show(report, decision)
         console.line("Nothing was written (--dry-run).")
+        confirmed = decision.can_be_confirmed and settings.on_critical == "continue"
+        if decision.blocking and not confirmed:
+            raise _refused(training, report, decision)
         return
     if decision.blocking and not (decision.can_be_confirmed and dialogue.confirm(report, decision)):
         dialogue.show(report, decision)
