@@ -25,7 +25,6 @@ PROVENANCE: Final = "provenance.json"
 CONFIG: Final = "config.yaml"
 _FORMAT: Final = 1
 _WEIGHTS: Final = {".pth", ".pt", ".bin", ".ckpt"}
-_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,11 +207,8 @@ def _link_rest(hidden: Path, target: Path, into: Path) -> tuple[list[str], list[
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
-    whole = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            whole.update(chunk)
-    return whole.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_folder_name(target: Path) -> bool:

@@ -30,16 +30,19 @@ class TrainedText:
 def tokenizer_in(folder: Path) -> Tokenizer:
     """Return the tokenizer of an inference folder: the one that its configuration names.
 
+    Where the configuration names none, or can't be read, it is `bpe.model`, the name in IndexTTS2's folder.
+
     Raises:
         DataInvalid: There is none, or it is damaged.
     """
-    name = "bpe.model"
+    return Tokenizer(folder / _tokenizer_name(folder / CONFIG))
+
+
+def _tokenizer_name(config: Path) -> str:
     try:
-        document = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        name = str(document["dataset"]["bpe_model"])
+        return str(yaml.safe_load(config.read_text(encoding="utf-8"))["dataset"]["bpe_model"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError):
-        pass  # a folder without one has the usual name
-    return Tokenizer(folder / name)
+        return "bpe.model"
 
 
 def trained_in(folder: Path) -> TrainedText | None:
