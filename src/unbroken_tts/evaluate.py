@@ -12,7 +12,7 @@ from unbroken_tts.model.base import check_base, load_base, read_base
 from unbroken_tts.model.gpt import VoiceGpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
     from pathlib import Path
 
     from unbroken_tts.data.batch import Batch
@@ -56,6 +56,20 @@ class Scores:
     """Mel targets."""
     per_sample: list[SampleScore]
     """The scores of each sample, in the given order."""
+
+    def part(self, ids: Container[str]) -> Scores:
+        """Return the scores of some of the samples; at least one must be among them."""
+        samples = [each for each in self.per_sample if each.id in ids]
+        text = sum(each.text_tokens for each in samples)
+        mel = sum(each.mel_tokens for each in samples)
+        return Scores(
+            text_loss=sum(each.text_loss * each.text_tokens for each in samples) / text,
+            mel_loss=sum(each.mel_loss * each.mel_tokens for each in samples) / mel,
+            mel_top1=sum(each.mel_top1 * each.mel_tokens for each in samples) / mel,
+            text_tokens=text,
+            mel_tokens=mel,
+            per_sample=samples,
+        )
 
 
 def evaluate(

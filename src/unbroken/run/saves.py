@@ -99,7 +99,7 @@ class CheckpointSaves:
         """Show, once the parts have made their state, that a start would take it back.
 
         Args:
-            structure: What it was shown for, if that is still so.
+            structure: Of the state as it is now; what was shown for it isn't shown again.
 
         Raises:
             NotEncodable: It would not; nothing more is trained for nothing.

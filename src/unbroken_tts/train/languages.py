@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unbroken_tts.data.pairs import Pairs
-from unbroken_tts.evaluate import SampleScore, Scores
+from unbroken_tts.evaluate import Scores
 from unbroken_tts.settings import TrainSettings
 
 
@@ -33,26 +33,21 @@ def by_language(
         languages: Pair id -> language.
         settings: The weights of the losses.
     """
-    samples: dict[str, list[SampleScore]] = {}
+    samples: dict[str, set[str]] = {}
     for each in scores.per_sample:
-        samples.setdefault(languages.get(each.id, ""), []).append(each)
+        samples.setdefault(languages.get(each.id, ""), set()).add(each.id)
     if len(samples) < 2:
         return []
-    return [_score(name, samples[name], settings) for name in sorted(samples)]
+    return [_score(name, scores.part(samples[name]), settings) for name in sorted(samples)]
 
 
-def _score(name: str, samples: Sequence[SampleScore], settings: TrainSettings) -> LanguageScore:
-    text, mel = (
-        sum(getattr(each, f"{kind}_tokens") for each in samples) for kind in ("text", "mel")
-    )
-    text_loss = sum(each.text_loss * each.text_tokens for each in samples) / text
-    mel_loss = sum(each.mel_loss * each.mel_tokens for each in samples) / mel
+def _score(name: str, own: Scores, settings: TrainSettings) -> LanguageScore:
     return LanguageScore(
         language=name or "unnamed",
-        text_loss=text_loss,
-        mel_loss=mel_loss,
-        mel_top1=sum(each.mel_top1 * each.mel_tokens for each in samples) / mel,
-        loss=settings.text_loss_weight * text_loss + settings.mel_loss_weight * mel_loss,
+        text_loss=own.text_loss,
+        mel_loss=own.mel_loss,
+        mel_top1=own.mel_top1,
+        loss=settings.text_loss_weight * own.text_loss + settings.mel_loss_weight * own.mel_loss,
     )
 
 

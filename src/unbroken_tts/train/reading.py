@@ -65,6 +65,4 @@ def reading_gap(true: Scores, exchanged: Scores) -> float:
         exchanged: Scores with exchanged texts.
     """
     measured = {each.id for each in exchanged.per_sample}
-    own = [each for each in true.per_sample if each.id in measured]
-    tokens = sum(each.mel_tokens for each in own)
-    return exchanged.mel_loss - sum(each.mel_loss * each.mel_tokens for each in own) / tokens
+    return exchanged.mel_loss - true.part(measured).mel_loss
