@@ -1,11 +1,13 @@
 """Write docs/works-with.md: train every optimiser that is installed, go on, compare the bits.
 
 In one process, in a minute or two. With --killed each start is a process of its own that saves to the disk
-and is killed; that takes many minutes, and needs `fork`.
+and is killed; that takes many minutes, and needs `fork`. With --device cuda the optimisers train on a card,
+and the page is docs/works-with-cuda.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import importlib.metadata
 import os
@@ -16,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic products on a card
 
 import torch  # noqa: E402  # after the path
 
@@ -29,7 +32,10 @@ from support.optimizer_trial import (  # noqa: E402
     train_on,
 )
 
-PAGE = ROOT / "docs" / "works-with.md"
+PAGES = {
+    "cpu": ROOT / "docs" / "works-with.md",
+    "cuda": ROOT / "docs" / "works-with-cuda.md",
+}
 
 NAMES = {
     "pytorch_optimizer": "pytorch-optimizer", "lion_pytorch": "lion-pytorch",
@@ -46,9 +52,9 @@ DRIVEN = {
 }
 
 HEAD = """\
-# Optimisers that resume exactly
+# Optimisers that resume exactly{place}
 
-Written by `python scripts/write_works_with.py{option}` on {date}, with Python {python} on a processor.
+Written by `python scripts/write_works_with.py{option}` on {date}, with Python {python} on {device}.
 Each optimiser trained a small model for {steps} steps, and once more from what a checkpoint holds of it
 after step {saved}: {how} *Exact* means that weights and all state of the optimiser end with the same
 bits. `make test` repeats this in one process for the packages of the `dev` extra.
@@ -74,18 +80,20 @@ What is not in the table is treated by these rules:
 
 def main() -> int:
     """Try all, and write the page; return 1 where one is not exact."""
+    given = parse()
     torch.set_num_threads(1)
-    is_killed = "--killed" in sys.argv[1:]
+    if given.device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
     lines, failed = [], 0
-    for package in PACKAGES:
-        trials = trials_of(package)
+    for package in given.package:
+        trials = trials_of(package, given.device)
         if not trials:
             print(f"{package} is not installed")
             continue
         version = importlib.metadata.version(NAMES.get(package, package)).partition("+")[0]
         rows = []
         for trial in trials:
-            result = _killed(trial) if is_killed else _in_one_process(trial)
+            result = _killed(trial) if given.killed else _in_one_process(trial)
             failed += result != "exact"
             print(f"{package} {trial.name}: {result}", flush=True)
             rows.append(f"| `{trial.name}` | {DRIVEN[trial.way]} | {result} |")
@@ -93,18 +101,33 @@ def main() -> int:
                   "| optimiser | driven by | result |", "| --- | --- | --- |", *rows, ""]  # fmt: skip
     left_out = [f"- `{name}` of pytorch-optimizer: {why}" for name, why in LEFT_OUT.items()]
     head = HEAD.format(
-        option=" --killed" if is_killed else "",
+        place=" on a graphics card" if given.device == "cuda" else "",
+        option="".join(f" {each}" for each in sys.argv[1:]),
+        device="a processor" if given.device == "cpu" else torch.cuda.get_device_name(),
         date=dt.date.today().isoformat(),  # noqa: DTZ011  # a day
         python=sys.version.split()[0],
         steps=STEPS,
         saved=SAVED_AFTER,
         how="the process was killed by SIGKILL a step later."
-        if is_killed
+        if given.killed
         else "new objects of the same process resumed it.",
     )
     text = head + "\n".join([*lines, "## Not tried", "", *left_out, ""])
-    PAGE.write_text(text, encoding="utf-8", newline="\n")
+    PAGES[given.device].write_text(text, encoding="utf-8", newline="\n")
     return int(failed > 0)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--killed", action="store_true", help="each start is a process, and killed")
+    parser.add_argument("--device", choices=PAGES, default="cpu", help="where to train [cpu]")
+    parser.add_argument(
+        "--package", nargs="+", choices=PACKAGES, default=list(PACKAGES), help="only these [all]"
+    )
+    return parser.parse_args()
 
 
 def _in_one_process(trial: OptimizerTrial) -> str:

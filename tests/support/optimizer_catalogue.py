@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -26,13 +27,14 @@ LEFT_OUT = {
 """What this model can't be trained with, and why."""
 
 
-def trials_of(package: str) -> list[OptimizerTrial]:
+def trials_of(package: str, device: str = "cpu") -> list[OptimizerTrial]:
     """Return the trials of a package's optimisers; none where it is not installed."""
     if importlib.util.find_spec(package) is None:
         return []
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        return list(PACKAGES[package]())
+        trials = [replace(trial, device=device) for trial in PACKAGES[package]()]
+    return trials if device == "cpu" else trials + ONLY_ON_A_CARD.get(package, [])
 
 
 def _over(make: Any, **options: Any) -> Build:
@@ -222,3 +224,20 @@ PACKAGES: dict[str, Callable[[], Trials]] = {
     "bitsandbytes": _bitsandbytes,
 }
 """By the name that is imported."""
+
+ONLY_ON_A_CARD: dict[str, list[OptimizerTrial]] = {
+    "torch": [
+        OptimizerTrial(
+            name=f"{kind.__name__}({', '.join(f'{name}={each}' for name, each in options.items())})",
+            build=_over(kind, **options),
+            device="cuda",
+        )
+        for kind, options in (
+            (torch.optim.Adam, {"capturable": True}),
+            (torch.optim.AdamW, {"capturable": True, "fused": True}),
+            (torch.optim.RMSprop, {"capturable": True}),
+            (torch.optim.SGD, {"fused": True, "momentum": 0.9}),
+        )
+    ]
+}
+"""Options that need a card, by package."""

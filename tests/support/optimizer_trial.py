@@ -41,6 +41,8 @@ class OptimizerTrial:
     """Whether the embedding has sparse gradients, and is what the optimiser trains."""
     matrices: bool = False
     """Whether the model has nothing but matrices."""
+    device: str = "cpu"
+    """Where it trains."""
 
 
 class Net(nn.Module):
@@ -65,7 +67,7 @@ class Objects:
     def __init__(self, trial: OptimizerTrial) -> None:
         torch.manual_seed(0)
         self.trial = trial
-        self.model = Net(sparse=trial.sparse, matrices=trial.matrices)
+        self.model = Net(sparse=trial.sparse, matrices=trial.matrices).to(trial.device)
         self.optimizer = trial.build(self.model)
         self.state = TrainingState(
             {"model": self.model, "optimizer": self.optimizer}, [self.optimizer]
@@ -78,8 +80,10 @@ class Objects:
             self.update(torch.randint(0, 8, (8,)))
 
     def update(self, ids: torch.Tensor) -> None:
+        ids = ids.to(self.trial.device)
+
         def loss() -> torch.Tensor:
-            wanted = torch.linspace(-1, 1, 4) * (ids[:, None] - 3.5)
+            wanted = torch.linspace(-1, 1, 4, device=ids.device) * (ids[:, None] - 3.5)
             found: torch.Tensor = (self.model(ids) - wanted).square().mean()
             return found
 

@@ -78,8 +78,8 @@ class HostSnapshot:
     """State, facts and evidence as JSON, by file name."""
     images: dict[str, FileImage]
     """The content of the tensor files, by name."""
-    leaves: dict[str, tuple[str, str, list[int]]]
-    """File, dtype and shape of every tensor."""
+    leaves: dict[str, tuple[str, str, list[int], str | None]]
+    """File, dtype, shape, and the device if it isn't the host, of every tensor."""
     late: LateCopy
     """Copies that are still to be made before `images` is complete."""
     live: Mapping[str, str] = field(default_factory=dict)
@@ -138,13 +138,17 @@ def copy_to_host(
         documents={name: _as_json(each) for name, each in documents.items()},
         images=images,
         leaves={
-            leaf: (name, dtype_name(each, leaf), list(each.shape))
+            leaf: (name, dtype_name(each, leaf), list(each.shape), _device_of(each))
             for name, tensors in files.items()
             for leaf, each in tensors.items()
         },
         late=late,
         live=tensor_digests(dict(ChainMap(*files.values()))) if prove else {},
     )
+
+
+def _device_of(tensor: torch.Tensor) -> str | None:
+    return None if tensor.device.type == "cpu" else str(tensor.device)
 
 
 def commit(
@@ -278,8 +282,9 @@ def _write_files(aside: Path, copied: HostSnapshot) -> Manifest:
             dtype=dtype,
             shape=shape,
             digest=placed[leaf].digest,
+            device=device,
         )
-        for leaf, (file, dtype, shape) in copied.leaves.items()
+        for leaf, (file, dtype, shape, device) in copied.leaves.items()
     }
     _require_captured(copied.live, leaves)
     return Manifest2(

@@ -27,6 +27,7 @@ TENSORS: Final = ".safetensors"
 """Suffix of the files with tensors."""
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+Device = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}(:[0-9]{1,3})?$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -69,6 +70,8 @@ class PlacedLeaf(LeafEntry):
 
     begin: Count
     """Its first byte in the file."""
+    device: Device | None = None
+    """Where it lay, unless on the host."""
 
 
 class Manifest(_Strict):
@@ -88,6 +91,11 @@ class Manifest(_Strict):
     files: Mapping[str, FileEntry]
     leaves: Mapping[str, LeafEntry]
 
+    def device_of(self, leaf: str) -> str | None:
+        """Return where a tensor lay; None where all lay on the host, or nothing tells."""
+        del leaf
+        return None
+
     @property
     @abstractmethod
     def segments(self) -> Mapping[str, list[Segment]]:
@@ -99,7 +107,7 @@ class Manifest(_Strict):
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, closed by a digest over itself."""
-        return closed(self.model_dump())
+        return closed(self.model_dump(exclude_none=True))
 
 
 class Manifest1(Manifest):
@@ -122,6 +130,14 @@ class Manifest2(Manifest):
     format: Literal[2]
     files: Mapping[str, FileWithHeader]
     leaves: Mapping[str, PlacedLeaf]
+
+    def device_of(self, leaf: str) -> str | None:
+        """Return where a tensor lay; None where all lay on the host, or nothing tells."""
+        return (self.leaves[leaf].device or "cpu") if self._tells_devices else None
+
+    @cached_property
+    def _tells_devices(self) -> bool:
+        return any(each.device for each in self.leaves.values())
 
     @cached_property
     def segments(self) -> Mapping[str, list[Segment]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from unbroken.state.digest import tensor_digest
 from unbroken.state.dtypes import DTYPES
 from unbroken.state.modules import ModulePart
 from unbroken.state.position import Position
+from unbroken.state.stored import home
 from unbroken.tree import uncompiled_names
+
+HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +86,21 @@ class Checkpoint:
         found: dict[str, Any] = uncompiled_names(self._document(EVIDENCE))
         return found
 
-    def parts(self, streamed: Collection[str] = ()) -> dict[str, Any]:
+    def parts(self, streamed: Collection[str] = (), device: torch.device = HOST) -> dict[str, Any]:
         """Return the state of every part.
 
         Args:
             streamed: Parts whose tensors stay on the disk until they are used; the caller has to
                 compare their digests. Those of other parts are compared here.
+            device: That this start trains on: there lie the tensors that did not lie on the host.
 
         Raises:
             CheckpointCorrupt: A file or a tensor differs from what was saved.
         """
         return {
-            name: _decoded(each, self.tensors(name) if name in streamed else self._in_memory(name))
+            name: _decoded(
+                each, self.tensors(name) if name in streamed else self._in_memory(name, device)
+            )
             for name, each in self._parts().items()
         }
 
@@ -151,8 +157,11 @@ class Checkpoint:
         """
         return {name: _decoded(each, self.tensors(name)) for name, each in self._parts().items()}
 
-    def _in_memory(self, part: str) -> dict[str, torch.Tensor]:
-        return {leaf: self._read(leaf, each) for leaf, each in self.tensors(part).items()}
+    def _in_memory(self, part: str, device: torch.device = HOST) -> dict[str, torch.Tensor]:
+        return {
+            leaf: self._read(leaf, each).to(home(each.device, device))
+            for leaf, each in self.tensors(part).items()
+        }
 
     def _parts(self) -> dict[str, Any]:
         state = self._json(STATE)
@@ -188,7 +197,10 @@ class Checkpoint:
         for each in self.manifest.segments[name]:
             if each.leaf is not None and tensors[each.leaf].begin != each.begin:
                 raise self._corrupt(f"{each.leaf} has another place than the manifest says")
-        return tensors
+        return {
+            leaf: replace(each, device=self.manifest.device_of(leaf))
+            for leaf, each in tensors.items()
+        }
 
     def _read(self, leaf: str, stored: StoredTensor) -> torch.Tensor:
         tensor = stored.read()

@@ -54,6 +54,7 @@ class StoredTensor(Stored):
     """First byte in the file."""
     dtype: torch.dtype
     shape: torch.Size
+    device: str | None = None
 
     def read(self) -> torch.Tensor:
         """Return it in fresh host memory.

@@ -255,7 +255,7 @@ def _put_in(
 ) -> None:
     """Put the saved state into the live objects, but for what a new value was taken of."""
     state = inspector.state
-    saved = checkpoint.parts(state.streamed)
+    saved = checkpoint.parts(state.streamed, state.device)
     taken = {each.id for each in decision.use_new}
     # Not kept otherwise: the old moments are freed before the saved ones are read.
     live = state.capture() if taken else {}

@@ -13,6 +13,7 @@ from unbroken.state.foreign import while_loading
 from unbroken.state.optimizer_values import OptimizerValues, Place, laid_like
 from unbroken.state.own_ways import code_options, gives_its_own, is_of_torch, takes_its_own
 from unbroken.state.shared_tensors import share_again
+from unbroken.state.stored import Stored, home
 
 
 class RestoreWay:
@@ -56,7 +57,7 @@ class RestoreWay:
 
     def _add_groups(self, groups: list[dict[str, Any]]) -> None:
         for old in groups[len(self._optimizer.param_groups) :]:
-            options = self._values.live(old, _at_home)
+            options = self._values.live(old, self._beside)
             parameters = [self._parameters[name] for name in old["params"]]
             self._optimizer.add_param_group({**options, "params": parameters})
 
@@ -67,7 +68,7 @@ class RestoreWay:
                 if key == "params":
                     continue
                 live: Any = group.get(key)
-                value = self._values.live(stored, _at_home, onto=live)
+                value = _there(self._values.live(stored, self._beside, onto=live), live, stored)
                 if _can_be_copied(live, value):
                     live.copy_(value)  # a tensor rate may be captured by a graph: keep its storage
                 elif isinstance(live, dict | list):
@@ -76,25 +77,17 @@ class RestoreWay:
                     group[key] = value
 
     def _restore_state(self, saved: Mapping[str, Any]) -> None:
-        on_device = self._on_device()
+        counted_there = self._counted_on_device()
         state = self._optimizer.state
         state.clear()
         for name, each in saved["state"].items():
             parameter = self._parameters[name]
-
-            def place(
-                key: str, value: torch.Tensor, parameter: Any = parameter, name: str = name
-            ) -> torch.Tensor:
-                if key == "step" and name not in on_device:
-                    return value  # counters of an unfused optimiser live on the host
-                return laid_like(value, parameter)
-
-            state[parameter] = self._values.live(each, place)
+            state[parameter] = self._values.live(each, _at(parameter, name in counted_there))
         share_again(saved.get("shared", []), state, self._parameters)
         state.update(self._values.live(saved.get("keyed", {}), self._beside))
 
-    def _on_device(self) -> set[str]:
-        """Return the parameters whose step counter lies where they lie."""
+    def _counted_on_device(self) -> set[str]:
+        """Return the parameters whose step counter must lie where they lie."""
         names = {id(each): name for name, each in self._parameters.items()}
         return {
             name
@@ -113,7 +106,8 @@ class RestoreWay:
 
     def _plain(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Return what `state_dict()` gave: parameters are numbers again."""
-        own = self._values.live(saved.get("own", {}), _at_home)
+        counted_there = self._counted_on_device()
+        own = self._values.live(saved.get("own", {}), self._beside)
         if own.keys() == {"whole"}:
             whole: dict[str, Any] = own["whole"]
             return whole
@@ -122,31 +116,38 @@ class RestoreWay:
             for name in group["params"]:
                 numbers.setdefault(name, len(numbers))
         state = {
-            numbers[name]: self._values.live(each, _laid_like(self._parameters[name]))
+            numbers[name]: self._values.live(
+                each, _at(self._parameters[name], name in counted_there)
+            )
             for name, each in saved["state"].items()
             if name in numbers
         }
         groups = [
             {
                 **code_options(self._optimizer, i),
-                **self._values.live({k: v for k, v in group.items() if k != "params"}, _at_home),
+                **self._values.live(
+                    {k: v for k, v in group.items() if k != "params"}, self._beside
+                ),
                 "params": [numbers[name] for name in group["params"]],
             }
             for i, group in enumerate(saved["groups"])
         ]
-        keyed = self._values.live(saved.get("keyed", {}), _at_home)
+        keyed = self._values.live(saved.get("keyed", {}), self._beside)
         return {"state": {**state, **keyed}, "param_groups": groups, **own}
 
     def _set_right(self, saved: Mapping[str, Any]) -> None:
         """Put each value that does not come out as it was saved where it belongs."""
+        counted_there = self._counted_on_device()
         state = self._optimizer.state
         for name, each in saved["state"].items():
             parameter = self._parameters[name]
-            wanted = self._values.live(each, _laid_like(parameter))
+            wanted = self._values.live(each, _at(parameter, name in counted_there))
             held = state.get(parameter, {})
             for key, value in wanted.items() if isinstance(wanted, Mapping) else ():
-                if key not in held or not _is_same(held[key], value):
-                    held[key] = _where(held.get(key), value, key, parameter.device)
+                now = held.get(key)
+                there = _there(value, now, each.get(key))
+                if key not in held or not _is_same(now, there):
+                    held[key] = there
             for key in held.keys() - wanted.keys():
                 del held[key]
             state[parameter] = held
@@ -155,34 +156,54 @@ class RestoreWay:
         """Set the attributes that had changed since the run was set up."""
         for name, each in saved.items():
             live: Any = getattr(self._optimizer, name, None)
-            value = self._values.live(each, self._beside, onto=live)
+            value = _there(self._values.live(each, self._beside, onto=live), live, each)
             if _can_be_copied(live, value):
                 live.copy_(value)
             else:
                 setattr(self._optimizer, name, value)
 
-    def _beside(self, key: str, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002  # as a `Place`
-        """Put a tensor of no parameter where the parameters are; numbers stay on the host."""
+    def _beside(
+        self,
+        key: str,  # noqa: ARG002  # as a `Place`
+        value: torch.Tensor,
+        saved: str | None,
+    ) -> torch.Tensor:
+        """Put a tensor of no parameter where it lay; else numbers on the host, others by the parameters."""
         first = next((p for g in self._optimizer.param_groups for p in g["params"]), None)
-        return value if first is None or not value.dim() else value.to(first.device)
+        if first is None:
+            return value
+        if saved is None:
+            return value.to(first.device) if value.dim() else value
+        return value.to(home(saved, first.device))
 
 
-def _at_home(key: str, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG001  # as a `Place`
-    return value
+def _at(parameter: torch.Tensor, is_counted_there: bool) -> Place:
+    """Put what is kept for a parameter where it lay; else by the parameter, its counters on the host."""
+
+    def place(key: str, value: torch.Tensor, saved: str | None) -> torch.Tensor:
+        if key == "step" and is_counted_there:
+            return value.to(parameter.device)  # whatever lay where: the kernel asks for it
+        if saved is None and key == "step":
+            return value
+        where = parameter.device if saved is None else home(saved, parameter.device)
+        return laid_like(value, parameter, where)
+
+    return place
 
 
-def _laid_like(parameter: torch.Tensor) -> Place:
-    """Lay tensors as the parameter of their shape lies; where they lie is the optimiser's business."""
-    return lambda _, value: (
-        laid_like(value, parameter).to(value.device) if value.shape == parameter.shape else value
-    )
+def _there(value: Any, live: Any, stored: Any) -> Any:
+    """Put a tensor of which nothing tells where it lay to where the live one lies."""
+    is_told = isinstance(stored, Stored) and stored.device is not None
+    if is_told or not isinstance(value, torch.Tensor) or not isinstance(live, torch.Tensor):
+        return value
+    return value.to(live.device)
 
 
 def _can_be_copied(live: Any, value: Any) -> bool:
     return (
         isinstance(live, torch.Tensor)
         and isinstance(value, torch.Tensor)
-        and (live.shape, live.dtype) == (value.shape, value.dtype)
+        and (live.shape, live.dtype, live.device) == (value.shape, value.dtype, value.device)
         and not live.requires_grad
     )
 
@@ -202,17 +223,8 @@ def _is_same(live: Any, value: Any) -> bool:
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if (a.dtype, a.shape, a.stride()) != (b.dtype, b.shape, b.stride()):
+    if (a.dtype, a.shape, a.stride(), a.device) != (b.dtype, b.shape, b.stride(), b.device):
         return False
-    same = torch.equal(a, b.to(a.device))
-    return same or (a.is_floating_point() and torch.equal(a.isnan(), b.to(a.device).isnan())
-                    and torch.equal(a.nan_to_num(), b.to(a.device).nan_to_num()))  # fmt: skip
-
-
-def _where(held: Any, value: Any, key: str, device: torch.device) -> Any:
-    """Put a value where the one was that it replaces; else where the parameter is."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    if isinstance(held, torch.Tensor):
-        return value.to(held.device)
-    return value if key == "step" else value.to(device)
+    same = torch.equal(a, b)
+    return same or (a.is_floating_point() and torch.equal(a.isnan(), b.isnan())
+                    and torch.equal(a.nan_to_num(), b.nan_to_num()))  # fmt: skip

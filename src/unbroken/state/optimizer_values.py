@@ -37,8 +37,8 @@ MAX_DEPTH: Final = 50
 
 _PLAIN: Final = (bool, int, float, str, type(None), bytes, complex)
 
-Place = Callable[[str, torch.Tensor], torch.Tensor]
-"""Puts a tensor, by the key that it stands under, where it belongs."""
+Place = Callable[[str, torch.Tensor, str | None], torch.Tensor]
+"""Puts a tensor where it belongs, by the key that it stands under and where it lay, if that is known."""
 
 
 class OptimizerValues:
@@ -122,9 +122,9 @@ class OptimizerValues:
             StateMismatch: It names a class that this program has not loaded.
         """
         if isinstance(value, Stored):
-            return place(key, value.read())
+            return place(key, value.read(), value.device)
         if isinstance(value, torch.Tensor):
-            return place(key, value.clone())
+            return place(key, value.clone(), None)
         if is_generator(value):
             return _going_on(value, onto)
         if isinstance(value, dict):
@@ -139,8 +139,9 @@ class OptimizerValues:
         if value.keys() == {PARAMETER}:
             return self._parameters[value[PARAMETER]]
         if value.keys() == {STRIDED, "stride"}:
-            tensor = in_memory(value[STRIDED])
-            return place("", _laid(tensor, value["stride"]))
+            saved = value[STRIDED]
+            tensor = _laid(in_memory(saved), value["stride"])
+            return place("", tensor, saved.device if isinstance(saved, Stored) else None)
         if value.keys() == {KEYED, BY_IDENTITY, ITEMS}:
             keyed = self._live_items(value[KEYED], place)
             by_identity = self._live_items(value[BY_IDENTITY], place)
@@ -199,11 +200,11 @@ def lies_as_expected(value: torch.Tensor, parameter: torch.Tensor | None) -> boo
     return value.layout is not torch.strided or value.is_contiguous() or not _is_dense(value)
 
 
-def laid_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return a tensor on the parameter's device; one of its shape lies as it does."""
+def laid_like(value: torch.Tensor, parameter: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device; one of the parameter's shape lies in memory as that does."""
     if value.shape == parameter.shape and not parameter.is_contiguous() and _is_dense(parameter):
-        return _laid(value.to(parameter.device), parameter.stride())
-    return value.to(parameter.device)
+        return _laid(value.to(device), parameter.stride())
+    return value.to(device)
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:

@@ -18,6 +18,8 @@ class Stored(ABC):
     """Its shape."""
     dtype: torch.dtype
     """Its dtype."""
+    device: str | None
+    """Where it lay when it was saved, as `cuda:0`; None where all lay on the host, or nothing tells."""
 
     @abstractmethod
     def read(self) -> torch.Tensor:
@@ -45,6 +47,22 @@ def fill(live: torch.Tensor, saved: torch.Tensor | Stored) -> None:
         live.copy_(saved)
     else:
         saved.read_into(live)
+
+
+def home(saved: str | None, trained_on: torch.device) -> torch.device:
+    """Return where a saved tensor belongs: where it lay, as far as this start has such a device.
+
+    Args:
+        saved: Where it lay, as `cuda:0`; None for the host. This start may not know its kind.
+        trained_on: The device that this start trains on.
+    """
+    kind, _, index = (saved or "cpu").partition(":")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if kind != trained_on.type:
+        return trained_on
+    is_there = not index or int(index) < torch.get_device_module(kind).device_count()
+    return torch.device(f"{kind}:{index}" if index else kind) if is_there else trained_on
 
 
 def in_memory(value: Any) -> Any:

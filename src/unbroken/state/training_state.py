@@ -272,6 +272,12 @@ class TrainingState:
         """Return the learning rate that each group holds, by the group's name; some hold none."""
         return {n: float(group["lr"]) for n, group in self.groups() if group.get("lr") is not None}
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter that is trained; the host where there is none."""
+        first = next(iter(self.trained.values()), None)
+        return torch.device("cpu") if first is None else first.device
+
     def only_updated(self) -> set[str]:
         """Return the leaf paths of what only updates change: trained parameters and their moments."""
         optimizers = (each for each in self.parts.values() if isinstance(each, OptimizerPart))
@@ -326,8 +332,9 @@ class TrainingState:
         self.look_for_parameters()
         put_gradients(self.updated, saved["gradients"][TENSORS])
         put_sparse_gradients(self.updated, saved["gradients"].get("sparse", {}))
-        device = next(iter(self.trained.values())).device if self.trained else "cpu"
-        self.sums.load_state_dict({name: each.to(device) for name, each in saved["sums"].items()})
+        self.sums.load_state_dict(
+            {name: each.to(self.device) for name, each in saved["sums"].items()}
+        )
         self.position = position
         self._steps_counted = self.optimizer_steps.count
         self.has_uncounted = self.has_graph = False

@@ -207,9 +207,10 @@ def _token(kind: _Kind, owner: Indices, index: Indices) -> Indices:
 
 def _move(arrays: list[Indices], device: torch.device | None) -> tuple[torch.Tensor, ...]:
     """Copy all arrays to the device in one transfer, from pinned memory for CUDA."""
-    packed = torch.from_numpy(np.concatenate(arrays))
-    if device is not None and device.type == "cuda":
-        packed = packed.pin_memory()
+    is_pinned = device is not None and device.type == "cuda"
+    packed = torch.empty(sum(map(len, arrays)), dtype=torch.int64, pin_memory=is_pinned)
+    # By numpy: torch would wake all of its threads for the copy, while the card waits for it.
+    np.concatenate(arrays, out=packed.numpy())
     packed = packed.to(device, non_blocking=True)
     parts: tuple[torch.Tensor, ...] = torch.split(packed, [len(array) for array in arrays])
     return parts

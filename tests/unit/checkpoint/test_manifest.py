@@ -55,6 +55,27 @@ def test_it_comes_back(tmp_path: Path) -> None:
     assert manifest() == read_manifest(tmp_path)
 
 
+def test_it_tells_where_tensors_lay(tmp_path: Path) -> None:
+    """A tensor on a card has its place in it; where all lay on the host nothing is said of places."""
+    assert b'"device": ' not in manifest().to_bytes()
+    assert manifest().device_of("model.w") is None
+    leaves = {
+        "model.w": PlacedLeaf.model_validate({**LEAF, "device": "cuda:0"}),
+        "model.v": PlacedLeaf.model_validate(LEAF),
+    }
+    (tmp_path / MANIFEST).write_bytes(manifest(leaves=leaves).to_bytes())
+    found = read_manifest(tmp_path)
+    assert ("cuda:0", "cpu") == tuple(found.device_of(f"model.{name}") for name in "wv")
+
+
+def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A hostile file names no device of this program."""
+    leaves = {"model.w": {**LEAF, "device": "cuda:0; rm"}}
+    write(tmp_path, {**manifest().model_dump(), "leaves": leaves})
+    with pytest.raises(CheckpointCorrupt, match="can't be read"):
+        read_manifest(tmp_path)
+
+
 def test_any_changed_byte_is_found(tmp_path: Path) -> None:
     """Whatever byte of it changes, by one bit or to a blank, it is refused: white space too."""
     whole = manifest().to_bytes()
