@@ -25,8 +25,12 @@ CONSTANT = {
 }
 REAL_CODES = 8192
 """Codes of the semantic codec of IndexTTS2."""
+SPEAKER_WIDTH = 192
+"""Width of the speaker vectors of CAMPPlus, which IndexTTS-2.5 projects in the model."""
 # Keys of this project. The original refuses unknown keys, so defaults are not written.
 _OURS = {"dropout", "speed_rows"}
+# These two the original is given otherwise: they stand beside the `gpt` section.
+BESIDE = ("spk_cond_mode", "language_rows")
 
 
 class ConditionModule(BaseModel):
@@ -94,6 +98,10 @@ class GptConfig(BaseModel):
     """Probability of dropout on embeddings, attention weights and residuals, in training only."""
     speed_rows: bool = True
     """Whether two rows of a speed table follow the conditioning, before the text."""
+    spk_cond_mode: Literal["conformer", "campplus"] = "conformer"
+    """The voice comes as conditioning rows (IndexTTS2 2.0), or as a speaker vector (2.5)."""
+    language_rows: int = Field(default=0, ge=0)
+    """Rows of the language table of 2.5 (R); 0 where the model has none."""
     condition_module: ConditionModule
     """The speaker conditioning encoder (not trained)."""
     emo_condition_module: ConditionModule
@@ -109,6 +117,11 @@ class GptConfig(BaseModel):
             raise ValueError(
                 f"start_text_token and stop_text_token are both {self.stop_text_token}"
             )
+        if (self.spk_cond_mode == "campplus") != bool(self.language_rows):
+            raise ValueError(
+                f"spk_cond_mode is {self.spk_cond_mode} and language_rows is {self.language_rows}; "
+                "a model with speaker vectors has a language table, and no other has one"
+            )
         largest = max(self.start_mel_token, self.stop_mel_token)
         if largest >= self.number_mel_codes:
             raise ValueError(
@@ -117,9 +130,25 @@ class GptConfig(BaseModel):
         return self
 
     @property
+    def takes_speaker_vectors(self) -> bool:
+        """Whether the model is of IndexTTS-2.5."""
+        return self.spk_cond_mode == "campplus"
+
+    @property
+    def condition_shape(self) -> tuple[int, int]:
+        """Rows and columns of a sample's conditioning: (C, D), or (1, 192) with speaker vectors."""
+        if self.takes_speaker_vectors:
+            return 1, SPEAKER_WIDTH
+        return self.condition_num_latent, self.model_dim
+
+    @property
     def prefix_rows(self) -> int:
-        """Rows of the sequence before the text: conditioning and, where present, speed."""
-        return self.condition_num_latent + (2 if self.speed_rows else 0)
+        """Rows of the sequence before the text.
+
+        The conditioning, and where present two rows of speed; with speaker vectors two of zeros.
+        """
+        has_two = self.takes_speaker_vectors or self.speed_rows
+        return self.condition_shape[0] + (2 if has_two else 0)
 
     @property
     def longest_text(self) -> int:
@@ -167,13 +196,18 @@ class GptConfig(BaseModel):
                 "Without it the shape of the model is unknown.",
                 "Name the config.yaml that belongs to the base checkpoint with --config.",
             )
-        return cls.from_mapping(document["gpt"], origin=str(path))
+        section = document["gpt"]
+        if isinstance(section, dict):
+            section = {key: document[key] for key in BESIDE if key in document} | section
+        return cls.from_mapping(section, origin=str(path))
 
     def to_yaml(self, path: Path) -> None:
         """Write a configuration file with this `gpt` section, in the original's form."""
-        section = {**self.model_dump(exclude=_OURS), **CONSTANT}
+        section = {**self.model_dump(exclude={*_OURS, *BESIDE}), **CONSTANT}
         section |= self.model_dump(include=_OURS, exclude_defaults=True)
-        document: dict[str, Any] = {"gpt": section, "gpt_checkpoint": "gpt.pth", "version": 2.0}
+        version = 2.5 if self.takes_speaker_vectors else 2.0
+        document: dict[str, Any] = {"gpt": section, "gpt_checkpoint": "gpt.pth", "version": version}
+        document |= self.model_dump(include={*BESIDE}, exclude_defaults=True)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8", newline="\n")
 
 
