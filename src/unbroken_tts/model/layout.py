@@ -127,30 +127,15 @@ def lay_out(
         mel_counts = np.full(samples, mel_counts.max() + 1)
     mel_offsets = prefix + text_counts
     width = int((mel_offsets + mel_counts).max())
-    streams = [
-        _stream(
-            _Kind(
-                text,
-                text_lengths,
-                config.start_text_token,
-                config.stop_text_token,
-                np.full(samples, prefix),
-                text_counts,
-            ),
-            width,
-        ),
-        _stream(
-            _Kind(
-                codes,
-                code_lengths,
-                config.start_mel_token,
-                config.stop_mel_token,
-                mel_offsets,
-                mel_counts,
-            ),
-            width,
-        ),
-    ]
+    texts = _Kind(
+        text, text_lengths, config.start_text_token, config.stop_text_token,
+        np.full(samples, prefix), text_counts,
+    )  # fmt: skip
+    mels = _Kind(
+        codes, code_lengths, config.start_mel_token, config.stop_mel_token,
+        mel_offsets, mel_counts,
+    )  # fmt: skip
+    streams = (_stream(texts, width), _stream(mels, width))
     arrays = [_prefix_rows(samples, config, width), *streams[0], *streams[1]]
     if first_language is not None:
         languages = _languages(batch.ids, text, text_lengths, first_language)
