@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from unbroken_tts.model.adapters import merged_tensors, plain_name, restrict
 from unbroken_tts.model.frozen_rows import ExtendedEmbedding, ExtendedLinear
 from unbroken_tts.model.gpt2_stack import Gpt2Stack
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, trained_shapes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.model.trained_part import TrainedPart
 
 Head: TypeAlias = ExtendedLinear | nn.Linear
 
@@ -69,6 +71,7 @@ class VoiceGpt(nn.Module):
         frozen_rows: Number of first rows of the text tables that are frozen.
         checkpointing: Recompute activations in the backward pass to save memory.
         dropout: Dropout probability in training; None means the configuration's.
+        part: What is trained; None trains everything.
     """
 
     def __init__(
@@ -78,10 +81,12 @@ class VoiceGpt(nn.Module):
         frozen_rows: int = 0,
         checkpointing: bool = False,
         dropout: float | None = None,
+        part: TrainedPart | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
+        self.lora = part.lora if part else None
         width, rows = config.model_dim, vocabulary + 1
         # Built on the meta device, without random numbers; `_materialise` allocates storage.
         with torch.device("meta"):
@@ -98,6 +103,8 @@ class VoiceGpt(nn.Module):
             self.text_head = ExtendedLinear(width, rows, frozen_rows)
             self.mel_head = nn.Linear(width, config.number_mel_codes)
             self.speed_emb = nn.Embedding(2, width) if config.speed_rows else None
+            if part is not None:
+                restrict(self, part)
         self.to_empty(device="cpu")
 
     @property
@@ -115,7 +122,7 @@ class VoiceGpt(nn.Module):
         """Copy the trained tensors, under the names and shapes of a `gpt.pth`, into the model."""
         self.text_embedding.fill(table["text_embedding.weight"])
         self.text_head.fill(table["text_head.weight"], table["text_head.bias"])
-        parameters = dict(self.named_parameters())
+        parameters = {plain_name(name): each for name, each in self.named_parameters()}
         for name in trained_shapes(self.config, self.vocabulary):
             if name not in TEXT_TENSORS:
                 parameters[name].copy_(table[name])
@@ -123,10 +130,13 @@ class VoiceGpt(nn.Module):
     def table(self) -> dict[str, torch.Tensor]:
         """Return the trained tensors under the names and in the order of a `gpt.pth`.
 
-        The text tensors are joined copies; the others share the model's memory.
+        The text tensors are joined copies, weights with adapters are merged ones; the others share
+        the model's memory.
         """
         weight, bias = self.text_head.joined()
         tensors = {name: value.detach() for name, value in self.named_parameters()}
+        if self.lora is not None:
+            tensors = merged_tensors(tensors, self.lora)
         tensors |= dict(
             zip(TEXT_TENSORS, (self.text_embedding.joined(), weight, bias), strict=True)
         )
