@@ -292,14 +292,14 @@ def test_a_tensor_without_dimensions_is_no_model(tmp_path: Path) -> None:
 def test_what_is_said_of_a_file_is_refused_for_a_run(
     run: Path, base: TinyBase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--lora-alpha of a directory would be ignored; it is refused."""
+    """--adapter-alpha of a directory would be ignored; it is refused."""
     manifest = str(base.data / "val_pairs.jsonl")
-    words = ["evaluate", str(run), "--manifest", manifest, "--lora-alpha", "3"]
+    words = ["evaluate", str(run), "--manifest", manifest, "--adapter-alpha", "3"]
     assert 2 == main(words)
     assert "is a directory, not a file of weights" in capsys.readouterr().err
-    words = ["evaluate", str(base.gpt), "--manifest", manifest, "--lora-alpha", "-3"]
+    words = ["evaluate", str(base.gpt), "--manifest", manifest, "--adapter-alpha", "-3"]
     assert 2 == main(words)
-    assert "--lora-alpha is -3" in capsys.readouterr().err
+    assert "--adapter-alpha is -3" in capsys.readouterr().err
 
 
 def test_vocabulary_is_the_number_of_pieces(tmp_path: Path) -> None:

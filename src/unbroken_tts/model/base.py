@@ -69,7 +69,7 @@ def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
     """
     choice = choice or FormChoice()
     published = _published(path, choice)
-    tensors, merge_note = merge_adapter(published, path, choice.lora_alpha)
+    tensors, merge_note = merge_adapter(published, path, choice.adapter_alpha)
     notes = [*published.notes(), *filter(None, [merge_note])]
     return base_weights(tensors, origin=str(path), notes=[f"{path}: {each}" for each in notes])
 
@@ -84,7 +84,7 @@ def require_readable(path: Path, choice: FormChoice) -> None:
     """
     published = _published(path, choice)
     if published.adapter is not None:
-        strength_of(path, choice.lora_alpha)
+        strength_of(path, choice.adapter_alpha)
     _require_supported(published.tensors, str(path))
 
 

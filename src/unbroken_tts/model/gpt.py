@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from unbroken_tts.model.adapters import merged_tensors, plain_name, restrict
 from unbroken_tts.model.config import SPEAKER_WIDTH
 from unbroken_tts.model.frozen_rows import ExtendedEmbedding, ExtendedLinear
 from unbroken_tts.model.gpt2_stack import Gpt2Stack
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.model.trained_part import TrainedPart
 
 Head: TypeAlias = ExtendedLinear | nn.Linear
 
@@ -71,6 +73,7 @@ class VoiceGpt(nn.Module):
         frozen_rows: Number of first rows of the text tables that are frozen.
         checkpointing: Recompute activations in the backward pass to save memory.
         dropout: Dropout probability in training; None means the configuration's.
+        part: What is trained; None trains everything.
         language: Row of the language table that is trained; None for none.
     """
 
@@ -81,11 +84,13 @@ class VoiceGpt(nn.Module):
         frozen_rows: int = 0,
         checkpointing: bool = False,
         dropout: float | None = None,
+        part: TrainedPart | None = None,
         language: int | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
+        self.lora = part.lora if part else None
         self.first_language: int | None = None
         """Id of the first language token; None where the model has no language table."""
         if config.language_rows:
@@ -115,6 +120,8 @@ class VoiceGpt(nn.Module):
                 if config.language_rows
                 else None
             )
+            if part is not None:
+                restrict(self, part)
         self.to_empty(device="cpu")
 
     @property
@@ -134,7 +141,7 @@ class VoiceGpt(nn.Module):
         self.text_head.fill(table["text_head.weight"], table["text_head.bias"])
         if self.lang_embedding is not None:
             self.lang_embedding.fill(table[LANGUAGE_TENSOR])
-        parameters = dict(self.named_parameters())
+        parameters = {plain_name(name): each for name, each in self.named_parameters()}
         for name in trained_shapes(self.config, self.vocabulary):
             if name not in (*TEXT_TENSORS, LANGUAGE_TENSOR):
                 parameters[name].copy_(table[name])
@@ -142,10 +149,13 @@ class VoiceGpt(nn.Module):
     def table(self) -> dict[str, torch.Tensor]:
         """Return the trained tensors under the names and in the order of a `gpt.pth`.
 
-        Text tensors and language table are joined copies; the others share the model's memory.
+        Text tensors and language table are joined copies, weights with adapters are merged ones; the
+        others share the model's memory.
         """
         weight, bias = self.text_head.joined()
         tensors = {name: value.detach() for name, value in self.named_parameters()}
+        if self.lora is not None:
+            tensors = merged_tensors(tensors, self.lora)
         tensors |= dict(
             zip(TEXT_TENSORS, (self.text_embedding.joined(), weight, bias), strict=True)
         )

@@ -37,7 +37,7 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="NAME",
     )
-    lora_alpha: Positive | None = setting(
+    adapter_alpha: Positive | None = setting(
         "may change",
         "Alpha of an unmerged LoRA adapter in the file that a new run starts from. By default that "
         "of the adapter_config.json beside the file.",

@@ -18,6 +18,7 @@ from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
 from unbroken_tts.train.kept_settings import setting_facts
 from unbroken_tts.train.old_settings import RESCUED
+from unbroken_tts.train.part import TRAINED_PART
 
 MAY_CHANGE = (
     "base",
@@ -44,8 +45,9 @@ FROZEN = (
 
 
 def frozen_tensors(model: VoiceGpt) -> dict[str, slice | None]:
-    """Return the rows of the base vocabulary, which must not change, if there are any."""
-    return dict.fromkeys(FROZEN) if model.frozen_rows else {}
+    """Return what must not change: rows of the base vocabulary, and layers that aren't trained."""
+    layers = [f"model.{name}" for name, each in model.named_parameters() if not each.requires_grad]
+    return dict.fromkeys([*(FROZEN if model.frozen_rows else ()), *layers])
 
 
 def facts_of(
@@ -81,6 +83,7 @@ def facts_of(
             "precision": execution.precision.precision,
         },
         "sources": _sources(settings),
+        **({} if initial.part is None else {TRAINED_PART: initial.part.recorded()}),
         **({} if initial.rescued is None else {RESCUED: initial.rescued}),
         "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }

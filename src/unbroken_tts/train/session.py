@@ -23,6 +23,7 @@ from unbroken import (
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.hardware import BatchPlan, memory_need, require_memory
+from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.rescue.rescue_checks import RESCUE_IDS
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
@@ -35,10 +36,10 @@ from unbroken_tts.train.initial_weights import (
     find_run,
     keep_untrained_encoders,
     new_model,
+    parameter_numbers,
     require_weights,
     require_writable,
     saved_model,
-    trained_numbers,
 )
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_files import keep_files
@@ -68,6 +69,8 @@ class TrainingSession:
     plan: BatchPlan
     workers: int
     built: Built
+    part: TrainedPart | None
+    """What is trained of the model; None for everything."""
     run: Run
     report: ResumeReport
     best: BestValidation
@@ -106,9 +109,11 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         console.line(told(order.mix))
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     known = saved if source.checkpoint is not None else None
-    numbers = trained_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
+    numbers, frozen = parameter_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
     hardware = execution.hardware
-    require_memory(hardware, memory_need(hardware, numbers, has_average=settings.ema_decay > 0))
+    has_average = settings.ema_decay > 0
+    need = memory_need(hardware, numbers, frozen=frozen, has_average=has_average)
+    require_memory(hardware, need)
     initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
     for each in initial.lines:
         console.line(each)
@@ -129,6 +134,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         plan=execution.plan,
         workers=execution.workers,
         built=built,
+        part=initial.part,
         run=run,
         report=report,
         best=best,
