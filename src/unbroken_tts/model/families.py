@@ -101,8 +101,12 @@ def _size(shapes: Mapping[str, Shape]) -> _Size:
     )
 
 
+TOLD: Final = ("speed_rows", "spk_cond_mode", "language_rows")
+"""Fields of a `GptConfig` that only the weights tell."""
+
+
 def told_by(shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Return the fields of a `GptConfig` that only the weights tell.
+    """Return the fields of `TOLD`.
 
     The `config.yaml` that 2.5 ships says version 2.0, and describes the encoder that it doesn't have.
 

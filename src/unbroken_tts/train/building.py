@@ -93,6 +93,8 @@ def parameter_groups(model: VoiceGpt, settings: TrainSettings) -> list[dict[str,
         for parameter in module.parameters()
         if model.frozen_rows
     }
+    if model.lang_embedding is not None:
+        new_rows |= {id(parameter) for parameter in model.lang_embedding.parameters()}
     embeddings = {
         id(parameter)
         for module in model.modules()

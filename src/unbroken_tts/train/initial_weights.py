@@ -40,6 +40,7 @@ from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.base_rows import BaseRows, find_base_tokenizer, prove_rows
+from unbroken_tts.train.language_row import LANGUAGE_ROW, first_values, start_note
 from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
 from unbroken_tts.train.part import counts_of, part_of, saved_part
 
@@ -105,10 +106,18 @@ class InitialWeights:
     """The file of the earlier trainer that the run was taken over from, as a fact; None for none."""
 
 
-def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) -> InitialWeights:
+def new_model(
+    settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer, language: int | None = None
+) -> InitialWeights:
     """Build the model of a new run and load or initialise its weights.
 
     Rows of the text tables are the base's where its tokenizer proves it (`base_rows`).
+
+    Args:
+        settings: The settings of the run.
+        config: The model.
+        tokenizer: The run's.
+        language: Row of the language table that is trained; None for none.
 
     Raises:
         DataInvalid: The weights file is missing or damaged.
@@ -118,7 +127,7 @@ def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) 
     vocabulary = tokenizer.vocabulary
     if source == "none":
         part = part_of(settings, config, is_same_vocabulary=False)
-        model = _model(settings, config, vocabulary, 0, part)
+        model = _model(settings, config, vocabulary, 0, part, language)
         model.initialise(settings.seed)
         return InitialWeights(
             model=model,
@@ -129,8 +138,11 @@ def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) 
     base, rows, facts = _base(settings, Path(source), tokenizer)
     config = base.config_for(config)
     part = part_of(settings, config, is_same_vocabulary=rows.are_all_the_bases)
-    model = _model(settings, config, vocabulary, rows.frozen, part)
+    model = _model(settings, config, vocabulary, rows.frozen, part, language)
     load_base(model, base if rows.plan is None else respelt(base, rows.plan))
+    first = None if model.lang_embedding is None else first_values(settings, tokenizer)
+    if first is not None and model.lang_embedding is not None:
+        model.lang_embedding.start_from(first)
     begin_adapters(model, settings.seed)
     return InitialWeights(
         model=model,
@@ -140,7 +152,10 @@ def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) 
         facts=facts,
         notes=base.notes,
         base_rows=rows.facts,
-        lines=rows.notes,
+        lines=(
+            *rows.notes,
+            *(() if language is None else [start_note(settings, tokenizer, language)]),
+        ),
     )
 
 
@@ -225,7 +240,8 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     """Build the model that a checkpoint will be restored into."""
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
     part = saved_part(facts)
-    model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"], part)
+    language = facts.get(LANGUAGE_ROW)
+    model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"], part, language)
     return InitialWeights(
         model=model,
         part=part,
@@ -242,6 +258,7 @@ def _model(
     vocabulary: int,
     frozen: int,
     part: TrainedPart | None,
+    language: int | None = None,
 ) -> VoiceGpt:
     return VoiceGpt(
         config,
@@ -250,6 +267,7 @@ def _model(
         checkpointing=settings.grad_checkpointing,
         dropout=settings.dropout,
         part=part,
+        language=language,
     )
 
 

@@ -20,6 +20,7 @@ from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.feature_origin import known_origin
 from unbroken_tts.train.filler import without_filler
+from unbroken_tts.train.model_config import model_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def read_inputs(
         DataInvalid: A file is missing or damaged, or doesn't belong to the others.
         ResumeRefused: The tokenizer has another number of pieces than the run's.
     """
-    config = GptConfig.from_yaml(settings.config)
+    config = model_config(settings, saved)
     tokenizer = Tokenizer(settings.tokenizer)
     if saved is not None and is_resumed:
         _require_same_vocabulary(tokenizer, saved, settings, root)

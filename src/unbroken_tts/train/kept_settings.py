@@ -19,11 +19,13 @@ LATER: Final[Mapping[str, Any]] = {
     "lora_alpha": None,
     "lora_dropout": 0.0,
     "lora_targets": "all",
+    "language": None,
 }
 """Settings that runs of earlier versions didn't have, with what those did."""
 
 FOR_GOOD: Final = (
     "decay",
+    "language",
     "layout",
     "lora_alpha",
     "lora_dropout",

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unbroken import Checkpoint, DataInvalid, RunDirectory, find_source, read_tensors
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.train.language_row import LANGUAGE_ROW
 from unbroken_tts.train.part import saved_part
 
 
@@ -47,13 +48,14 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
     facts = checkpoint.facts()
     config = GptConfig.from_mapping(facts["model"], origin=str(checkpoint.path))
     shape = (config, facts["vocabulary"], facts["frozen_rows"])
-    model = VoiceGpt(*shape, part=saved_part(facts))
+    language = facts.get(LANGUAGE_ROW)
+    model = VoiceGpt(*shape, part=saved_part(facts), language=language)
     if averaged:
         model = _averaged(model, checkpoint)
     else:
         checkpoint.load_into(model)
     if model.lora is not None:
-        adapted, model = model, VoiceGpt(*shape)
+        adapted, model = model, VoiceGpt(*shape, language=language)
         model.load_table(adapted.table())
     model.eval()
     return Loaded(

@@ -44,6 +44,7 @@ from unbroken_tts.train.initial_weights import (
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_files import keep_files
 from unbroken_tts.train.kept_settings import kept_settings, setting_facts, what_does_not_act
+from unbroken_tts.train.language_row import language_row
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.mixing import mix_of, told
 from unbroken_tts.train.old_settings import filled_from_old
@@ -147,7 +148,8 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
 
 
 def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
-    initial = new_model(settings, inputs.config, inputs.tokenizer)
+    language = language_row(settings, inputs.config, inputs.tokenizer, inputs.train.pairs)
+    initial = new_model(settings, inputs.config, inputs.tokenizer, language)
     require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
     require_same_codec(inputs.origin, initial.facts, initial.base)
     return initial

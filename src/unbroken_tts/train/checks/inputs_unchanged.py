@@ -63,7 +63,7 @@ MODEL_CONFIGURATION_UNCHANGED: Final = FactCheck(
     id="model-configuration-unchanged",
     title="The model's configuration is the run's",
     area="model",
-    covers=("model", "frozen_rows", "trained_part"),
+    covers=("model", "frozen_rows", "trained_part", "language_row"),
     example=({"heads": 8}, {"heads": 4}),
     compares="every value of the model's configuration, how many base rows are frozen, and which "
     "layers are trained or have adapters.",
