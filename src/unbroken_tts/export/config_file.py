@@ -54,7 +54,9 @@ class ExportedConfig:
     """Keys that the inference program reads and the file doesn't have."""
 
 
-def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int) -> ExportedConfig:
+def exported_config(
+    text: str, origin: Path, config: GptConfig, vocabulary: int, tokenizer: str | None = None
+) -> ExportedConfig:
     """Return the user's configuration with what the exported weights need.
 
     All other sections stay. Comments and layout stay too, unless a key has to be added.
@@ -64,6 +66,8 @@ def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int)
         origin: Where it came from, for messages.
         config: The model of the weights.
         vocabulary: Pieces of the tokenizer.
+        tokenizer: The name that the program looks for, whatever the configuration says; None for that
+            of the configuration.
 
     Raises:
         SettingsInvalid: The file is no configuration, or not that of the weights.
@@ -79,7 +83,9 @@ def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int)
         section[module] = {"input_layer": "conv2d2"} | section[module]
     wanted["gpt"] = section
     wanted["gpt_checkpoint"] = WEIGHTS
-    wanted["dataset"] = _section(wanted, "dataset") | {"bpe_model": _tokenizer_name(wanted)}
+    wanted["dataset"] = _section(wanted, "dataset") | {
+        "bpe_model": tokenizer or _tokenizer_name(wanted)
+    }
     return ExportedConfig(
         text=_edited(text, document, wanted),
         tokenizer=wanted["dataset"]["bpe_model"],
