@@ -83,10 +83,16 @@ def facts_of(
             "precision": execution.precision.precision,
         },
         "sources": _sources(settings),
-        **({} if initial.part is None else {TRAINED_PART: initial.part.recorded()}),
+        **_trained_part(initial),
         **({} if initial.rescued is None else {RESCUED: initial.rescued}),
         "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }
+
+
+def _trained_part(initial: InitialWeights) -> dict[str, Any]:
+    if initial.part is None:
+        return {}
+    return {TRAINED_PART: initial.part.recorded() | {"base": initial.frozen_base}}
 
 
 def code_digest(package: str) -> str:
