@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from support.tiny_model import tiny_batch, tiny_model
+from unbroken import SettingsInvalid
 from unbroken_tts.model.adapters import begin_adapters, plain_name
+from unbroken_tts.model.generate import SpeechRequest, generate
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.model.lora import is_of_adapter
+from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.model.trained_part import Lora, TrainedPart, chosen_groups
 
 BLOCKS = 2
@@ -180,3 +184,27 @@ def test_half_precision_computes_gradients_for_adapters_alone() -> None:
         assert each.grad is None or (
             each.grad.dtype == torch.float32 and each.grad.isfinite().all()
         )
+
+
+def test_an_adapted_model_speaks_as_the_merged_one() -> None:
+    """Samples spoken while training are those of the export."""
+    ours, merged = adapted(part("none")).eval(), tiny_model().eval()
+    disturb(ours)
+    merged.load_table(ours.table())
+    batch = tiny_batch()
+    said = SpeechRequest(
+        text_ids=batch.text_ids[0, : batch.text_lengths[0]].tolist(),
+        condition=batch.condition[0],
+        emo_vec=batch.emo_vec[0],
+    )
+    one, other = (generate(model, [said], Sampling(), max_codes=12) for model in (ours, merged))
+    assert one == other
+    assert one != generate(tiny_model().eval(), [said], Sampling(), max_codes=12)
+
+
+def test_without_peft_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And without adapters nothing of it is needed."""
+    monkeypatch.setitem(sys.modules, "peft", None)  # importing it now fails
+    with pytest.raises(SettingsInvalid, match=r"pip install 'unbroken\[tts\]'"):
+        tiny_model(part=part())
+    tiny_model(part=TrainedPart(groups=chosen_groups("heads", BLOCKS), blocks=BLOCKS))
