@@ -101,6 +101,15 @@ def test_the_merged_weights_follow_from_the_saved_adapters(
         torch.testing.assert_close(found[f"{name}.weight"], expected, rtol=1e-6, atol=1e-7)
 
 
+def test_a_folder_of_inference_is_proved_as_any_other(run: Path, tmp_path: Path) -> None:
+    """It is read back and compared, and has the same weights as the file."""
+    ended = run_program("export", run, tmp_path / "voice")
+    assert (0, True) == (ended.code, "read back and compared" in ended.out), ended.err
+    found, alone = read(tmp_path / "voice" / "gpt.pth"), export(run, tmp_path / "gpt.pth")
+    assert found.keys() == alone.keys()
+    assert all(torch.equal(each, alone[name]) for name, each in found.items())
+
+
 def test_an_inspection_tells_layers_counts_and_memory(run: Path) -> None:
     """Adapters, what is trained and what is frozen, and the memory that follows."""
     ended = run_program("inspect", run)
