@@ -137,9 +137,8 @@ def test_an_exported_folder_is_one_of_2_5(folder: Folder, tmp_path: Path) -> Non
 
 def test_adapters_leave_the_language_its_row(folder: Folder, tmp_path: Path) -> None:
     """LoRA freezes the blocks; the row of the language is trained beside the adapters."""
-    ended = folder.trainer.start(
-        tmp_path / "run", *folder.flags, "--lora-rank", 2, "--max-steps", 3
-    )
+    more = ("--base-tokenizer", folder.tokenizer.path, "--lora-rank", 2, "--max-steps", 3)
+    ended = folder.trainer.start(tmp_path / "run", *folder.flags, *more)
     assert ended.code == 0, ended.err
     before, after = read_archive(folder.gpt), exported(tmp_path / "run", tmp_path / "gpt.pth")
     moved = {name for name in before if not torch.equal(before[name], after[name])}

@@ -237,7 +237,8 @@ def test_a_run_is_inspected_without_its_configuration(run: Path) -> None:
         found.carried.tensors,
         found.carried.numbers,
     )
-    assert found.trained.numbers * 16 == found.memory["fp32"]["card"]
+    needed = found.trained.numbers * 16 + found.frozen.numbers * 4
+    assert needed == found.memory["fp32"]["card"]
     assert ("fp32", False) == (found.facts["computes_in"], found.facts["average"])
     assert found == inspect_path(run / "checkpoints" / "step-00000003")
 

@@ -91,7 +91,7 @@ def _inspected(
         trained=trained,
         carried=count_of(each for name, each in tensors.items() if not is_trained(name)),
         position=position,
-        memory=training_memory(shapes) if is_supported else {},
+        memory=training_memory(shapes, trained.numbers) if is_supported else {},
         not_finite=not_finite([*tensors.items(), *adapted.items()]),
     )
 

@@ -27,7 +27,7 @@ PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Projections of a block that can have adapters, by the name of the choice."""
 
-_BLOCK: Final = re.compile(r"^gpt\.h\.(\d+)\.")
+_BLOCK: Final = re.compile(r"^gpt\.h\.([0-9]+)\.")
 _TEXT: Final = frozenset({"text_embedding", "text_head"})
 _MEL: Final = frozenset({"mel_embedding", "mel_head"})
 _POSITIONS: Final = frozenset({"text_pos_embedding", "mel_pos_embedding"})
@@ -44,8 +44,8 @@ _MODULES: Final[Mapping[str, frozenset[str]]] = {
     "norms": _NORMS,
 }
 _MOST_BLOCKS: Final = 1_000_000
-_RANGE: Final = re.compile(r"^(?P<first>\d{1,6})(-(?P<last>\d{1,6}))?$")
-_END: Final = re.compile(r"^(?P<end>first|last):(?P<count>\d{1,6})$")
+_RANGE: Final = re.compile(r"^(?P<first>[0-9]{1,6})(-(?P<last>[0-9]{1,6}))?$")
+_END: Final = re.compile(r"^(?P<end>first|last):(?P<count>[0-9]{1,6})$")
 
 CHOICES: Final = (
     "auto, all, none, or a list with commas of: blocks, numbers of blocks such as 0-3,22, first:N, "
@@ -147,11 +147,13 @@ class TrainedPart:
         if self.lora is None:
             return named
         lora = self.lora
-        where = len({layer.rsplit(".", 2)[0] for layer in self.adapted})
+        where = counted(len({group_of(f"{layer}.") for layer in self.adapted}), "block")
         projections = (
             "all projections" if lora.targets == "all" else f"the {lora.targets} projections"
         )
-        adapters = f"adapters of rank {lora.rank}, alpha {lora.alpha:g}, on {projections} of {where} blocks"
+        adapters = (
+            f"adapters of rank {lora.rank}, alpha {lora.alpha:g}, on {projections} of {where}"
+        )
         return f"{adapters}; {named}" if self.groups else adapters
 
 

@@ -40,9 +40,10 @@ from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.base_rows import BaseRows, find_base_tokenizer, prove_rows
+from unbroken_tts.train.frozen_base import frozen_digest
 from unbroken_tts.train.language_row import LANGUAGE_ROW, first_values, start_note
 from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
-from unbroken_tts.train.part import counts_of, part_of, saved_part
+from unbroken_tts.train.part import TRAINED_PART, counts_of, part_of, saved_part
 
 
 def find_run(settings: TrainSettings) -> ResumeSource:
@@ -90,6 +91,8 @@ class InitialWeights:
     """In host memory; its weights are undefined if a checkpoint will be restored into it."""
     part: TrainedPart | None
     """What of it is trained; None for everything."""
+    frozen_base: str | None = None
+    """Digest of the layers of the base that aren't; None where it is all, or a run was the base."""
     untrained_encoders: dict[str, torch.Tensor] | None
     """The untrained encoders of a new run; None when a checkpoint is resumed."""
     base: str
@@ -147,6 +150,7 @@ def new_model(
     return InitialWeights(
         model=model,
         part=part,
+        frozen_base=frozen_digest(base, part) if part and settings.init_from is None else None,
         untrained_encoders=base.untrained_encoders,
         base=source,
         facts=facts,
@@ -245,6 +249,7 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     return InitialWeights(
         model=model,
         part=part,
+        frozen_base=facts.get(TRAINED_PART, {}).get("base"),
         untrained_encoders=None,
         base=facts["base"],
         base_rows=facts.get("base_rows"),

@@ -88,7 +88,7 @@ def facts_of(
         },
         "sources": _sources(settings),
         **_language_facts(initial.model),
-        **({} if initial.part is None else {TRAINED_PART: initial.part.recorded()}),
+        **_trained_part(initial),
         **({} if initial.rescued is None else {RESCUED: initial.rescued}),
         "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }
@@ -107,6 +107,12 @@ def _model_facts(asked: GptConfig, built: GptConfig) -> dict[str, Any]:
 def _language_facts(model: VoiceGpt) -> dict[str, Any]:
     table = model.lang_embedding
     return {} if table is None else {LANGUAGE_ROW: table.trained}
+
+
+def _trained_part(initial: InitialWeights) -> dict[str, Any]:
+    if initial.part is None:
+        return {}
+    return {TRAINED_PART: initial.part.recorded() | {"base": initial.frozen_base}}
 
 
 def code_digest(package: str) -> str:

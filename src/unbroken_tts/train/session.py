@@ -22,7 +22,7 @@ from unbroken import (
 )
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
-from unbroken_tts.hardware import BatchPlan, memory_need, require_memory
+from unbroken_tts.hardware import BatchPlan, Hardware, memory_need, require_memory
 from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.rescue.rescue_checks import RESCUE_IDS
 from unbroken_tts.settings import TrainSettings
@@ -31,6 +31,7 @@ from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.feature_origin import require_own_conditioner, require_same_codec
+from unbroken_tts.train.frozen_base import require_same_base
 from unbroken_tts.train.initial_weights import (
     InitialWeights,
     find_run,
@@ -98,6 +99,9 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     asked = filled_from_old(settings, saved)
     settings = kept_settings(asked, saved)
     execution = plan_execution(settings, console, saved)
+    known = saved if source.checkpoint is not None else None
+    if known is not None:
+        require_same_base(asked, known)
     for each in what_does_not_act(asked, settings, execution.precision.precision):
         console.line(f"NOTE: {each}")
     if source.checkpoint is None:
@@ -109,16 +113,11 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     if order.mix is not None:
         console.line(told(order.mix))
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
-    known = saved if source.checkpoint is not None else None
-    numbers, frozen = parameter_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
-    hardware = execution.hardware
-    has_average = settings.ema_decay > 0
-    need = memory_need(hardware, numbers, frozen=frozen, has_average=has_average)
-    require_memory(hardware, need)
+    _require_memory(settings, inputs, execution.hardware, known)
     initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
     for each in initial.lines:
         console.line(each)
-    built = build(settings, initial.model, hardware, execution.precision, until)
+    built = build(settings, initial.model, execution.hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
     if facts["text_rules"] is None:
@@ -145,6 +144,14 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         name=_curves_name(run),
         notes=(*initial.notes, *_notes(settings, run, until)),
     )
+
+
+def _require_memory(
+    settings: TrainSettings, inputs: Inputs, hardware: Hardware, known: dict[str, Any] | None
+) -> None:
+    numbers, frozen = parameter_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
+    has_average = settings.ema_decay > 0
+    require_memory(hardware, memory_need(hardware, numbers, frozen=frozen, has_average=has_average))
 
 
 def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
