@@ -62,7 +62,7 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
         raise DataInvalid(
             "This tokenizer is a `.tiktoken` vocabulary, which can't be extended.",
             "IndexTTS-2.5 counts the ids of its special tokens from the number of lines in that file: "
-            "appended ones would shift them all (docs/decisions/0014-tiktoken-for-indextts-2-5.md).",
+            "appended ones would shift them all (docs/decisions/0015-tiktoken-for-indextts-2-5.md).",
             "Use it as it is, with --tokenizer: it spells the letters of any script by their bytes.",
         )
     encoder = sentencepiece.SentencePieceProcessor()
