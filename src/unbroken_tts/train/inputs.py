@@ -64,7 +64,8 @@ def read_inputs(
         start_mel_token=config.start_mel_token,
         max_text_tokens=config.max_text_tokens,
         max_mel_tokens=config.max_mel_tokens,
-        condition_rows=config.condition_num_latent,
+        condition_rows=config.condition_shape[0],
+        condition_width=config.condition_shape[1],
         model_dim=config.model_dim,
         first_text_id=0 if saved is not None else _first_text_id(config, tokenizer),
     )
