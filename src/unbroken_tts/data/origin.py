@@ -43,6 +43,11 @@ class FeatureOrigin:
         """Whether codec or conditioner is of the kind that no published model was trained with."""
         return self.codec == EMBEDDED_CODEC or self.conditioner == EMBEDDED_CONDITIONER
 
+    @property
+    def has_speaker_vectors(self) -> bool:
+        """Whether the features are for IndexTTS-2.5."""
+        return bool(self.speaker_model)
+
     def facts(self) -> dict[str, str]:
         """Return the origin as facts of a run; a speaker model only where there is one."""
         found = asdict(self)

@@ -263,7 +263,8 @@ def test_features_of_2_5_and_of_2_0_do_not_mix(
     assert "features of different kinds" in told
     assert "made with the same encoders" in told
     told = told_by_train(output, output)
-    assert "must be [4, 12], but is [1, 192]" in told
+    assert "were made for a model of IndexTTS-2.5, and this one is of 2.0" in told
+    assert f"--output NEW_DIRECTORY --indextts {older} --tokenizer" in told
 
 
 def test_a_configuration_of_the_other_version_is_refused(files: IndexTtsFiles, older: Path) -> None:
