@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FIRST_WORD = 3
@@ -67,10 +68,14 @@ def write_pairs(
     codes: int = 32,
     model_dim: int = 16,
     condition_rows: int = 32,
+    condition_width: int = 0,
     text_lengths: tuple[int, int] = (3, 12),
     codes_per_token: int = 2,
     pairs_per_target: int = 2,
     speakers: int = 2,
+    language: str = "xx",
+    encode: Callable[[str], list[int]] | None = None,
+    before: str = "",
 ) -> Path:
     """Write `count` valid pairs and their arrays below `directory`; return the manifest's path.
 
@@ -83,10 +88,14 @@ def write_pairs(
         codes: Codes lie in [0, codes); it is the model's `start_mel_token`.
         model_dim: Width D of the conditioning (condition_rows, D) and of the emotion vector (D,).
         condition_rows: Rows of the conditioning, 32 in the real model.
+        condition_width: Its width; 0 for `model_dim`.
         text_lengths: Shortest and longest text, in tokens, both inclusive.
         codes_per_token: A text of T tokens has T times as many codes.
         pairs_per_target: Prompts of each target; consecutive lines share a target.
         speakers: Speakers take turns; a prompt is always of the target's speaker.
+        language: Of every line.
+        encode: Encodes the words, which otherwise have a token each.
+        before: Every text begins with it.
     """
     generator = np.random.default_rng([seed, *split.encode()])
     per_speaker = max(-(-count // (pairs_per_target * speakers)), pairs_per_target + 1)
@@ -97,11 +106,15 @@ def write_pairs(
     for utterance in range(utterances):
         length = int(generator.integers(text_lengths[0], text_lengths[1] + 1))
         text = generator.integers(FIRST_WORD, vocabulary, size=length).astype(np.int32)
-        texts.append(text)
+        words = before + " ".join(word(int(token)) for token in text)
+        if encode is not None:
+            text = np.array(encode(words), np.int32)
+        texts.append((text, words))
+        width = condition_width or model_dim
         arrays = {
             "text_ids": text,
             "codes": codes_of(text, codes, codes_per_token),
-            "condition": generator.standard_normal((condition_rows, model_dim), dtype=np.float32),
+            "condition": generator.standard_normal((condition_rows, width), dtype=np.float32),
             "emo_vec": generator.standard_normal(model_dim, dtype=np.float32),
         }
         for kind, array in arrays.items():
@@ -110,9 +123,9 @@ def write_pairs(
     for pair in range(count):
         target, turn = divmod(pair, pairs_per_target)
         prompt = (target + speakers * (1 + turn)) % utterances
-        lines.append(
-            _line(split, target, prompt, texts[target], codes_per_token, condition_rows, speakers)
-        )
+        text, words = texts[target]
+        line = _line(split, target, prompt, len(text), codes_per_token, condition_rows, speakers)
+        lines.append(line | {"language": language, "target_text": words})
     manifest = directory / f"{split}_pairs.jsonl"
     written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     manifest.write_text(written, encoding="utf-8", newline="\n")
@@ -123,7 +136,7 @@ def _line(
     split: str,
     target: int,
     prompt: int,
-    text_ids: np.ndarray[Any, Any],
+    text_tokens: int,
     codes_per_token: int,
     condition_rows: int,
     speakers: int,
@@ -132,17 +145,15 @@ def _line(
     return {
         "id": f"{target_id}__{prompt_id}",
         "speaker": f"speaker{target % speakers}",
-        "language": "xx",
         "prompt_id": prompt_id,
         "prompt_condition_path": f"features/condition/{prompt_id}.npy",
         "prompt_condition_len": condition_rows,
         "prompt_emo_vec_path": f"features/emo_vec/{prompt_id}.npy",
         "prompt_duration": None,
         "target_id": target_id,
-        "target_text": " ".join(word(int(token)) for token in text_ids),
         "target_text_ids_path": f"features/text_ids/{target_id}.npy",
-        "target_text_len": len(text_ids),
+        "target_text_len": text_tokens,
         "target_codes_path": f"features/codes/{target_id}.npy",
-        "target_code_len": len(text_ids) * codes_per_token,
+        "target_code_len": text_tokens * codes_per_token,
         "target_emo_vec_path": f"features/emo_vec/{target_id}.npy",
     }

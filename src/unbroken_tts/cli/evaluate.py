@@ -108,7 +108,8 @@ def _checked(pairs: Pairs, config: GptConfig, vocabulary: int) -> Pairs:
         start_mel_token=config.start_mel_token,
         max_text_tokens=config.max_text_tokens,
         max_mel_tokens=config.max_mel_tokens,
-        condition_rows=config.condition_num_latent,
+        condition_rows=config.condition_shape[0],
+        condition_width=config.condition_shape[1],
         model_dim=config.model_dim,
     )
     # Evaluation leaves no files behind, so the preflight's cache is temporary.

@@ -145,9 +145,7 @@ def check_roles(
             longest=limits.longest_codes,
             outside=FaultKind.OUTSIDE_CODE_BOOK,
         ),
-        "condition_paths": check_floats(
-            facts_by_role["condition_paths"], (limits.condition_rows, limits.model_dim)
-        ),
+        "condition_paths": check_floats(facts_by_role["condition_paths"], limits.condition_shape),
         "emo_paths": check_floats(facts_by_role["emo_paths"], (limits.model_dim,)),
     }
     for role, found in findings.items():

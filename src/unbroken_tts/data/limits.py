@@ -18,11 +18,19 @@ class Limits:
     max_mel_tokens: int
     """Bound of the codes; the position table has three rows more, so one code more fits."""
     condition_rows: int
-    """Rows of the speaker conditioning, 32 in the real model."""
+    """Rows of the speaker conditioning, 32 in the real model, 1 in that of 2.5."""
     model_dim: int
     """Width D of the conditioning and of the emotion vector."""
+    condition_width: int | None = None
+    """Width of the conditioning, if it is not D: 192 for the speaker vectors of 2.5."""
     first_text_id: int = 0
     """First id that a text may contain; those before it are start, stop and other control pieces."""
+
+    @property
+    def condition_shape(self) -> tuple[int, int]:
+        """Return rows and columns of a sample's conditioning."""
+        width = self.model_dim if self.condition_width is None else self.condition_width
+        return self.condition_rows, width
 
     @property
     def longest_text(self) -> int:

@@ -12,6 +12,7 @@ import yaml
 
 from unbroken import SettingsInvalid
 from unbroken_tts.model.config import CONSTANT, GptConfig
+from unbroken_tts.model.families import TOLD
 
 # The parameters of `UnifiedVoice`, which the inference program calls with the whole `gpt` section
 # (indextts/gpt/model_v2.py). `use_accel` is given by the program itself.
@@ -25,7 +26,7 @@ _ACCEPTED: Final = frozenset(
         "emo_condition_module",
     }
 )  # fmt: skip
-_ELSEWHERE: Final = {"number_text_tokens", "dropout", "speed_rows"}
+_ELSEWHERE: Final = {"number_text_tokens", "dropout", *TOLD}
 """Fields that may differ between the file and the weights."""
 _NAMED_FILES: Final = (
     "w2v_stat", "s2mel_checkpoint", "emo_matrix", "spk_matrix", "qwen_emo_path",

@@ -208,7 +208,7 @@ def languages_in(manifest: Path) -> set[str]:
 
 
 def _require_speed_rows(model: VoiceGpt) -> None:
-    if not model.config.speed_rows:
+    if not (model.config.speed_rows or model.config.takes_speaker_vectors):
         raise SettingsInvalid(
             "These weights have no speed_emb.weight.",
             "The inference program always puts two speed rows before the text; the weights were "

@@ -33,6 +33,12 @@ class BaseRows:
     notes: tuple[str, ...] = ()
     """What the user should know."""
 
+    @property
+    def are_all_the_bases(self) -> bool:
+        """Whether it is proved that every row stands for the piece it stands for in the base."""
+        is_same = self.facts.get("is_extension", False) and not self.facts["new"]
+        return is_same and not self.frozen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:

@@ -22,6 +22,7 @@ from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.feature_origin import known_origin
 from unbroken_tts.train.filler import without_filler
+from unbroken_tts.train.model_config import model_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def read_inputs(
         DataInvalid: A file is missing or damaged, or doesn't belong to the others.
         ResumeRefused: The tokenizer has another number of pieces than the run's.
     """
-    config = GptConfig.from_yaml(settings.config)
+    config = model_config(settings, saved)
     tokenizer = open_tokenizer(settings.tokenizer)
     if saved is not None and is_resumed:
         _require_same_vocabulary(tokenizer, saved, settings, root)
@@ -66,7 +67,8 @@ def read_inputs(
         start_mel_token=config.start_mel_token,
         max_text_tokens=config.max_text_tokens,
         max_mel_tokens=config.max_mel_tokens,
-        condition_rows=config.condition_num_latent,
+        condition_rows=config.condition_shape[0],
+        condition_width=config.condition_shape[1],
         model_dim=config.model_dim,
         first_text_id=0
         if saved is not None
