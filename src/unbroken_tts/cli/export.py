@@ -215,7 +215,7 @@ def _tell_config(config: ExportedConfig, into: Path | None) -> None:
         print(f"NOTE: gpt.{key} was left out of config.yaml: the inference program refuses it.")
     if config.lacking:
         remedy = (
-            f"is {into} the folder of IndexTTS2 2.0?"
+            f"is {into} the folder of IndexTTS2?"
             if into
             else "name that of your IndexTTS2 folder with --config, or the folder with --into."
         )
