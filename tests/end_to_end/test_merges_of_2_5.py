@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from support.byte_vocabulary import write_vocabulary
-from support.pairs import write_pairs
+from support.pairs import Spoken, write_pairs
 from support.tiny_trainer import run_program, write_tiny_trainer
 from unbroken_tts.corpus.sentences import load_sentences
 from unbroken_tts.data.open_tokenizer import open_tokenizer
@@ -43,8 +43,8 @@ def test_special_tokens_take_their_rows_along(tmp_path: Path) -> None:
     manifests = [
         write_pairs(
             tmp_path / "am", count, split=split, vocabulary=250, condition_rows=1,
-            condition_width=192, text_lengths=(1, 3), language="am", encode=grown.encode,
-            before="<|am|> ",
+            condition_width=192, text_lengths=(1, 3),
+            spoken=Spoken(language="am", encode=grown.encode, before="<|am|> "),
         )
         for split, count in (("train", 12), ("val", 6))
     ]  # fmt: skip

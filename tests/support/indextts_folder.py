@@ -37,7 +37,9 @@ def write_indextts_folder(
     root.mkdir(parents=True)
     document = {
         "dataset": {"bpe_model": "bpe.model"},
-        "gpt": config.model_dump(exclude={"dropout", "speed_rows"}),
+        "gpt": config.model_dump(
+            exclude={"dropout", "speed_rows", "spk_cond_mode", "language_rows"}
+        ),
         "semantic_codec": {"codebook_size": CODES},
         "gpt_checkpoint": "gpt.pth",
         "w2v_stat": "wav2vec2bert_stats.pt",
@@ -54,7 +56,7 @@ def write_indextts_folder(
         "var": torch.rand(1024, generator=draw) + 0.5,
     }
     torch.save(statistics, root / "wav2vec2bert_stats.pt")
-    _write_speech_model(root / "w2v-bert-2.0", layers, seed)
+    write_speech_model(root / "w2v-bert-2.0", layers, seed)
     (root / "semantic_codec").mkdir()
     save_file(codec_tensors(draw), root / "semantic_codec" / "model.safetensors")
     return config
@@ -115,7 +117,8 @@ def codec_tensors(
     }
 
 
-def _write_speech_model(directory: Path, layers: int, seed: int) -> None:
+def write_speech_model(directory: Path, layers: int, seed: int) -> None:
+    """Write a random speech model as published: half precision, with its feature extractor."""
     config = Wav2Vec2BertConfig(
         hidden_size=1024,
         num_hidden_layers=layers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +13,7 @@ from unbroken import DataInvalid, SettingsInvalid
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
-    from unbroken_tts.model.config import GptConfig
-    from unbroken_tts.prepare.indextts import Encoders
+    from unbroken_tts.prepare.indextts import Encoders, IndexTtsFiles
     from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
 
 DESCRIPTION: Final = """\
@@ -29,7 +29,8 @@ To add a language to an existing tokenizer (the old ids are verified to stay the
   unbroken-tts prepare recordings/metadata.csv --output preprocessed_amharic \\
     --extend-tokenizer tokenizers/base_bpe.model --vocabulary 24000
 
-For the real IndexTTS2 name its folder: its own encoders then make codes and conditioning.
+For the real IndexTTS2, 2.0 or 2.5, name its folder: its own encoders then make codes and
+conditioning.
 
   unbroken-tts prepare recordings/metadata.csv --output preprocessed_amharic \\
     --indextts index-tts/checkpoints --extend-tokenizer index-tts/checkpoints/bpe.model
@@ -101,7 +102,7 @@ def _add_encoders(parser: Parser) -> None:
         "--semantic-codec",
         type=Path,
         metavar="FILE",
-        help="semantic codec of MaskGCT, if it isn't in that folder",
+        help="semantic codec of MaskGCT, or codec.pth of 2.5, if it isn't in that folder",
     )
     group.add_argument(
         "--device",
@@ -269,8 +270,8 @@ def _plan(arguments: argparse.Namespace) -> PreparePlan:
     )
 
 
-def _encoders(arguments: argparse.Namespace, config: GptConfig) -> Callable[[], Encoders] | None:
-    """Return what opens the encoders of --indextts; its files are looked for now."""
+def _files(arguments: argparse.Namespace) -> IndexTtsFiles | None:
+    """Return the files of --indextts, which are looked for now; None without it."""
     if arguments.indextts is None:
         alone = [name for name in ("w2v_bert", "semantic_codec") if getattr(arguments, name)]
         if alone:
@@ -286,14 +287,27 @@ def _encoders(arguments: argparse.Namespace, config: GptConfig) -> Callable[[], 
             "A data set has the codes of exactly one codec.",
             "Omit --codec for features of the real model.",
         )
-    from unbroken_tts.prepare.indextts import find_files, open_encoders
+    from unbroken_tts.prepare.indextts import find_files
 
-    files = find_files(
+    return find_files(
         arguments.indextts,
         speech_model=arguments.w2v_bert,
         semantic_codec=arguments.semantic_codec,
     )
-    return lambda: open_encoders(files, config, device=arguments.device)
+
+
+def _with_encoders(
+    arguments: argparse.Namespace, plan: PreparePlan
+) -> tuple[PreparePlan, Callable[[], Encoders] | None]:
+    """Return the plan for the model of --indextts, and what opens its encoders."""
+    files = _files(arguments)
+    if files is None:
+        return plan, None
+    from unbroken_tts.prepare.indextts import open_encoders
+
+    config = files.config_for(plan.config)
+    plan = replace(plan, config=config)
+    return plan, lambda: open_encoders(files, config, device=arguments.device)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -302,8 +316,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: An input is missing or unusable, or the output can't be written.
     """
-    source, plan = _source(arguments), _plan(arguments)
-    encoders = _encoders(arguments, plan.config)
+    source = _source(arguments)
+    plan, encoders = _with_encoders(arguments, _plan(arguments))
 
     from unbroken_tts.cli.stages import stage_lines
     from unbroken_tts.prepare.pipeline import prepare

@@ -19,6 +19,8 @@ EMBEDDED_CODEC: Final = "melvq"
 """The codec that is fitted on the recordings themselves."""
 EMBEDDED_CONDITIONER: Final = "melstat"
 """The conditioner that needs no weights."""
+SPEAKER_MODEL: Final = "speaker_model"
+"""The key of the fingerprint of the model that made the speaker vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +28,32 @@ class FeatureOrigin:
     """The identities of what made the codes and the conditioning of a data set."""
 
     codec: str
-    """Name of the codec: `melvq`, `maskgct`, or that of an installed package."""
+    """Name: `melvq`, `maskgct`, `indextts-2.5`, or that of an installed package."""
     codec_fingerprint: str
     """Digest of everything that determines its codes."""
     conditioner: str
-    """Name of the conditioner: `melstat` or `indextts`."""
+    """Name of the conditioner: `melstat`, `indextts` or `indextts-2.5`."""
     conditioner_fingerprint: str
-    """Digest of everything that determines its output."""
+    """Digest of everything that determines its output; in 2.5 that of the emotion vectors."""
+    speaker_model: str = ""
+    """Digest of what determines the speaker vectors of 2.5; empty where there are none."""
 
     @property
     def is_embedded(self) -> bool:
         """Whether codec or conditioner is of the kind that no published model was trained with."""
         return self.codec == EMBEDDED_CODEC or self.conditioner == EMBEDDED_CONDITIONER
 
+    @property
+    def has_speaker_vectors(self) -> bool:
+        """Whether the features are for IndexTTS-2.5."""
+        return bool(self.speaker_model)
+
     def facts(self) -> dict[str, str]:
-        """Return the origin as facts of a run."""
-        return asdict(self)
+        """Return the origin as facts of a run; a speaker model only where there is one."""
+        found = asdict(self)
+        if not self.speaker_model:
+            del found[SPEAKER_MODEL]  # runs of 2.0 never had the fact
+        return found
 
 
 def origin_of(manifest: Path) -> FeatureOrigin | None:
@@ -75,6 +87,7 @@ def _origin(known: Any) -> FeatureOrigin | None:
         codec_fingerprint=known["made"]["codec"],
         conditioner=known.get("conditioner_name", EMBEDDED_CONDITIONER),
         conditioner_fingerprint=known["conditioner"],
+        speaker_model=known.get(SPEAKER_MODEL, ""),
     )
 
 

@@ -1,8 +1,8 @@
 """Finds codes that were padded to the longest of their batch, by the recordings' durations.
 
 The known preparation tools encode recordings in batches and keep the filler, so a model learns to
-speak it. The semantic codec has a row for every two filter banks, 50 a second: a recording with more
-codes than that has filler at its end.
+speak it. The semantic codec has a row for every two filter banks, 50 a second, and that of IndexTTS-2.5
+a code for two such rows: a recording with more codes than that has filler at its end.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ _TOLERANCE: Final = 1
 """Codes more than the duration gives that are no filler: resampling rounds up."""
 
 
-def codes_in(seconds: float) -> int:
+def codes_in(seconds: float, rows_per_code: int = 1) -> int:
     """Return the number of semantic codes of a recording.
 
-    A filter bank is 25 ms of sound, one begins every 10 ms, and a code stands for two of them, the
+    A filter bank is 25 ms of sound, one begins every 10 ms, and a row stands for two of them, the
     last perhaps for one (the feature extractor of w2v-bert-2.0).
+
+    Args:
+        seconds: Its duration.
+        rows_per_code: Rows that a code stands for, the last perhaps for fewer: 2 in IndexTTS-2.5.
     """
     samples = round(seconds * _RATE)
     banks = 1 + (samples - 400) // 160
-    return max(0, -(-banks // 2))
+    rows = -(-banks // 2)
+    return max(0, -(-rows // rows_per_code))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +72,7 @@ def find_padded(
     manifests: Sequence[str],
     *,
     trims: bool,
+    rows_per_code: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PaddedCodes:
     """Compare the number of codes of each sample with the duration of its recording.
@@ -75,13 +81,17 @@ def find_padded(
         pairs: Checked samples.
         manifests: The manifest arguments they were read from.
         trims: Whether to cut the codes to the recording.
+        rows_per_code: Rows that a code stands for; see `codes_in`.
         progress: Called with (recordings looked at, recordings in total).
     """
     seconds = _durations(pairs, manifests, progress)
     is_known = np.isfinite(seconds)
     found = pairs.code_lengths
     expected = np.array(
-        [codes_in(each) if known else 0 for each, known in zip(seconds, is_known, strict=True)],
+        [
+            codes_in(each, rows_per_code) if known else 0
+            for each, known in zip(seconds, is_known, strict=True)
+        ],
         dtype=np.int64,
     )
     is_known &= expected > 0

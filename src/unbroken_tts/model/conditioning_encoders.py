@@ -12,7 +12,7 @@ import xxhash
 from torch import nn
 
 from unbroken_tts.model.conformer import Conformer
-from unbroken_tts.model.gpt_file import EMOTION_WIDTH, is_trained, untrained_shapes
+from unbroken_tts.model.gpt_file import EMOTION_WIDTH, is_trained
 from unbroken_tts.model.perceiver import Perceiver
 
 if TYPE_CHECKING:
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 
 LEAST_FRAMES = 3
 """Frames that the subsampling convolution needs: 60 ms of speech."""
+EMOTION_PREFIXES = (
+    "emo_conditioning_encoder.",
+    "emo_perceiver_encoder.",
+    "emovec_layer.",
+    "emo_layer.",
+)
+"""What the names of the emotion's tensors begin with; a `gpt.pth` of 2.5 has no others untrained."""
 
 
-class ConditioningEncoders(nn.Module):
-    """Conformers, perceivers and projections, by the names in a `gpt.pth`.
+class EmotionEncoder(nn.Module):
+    """Conformer, perceiver and projections of the emotion, by the names in a `gpt.pth`.
 
     Args:
         config: The model.
@@ -35,22 +42,38 @@ class ConditioningEncoders(nn.Module):
 
     def __init__(self, config: GptConfig, tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
-        width = config.model_dim
-        speaker, emotion = config.condition_module, config.emo_condition_module
-        # Without memory until the weights are put in: at full size it is 1.4 GB.
+        # Without memory until the weights are put in: at full size it is 1.4 GB with the speaker's.
         with torch.device("meta"):
-            self.conditioning_encoder = Conformer(speaker)
-            self.perceiver_encoder = Perceiver(
-                speaker, width=width, latents=config.condition_num_latent
-            )
-            self.emo_conditioning_encoder = Conformer(emotion)
-            self.emo_perceiver_encoder = Perceiver(emotion, width=EMOTION_WIDTH, latents=1)
-            self.emovec_layer = nn.Linear(EMOTION_WIDTH, width)
-            self.emo_layer = nn.Linear(width, width)
-        wanted = {name: tensors[name].float() for name in untrained_shapes(config)}
+            self._build(config)
+        wanted = {name: tensors[name].float() for name in self.state_dict()}
         self.load_state_dict(wanted, strict=True, assign=True)
         self.requires_grad_(requires_grad=False)
         self.eval()
+
+    def _build(self, config: GptConfig) -> None:
+        emotion = config.emo_condition_module
+        self.emo_conditioning_encoder = Conformer(emotion)
+        self.emo_perceiver_encoder = Perceiver(emotion, width=EMOTION_WIDTH, latents=1)
+        self.emovec_layer = nn.Linear(EMOTION_WIDTH, config.model_dim)
+        self.emo_layer = nn.Linear(config.model_dim, config.model_dim)
+
+    def emotion(self, features_TW: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return the emotion vector of one recording, (D,) float32; see `ConditioningEncoders`."""
+        emotion_1E = self.emo_perceiver_encoder(*self.emo_conditioning_encoder(features_TW, frames))
+        vector_D: torch.Tensor = self.emo_layer(self.emovec_layer(emotion_1E))[0]
+        return vector_D
+
+
+class ConditioningEncoders(EmotionEncoder):
+    """Those of the emotion, and conformer and perceiver of the speaker."""
+
+    def _build(self, config: GptConfig) -> None:
+        super()._build(config)
+        speaker = config.condition_module
+        self.conditioning_encoder = Conformer(speaker)
+        self.perceiver_encoder = Perceiver(
+            speaker, width=config.model_dim, latents=config.condition_num_latent
+        )
 
     def forward(self, features_TW: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return conditioning and emotion of one recording.
@@ -63,8 +86,7 @@ class ConditioningEncoders(nn.Module):
             (L, D) float32 conditioning rows and the (D,) float32 emotion vector.
         """
         condition_LD = self.perceiver_encoder(*self.conditioning_encoder(features_TW, frames))
-        emotion_1E = self.emo_perceiver_encoder(*self.emo_conditioning_encoder(features_TW, frames))
-        return condition_LD, self.emo_layer(self.emovec_layer(emotion_1E))[0]
+        return condition_LD, self.emotion(features_TW, frames)
 
 
 def conditioning_fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:

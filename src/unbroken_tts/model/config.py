@@ -252,6 +252,26 @@ def code_book_of(path: Path) -> int | None:
     return size
 
 
+def rows_per_code_of(path: Path) -> int:
+    """Return how many of the 50 speech features a second make a code: 2 in IndexTTS-2.5, else 1.
+
+    Raises:
+        SettingsInvalid: The file can't be read, or the number isn't one.
+    """
+    document = read_document(path)
+    section = document.get("semantic_codec") if isinstance(document, dict) else None
+    scale = section.get("downsample_scale") if isinstance(section, dict) else None
+    if scale is None:
+        return 1
+    if type(scale) is not int or scale < 1:
+        raise SettingsInvalid(
+            f"The `semantic_codec` section of {path} has the downsample_scale {scale!r}.",
+            "It says how many speech features make a code.",
+            "Correct it, or use the config.yaml that belongs to the base checkpoint.",
+        )
+    return scale
+
+
 def _fault(item: Any) -> str:
     """Return an error of pydantic as `key: message (found value)`."""
     key = ".".join(str(part) for part in item["loc"]) or "values"

@@ -1,12 +1,12 @@
-"""The quantiser of MaskGCT's semantic codec: speech features to codes.
+"""The quantiser of a semantic codec, MaskGCT's or that of IndexTTS-2.5: speech features to codes.
 
 RepCodec (Huang et al. 2023, arXiv 2309.00169) with the backbone of Vocos (Siuzdak 2023, arXiv
 2306.00814): ConvNeXt blocks (arXiv 2201.03545) over time. The code book is looked up by the cosine
 in few dimensions (Yu et al. 2021, arXiv 2110.04627). Only what encodes is here; the decoder makes
 features again, which only the inference program needs. Modules have the names of the tensors in the
-codec's file.
+codec's file. The codec of 2.5 has a convolution before the encoder that halves the rows.
 
-Shape letters: T rows, W width of the speech features, C width of the backbone.
+Shape letters: T rows, M codes, W width of the speech features, C width of the backbone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ class SemanticQuantiser(nn.Module):
     """Turns the speech features of one recording into codes.
 
     Args:
-        tensors: The tensors of the codec's file; all sizes follow from their shapes. Those of the
-            decoder are ignored.
+        tensors: The tensors of the codec's file; all sizes follow from their shapes. Ignored are
+            `decoder.*`, `up.*` and `*.out_project.*`, which make features of codes, and whatever
+            else is neither `encoder.*` nor `quantizer.*` (nor `down.*`, if it halves).
+        halves: Whether two rows make one code.
 
     Raises:
         KeyError: A tensor is missing.
         RuntimeError: Shapes don't fit together.
     """
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, torch.Tensor], *, halves: bool = False) -> None:
         super().__init__()
         width, features = tensors["encoder.0.embed.weight"].shape[:2]
         inner = tensors["encoder.0.convnext.0.pwconv1.weight"].shape[0]
@@ -42,31 +44,35 @@ class SemanticQuantiser(nn.Module):
             name.startswith("encoder.0.convnext.") and name.endswith(".gamma") for name in tensors
         )
         self.size, dimensions = tensors["quantizer.quantizers.0.codebook.weight"].shape
+        self.down = nn.Conv1d(features, features, 3, stride=2, padding=1) if halves else None
         self.encoder = nn.Sequential(
             _Backbone(features, width, inner, blocks), nn.Linear(width, features)
         )
         self.quantizer = nn.ModuleDict(
             {"quantizers": nn.ModuleList([_CodeBook(features, self.size, dimensions)])}
         )
+        needed = ("encoder.", "quantizer.", *(["down."] if halves else []))
         own = {
             name: value.float()
             for name, value in tensors.items()
-            if name.startswith(("encoder.", "quantizer.")) and ".out_project." not in name
+            if name.startswith(needed) and ".out_project." not in name
         }
         self.load_state_dict(own, strict=True)
         self.requires_grad_(requires_grad=False)
         self.eval()
 
     def forward(self, rows_TW: torch.Tensor) -> torch.Tensor:
-        """Return the codes, (T,) int64 in [0, size).
+        """Return the codes, (M,) int64 in [0, size); M = T, or (T + 1) // 2 if it halves.
 
         Args:
             rows_TW: (T, W) float32 speech features of one recording.
         """
+        if self.down is not None:
+            rows_TW = functional.gelu(self.down(rows_TW.T[None]))[0].T  # (T, W) -> (M, W)
         encoded_TW = self.encoder(rows_TW)
         book = self.quantizer["quantizers"][0]  # type: ignore[index] # ModuleDict gives a ModuleList
-        codes_T: torch.Tensor = book(encoded_TW)
-        return codes_T
+        codes_M: torch.Tensor = book(encoded_TW)
+        return codes_M
 
 
 class _Backbone(nn.Module):

@@ -1,4 +1,4 @@
-"""Computes the conditioning rows and the emotion vector of a prompt.
+"""Computes the conditioning rows, or the speaker vector, and the emotion vector of a prompt.
 
 `Conditioner` is an interface; the encoders of the real IndexTTS2 are in `prepare.indextts`. The
 embedded `melstat` needs no other files: it projects statistics of the log-mel spectrogram by a
@@ -30,7 +30,7 @@ class Conditioning:
     """The conditioning of one recording as a prompt."""
 
     condition: FloatArray
-    """(C, D) float32 conditioning rows."""
+    """(C, D) float32 conditioning rows, or a (1, 192) float32 speaker vector."""
     emo_vec: FloatArray
     """(D,) float32 emotion vector."""
 
@@ -41,7 +41,7 @@ class Conditioner(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the kind: `melstat`, or `indextts` for the encoders of a `gpt.pth`."""
+        """Name of the kind: `melstat`, or `indextts` or `indextts-2.5` for the real encoders."""
         ...
 
     @property
@@ -98,7 +98,8 @@ class MelStat:
 
     Args:
         rows: Conditioning rows C.
-        width: Model width D.
+        width: Their width, that of the model.
+        emotion_width: Width of the emotion vector, if it is another.
     """
 
     NAME: ClassVar[str] = "melstat"
@@ -109,9 +110,10 @@ class MelStat:
     # Weights the three pitch values against 240 others: pitch distinguishes voices best.
     _PITCH_WEIGHT = 8.0
 
-    def __init__(self, rows: int, width: int) -> None:
+    def __init__(self, rows: int, width: int, *, emotion_width: int | None = None) -> None:
         self._rows = rows
         self._width = width
+        self._emotion_width = width if emotion_width is None else emotion_width
 
     @property
     def name(self) -> str:
@@ -122,6 +124,8 @@ class MelStat:
     def fingerprint(self) -> str:
         """SHA-256 over the scheme and the shape."""
         recipe = f"{self.NAME} {self._SCHEME} {self._rows} {self._width}"
+        if self._emotion_width != self._width:
+            recipe += f" {self._emotion_width}"
         return hashlib.sha256(recipe.encode()).hexdigest()
 
     def condition(self, wave: Wave, rate: int) -> Conditioning:
@@ -132,7 +136,7 @@ class MelStat:
             pitch = _pitch(samples)
             rows = self._rows_of(frames, pitch) @ _projection(3 * BANDS + 3, self._width, 1)
             mood = self._mood_of(frames, pitch)
-            emotion = mood @ _projection(len(mood), self._width, 2)
+            emotion = mood @ _projection(len(mood), self._emotion_width, 2)
         return Conditioning(
             condition=(rows * self._SCALE).float().numpy(),
             emo_vec=(emotion * self._SCALE).float().numpy(),

@@ -14,8 +14,8 @@ After a kill at any moment, another call continues where it stopped and ends wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbroken import DataInvalid, SettingsInvalid
@@ -104,24 +104,25 @@ class _Chosen:
     codec: Codec | None
     """None for the plan's."""
     conditioner: Conditioner
+    further: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, str]:
         """Return facts about the conditioner; the embedded one is not named, as it never was."""
         name = self.conditioner.name
         named = {} if name == MelStat.NAME else {"conditioner_name": name}
-        return {"conditioner": self.conditioner.fingerprint, **named}
+        return {"conditioner": self.conditioner.fingerprint, **named, **self.further}
 
 
 def _opened(plan: PreparePlan, encoders: Callable[[], Encoders] | None, stages: Stages) -> _Chosen:
     if encoders is None:
-        conditioner = MelStat(plan.config.condition_num_latent, plan.config.model_dim)
+        conditioner = MelStat(*plan.config.condition_shape, emotion_width=plan.config.model_dim)
         return _Chosen(codec=None, conditioner=conditioner)
     loading = stages("Loading the encoders")
     loading(0, 1)
     opened = encoders()
     loading(1, 1)
     require_code_book(opened.codec, plan)
-    return _Chosen(codec=opened.codec, conditioner=opened.conditioner)
+    return _Chosen(codec=opened.codec, conditioner=opened.conditioner, further=opened.identity)
 
 
 def _bound(

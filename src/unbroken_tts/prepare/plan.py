@@ -138,12 +138,19 @@ def binding(plan: PreparePlan, codec: Codec | None = None) -> dict[str, Any]:
         "tokenizer": plan.tokenizer.identity(),
         "codec": description(codec) if codec else describe(plan.codec) if plan.codec else None,
         "model_dim": plan.config.model_dim,
-        "condition_num_latent": plan.config.condition_num_latent,
+        **_condition(plan.config),
         "max_text_tokens": plan.config.max_text_tokens,
         "max_mel_tokens": plan.config.max_mel_tokens,
         "start_mel_token": plan.config.start_mel_token,
         **plan.extra,
     }
+
+
+def _condition(config: GptConfig) -> dict[str, int]:
+    """Return the shape of the conditioning; its width only where it is not the model's."""
+    rows, width = config.condition_shape
+    other = {} if width == config.model_dim else {"condition_width": width}
+    return {"condition_num_latent": rows, **other}
 
 
 def _front(name: str) -> dict[str, Any]:

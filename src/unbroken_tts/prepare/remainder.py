@@ -84,8 +84,8 @@ def check_room(
     def on_disk(size: float) -> float:
         return (size + 128) // _BLOCK * _BLOCK + _BLOCK
 
-    width = plan.config.model_dim * 4
-    each = on_disk(plan.config.condition_num_latent * width) + on_disk(width)
+    rows, width = plan.config.condition_shape
+    each = on_disk(rows * width * 4) + on_disk(plan.config.model_dim * 4)
     manifests = _MANIFEST_BYTES * (2 + plan.pairs_per_target)
     needed = sum(
         each

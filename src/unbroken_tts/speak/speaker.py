@@ -28,7 +28,7 @@ class Speaker:
     """The conditioning for an utterance to speak."""
 
     condition: torch.Tensor
-    """(C, D) float32."""
+    """(C, D) float32, or (1, 192) with speaker vectors."""
     emo_vec: torch.Tensor
     """(D,) float32."""
 
@@ -61,7 +61,7 @@ def speaker_of(
 
 def _one(how: str, manifests: Sequence[str], config: GptConfig, *, needs_emotion: bool) -> Speaker:
     path = Path(how)
-    shape = (config.condition_num_latent, config.model_dim)
+    shape, width = config.condition_shape, (config.model_dim,)
     if how.endswith(".npy"):
         vector = path.parent.parent / "emo_vec" / path.name
         if needs_emotion and not vector.is_file():
@@ -70,19 +70,23 @@ def _one(how: str, manifests: Sequence[str], config: GptConfig, *, needs_emotion
                 "The model needs both.",
                 "Name an emotion with --emotion: a .npy file, a recording or a speaker.",
             )
-        emotion = _array(vector, shape[1:]) if needs_emotion else torch.zeros(shape[1:])
+        emotion = _array(vector, width) if needs_emotion else torch.zeros(width)
         return Speaker(condition=_array(path, shape), emo_vec=emotion)
     if path.is_file():
         _require_melstat(manifests, config)
-        conditioner = MelStat(*shape)
+        conditioner = _melstat(config)
         made = conditioner.condition(read_audio(path, SAMPLE_RATE), SAMPLE_RATE)
         return Speaker(
             condition=torch.from_numpy(made.condition), emo_vec=torch.from_numpy(made.emo_vec)
         )
-    return _named(how, manifests, shape)
+    return _named(how, manifests, config)
 
 
-def _named(how: str, manifests: Sequence[str], shape: tuple[int, int]) -> Speaker:
+def _melstat(config: GptConfig) -> MelStat:
+    return MelStat(*config.condition_shape, emotion_width=config.model_dim)
+
+
+def _named(how: str, manifests: Sequence[str], config: GptConfig) -> Speaker:
     pairs = load_pairs(manifests) if manifests else None
     places = range(len(pairs)) if pairs else range(0)
     for column in (pairs.speakers, pairs.prompt_ids) if pairs else ():
@@ -90,8 +94,8 @@ def _named(how: str, manifests: Sequence[str], shape: tuple[int, int]) -> Speake
             if column[place] == how:
                 assert pairs is not None
                 return Speaker(
-                    condition=_array(Path(pairs.condition_paths[place]), shape),
-                    emo_vec=_array(Path(pairs.emo_paths[place]), shape[1:]),
+                    condition=_array(Path(pairs.condition_paths[place]), config.condition_shape),
+                    emo_vec=_array(Path(pairs.emo_paths[place]), (config.model_dim,)),
                 )
     raise SettingsInvalid(
         f"There is no speaker {how!r} in the training data and no file of that name.",
@@ -132,7 +136,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _require_melstat(manifests: Sequence[str], config: GptConfig) -> None:
     """Refuse a recording if the training data has another kind of conditioning."""
-    wanted = MelStat(config.condition_num_latent, config.model_dim).fingerprint
+    wanted = _melstat(config).fingerprint
     for manifest in manifests:
         path = Path(manifest).parent / DESCRIPTION
         if not path.is_file():

@@ -12,7 +12,7 @@ from unbroken import SettingsInvalid
 from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.data.origin import EMBEDDED_CONDITIONER, FeatureOrigin, origin_of
 from unbroken_tts.model.conditioning_encoders import conditioning_fingerprint
-from unbroken_tts.model.config import code_book_of
+from unbroken_tts.model.config import GptConfig, code_book_of
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 
@@ -65,6 +65,32 @@ def _require_real(
     )
 
 
+def require_own_version(
+    origin: FeatureOrigin | None, config: GptConfig, settings: TrainSettings
+) -> None:
+    """Refuse features of IndexTTS-2.5 for a model of 2.0, and those of 2.0 for one of 2.5.
+
+    Args:
+        origin: What made the features; the embedded kind makes them in the shape of any model.
+        config: The model.
+        settings: The settings of this start.
+
+    Raises:
+        SettingsInvalid: They are of the other version.
+    """
+    if origin is None or origin.is_embedded:
+        return
+    if origin.has_speaker_vectors == config.takes_speaker_vectors:
+        return
+    made, wanted = ("IndexTTS-2.5", "2.0") if origin.has_speaker_vectors else ("2.0", "2.5")
+    raise SettingsInvalid(
+        f"The features were made for a model of {made}, and this one is of {wanted}.",
+        _WHY,
+        "Make the right ones with the encoders of this model: unbroken-tts prepare RECORDINGS --output "
+        f"NEW_DIRECTORY --indextts {settings.config.parent} --tokenizer {settings.tokenizer}",
+    )
+
+
 def require_own_conditioner(
     origin: FeatureOrigin | None, encoders: Mapping[str, torch.Tensor] | None, base: str
 ) -> None:
@@ -111,9 +137,10 @@ def require_same_codec(origin: FeatureOrigin | None, facts: Mapping[str, Any], b
 
 
 def _named(origin: FeatureOrigin) -> str:
+    speaker = f" and {origin.speaker_model[:12]}" if origin.speaker_model else ""
     return (
         f"{origin.codec} {origin.codec_fingerprint[:12]} with {origin.conditioner} "
-        f"{origin.conditioner_fingerprint[:12]}"
+        f"{origin.conditioner_fingerprint[:12]}{speaker}"
     )
 
 

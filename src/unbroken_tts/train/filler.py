@@ -11,7 +11,7 @@ from unbroken_tts.data.manifest import parse_argument
 from unbroken_tts.data.origin import origin_of
 from unbroken_tts.data.padded_codes import PaddedCodes, find_padded
 from unbroken_tts.data.preflight import Checked
-from unbroken_tts.model.config import code_book_of
+from unbroken_tts.model.config import code_book_of, rows_per_code_of
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 
@@ -42,15 +42,22 @@ def without_filler(
         if settings.trim_codes:
             raise SettingsInvalid(
                 f"--trim-codes was given, and {settings.config} names no semantic codec.",
-                "Filler is found by the 50 codes a second of the real IndexTTS2; the rate of these "
-                "codes isn't known.",
+                "Filler is found by the 50 or 25 codes a second of the real IndexTTS2; the rate of "
+                "these codes isn't known.",
                 "Omit --trim-codes, or name the config.yaml that belongs to the base checkpoint.",
             )
         return checked
     if all(origin_of(Path(parse_argument(each).path)) is not None for each in manifests):
         return checked  # `unbroken-tts prepare` encodes one recording at a time
+    rows = rows_per_code_of(settings.config)
     with console.progress(f"Checking the durations of the {what} data", total=1) as report:
-        found = find_padded(checked.pairs, manifests, trims=settings.trim_codes, progress=report)
+        found = find_padded(
+            checked.pairs,
+            manifests,
+            trims=settings.trim_codes,
+            rows_per_code=rows,
+            progress=report,
+        )
     for line in _told(what, found, len(checked.pairs), is_cut=settings.trim_codes):
         console.line(line)
     if not settings.trim_codes:
@@ -58,7 +65,7 @@ def without_filler(
     if found.padded and not found.fitting:
         raise DataInvalid(
             f"--trim-codes would cut {found.padded} of {len(checked.pairs)} samples, and no sample of the "
-            f"{what} data has as many codes as its recording lasts, at 50 a second.",
+            f"{what} data has as many codes as its recording lasts, at {50 / rows:g} a second.",
             "The longest recording of every batch has no filler, so these durations are not those of "
             "the codes: perhaps they are not in seconds.",
             "Correct the durations in the manifest, or omit --trim-codes.",

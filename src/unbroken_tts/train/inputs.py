@@ -20,7 +20,7 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
-from unbroken_tts.train.feature_origin import known_origin
+from unbroken_tts.train.feature_origin import known_origin, require_own_version
 from unbroken_tts.train.filler import without_filler
 from unbroken_tts.train.model_config import model_config
 
@@ -56,6 +56,7 @@ def read_inputs(
 
     Raises:
         DataInvalid: A file is missing or damaged, or doesn't belong to the others.
+        SettingsInvalid: The features were made with other encoders than the model's.
         ResumeRefused: The tokenizer has another number of pieces than the run's.
     """
     config = model_config(settings, saved)
@@ -75,6 +76,7 @@ def read_inputs(
         else tokenizer.first_text_id({config.start_text_token, config.stop_text_token}),
     )
     origin = known_origin(settings, console)
+    require_own_version(origin, config, settings)
     cache = root / "preflight.cache"
     run_data = None if saved is None else saved.get("data", {}).get("train")
     train = _checked("train", settings.train_manifest, limits, settings, console, cache, run_data)

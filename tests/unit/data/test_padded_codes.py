@@ -55,9 +55,10 @@ def checked(manifest: Path, tmp_path: Path, *, trims: bool) -> PaddedCodes:
 
 @given(samples=st.integers(400, 1_000_000))
 def test_the_number_of_codes_is_that_of_the_feature_extractor(samples: int) -> None:
-    """Banks of 25 ms every 10 ms, in pairs; the last bank may be alone."""
+    """Banks of 25 ms every 10 ms, in pairs; the last bank may be alone. In 2.5 pairs of pairs."""
     banks = len(range(0, samples - 400 + 1, 160))
     assert (banks + 1) // 2 == codes_in(samples / 16_000)
+    assert (banks + 3) // 4 == codes_in(samples / 16_000, rows_per_code=2)
 
 
 def test_filler_is_found_by_the_recording(manifest: Path, tmp_path: Path) -> None:

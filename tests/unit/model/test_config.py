@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.tiny_model import tiny_config
 from unbroken.errors import SettingsInvalid
-from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.config import GptConfig, rows_per_code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +83,16 @@ def test_the_perceiver_factor_may_be_fractional(factor: float) -> None:
     """perceiver_mult is any positive number."""
     module = tiny_config().condition_module.model_copy(update={"perceiver_mult": factor})
     assert factor == type(module).model_validate(module.model_dump()).perceiver_mult
+
+
+def test_the_rows_of_a_code_are_said_by_the_codec_of_2_5(tmp_path: Path) -> None:
+    """Two in IndexTTS-2.5; one where nothing is said, as in 2.0; nonsense is refused."""
+    path = tmp_path / "config.yaml"
+    for text, rows in (("gpt: {}", 1), ("semantic_codec: {codebook_size: 8}", 1)):
+        path.write_text(text, "utf-8")
+        assert rows == rows_per_code_of(path)
+    path.write_text("semantic_codec: {downsample_scale: 2}", "utf-8")
+    assert 2 == rows_per_code_of(path)
+    path.write_text("semantic_codec: {downsample_scale: no}", "utf-8")
+    with pytest.raises(SettingsInvalid, match="has the downsample_scale False"):
+        rows_per_code_of(path)

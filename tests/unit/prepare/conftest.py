@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from support.indextts25_folder import write_indextts25_folder
 from unbroken_tts.corpus.sentences import load_sentences
 from unbroken_tts.corpus.synthesise import Corpus, make_corpus
 from unbroken_tts.model.config import ConditionModule, GptConfig
@@ -28,6 +29,14 @@ def amharic() -> list[str]:
 def base_model(english: list[str]) -> bytes:
     """A base tokenizer of 300 pieces."""
     return train_tokenizer(english, 300)
+
+
+@pytest.fixture(scope="session")
+def folder_2_5(base_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature folder of IndexTTS-2.5; nobody changes it."""
+    root = tmp_path_factory.mktemp("indextts25") / "checkpoints"
+    write_indextts25_folder(root, base_model, vocabulary=300)
+    return root
 
 
 @pytest.fixture(scope="session")

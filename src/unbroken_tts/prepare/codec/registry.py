@@ -15,7 +15,7 @@ from typing import Any
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.prepare.codec.codec import Codec
 from unbroken_tts.prepare.codec.melvq import MelVq
-from unbroken_tts.prepare.codec.semantic import SEMANTIC, refuse_to_load
+from unbroken_tts.prepare.codec.semantic import SEMANTIC, SEMANTIC_2_5, refuse_to_load
 
 DESCRIPTION = "codec.json"
 """The file in a codec's directory that names it."""
@@ -23,7 +23,11 @@ ENTRY_POINTS = "unbroken_tts.codecs"
 """The entry-point group in which installed packages register codecs."""
 
 Loader = Callable[[Path], Codec]
-_loaders: dict[str, Loader] = {MelVq.NAME: MelVq.load, SEMANTIC: refuse_to_load}
+_loaders: dict[str, Loader] = {
+    MelVq.NAME: MelVq.load,
+    SEMANTIC: refuse_to_load,
+    SEMANTIC_2_5: refuse_to_load,
+}
 
 
 def register_codec(name: str, loader: Loader) -> None:

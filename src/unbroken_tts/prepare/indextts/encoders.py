@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
 from unbroken import SettingsInvalid
+from unbroken_tts.data.origin import SPEAKER_MODEL
 from unbroken_tts.model.base import check_base, read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.codec import Codec
@@ -14,7 +17,9 @@ from unbroken_tts.prepare.conditioning import Conditioner
 from unbroken_tts.prepare.indextts.conditioner import GptConditioner
 from unbroken_tts.prepare.indextts.folder import IndexTtsFiles
 from unbroken_tts.prepare.indextts.semantic_codec import SemanticCodec
+from unbroken_tts.prepare.indextts.speaker_conditioner import SpeakerConditioner
 from unbroken_tts.prepare.indextts.speech_features import LAYER, SpeechFeatures
+from unbroken_tts.prepare.indextts.version import emotion_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +29,15 @@ class Encoders:
     codec: Codec
     """Makes codes."""
     conditioner: Conditioner
-    """Makes conditioning rows and emotion vectors."""
+    """Makes conditioning rows, or speaker vectors, and emotion vectors."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """Further facts that the features are bound to, besides codec and conditioner."""
 
 
 def open_encoders(
     files: IndexTtsFiles, config: GptConfig, *, device: str = "auto", layer: int = LAYER
 ) -> Encoders:
-    """Load the encoders of IndexTTS2; nothing in the files is executed.
+    """Load the encoders of IndexTTS2 2.0 or 2.5; nothing in the files is executed.
 
     Args:
         files: Where they are.
@@ -43,12 +50,29 @@ def open_encoders(
         SettingsInvalid: The weights are not those of the configuration, or there is no such device.
     """
     place = _device(device)
+    config = files.config_for(config)
+    if files.speaker_model is not None:
+        return _encoders_of_2_5(files, files.speaker_model, config, place, layer)
     base = read_base(files.gpt)
     check_base(base, base.config_for(config), base.vocabulary)
     features = SpeechFeatures(files.speech_model, files.statistics, place, layer=layer)
     return Encoders(
         codec=SemanticCodec(files.semantic_codec, features, place),
         conditioner=GptConditioner(config, base.untrained_encoders, features, place),
+    )
+
+
+def _encoders_of_2_5(
+    files: IndexTtsFiles, speaker_model: Path, config: GptConfig, place: torch.device, layer: int
+) -> Encoders:
+    emotion = emotion_tensors(files.gpt, config)
+    features = SpeechFeatures(files.speech_model, files.statistics, place, layer=layer)
+    codec = SemanticCodec(files.semantic_codec, features, place, config=files.config)
+    conditioner = SpeakerConditioner(config, emotion, speaker_model, features, place)
+    return Encoders(
+        codec=codec,
+        conditioner=conditioner,
+        identity={SPEAKER_MODEL: conditioner.speaker_fingerprint},
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 
 from unbroken import DataInvalid
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.prepare.indextts.version import config_for, language_rows_of
 
 CONFIG = "config.yaml"
 """Name of the configuration in a folder of IndexTTS2."""
@@ -19,6 +21,13 @@ _SPEECH_MODEL = (
     "models--facebook--w2v-bert-2.0/snapshots/*",
     "*/models--facebook--w2v-bert-2.0/snapshots/*",
 )
+_SPEAKER_MODEL = (
+    "hf_cache/campplus_cn_common.bin",
+    "campplus_cn_common.bin",
+    "*/campplus_cn_common.bin",
+    "*/models--funasr--campplus/snapshots/*/campplus_cn_common.bin",
+)
+_SEMANTIC_CODEC_2_5 = ("codec.pth", "*/codec.pth")
 _SEMANTIC_CODEC = (
     "semantic_codec/model.safetensors",
     "*/semantic_codec/model.safetensors",
@@ -37,19 +46,31 @@ class IndexTtsFiles:
     config: Path
     """`config.yaml`."""
     gpt: Path
-    """`gpt.pth`: its untrained encoders make the conditioning."""
+    """`gpt.pth`: its untrained encoders make the conditioning, in 2.5 only the emotion."""
     statistics: Path
     """`wav2vec2bert_stats.pt`: mean and variance of the speech features."""
     speech_model: Path
     """The directory of w2v-bert-2.0: config.json, model.safetensors, preprocessor_config.json."""
     semantic_codec: Path
-    """The semantic codec of MaskGCT, a file of tensors."""
+    """The semantic codec of MaskGCT, or `codec.pth` of 2.5: a file of tensors."""
+    speaker_model: Path | None = None
+    """`campplus_cn_common.bin`, which makes the speaker vectors of 2.5; None for 2.0."""
+    language_rows: int = 0
+    """Rows of the language table of a `gpt.pth` of 2.5; 0 for 2.0."""
+
+    def config_for(self, config: GptConfig) -> GptConfig:
+        """Return a configuration with what only the tensors of `gpt.pth` tell.
+
+        Raises:
+            SettingsInvalid: The configuration says that it is for the other version.
+        """
+        return config_for(config, self.language_rows, self.gpt)
 
 
 def find_files(
     directory: Path, *, speech_model: Path | None = None, semantic_codec: Path | None = None
 ) -> IndexTtsFiles:
-    """Find the files in a folder of IndexTTS2.
+    """Find the files in a folder of IndexTTS2; `gpt.pth` tells of which version it is.
 
     Args:
         directory: Contains `config.yaml`, which names `gpt.pth` and the statistics.
@@ -57,29 +78,29 @@ def find_files(
         semantic_codec: File of the semantic codec, or its directory, if it is elsewhere.
 
     Raises:
-        DataInvalid: Files are missing; the message names all of them.
+        DataInvalid: Files are missing, and the message names all of them; or `gpt.pth` is damaged.
+        SettingsInvalid: `gpt.pth` has several sets of weights.
     """
     config = directory / CONFIG
     names = _named(config)
-    codec = semantic_codec
-    if codec is not None and codec.is_dir():
-        codec = codec / "model.safetensors"
-    missing = []
     gpt, statistics = directory / names["gpt_checkpoint"], directory / names["w2v_stat"]
-    missing += [str(path) for path in (gpt, statistics) if not path.is_file()]
+    rows = language_rows_of(gpt) if gpt.is_file() else 0
+    is_2_5 = bool(rows) or (not gpt.is_file() and (directory / _SEMANTIC_CODEC_2_5[0]).is_file())
     model = speech_model or _first(directory, _SPEECH_MODEL)
+    codec = _codec(directory, semantic_codec, is_2_5=is_2_5)
+    speaker = _first(directory, _SPEAKER_MODEL)
+    missing = [str(path) for path in (gpt, statistics) if not path.is_file()]
     if model is None or not (model / "config.json").is_file():
         missing.append(
             f"{speech_model or directory / _SPEECH_MODEL[0]} (the model facebook/w2v-bert-2.0; if "
             "it is elsewhere, name its directory with --w2v-bert)"
         )
-    codec = codec or _first(directory, _SEMANTIC_CODEC)
-    if codec is None or not codec.is_file():
-        missing.append(
-            f"{semantic_codec or directory / _SEMANTIC_CODEC[0]} (of amphion/MaskGCT; if it is "
-            "elsewhere, name the file with --semantic-codec)"
-        )
-    if missing or model is None or codec is None:
+    if not codec.is_file():
+        source = "" if is_2_5 else "of amphion/MaskGCT; "
+        missing.append(f"{codec} ({source}if it is elsewhere, name the file with --semantic-codec)")
+    if is_2_5 and (speaker is None or not speaker.is_file()):
+        missing.append(f"{directory / _SPEAKER_MODEL[0]} (of funasr/campplus)")
+    if missing or model is None:
         raise DataInvalid(
             "\n".join(
                 [f"{len(missing)} files of IndexTTS2 are missing:", *map("  {}".format, missing)]
@@ -93,7 +114,17 @@ def find_files(
         statistics=statistics,
         speech_model=model,
         semantic_codec=codec,
+        speaker_model=speaker if is_2_5 else None,
+        language_rows=rows,
     )
+
+
+def _codec(directory: Path, named: Path | None, *, is_2_5: bool) -> Path:
+    """Return the file of the semantic codec: as named, as found, or as it would be expected."""
+    if named is not None and named.is_dir():
+        return named / ("codec.pth" if is_2_5 else "model.safetensors")
+    patterns = _SEMANTIC_CODEC_2_5 if is_2_5 else _SEMANTIC_CODEC
+    return named or _first(directory, patterns) or directory / patterns[0]
 
 
 def _named(config: Path) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The codec of the real IndexTTS2: speech features, quantised by MaskGCT's semantic codec."""
+"""The codec of the real IndexTTS2: speech features, quantised by a semantic codec.
+
+Version 2.0 uses MaskGCT's, a code for each row of features; 2.5 has one of its own, a code for two.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from unbroken_tts.model.gpt_file import SPEECH_WIDTH
 from unbroken_tts.model.semantic_quantiser import SemanticQuantiser
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.codec.codec import Codes, EncodeOnly, description
-from unbroken_tts.prepare.codec.semantic import SEMANTIC
+from unbroken_tts.prepare.codec.semantic import SEMANTIC, SEMANTIC_2_5
+from unbroken_tts.prepare.indextts.codec_sizes import require_declared_sizes
 from unbroken_tts.prepare.indextts.precision import full_float32
 from unbroken_tts.prepare.indextts.speech_features import (
     ROWS_PER_SECOND,
@@ -26,31 +30,42 @@ from unbroken_tts.prepare.indextts.speech_features import (
 )
 
 _FORMAT = 1
+_FILE = "semantic_codec/model.safetensors of amphion/MaskGCT"
 
 
 class SemanticCodec(EncodeOnly):
-    """Codes of MaskGCT's semantic codec, 50 a second.
+    """Codes of MaskGCT's semantic codec, 50 a second, or of that of 2.5, 25 a second.
 
     Args:
         path: Its file of tensors.
         features: Computes the speech features.
         device: Where to compute.
+        config: The `config.yaml` of 2.5, if it is the codec of 2.5: the sizes must be those it says.
 
     Raises:
         DataInvalid: The file is missing, damaged or foreign.
     """
 
-    def __init__(self, path: Path, features: SpeechFeatures, device: torch.device) -> None:
+    def __init__(
+        self,
+        path: Path,
+        features: SpeechFeatures,
+        device: torch.device,
+        *,
+        config: Path | None = None,
+    ) -> None:
         tensors = _tensors(path)
+        self._halves = halves = config is not None
         try:
-            self._quantiser = SemanticQuantiser(tensors)
+            self._quantiser = SemanticQuantiser(tensors, halves=halves)
         except (KeyError, RuntimeError, ValueError, IndexError) as error:
-            raise _unusable(
-                path, f"isn't such a codec ({' '.join(str(error).split())[:300]})"
-            ) from error
+            why = " ".join(str(error).split())[:300]
+            raise _unusable(path, f"isn't such a codec ({why})", halves=halves) from error
         width = tensors["encoder.0.embed.weight"].shape[1]
         if width != SPEECH_WIDTH:
-            raise _unusable(path, f"takes features of width {width}")
+            raise _unusable(path, f"takes features of width {width}", halves=halves)
+        if config is not None:
+            require_declared_sizes(path, tensors, config)
         self._features = features
         self._fingerprint = _fingerprint(self._quantiser, features.fingerprint)
         self._device = device
@@ -58,18 +73,18 @@ class SemanticCodec(EncodeOnly):
 
     @property
     def name(self) -> str:
-        """`maskgct`."""
-        return SEMANTIC
+        """`maskgct` or `indextts-2.5`."""
+        return SEMANTIC_2_5 if self._halves else SEMANTIC
 
     @property
     def size(self) -> int:
-        """Codes in the book: 8,192 in the real model."""
+        """Codes in the book: 8,192 in the real models."""
         return int(self._quantiser.size)
 
     @property
     def codes_per_second(self) -> float:
-        """50."""
-        return ROWS_PER_SECOND
+        """50, or 25 in 2.5."""
+        return ROWS_PER_SECOND / 2 if self._halves else ROWS_PER_SECOND
 
     @property
     def sample_rate(self) -> int:
@@ -104,6 +119,8 @@ class SemanticCodec(EncodeOnly):
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix != ".safetensors":
         content = read_archive(path)
+        inner = content.get("model")
+        content = inner if isinstance(inner, dict) else content
         return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
     try:
         return load_file(path)
@@ -119,10 +136,10 @@ def _fingerprint(quantiser: SemanticQuantiser, features: str) -> str:
     return whole.hexdigest()
 
 
-def _unusable(path: Path, what: str) -> DataInvalid:
+def _unusable(path: Path, what: str, *, halves: bool = False) -> DataInvalid:
+    file = "codec.pth of IndexTTS-2.5" if halves else _FILE
     return DataInvalid(
         f"The semantic codec {path} {what}.",
         "Codes of another codec are noise to the model.",
-        "Copy semantic_codec/model.safetensors of amphion/MaskGCT again, or name it with "
-        "--semantic-codec.",
+        f"Copy {file} again, or name it with --semantic-codec.",
     )
