@@ -37,8 +37,8 @@ def check_language_tokens(pairs: Pairs, tokenizer: Tokenizer) -> None:
         ids = array.reshape(-1)
         if ids.size and int(ids[0]) not in languages:
             raise DataInvalid(
-                f"{pairs.where(index)}: the text begins with the id {int(ids[0])}, which is no "
-                f"language of the tokenizer {tokenizer.path}.",
+                f"{pairs.where(index)}: the text begins with the id {int(ids[0])}, which is no language token "
+                f"of {tokenizer.path}.",
                 "The model takes the language from the first id; here it would take a row of another.",
                 "Prepare the texts with --front indextts-2.5, which puts it there.",
             )

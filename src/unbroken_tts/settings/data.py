@@ -29,8 +29,8 @@ class DataSettings(Group, title="Data"):
     )
     tokenizer: Path = setting(
         "may change",
-        "SentencePiece model that produced the text ids in the manifests. Its number of pieces is "
-        "the size of the vocabulary.",
+        "Tokenizer that produced the text ids in the manifests: a SentencePiece model, or the .tiktoken "
+        "file of IndexTTS-2.5. Its number of pieces is the size of the vocabulary.",
         metavar="FILE",
     )
     on_bad_sample: Literal["stop", "drop"] = setting(

@@ -140,7 +140,7 @@ def test_texts_without_the_token_of_a_language_are_found(
     np.save(place, np.load(place)[1:])
     pairs = load_pairs((str(output / "train_pairs.jsonl"),))
     tokenizer = open_tokenizer(output / "tokenizer.model")
-    with pytest.raises(DataInvalid, match=r"begins with the id .* no language") as refused:
+    with pytest.raises(DataInvalid, match=r"begins with the id .* no language token") as refused:
         check_language_tokens(pairs, tokenizer)
     assert "--front indextts-2.5" in refused.value.remedy
 
