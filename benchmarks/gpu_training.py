@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from unbroken.run.step import Step, StepResult
     from unbroken_tts.data.batch import Batch
+    from unbroken_tts.model.trained_part import TrainedPart
 
 ENDLESS = 1_000_000
 
@@ -72,6 +73,10 @@ class How:
     """Processes that read samples ahead."""
     compiled: str = ""
     """Back end of torch.compile for the transformer's blocks; empty for none."""
+    part: TrainedPart | None = None
+    """What is trained; None for everything."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass."""
     refuse: Callable[[Batch], None] = field(default=lambda _batch: None)
     """Called before each forward pass; for a dry run of a memory that runs out."""
 
@@ -98,7 +103,9 @@ class DeviceTraining:
             reason="benchmark",
         )
         configure(hardware, plan)
-        model = VoiceGpt(self.config, work.vocabulary).to(hardware.device)
+        model = VoiceGpt(
+            self.config, work.vocabulary, checkpointing=how.checkpointing, part=how.part
+        ).to(hardware.device)
         fill(model)
         model.train()
         self.built = build(_settings(), model, hardware, plan, ENDLESS)

@@ -26,6 +26,7 @@ import torch
 
 from unbroken_tts.corpus.sentences import load_sentences
 from unbroken_tts.data.batch import Batch
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.samples import Sample, collate
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.tokenizer_kinship import Kinship
@@ -141,7 +142,7 @@ def miniature(english: Sequence[str]) -> bytes:
 def saved(path: Path, model: bytes) -> Tokenizer:
     """Return a tokenizer read from a file."""
     path.write_bytes(model)
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 def config() -> GptConfig:

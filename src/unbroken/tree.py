@@ -6,11 +6,11 @@ another module (data parallel, compiled) are removed by their type, never by cut
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-import torch
 from torch import nn
 
 
@@ -19,10 +19,16 @@ def unwrap(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
             module = module.module
-        elif isinstance(module, torch._dynamo.OptimizedModule):  # noqa: SLF001  # its only name
+        elif _is_compiled(module):
             module = module._orig_mod  # noqa: SLF001
         else:
             return module
+
+
+def _is_compiled(module: nn.Module) -> TypeGuard[Any]:
+    """Say whether it is what `torch.compile(module)` made; torch's compiler isn't imported for it."""
+    compiler = sys.modules.get("torch._dynamo")
+    return compiler is not None and isinstance(module, compiler.OptimizedModule)
 
 
 _COMPILED = "_orig_mod"

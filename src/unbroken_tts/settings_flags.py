@@ -11,7 +11,7 @@ import argparse
 import types
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -19,8 +19,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from unbroken import SettingsInvalid, nearest
+from unbroken_tts.model.trained_part import require_choice
 from unbroken_tts.settings import GROUPS, TrainSettings
 from unbroken_tts.settings.declaration import mark
+
+_FIELDS: Final = TrainSettings.model_fields
+_OF_ADAPTERS: Final = ("lora_alpha", "lora_dropout", "lora_targets")
 
 
 def add_flags(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
@@ -157,6 +161,18 @@ def _refuse_contradictions(settings: TrainSettings) -> None:
             f"--init-from {settings.init_from} and --resume {settings.resume} were both given.",
             "The first begins a new run from weights, the second continues a run.",
             "Use only --resume to continue, or only --init-from to begin.",
+        )
+    if settings.train_layers != "auto":
+        require_choice(settings.train_layers)
+    of_adapters = [
+        name for name in _OF_ADAPTERS if getattr(settings, name) != _FIELDS[name].default
+    ]
+    if of_adapters and not settings.lora_rank:
+        raise SettingsInvalid(
+            f"{_listed([flag(name) for name in of_adapters])} without --lora-rank.",
+            "It describes adapters to train, and there are none. (The alpha of an adapter that lies "
+            "unmerged in the file to start from is --adapter-alpha.)",
+            "Add --lora-rank, or omit it.",
         )
     if settings.text_loss_weight == settings.mel_loss_weight == 0:
         raise SettingsInvalid(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+from support import preloaded
+from support.tiny_trainer import environment
+
 KILLS = 20
 KILLS_OF_A_SOAK = int(os.environ.get("UNBROKEN_SOAK_KILLS", "3000"))
 STORMS_OF_A_SOAK = 6
@@ -19,23 +20,12 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forke
 
 def storm(directory: Path, kills: int, seed: int) -> str:
     """Run storms; return what they say."""
-    return run_script("kill_storm.py", directory, str(kills), str(seed))
+    return run_script("kill_storm", str(directory), str(kills), str(seed))
 
 
-def run_script(name: str, *arguments: Path | str) -> str:
+def run_script(name: str, *arguments: str) -> str:
     """Run a script of the tests' in a process of its own, which forks; return what it says."""
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "support" / name), *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=3400,
-    )
+    done = preloaded.run(f"support.{name}", arguments, environment(), seconds=3400)
     assert 0 == done.returncode, done.stderr[-3000:]
     return done.stdout
 
@@ -52,7 +42,7 @@ def test_killed_at_random_moments(tmp_path: Path, capsys: pytest.CaptureFixture[
 @needs_fork
 def test_killed_while_a_damaged_checkpoint_is_moved_away(tmp_path: Path) -> None:
     """A start that dies at any call of its own leaves the older checkpoint to the next one."""
-    said = run_script("deadly_starts.py", tmp_path)
+    said = run_script("deadly_starts", str(tmp_path))
     deaths, word = said.split()
     assert "deaths" == word
     assert int(deaths) > 10

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support import preloaded
 
 resource = pytest.importorskip("resource", reason="limits of POSIX: runs on Linux")
 
@@ -46,13 +46,7 @@ run.close()
 )
 def test_a_save_without_memory_is_tried_again(tmp_path: Path) -> None:
     """It fails by name, no step is lost, and the next try succeeds."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tmp_path / "run"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = preloaded.run_code(SCRIPT, str(tmp_path / "run"))
     assert 0 == done.returncode, done.stderr[-2000:]
     assert "SAVE FAILED: There is not enough memory for a copy of the state" in done.stderr
     assert "Saving works again" in done.stderr

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support import preloaded
 from unbroken.checkpoint.layout import Layout
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,17 +52,12 @@ for number, (code, heading) in enumerate(each.groups() for each in found):
             failed = 1
 sys.exit(failed)
 """
-"""Runs the examples of a page in one process, each in a directory of its own: torch loads once."""
+"""Runs the examples of a page in one process, each in a directory of its own."""
 
 
 def run_each(page: str, place: Path) -> list[str]:
     """Run the examples of a page as they stand; return under which titles they are."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_EACH, str(ROOT / page), str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = preloaded.run_code(RUN_EACH, str(ROOT / page), str(place), action="error")
     assert 0 == done.returncode, done.stderr
     return re.findall(r"^ran (.*)$", done.stdout, re.MULTILINE)
 
@@ -89,9 +83,7 @@ def test_a_killed_example_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for name, codes in (("undisturbed", [code]), ("killed", [f"import os\n{dying}", code])):
         (tmp_path / name).mkdir()
         for each in codes:
-            done = subprocess.run(
-                [sys.executable, "-c", each], cwd=tmp_path / name, capture_output=True, check=False
-            )
+            done = preloaded.run_code(each, cwd=tmp_path / name)
             assert done.returncode == (9 if each is not code else 0), done.stderr
     undisturbed, killed = (
         Layout(tmp_path / name / "training_output") for name in ("undisturbed", "killed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support import preloaded
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -25,30 +27,31 @@ RESUME = 'run.resume("auto")\n'
 RATE_SET_BY_HAND = CODE.replace(RESUME, f'{RESUME}optimizer.param_groups[0]["lr"] = 1e-3\n')
 
 
-def start(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an example that was killed after step 25, its last checkpoint of step 20."""
+    directory = tmp_path_factory.mktemp("killed")
+    assert -signal.SIGKILL == preloaded.run_code(DYING, cwd=directory).returncode
+    return directory
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Path:
-    """The directory of an example that was killed after step 25, its last checkpoint of step 20."""
-    assert -signal.SIGKILL == start(tmp_path, DYING).returncode
-    return tmp_path
+def killed(killed_once: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(killed_once, tmp_path / "killed"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_killed_example_prints_what_the_readme_shows(killed: Path) -> None:
     """The line of the replay, and nothing else."""
-    resumed = start(killed, CODE)
+    resumed = preloaded.run_code(CODE, cwd=killed)
     assert KILLED.splitlines()[3:] == (resumed.stdout + resumed.stderr).splitlines()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_refused_example_prints_what_the_readme_shows(killed: Path) -> None:
     """The error and its whole report; of the traceback only its first line."""
-    refused = start(killed, RATE_SET_BY_HAND)
+    refused = preloaded.run_code(RATE_SET_BY_HAND, cwd=killed)
     shown = REFUSED.splitlines()[1:]
     printed = refused.stderr.splitlines()
     assert [shown[0], "  ..."] == [printed[0], shown[1]]

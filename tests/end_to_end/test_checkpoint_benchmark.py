@@ -25,24 +25,31 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return content
 
 
-def test_every_way_of_saving_is_measured(report: dict[str, Any]) -> None:
+def require_every_way_of_saving(report: dict[str, Any]) -> None:
     """Each way took some time, and none was complete before it let go."""
     assert set(report["save"]) == SAVES
     for saves in report["save"].values():
         assert 0 < saves[0]["times"]["stall"] <= saves[0]["times"]["total"]
 
 
-def test_every_way_of_restoring_gives_the_saved_state_back(report: dict[str, Any]) -> None:
+def require_every_way_of_restoring(report: dict[str, Any]) -> None:
     """Warm and cold, each way restored the state that was saved, bit for bit."""
     assert set(report["restore"]["warm"]) == set(report["restore"]["cold"])
     assert {"unbroken", "torch.load weights_only"} < set(report["restore"]["warm"])
     assert report["restored bit for bit"]
 
 
-def test_steps_are_measured_alone_and_beside_each_writer(report: dict[str, Any]) -> None:
+def require_steps_alone_and_beside_each_writer(report: dict[str, Any]) -> None:
     """For each number of threads there are steps without a save and with one of each kind."""
     for segments in report["interference"].values():
         assert {"nothing", "unbroken", "unbroken, overlap", "torch.save thread"} == set(segments)
         assert all(
             each["steps"] and each["saves"] >= 1 for all_ in segments.values() for each in all_
         )
+
+
+def test_all_is_measured_and_what_is_restored_is_what_was_saved(report: dict[str, Any]) -> None:
+    """All of it in one test: a benchmark is run once, however the tests are spread over processes."""
+    require_every_way_of_saving(report)
+    require_every_way_of_restoring(report)
+    require_steps_alone_and_beside_each_writer(report)

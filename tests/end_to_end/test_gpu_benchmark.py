@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.benchmark_run import ROOT, run_benchmark
+from support.benchmark_run import ROOT, call_benchmark, run_benchmark
 
 BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Run all parts in one process, which spares the imports; return what each noted."""
+    """Run all parts but the bounds, in one process; return what each noted."""
     file = tmp_path_factory.mktemp("gpu") / "notes.json"
-    script = BENCHMARKS / "gpu_part.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "all", "--device", "cpu", "--small", "--notes", str(file)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
+    run_benchmark("gpu_part.py", "all", "--device", "cpu", "--small", "--notes", str(file))
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     found: dict[str, Any] = content["found"]
     return found
 
 
-def test_a_killed_training_is_found_to_be_exact(notes: dict[str, Any]) -> None:
+def require_a_killed_training_found_to_be_exact(notes: dict[str, Any]) -> None:
     """The first part kills, resumes, compares every tensor and line, and reads the verdict."""
     found = notes["resume: fp16 with a scaler"]
     assert found["exact"]
@@ -62,7 +51,7 @@ def test_a_difference_would_be_found() -> None:
         assert not compared(whole, same | {name: other})["exact"]
 
 
-def test_saves_and_speeds_are_noted(notes: dict[str, Any]) -> None:
+def require_saves_and_speeds(notes: dict[str, Any]) -> None:
     """Each save has a stall and is durable later; each way of training has its figures."""
     assert len(notes["save: saves"]) == 4
     assert all(0 < each["stall"] < each["durable"] for each in notes["save: saves"])
@@ -72,22 +61,13 @@ def test_saves_and_speeds_are_noted(notes: dict[str, Any]) -> None:
     assert all(each["tokens a second"] > 0 for each in speeds)
 
 
-def test_memory_that_runs_out_is_noted(notes: dict[str, Any]) -> None:
+def require_memory_that_runs_out(notes: dict[str, Any]) -> None:
     """Only steps without room are repeated in halves, and the bits are those of the same cuts."""
     found = notes["memory: halved"]
     assert found["same"]
     assert [[1, 4, 2], [4, 4, 2]] == found["halved"]
     assert {"1": 2, "2": 4, "3": 4, "4": 2} == found["cuts"]
     assert not found["as in one"]  # dropout masks follow the cut: the comparison can fail
-
-
-def test_rows_of_the_bounds_are_noted_as_they_come(notes: dict[str, Any]) -> None:
-    """What was measured before the time was over is kept, and a bound follows from it."""
-    assert {"precision": "fp16", "change": "nothing", "loss": 0.0, "gradient": 0.0}.items() <= (
-        notes["bounds: measured"]["rows"][0].items()
-    )
-    assert any("ended after its 1 s" in line for line in notes["bounds: lines"])
-    assert any("bound for nothing" in line for line in notes["bounds: lines"])
 
 
 def test_operations_are_counted_as_the_formula_says() -> None:
@@ -112,7 +92,10 @@ def test_operations_are_counted_as_the_formula_says() -> None:
 
 
 def test_the_whole_is_written_part_by_part(tmp_path: Path) -> None:
-    """The command prints where figures come from, writes JSON, and names what it had no time for."""
+    """The command prints where figures come from, writes JSON, and names what it had no time for.
+
+    What the bounds measured before their time was over is kept, and a bound follows from it.
+    """
     file = tmp_path / "gpu.json"
     out = run_benchmark(
         "gpu.py", "--device", "cpu", "--small", "--part", "bounds", "--json", str(file)
@@ -121,6 +104,12 @@ def test_the_whole_is_written_part_by_part(tmp_path: Path) -> None:
     assert {"device", "torch", "date", "command", "python"} <= report["facts"].keys()
     assert ["done"] == [part["outcome"] for part in report["parts"]]
     assert "2.5 times the earlier trainer" in out
+    (found,) = (part["found"] for part in report["parts"])
+    assert {"precision": "fp16", "change": "nothing", "loss": 0.0, "gradient": 0.0}.items() <= (
+        found["measured"]["rows"][0].items()
+    )
+    assert any("ended after its 1 s" in line for line in found["lines"])
+    assert any("bound for nothing" in line for line in found["lines"])
     out = run_benchmark("gpu.py", "--device", "cpu", "--small", "--minutes", "0")
     assert out.count("skipped: no time left") == 2 * 8
 
@@ -128,14 +117,13 @@ def test_the_whole_is_written_part_by_part(tmp_path: Path) -> None:
 def test_a_part_that_fails_leaves_its_traceback(tmp_path: Path) -> None:
     """On a device that isn't there a part ends with 1 and says why in what it notes."""
     file = tmp_path / "notes.json"
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "gpu_part.py"), "memory", "--device", "cuda:99",
-         "--notes", str(file)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )  # fmt: skip
+    done = call_benchmark("gpu_part.py", "memory", "--device", "cuda:99", "--notes", str(file))
     assert 1 == done.returncode
     assert "cuda:99" in json.loads(file.read_text(encoding="utf-8"))["trouble"]
+
+
+def test_each_part_notes_what_it_found(notes: dict[str, Any]) -> None:
+    """All of it in one test: a benchmark is run once, however the tests are spread over processes."""
+    require_a_killed_training_found_to_be_exact(notes)
+    require_saves_and_speeds(notes)
+    require_memory_that_runs_out(notes)

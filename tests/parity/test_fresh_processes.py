@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from support.tiny_trainer import TESTS, environment
+from support import preloaded
+from support.tiny_trainer import environment
 
 PRECISIONS = ["fp32", "bf16"]
 
 
 def results(kind: str, starts: int, steps: int, precision: str, burners: int = 3) -> list[int]:
     """Return how often each different result was seen among so many starts."""
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "support/fresh_processes.py"), kind, str(starts),
-         "--steps", str(steps), "--precision", precision, "--burners", str(burners)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-    )  # fmt: skip
+    words = [kind, str(starts), "--steps", str(steps), "--precision", precision]
+    done = preloaded.run(
+        "support.fresh_processes", [*words, "--burners", str(burners)], environment(), seconds=3400
+    )
     assert 0 == done.returncode, done.stderr
     return list(json.loads(done.stdout).values())
 

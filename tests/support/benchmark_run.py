@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+from support import preloaded
+
 ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import os, runpy, sys
+source, script = sys.argv[1:3]
+sys.argv[:2] = []
+sys.argv[0] = script
+sys.path[0] = os.path.dirname(script)
+os.environ["PYTHONPATH"] = source
+runpy.run_path(script, run_name="__main__")
+"""
+"""What `python SCRIPT` does, and the environment for the processes that it starts."""
+
+
+def call_benchmark(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `benchmarks/NAME` with some arguments; return how it ended."""
+    script = str(ROOT / "benchmarks" / name)
+    return preloaded.run_code(SCRIPT, str(ROOT / "src"), script, *arguments)
 
 
 def run_benchmark(name: str, *arguments: str) -> str:
@@ -16,13 +32,6 @@ def run_benchmark(name: str, *arguments: str) -> str:
     Raises:
         AssertionError: It failed.
     """
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / name), *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
+    done = call_benchmark(name, *arguments)
+    assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

@@ -12,44 +12,118 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 SECONDS = 240
 PRELOADED = ["unbroken_tts.train.main", "torch._dynamo", "support.preloaded"]
+NOTHING: Mapping[str, str] = {}
 
 
 def run(
-    module: str, words: Sequence[str], environment: Mapping[str, str]
+    module: str,
+    words: Sequence[str],
+    environment: Mapping[str, str] = NOTHING,
+    *,
+    seconds: float = SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Call `module.main()` with these arguments in a process and a session of its own.
 
     Raises:
         subprocess.TimeoutExpired: It took too long, and was killed.
     """
+    return _completed(_main_of, (module, list(words)), words, environment, seconds)
+
+
+def run_code(
+    code: str, *words: str, cwd: Path | None = None, action: str = "default"
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as `python -W ACTION -c` does, but for its imports.
+
+    Raises:
+        subprocess.TimeoutExpired: It took too long, and was killed.
+    """
+    place = str(cwd or Path.cwd())
+    return _completed(_program, (code, list(words), place, action), words, NOTHING, SECONDS)
+
+
+@contextmanager
+def running(module: str, words: Sequence[str]) -> Iterator[BaseProcess]:
+    """Call `module.main()` in a process of its own, which is killed at the end of the block."""
+    with tempfile.TemporaryDirectory() as place:
+        process = _begin(_main_of, (module, list(words)), Path(place), NOTHING)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.join()
+
+
+def _begin(
+    act: Callable[..., Any], given: tuple[Any, ...], place: Path, environment: Mapping[str, str]
+) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with tempfile.TemporaryDirectory() as place:
-        out, err = Path(place, "out"), Path(place, "err")
-        process = context.Process(target=_call, args=(module, list(words), str(out), str(err)))
-        with patch.dict(os.environ, environment):  # the server's, when it is started
-            process.start()
-        process.join(SECONDS)
+    process = context.Process(
+        target=_alone, args=(act, given, str(place / "out"), str(place / "err"))
+    )
+    with patch.dict(os.environ, environment):  # the server's, when it is started
+        process.start()
+    return process
+
+
+def _completed(
+    act: Callable[..., Any],
+    given: tuple[Any, ...],
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    seconds: float,
+) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        process = _begin(act, given, place, environment)
+        process.join(seconds)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(list(words), SECONDS)
-        told = [each.read_text(encoding="utf-8") if each.exists() else "" for each in (out, err)]
+            raise subprocess.TimeoutExpired(list(words), seconds)
+        told = [
+            each.read_text(encoding="utf-8") if each.exists() else ""
+            for each in (place / "out", place / "err")
+        ]
         return subprocess.CompletedProcess(list(words), process.exitcode, *told)
 
 
-def _call(module: str, words: list[str], out: str, err: str) -> None:
+def _alone(act: Callable[..., Any], given: tuple[Any, ...], out: str, err: str) -> None:
     os.setsid()  # its process group is its own
     for descriptor, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
         os.close(file)
+    act(*given)
+
+
+def _main_of(module: str, words: list[str]) -> None:
     loaded = importlib.import_module(module)
     sys.argv = [str(loaded.__file__), *words]
     sys.exit(loaded.main())
+
+
+def _program(code: str, words: list[str], cwd: str, action: Any) -> None:
+    os.chdir(cwd)
+    sys.argv, sys.path[:0] = ["-c", *words], [""]
+    warnings.resetwarnings()
+    warnings.simplefilter(action)
+    sys.modules["__main__"] = program = ModuleType("__main__")
+    try:
+        exec(compile(code, "<string>", "exec"), vars(program))  # noqa: S102  # a test's own
+    except Exception:  # noqa: BLE001  # as the interpreter does, not as multiprocessing
+        traceback.print_exc()
+        sys.exit(1)

@@ -9,7 +9,9 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.pipeline import prepare
 from unbroken_tts.prepare.plan import PreparePlan, TokenizerPlan
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Prepare; print how much was prepared now."""
     source, output, base, config = map(Path, sys.argv[1:5])
     plan = PreparePlan(
         tokenizer=TokenizerPlan(kind="extend", path=base, size=600),

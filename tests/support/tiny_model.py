@@ -39,6 +39,12 @@ def tiny_config(**changes: Any) -> GptConfig:
     return GptConfig(**(fields | changes))
 
 
+def tiny_speaker_config(**changes: Any) -> GptConfig:
+    """Return that of a model like IndexTTS-2.5, with a language table of 107 rows."""
+    fields = {"spk_cond_mode": "campplus", "language_rows": 107, "speed_rows": False}
+    return tiny_config(**(fields | changes))
+
+
 def tiny_model(
     config: GptConfig | None = None,
     vocabulary: int = VOCABULARY,
@@ -70,8 +76,7 @@ def tiny_batch(
         draw = torch.Generator().manual_seed(1_000 * seed + index)
         texts.append(torch.randint(2, vocabulary, (text_length,), generator=draw))
         codes.append(torch.randint(0, config.start_mel_token, (code_length,), generator=draw))
-        shape = (config.condition_num_latent, config.model_dim)
-        conditions.append(torch.randn(shape, generator=draw))
+        conditions.append(torch.randn(config.condition_shape, generator=draw))
         emotions.append(torch.randn(config.model_dim, generator=draw))
     return assemble(texts, codes, conditions, emotions, config)
 

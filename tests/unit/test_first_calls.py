@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from support.tiny_trainer import environment
@@ -86,21 +85,20 @@ def test_no_random_number_is_drawn_for_them() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
-def test_worker_processes_have_made_them(tmp_path: Path, how: str) -> None:
+def test_worker_processes_have_made_them(tmp_path: Path) -> None:
     """A forked worker finds them made, one begun anew makes them when it imports the library."""
-    if sys.platform == "win32" and how != "spawn":
-        pytest.skip("Windows only spawns: runs on Linux and macOS")
+    hows = ["spawn"] if sys.platform == "win32" else ["fork", "spawn", "forkserver"]
     (tmp_path / "program.py").write_text(
         "import torch, unbroken\n"
         "from unbroken.first_calls import make_first_calls\n"
         "def misses(_):\n"
         "    return make_first_calls.cache_info().misses\n"
         "if __name__ == '__main__':\n"
-        f"    pool = torch.multiprocessing.get_context({how!r}).Pool(1)\n"
-        "    print(pool.map(misses, [0]))\n"
-        "    pool.close()\n"
-        "    pool.join()\n",
+        f"    for how in {hows}:\n"
+        "        pool = torch.multiprocessing.get_context(how).Pool(1)\n"
+        "        print(pool.map(misses, [0]))\n"
+        "        pool.close()\n"
+        "        pool.join()\n",
         encoding="utf-8",
     )
     done = subprocess.run(
@@ -111,4 +109,4 @@ def test_worker_processes_have_made_them(tmp_path: Path, how: str) -> None:
         text=True,
         check=False,
     )
-    assert ["[1]"] == done.stdout.splitlines(), done.stderr
+    assert ["[1]"] * len(hows) == done.stdout.splitlines(), done.stderr

@@ -24,6 +24,7 @@ from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 ROOT = Path(__file__).parents[2]
 STATE = merge(tiny_model(seed=8), fresh_untrained_encoders(tiny_config(), seed=9))
+SPEAKER_VECTORS = {"spk_cond_mode": "campplus", "language_rows": 107, "speed_rows": False}
 REAL = tiny_config(
     model_dim=1280,
     layers=24,
@@ -87,8 +88,7 @@ def test_a_file_of_the_full_size_is_known_by_its_shapes(
 def _shapes_of_version(name: str) -> dict[str, tuple[int, ...]]:
     shapes = dict(gpt_file_shapes(REAL, 12_000))
     if name == "IndexTTS-2.5":
-        shapes = {n: s for n, s in shapes.items() if not n.startswith(("cond", "perc", "speed"))}
-        shapes |= {"spk_emb_proj.weight": (1280, 192), "lang_embedding.weight": (107, 1280)}
+        shapes = gpt_file_shapes(REAL.model_copy(update=SPEAKER_VECTORS), 60_509)
     elif name.startswith("IndexTTS 1"):
         shapes = {n: s for n, s in shapes.items() if not n.startswith(("emo", "speed"))}
         is_first = name == "IndexTTS 1.0"
@@ -113,11 +113,13 @@ def test_every_version_is_told_from_the_others(name: str) -> None:
 
 def test_shapes_tell_the_configuration_they_belong_to() -> None:
     """Inferred from the shapes alone, it makes the very same shapes."""
-    for config in (REAL, tiny_config(), tiny_config(speed_rows=False, layers=3)):
+    with_vectors = REAL.model_copy(update=SPEAKER_VECTORS)
+    for config in (REAL, with_vectors, tiny_config(), tiny_config(speed_rows=False, layers=3)):
         shapes = gpt_file_shapes(config, 30)
         inferred = config_from_shapes(shapes)
         assert inferred is not None
         assert shapes == gpt_file_shapes(inferred, 30)
+        assert config.takes_speaker_vectors == inferred.takes_speaker_vectors
 
 
 def test_what_is_missing_surplus_or_damaged_is_told(tmp_path: Path) -> None:
@@ -235,7 +237,8 @@ def test_a_run_is_inspected_without_its_configuration(run: Path) -> None:
         found.carried.tensors,
         found.carried.numbers,
     )
-    assert found.trained.numbers * 16 == found.memory["fp32"]["card"]
+    needed = found.trained.numbers * 16 + found.frozen.numbers * 4
+    assert needed == found.memory["fp32"]["card"]
     assert ("fp32", False) == (found.facts["computes_in"], found.facts["average"])
     assert found == inspect_path(run / "checkpoints" / "step-00000003")
 
@@ -265,11 +268,11 @@ def test_weights_are_refused_before_the_data_are_checked(
 ) -> None:
     """Nobody waits for the check of 200 hours to hear that the base is of another family."""
     state = torch.load(base.gpt, weights_only=True)
-    state["lang_embedding.weight"] = torch.ones(107, 16)
+    state = {name: each for name, each in state.items() if not name.startswith("emo")}
     path = _saved(tmp_path / "gpt.pth", state)
     ended = trainer.start(tmp_path / "run", *base.flags, "--base-checkpoint", path)
     assert (2, []) == (ended.code, ended.lines("Data (train)"))
-    assert "IndexTTS-2.5" in ended.err
+    assert "IndexTTS 1" in ended.err
 
 
 def test_a_small_file_that_claims_a_large_model_is_told(tmp_path: Path) -> None:
@@ -290,14 +293,14 @@ def test_a_tensor_without_dimensions_is_no_model(tmp_path: Path) -> None:
 def test_what_is_said_of_a_file_is_refused_for_a_run(
     run: Path, base: TinyBase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--lora-alpha of a directory would be ignored; it is refused."""
+    """--adapter-alpha of a directory would be ignored; it is refused."""
     manifest = str(base.data / "val_pairs.jsonl")
-    words = ["evaluate", str(run), "--manifest", manifest, "--lora-alpha", "3"]
+    words = ["evaluate", str(run), "--manifest", manifest, "--adapter-alpha", "3"]
     assert 2 == main(words)
     assert "is a directory, not a file of weights" in capsys.readouterr().err
-    words = ["evaluate", str(base.gpt), "--manifest", manifest, "--lora-alpha", "-3"]
+    words = ["evaluate", str(base.gpt), "--manifest", manifest, "--adapter-alpha", "-3"]
     assert 2 == main(words)
-    assert "--lora-alpha is -3" in capsys.readouterr().err
+    assert "--adapter-alpha is -3" in capsys.readouterr().err
 
 
 def test_vocabulary_is_the_number_of_pieces(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torch import nn
 
 from unbroken.loop.schedule import Schedule
 from unbroken.state.generators import KINDS
+from unbroken.state.own_ways import attributes_of_every_optimizer
 from unbroken.tree import join, unwrap
 
 GENERATORS: Final = tuple(KINDS)
@@ -45,8 +46,6 @@ _STATE: Final = Schedule | SimpleNamespace | torch.optim.lr_scheduler.LRSchedule
 _CODE: Final = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 _CODE_OF_TORCH: Final = ("torch._", "torch.autograd", "torch.fx", "torch.jit")
 _OF_MODULES: Final = frozenset(vars(nn.Module()))
-_OF_OPTIMIZERS: Final = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=1.0))) | {"_opt_called"}
-"""What PyTorch itself keeps at every optimizer; the last is set by its schedulers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +174,7 @@ def _inside_optimizer(optimizer: torch.optim.Optimizer) -> Iterator[tuple[object
     for i, group in enumerate(optimizer.param_groups):
         yield f"groups.{i}", {key: each for key, each in group.items() if key != "params"}
     for name, each in _attributes(optimizer):
-        if name not in _OF_OPTIMIZERS and not _is_hooks(name, each):
+        if name not in attributes_of_every_optimizer() and not _is_hooks(name, each):
             yield name, each
 
 

@@ -12,14 +12,16 @@ from unbroken.errors import NotEncodable
 from unbroken.state.codec import encode
 from unbroken.state.digest import tensor_digest
 from unbroken.state.generators import generator_digest, is_generator
-from unbroken.state.own_ways import inner_optimizers, is_of_torch, is_optimizer
+from unbroken.state.own_ways import (
+    attributes_of_every_optimizer,
+    inner_optimizers,
+    is_of_torch,
+    is_optimizer,
+)
 from unbroken.state.stored import is_tensor
 
-_OF_EVERY_OPTIMIZER: Final = {
-    *vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)),
-    "step", "_opt_called", "_step_count", "_original_step",
-}  # fmt: skip
-"""What PyTorch, its schedulers and its scaler keep there: state with a place of its own, or none."""
+_SET_BY_OTHERS: Final = {"step", "_step_count", "_original_step"}
+"""What PyTorch's schedulers and its scaler set at an optimiser."""
 
 MAX_DEPTH: Final = 20
 
@@ -46,11 +48,12 @@ class OptimizerAttributes:
     def _own(self) -> dict[str, Any]:
         if is_of_torch(self._optimizer):
             return {}
+        elsewhere = attributes_of_every_optimizer() | _SET_BY_OTHERS
         inner = {path.partition(".")[0] for path in inner_optimizers(self._optimizer)}
         return {
             name: each
             for name, each in getattr(self._optimizer, "__dict__", {}).items()
-            if name not in _OF_EVERY_OPTIMIZER and name not in inner
+            if name not in elsewhere and name not in inner
         }
 
     def changed(self, elsewhere: Collection[int]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ why the others don't. DIR is an exported folder, or any folder of IndexTTS2 with
 Nothing is executed in DIR: the programs' own rules are followed (as `prepare --front` does)."""
 
 PROGRAMS: Final = {"indextts": "IndexTTS2 as it is", "indextts-am": "its Amharic fork"}
+PROGRAMS_25: Final = {"indextts-2.5": "IndexTTS-2.5 as it is"}
+"""Of a folder with the vocabulary of 2.5."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -48,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument(
         "--front",
-        choices=["unbroken", "indextts", "indextts-am"],
+        choices=["unbroken", "indextts", "indextts-am", "indextts-2.5"],
         help="text front end of the training, where nothing tells it",
     )
     parser.add_argument("--language", help="language of the texts [the training's]")
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unbroken_tts.export.hook import LANGUAGES, language_of, spoken_form
     from unbroken_tts.export.inference_folder import carries_front, tokenizer_in
     from unbroken_tts.prepare.front_comparison import Side, compare_fronts
-    from unbroken_tts.prepare.fronts import front_end
+    from unbroken_tts.prepare.fronts import front_end, require_fitting
 
     if not arguments.folder.is_dir():
         raise SettingsInvalid(
@@ -77,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     texts = lines_of(arguments.texts)
     trained = _trained(arguments)
     there = tokenizer_in(arguments.folder)
+    require_fitting(trained.rules.front, trained.tokenizer)
 
     languages = (arguments.language,) if arguments.language else trained.rules.languages
 
@@ -88,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if carries_front(arguments.folder, trained.rules):
         own = partial(spoken_form, languages=trained.rules.languages or LANGUAGES)
         programs["either of them, with unbroken_front.py"] = Side(front=own, tokenizer=there)
-    for name, title in PROGRAMS.items():
+    for name, title in (PROGRAMS_25 if there.languages else PROGRAMS).items():
         programs[title] = Side(front=read_by(name), tokenizer=there)
     found = {title: compare_fronts(texts, training, side) for title, side in programs.items()}
     if arguments.json:

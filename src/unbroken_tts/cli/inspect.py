@@ -74,10 +74,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.vocabulary is not None:
         yield "Vocabulary", f"{found.vocabulary} text pieces, {found.mel_codes} mel codes"
     yield "Precision", ", ".join(f"{kind} ({count})" for kind, count in found.precision.items())
-    if found.trained.tensors:
-        yield "Trained", _count(found.trained)
-        yield "Carried", _count(found.carried) + " (encoders)"
-        yield "Frozen", _frozen(found)
+    yield from _trained(found)
     if found.position:
         yield "Position", ", ".join(f"{name} {value}" for name, value in found.position.items())
     for name, value in found.facts.items():
@@ -88,6 +85,18 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
         at = {place: _size(count) for place, count in needs.items()}
         on_card = f"{at['card']} on a card and {at['main_memory']} beside it"
         yield f"Memory {precision}", f"{on_card}, or {at['processor']} on a processor"
+
+
+def _trained(found: Inspection) -> Iterator[tuple[str, str]]:
+    if not found.trained.tensors:
+        return
+    if found.trained_part:
+        yield "Layers", found.trained_part
+    yield "Trained", _count(found.trained)
+    if found.adapters.tensors:
+        yield "Adapters", f"{_count(found.adapters)}, of what is trained"
+    yield "Carried", _count(found.carried) + " (encoders)"
+    yield "Frozen", _frozen(found)
 
 
 def _form(found: Inspection) -> Iterator[str]:
@@ -101,7 +110,11 @@ def _form(found: Inspection) -> Iterator[str]:
 def _frozen(found: Inspection) -> str:
     if found.frozen_rows is None:
         return "not recorded in a file"
-    return f"{found.frozen_rows} text rows, {_count(found.frozen)}" if found.frozen_rows else "none"
+    if not found.frozen.tensors:
+        return "none"
+    rows = f"{found.frozen_rows} text rows" if found.frozen_rows else ""
+    layers = "all other layers" if found.trained_part else ""
+    return f"{' and '.join(filter(None, [rows, layers]))}, {_count(found.frozen)}"
 
 
 def _finite(bad: dict[str, int]) -> str:

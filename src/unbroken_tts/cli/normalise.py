@@ -36,9 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--language", default="am", help="language of the text [%(default)s]")
     parser.add_argument(
         "--front",
-        choices=["unbroken", "indextts", "indextts-am"],
+        choices=["unbroken", "indextts", "indextts-am", "indextts-2.5"],
         default="unbroken",
-        help="whose rules: this project's, or those of IndexTTS2 or its Amharic fork [%(default)s]",
+        help="whose rules: this project's, or those of IndexTTS2, its Amharic fork or IndexTTS-2.5 "
+        "[%(default)s]",
     )
     parser.add_argument(
         "--tokenizer", metavar="FILE", type=Path, help="show its pieces and unknown characters, too"
@@ -58,9 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     tokenizer = None
     if arguments.tokenizer is not None:
-        from unbroken_tts.data.tokenizer import Tokenizer
+        from unbroken_tts.data.open_tokenizer import open_tokenizer
 
-        tokenizer = Tokenizer(arguments.tokenizer)
+        tokenizer = open_tokenizer(arguments.tokenizer)
     texts = texts_of(arguments.text)
     refused: list[DataInvalid] = []
     for text in texts:

@@ -113,7 +113,12 @@ def _add_encoders(parser: Parser) -> None:
 
 def _add_tokenizer(parser: Parser) -> None:
     group = parser.add_argument_group("tokenizer (one of the first three)")
-    group.add_argument("--tokenizer", type=Path, metavar="FILE", help="use this one as it is")
+    group.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="use this one as it is: a SentencePiece model, or the .tiktoken file of IndexTTS-2.5",
+    )
     group.add_argument(
         "--extend-tokenizer",
         type=Path,
@@ -155,10 +160,10 @@ def _add_choices(parser: Parser) -> None:
     )
     group.add_argument(
         "--front",
-        choices=["unbroken", "indextts", "indextts-am"],
+        choices=["unbroken", "indextts", "indextts-am", "indextts-2.5"],
         default="unbroken",
         help="text front end: this project's rules, which an export carries along, or those of the "
-        "unchanged inference program, IndexTTS2 or its Amharic fork [%(default)s]",
+        "unchanged inference program, IndexTTS2, its Amharic fork, or IndexTTS-2.5 [%(default)s]",
     )
     group.add_argument(
         "--val-ratio",

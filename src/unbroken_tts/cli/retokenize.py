@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "features", metavar="FEATURES", type=Path, help="directory of prepared data, of any tool"
     )
     parser.add_argument(
-        "--tokenizer", metavar="FILE", type=Path, required=True, help="the new SentencePiece model"
+        "--tokenizer", metavar="FILE", type=Path, required=True, help="the new tokenizer"
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="the new directory"
@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument(
         "--front",
-        choices=["unbroken", "indextts", "indextts-am"],
+        choices=["unbroken", "indextts", "indextts-am", "indextts-2.5"],
         default="unbroken",
         help="text front end, for data of other tools [%(default)s]",
     )

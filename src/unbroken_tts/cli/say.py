@@ -87,7 +87,7 @@ def _add_choice(parser: Parser) -> None:
 
 def _add_belongings(parser: Parser) -> None:
     add = parser.add_argument_group("files that belong to the weights").add_argument
-    add("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model [the run's]")
+    add("--tokenizer", type=Path, metavar="FILE", help="tokenizer of the weights [the run's]")
     add(
         "--codec",
         type=Path,

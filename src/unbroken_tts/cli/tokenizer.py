@@ -12,6 +12,7 @@ from unbroken_tts.cli.target import require_free, writing
 
 if TYPE_CHECKING:
     from unbroken_tts.cli.main import Parser
+    from unbroken_tts.data.tokenizer import Tokenizer
 
 DESCRIPTION: Final = """\
 Train, extend and judge tokenizers, without recordings.
@@ -122,7 +123,7 @@ def _add_extend(actions: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_report(actions: argparse._SubParsersAction[Parser]) -> None:
     parser = _action(actions, "report", "print what one is and how it cuts texts", REPORT)
-    parser.add_argument("tokenizer", type=Path, metavar="TOKENIZER", help="the `.model` file")
+    parser.add_argument("tokenizer", type=Path, metavar="TOKENIZER", help="its file")
     _add_texts(parser, "*")
     parser.add_argument(
         "--base", type=Path, metavar="FILE", help="the tokenizer that it extends: judge new pieces"
@@ -179,6 +180,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: The texts can't be read, the size is impossible, or FILE exists.
     """
+    _require_model(arguments.output)
     require_free(arguments.output, is_forced=arguments.force)
 
     from unbroken_tts.prepare.tokenizer_texts import read_texts
@@ -199,6 +201,7 @@ def run_extend(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: An input can't be read, the size is impossible, or FILE exists.
     """
+    _require_model(arguments.output)
     require_free(arguments.output, is_forced=arguments.force)
 
     from unbroken import progress_bars
@@ -238,14 +241,13 @@ def run_report(arguments: argparse.Namespace) -> int:
     """
     from dataclasses import asdict
 
+    from unbroken_tts.data.open_tokenizer import open_tokenizer
     from unbroken_tts.prepare.tokenizer_report import report_on
-    from unbroken_tts.prepare.tokenizer_texts import read_texts
-    from unbroken_tts.prepare.tokenizers import processor
 
-    model = _read(arguments.tokenizer)
-    texts = read_texts(arguments.texts, arguments.language) if arguments.texts else []
-    base = processor(_read(arguments.base)).GetPieceSize() if arguments.base else None
-    found = report_on(model, texts, base_size=base, worst=max(0, arguments.worst))
+    tokenizer = open_tokenizer(arguments.tokenizer)
+    texts = _texts_for(tokenizer, arguments)
+    base = open_tokenizer(arguments.base).vocabulary if arguments.base else None
+    found = report_on(tokenizer, texts, base_size=base, worst=max(0, arguments.worst))
     _say(json.dumps(asdict(found), ensure_ascii=False) if arguments.json else found.text())
     return 0
 
@@ -258,14 +260,37 @@ def run_diff(arguments: argparse.Namespace) -> int:
     """
     from dataclasses import asdict
 
-    from unbroken_tts.data.tokenizer import Tokenizer
+    from unbroken_tts.data.open_tokenizer import open_tokenizer
     from unbroken_tts.prepare.tokenizer_difference import difference
-    from unbroken_tts.prepare.tokenizer_texts import read_texts
 
-    texts = read_texts(arguments.texts, arguments.language) if arguments.texts else []
-    found = difference(Tokenizer(arguments.a), Tokenizer(arguments.b), texts)
+    a, b = open_tokenizer(arguments.a), open_tokenizer(arguments.b)
+    found = difference(a, b, _texts_for(b, arguments))
     _say(json.dumps(asdict(found), ensure_ascii=False) if arguments.json else found.text())
     return 0 if found.old_ids_stay else _DIFFERENT
+
+
+def _texts_for(tokenizer: Tokenizer, arguments: argparse.Namespace) -> list[str]:
+    """Return the texts in the form that a tokenizer gets, without tokens of languages."""
+    from unbroken_tts.prepare.fronts import DEFAULT, WITH_LANGUAGE
+    from unbroken_tts.prepare.indextts25_front import without_token
+    from unbroken_tts.prepare.tokenizer_texts import read_texts
+
+    if not arguments.texts:
+        return []
+    front = WITH_LANGUAGE if tokenizer.languages else DEFAULT
+    return [without_token(each) for each in read_texts(arguments.texts, arguments.language, front)]
+
+
+def _require_model(output: Path) -> None:
+    """Refuse the name of a kind of file that isn't written here."""
+    from unbroken import SettingsInvalid
+
+    if output.suffix.lower() == ".tiktoken":
+        raise SettingsInvalid(
+            f"The output {output} is named like a vocabulary of IndexTTS-2.5.",
+            "Only SentencePiece models are trained and extended; that vocabulary is used as it is.",
+            "Name a `.model` file, or give the vocabulary to `prepare --tokenizer` unchanged.",
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ def add_form_flags(parser: argparse.ArgumentParser) -> None:
         help="which weights to use where a file has several, such as ema_model",
     )
     add(
-        "--lora-alpha",
+        "--adapter-alpha",
         metavar="A",
         type=float,
         help="alpha of an unmerged LoRA adapter [that of adapter_config.json beside the file]",
@@ -38,14 +38,14 @@ def form_choice(arguments: argparse.Namespace) -> FormChoice:
     """
     from unbroken_tts.model.published_forms import FormChoice
 
-    alpha: float | None = arguments.lora_alpha
+    alpha: float | None = arguments.adapter_alpha
     if alpha is not None and not 0 < alpha < math.inf:
         raise SettingsInvalid(
-            f"--lora-alpha is {alpha:g}, but must be a number above 0.",
+            f"--adapter-alpha is {alpha:g}, but must be a number above 0.",
             "What the adapter adds is multiplied by it.",
             "Give the alpha with which the adapter was trained.",
         )
-    return FormChoice(entry=arguments.weights_entry, lora_alpha=alpha)
+    return FormChoice(entry=arguments.weights_entry, adapter_alpha=alpha)
 
 
 def print_notes(notes: Iterable[str]) -> None:

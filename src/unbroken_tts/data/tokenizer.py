@@ -1,108 +1,68 @@
-"""Reads a SentencePiece tokenizer.
+"""What a tokenizer is to the rest of the program, whatever kind of file it was read from.
 
 Training only needs its number of pieces; its digest is a fact of the run.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
-
-from unbroken import DataInvalid
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 
-class Tokenizer:
-    """A SentencePiece model read from one file.
+class Tokenizer(ABC):
+    """Turns texts into ids and back; `open_tokenizer` makes one from a file."""
 
-    Args:
-        path: The `.model` file.
+    kind: str
+    """`unigram`, `bpe`, `word` or `char` of SentencePiece, or `tiktoken`."""
+    normaliser: str
+    """Name of the normalisation that it applies itself."""
+    path: Path
+    """Path of the file; not part of the tokenizer's identity."""
+    vocabulary: int
+    """Number of pieces V; ids are in [0, V)."""
+    unknown_id: int
+    """Id of text that no piece covers; -1 if there is none."""
+    pieces: tuple[str, ...]
+    """The pieces by id; U+2581 stands for a space."""
+    kinds: tuple[str, ...]
+    """The kinds by id: `normal`, `unknown`, `control`, `user_defined`, `unused` or `byte`."""
+    scores: tuple[float, ...] = ()
+    """The scores by id, which decide how a text is cut; none where the order of the ids does."""
+    digest: str
+    """BLAKE2b-128 hex over everything that makes ids, independent of the path."""
+    languages: tuple[str, ...] = ()
+    """Languages with a token of their own, which every text begins with; none of most tokenizers."""
+    first_language_id: int = -1
+    """Id of the first of these tokens; the others follow in the order of `languages`."""
 
-    Raises:
-        DataInvalid: The file is missing, unreadable, or not a SentencePiece model.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _invalid(path, f"can't be read: {error.strerror or error}") from None
-        processor = sentencepiece.SentencePieceProcessor()
-        pieces: list[str] = []
-        try:
-            if content and processor.LoadFromSerializedProto(content):
-                pieces = processor.id_to_piece(list(range(processor.vocab_size())))
-        except (RuntimeError, UnicodeDecodeError):
-            pieces = []
-        if not pieces:
-            raise _invalid(path, f"is not a SentencePiece model ({len(content)} bytes)")
-        self._processor = processor
-        self.path = path
-        """Path of the file; not part of the tokenizer's identity."""
-        self.vocabulary: int = len(pieces)
-        """Number of pieces V; ids are in [0, V)."""
-        self.unknown_id: int = processor.unk_id()
-        """Id of text that no piece covers; -1 if there is none."""
-        self.pieces: tuple[str, ...] = tuple(pieces)
-        """The pieces by id; U+2581 stands for a space."""
-        self.kinds: tuple[str, ...] = _kinds(content)
-        """The kinds by id: `normal`, `unknown`, `control`, `user_defined`, `unused` or `byte`."""
-        self.digest: str = self._digest()
-        """BLAKE2b-128 hex over pieces, kinds and scores, independent of the path."""
-
+    @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, each in [0, vocabulary), without start and stop.
 
         The text is not normalised; that is up to the caller.
         """
-        return list(self._processor.encode(text))
 
+    def cut(self, text: str) -> list[str]:
+        """Return the pieces of a text; where there is none, the characters themselves."""
+        return [self.pieces[number] for number in self.encode(text)]
+
+    def normalised(self, text: str) -> str:
+        """Return a text as the tokenizer's own normalisation leaves it."""
+        return text
+
+    @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids in [0, vocabulary); start and stop ids are dropped."""
-        return str(self._processor.decode([int(token) for token in ids]))
 
-    def _digest(self) -> str:
-        """Return the digest of scheme 1.
+    @abstractmethod
+    def first_text_id(self, reserved: AbstractSet[int]) -> int:
+        """Return the first id that a text may contain.
 
-        For each piece: its UTF-8 length as little-endian uint32, its UTF-8 bytes, one letter for
-        its kind, its score as little-endian float32.
+        Args:
+            reserved: The ids of start and stop.
         """
-        hasher = hashlib.blake2b(b"unbroken tokenizer 1\n", digest_size=16)
-        numbers = list(range(self.vocabulary))
-        scores = np.array(self._processor.get_score(numbers), dtype="<f4")
-        kinds = ["N"] * self.vocabulary
-        for letter, is_kind in (
-            ("C", self._processor.is_control),
-            ("U", self._processor.is_unknown),
-            ("X", self._processor.is_unused),
-            ("B", self._processor.is_byte),
-        ):
-            for number in np.flatnonzero(is_kind(numbers)).tolist():
-                kinds[number] = letter
-        for piece, kind, score in zip(self.pieces, kinds, scores, strict=True):
-            written = piece.encode("utf-8")
-            hasher.update(len(written).to_bytes(4, "little") + written)
-            hasher.update(kind.encode("ascii") + score.tobytes())
-        return hasher.hexdigest()
-
-
-def _kinds(content: bytes) -> tuple[str, ...]:
-    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
-    proto.ParseFromString(content)
-    names: Any = sentencepiece_model_pb2.ModelProto.SentencePiece.Type  # type: ignore[attr-defined]
-    return tuple(names.Name(each.type).lower() for each in proto.pieces)
-
-
-def _invalid(path: Path, what: str) -> DataInvalid:
-    return DataInvalid(
-        f"The tokenizer {path} {what}.",
-        "Its pieces define the text ids and the size of the vocabulary.",
-        "Name the SentencePiece `.model` file the manifests were made with.",
-    )

@@ -81,7 +81,7 @@ def check_matches(pairs: Pairs, tokenizer: Tokenizer) -> TokenizerMatch:
     """
     outcomes: Counter[str] = Counter()
     example = ""
-    for index in _spread(pairs):
+    for index in spread(pairs):
         compared = _compare(pairs, index, tokenizer)
         if compared is None:
             continue
@@ -118,8 +118,8 @@ def likeness(left: str, right: str) -> float:
     return 2 * (ours & theirs).total() / total if total else 1.0
 
 
-def _spread(pairs: Pairs) -> list[int]:
-    """Return samples to compare: evenly spread, with a text, each array of ids once."""
+def spread(pairs: Pairs) -> list[int]:
+    """Return up to `COMPARED_TEXTS` samples: evenly spread, with a text, each array of ids once."""
     by_file = {
         path: index
         for index, (path, text) in enumerate(zip(pairs.text_paths, pairs.texts, strict=True))

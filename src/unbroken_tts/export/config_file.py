@@ -12,6 +12,7 @@ import yaml
 
 from unbroken import SettingsInvalid
 from unbroken_tts.model.config import CONSTANT, GptConfig
+from unbroken_tts.model.families import TOLD
 
 # The parameters of `UnifiedVoice`, which the inference program calls with the whole `gpt` section
 # (indextts/gpt/model_v2.py). `use_accel` is given by the program itself.
@@ -25,7 +26,7 @@ _ACCEPTED: Final = frozenset(
         "emo_condition_module",
     }
 )  # fmt: skip
-_ELSEWHERE: Final = {"number_text_tokens", "dropout", "speed_rows"}
+_ELSEWHERE: Final = {"number_text_tokens", "dropout", *TOLD}
 """Fields that may differ between the file and the weights."""
 _NAMED_FILES: Final = (
     "w2v_stat", "s2mel_checkpoint", "emo_matrix", "spk_matrix", "qwen_emo_path",
@@ -53,7 +54,9 @@ class ExportedConfig:
     """Keys that the inference program reads and the file doesn't have."""
 
 
-def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int) -> ExportedConfig:
+def exported_config(
+    text: str, origin: Path, config: GptConfig, vocabulary: int, tokenizer: str | None = None
+) -> ExportedConfig:
     """Return the user's configuration with what the exported weights need.
 
     All other sections stay. Comments and layout stay too, unless a key has to be added.
@@ -63,6 +66,8 @@ def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int)
         origin: Where it came from, for messages.
         config: The model of the weights.
         vocabulary: Pieces of the tokenizer.
+        tokenizer: The name that the program looks for, whatever the configuration says; None for that
+            of the configuration.
 
     Raises:
         SettingsInvalid: The file is no configuration, or not that of the weights.
@@ -78,7 +83,9 @@ def exported_config(text: str, origin: Path, config: GptConfig, vocabulary: int)
         section[module] = {"input_layer": "conv2d2"} | section[module]
     wanted["gpt"] = section
     wanted["gpt_checkpoint"] = WEIGHTS
-    wanted["dataset"] = _section(wanted, "dataset") | {"bpe_model": _tokenizer_name(wanted)}
+    wanted["dataset"] = _section(wanted, "dataset") | {
+        "bpe_model": tokenizer or _tokenizer_name(wanted)
+    }
     return ExportedConfig(
         text=_edited(text, document, wanted),
         tokenizer=wanted["dataset"]["bpe_model"],

@@ -38,7 +38,7 @@ class FolderContent:
     """Pieces of the tokenizer."""
     config: ExportedConfig
     tokenizer: bytes
-    """The SentencePiece model."""
+    """Its file."""
     provenance: Mapping[str, Any]
     """Where all this came from."""
     more: Mapping[str, bytes] = field(default_factory=dict)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unbroken import DataInvalid, SettingsInvalid, find_checkpoint
+from unbroken_tts.data.open_tokenizer import open_tokenizer, places_by
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.export.folder import CONFIG, PROVENANCE
 from unbroken_tts.export.front_file import NAME, front_file
@@ -30,19 +29,14 @@ class TrainedText:
 def tokenizer_in(folder: Path) -> Tokenizer:
     """Return the tokenizer of an inference folder: the one that its configuration names.
 
-    Where the configuration names none, or can't be read, it is `bpe.model`, the name in IndexTTS2's folder.
+    Where the configuration names none, or can't be read, it is `bpe.model`, the name in IndexTTS2's folder;
+    that of IndexTTS-2.5 has a name of its own.
 
     Raises:
         DataInvalid: There is none, or it is damaged.
     """
-    return Tokenizer(folder / _tokenizer_name(folder / CONFIG))
-
-
-def _tokenizer_name(config: Path) -> str:
-    try:
-        return str(yaml.safe_load(config.read_text(encoding="utf-8"))["dataset"]["bpe_model"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError):
-        return "bpe.model"
+    places = [*places_by(folder / CONFIG), folder / "bpe.model"]
+    return open_tokenizer(next((place for place in places if place.is_file()), places[0]))
 
 
 def trained_in(folder: Path) -> TrainedText | None:
@@ -90,7 +84,7 @@ def trained_by(source: Path) -> TrainedText:
             "Its data was prepared by another tool, or by an early version of this one.",
             "Name the rules with --front.",
         )
-    return TrainedText(rules=rules, tokenizer=Tokenizer(tokenizer))
+    return TrainedText(rules=rules, tokenizer=open_tokenizer(tokenizer))
 
 
 def carries_front(folder: Path, rules: TextRules) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.data.manifest import load_pairs
+from unbroken_tts.data.open_tokenizer import open_tokenizer, places_by
 from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.data.whisper_tokens import VOCABULARY_FILE
 from unbroken_tts.export.config_file import exported_config
 from unbroken_tts.export.folder import FolderContent
 from unbroken_tts.export.front_file import NAME, front_file
@@ -98,17 +98,16 @@ def tokenizer_of(
         SettingsInvalid: The named one, or all that were found, are not that of the weights.
     """
     if given is not None:
-        return _matching(Tokenizer(given), facts, vocabulary)
+        return _matching(open_tokenizer(given), facts, vocabulary)
     places = [kept_tokenizer(root)] if root else []
     remembered = (facts or {}).get("sources", {}).get("tokenizer")
     places += [Path(remembered)] if remembered else []
-    beside = _named_in(config)
-    places += [beside] if beside else []
+    places += places_by(config)
     for place in places:
         if not place.is_file():
             continue
         try:
-            return _matching(Tokenizer(place), facts, vocabulary)
+            return _matching(open_tokenizer(place), facts, vocabulary)
         except (DataInvalid, SettingsInvalid):
             continue
     raise SettingsInvalid(
@@ -129,14 +128,6 @@ def _matching(found: Tokenizer, facts: Mapping[str, Any] | None, vocabulary: int
             "Name the tokenizer of the training with --tokenizer.",
         )
     return found
-
-
-def _named_in(config: Path) -> Path | None:
-    try:
-        named = yaml.safe_load(read_config(config))["dataset"]["bpe_model"]
-        return config.parent / str(named)
-    except (yaml.YAMLError, LookupError, TypeError):
-        return None
 
 
 def folder_content(
@@ -171,11 +162,12 @@ def folder_content(
     encoder = tokenizer_of(facts, root, tokenizer, place, model.vocabulary)
     known = facts or {}
     rules = text_rules_of(known)
+    name = VOCABULARY_FILE if encoder.languages else None
     return FolderContent(
         tensors=tensors,
         model=model.config,
         vocabulary=model.vocabulary,
-        config=exported_config(read_config(place), place, model.config, model.vocabulary),
+        config=exported_config(read_config(place), place, model.config, model.vocabulary, name),
         tokenizer=encoder.path.read_bytes(),
         provenance={
             "weights": dict(origin),
@@ -216,7 +208,7 @@ def languages_in(manifest: Path) -> set[str]:
 
 
 def _require_speed_rows(model: VoiceGpt) -> None:
-    if not model.config.speed_rows:
+    if not (model.config.speed_rows or model.config.takes_speaker_vectors):
         raise SettingsInvalid(
             "These weights have no speed_emb.weight.",
             "The inference program always puts two speed rows before the text; the weights were "

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from unbroken_tts.hardware.batch_plan import BatchPlan, batch_row, plan_batch, plan_workers
 from unbroken_tts.hardware.machine import Hardware, detect
-from unbroken_tts.hardware.memory import memory_by_precision, memory_need, require_memory
+from unbroken_tts.hardware.memory import (
+    BYTES_SAVED,
+    memory_by_precision,
+    memory_need,
+    require_memory,
+)
 from unbroken_tts.hardware.precision_plan import (
     Precision,
     PrecisionPlan,
@@ -17,6 +22,7 @@ from unbroken_tts.hardware.precision_plan import (
 )
 
 __all__ = [
+    "BYTES_SAVED",
     "BatchPlan",
     "Hardware",
     "Precision",

@@ -57,6 +57,8 @@ class BatchPlan:
     """Where `accumulation` comes from, for the report."""
     would_take: str = ""
     """What the table has for this GPU, where a resumed run keeps another effective batch."""
+    freed: str = ""
+    """Memory that frozen layers leave for a larger micro-batch, for the report; empty for none."""
 
     def lines(self) -> list[str]:
         """Return the three lines of the report."""
@@ -66,21 +68,33 @@ class BatchPlan:
             else ""
         )
         return [
-            f"Batch size: {self.batch} ({self.batch_source})",
+            f"Batch size: {self.batch} ({self.batch_source}{self.freed})",
             f"Grad accumulation: {self.accumulation} ({self.accumulation_source})",
             f"Effective batch: {self.effective}{kept}",
         ]
 
 
-def batch_row(hardware: Hardware) -> BatchRow:
-    """Return the row of the auto-tuning table for `hardware`."""
+def batch_row(hardware: Hardware, freed: int = 0) -> BatchRow:
+    """Return the row of the auto-tuning table for `hardware`.
+
+    Args:
+        hardware: The result of `detect`.
+        freed: Bytes that the training needs less than one of all layers. What gradients and moments
+            don't take is left for activations, so the card counts as one with so much more.
+    """
     if not hardware.is_cuda:
         return CPU_ROW
-    return next(row for row in CUDA_ROWS if hardware.memory_gib >= row.reported_gib)
+    memory = hardware.memory_gib + freed / 2**30
+    return next(row for row in CUDA_ROWS if memory >= row.reported_gib)
 
 
 def plan_batch(
-    hardware: Hardware, *, batch: int = 0, accumulation: int = 0, effective: int = 0
+    hardware: Hardware,
+    *,
+    batch: int = 0,
+    accumulation: int = 0,
+    effective: int = 0,
+    freed: int = 0,
 ) -> BatchPlan:
     """Choose the micro-batch and the accumulation.
 
@@ -90,17 +104,21 @@ def plan_batch(
         accumulation: The user's setting; 0 is automatic.
         effective: Samples in a step of the run to resume; 0 for a new run. A resumed run keeps its
             effective batch, so only the size of the micro-batches is chosen.
+        freed: Bytes that the training needs less than one of all layers.
 
     Returns:
         The plan. If only one of the two is given, the other is chosen so that the effective batch
         is as near to the table's as the memory of the GPU allows.
     """
-    row = batch_row(hardware)
+    row = batch_row(hardware, freed)
+    is_larger = not batch and row.batch > batch_row(hardware).batch
+    told = f"; frozen layers leave {freed / 2**30:.1f} GiB more" if is_larger else ""
     if effective:
         plan = _plan_for_run(row, batch=batch, accumulation=accumulation, effective=effective)
         is_asked = batch and accumulation
         is_other = hardware.is_cuda and row.batch * row.accumulation != effective and not is_asked
-        return replace(plan, would_take=f"{row.batch} x {row.accumulation}" if is_other else "")
+        would_take = f"{row.batch} x {row.accumulation}" if is_other else ""
+        return replace(plan, would_take=would_take, freed=told)
     wanted = row.batch * row.accumulation
     batch_source = "--batch-size" if batch else "auto-detected"
     accumulation_source = "--grad-accumulation" if accumulation else "auto-detected"
@@ -119,6 +137,7 @@ def plan_batch(
         effective=batch * accumulation,
         batch_source=batch_source,
         accumulation_source=accumulation_source,
+        freed=told,
     )
 
 

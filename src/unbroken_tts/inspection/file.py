@@ -73,7 +73,7 @@ def _inspected(
     faults = [f"{why}: {shown(names)}" for why, names in unusable.items()]
     faults += _differences(shapes, family)
     trained = count_of(each for name, each in tensors.items() if is_trained(name))
-    is_supported = family is not None and family.layout == SUPPORTED
+    is_supported = family is not None and family.layout in SUPPORTED
     return Inspection(
         path=str(path),
         kind=kind,
@@ -91,7 +91,7 @@ def _inspected(
         trained=trained,
         carried=count_of(each for name, each in tensors.items() if not is_trained(name)),
         position=position,
-        memory=training_memory(shapes) if is_supported else {},
+        memory=training_memory(shapes, trained.numbers) if is_supported else {},
         not_finite=not_finite([*tensors.items(), *adapted.items()]),
     )
 
@@ -123,7 +123,7 @@ def _values(tensor: torch.Tensor) -> torch.Tensor:
 
 def _differences(shapes: Mapping[str, Shape], family: Family | None) -> list[str]:
     """Compare a model of the supported layout with all tensors that one of its size has."""
-    if family is None or family.layout != SUPPORTED:
+    if family is None or family.layout not in SUPPORTED:
         return []
     config = config_from_shapes(shapes)
     if config is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unbroken_tts.hardware import memory_by_precision
-from unbroken_tts.model.gpt_file import is_trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +61,11 @@ class Inspection:
     carried: Count = field(default_factory=Count)
     """Encoders, which are not trained."""
     frozen: Count = field(default_factory=Count)
-    """Rows of the base vocabulary that a run keeps unchanged; no file says which those are."""
+    """Rows of the base vocabulary and layers that a run keeps unchanged; no file says which."""
+    adapters: Count = field(default_factory=Count)
+    """Of what is trained, LoRA adapters."""
+    trained_part: str = ""
+    """Which layers are trained, where that is not all."""
     frozen_rows: int | None = None
     """How many text rows these are; None where nothing says."""
     position: dict[str, int] = field(default_factory=dict)
@@ -75,11 +78,18 @@ class Inspection:
     """Tensor -> how many of its values are not finite."""
 
 
-def training_memory(shapes: Mapping[str, Shape]) -> dict[str, dict[str, int]]:
-    """Return precision -> where -> bytes that training tensors of these shapes holds at least."""
-    trained = {name: math.prod(shape) for name, shape in shapes.items() if is_trained(name)}
-    matrices = sum(count for name, count in trained.items() if _MATRIX.match(name))
-    found = memory_by_precision(sum(trained.values()), matrices)
+def training_memory(
+    shapes: Mapping[str, Shape], trained: int, frozen: int = 0
+) -> dict[str, dict[str, int]]:
+    """Return precision -> where -> bytes that training holds at least.
+
+    Args:
+        shapes: Of the model's tensors.
+        trained: How many numbers are trained, adapters among them.
+        frozen: How many are not.
+    """
+    matrices = sum(math.prod(shape) for name, shape in shapes.items() if _MATRIX.match(name))
+    found = memory_by_precision(trained, matrices, frozen)
     return {str(precision): needs for precision, needs in found.items()}
 
 

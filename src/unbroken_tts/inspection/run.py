@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unbroken import Checkpoint, CheckpointCorrupt, NoUsableCheckpoint, RunDirectory
-from unbroken_tts.inspection.report import Count, Inspection, count_of, training_memory
+from unbroken_tts.inspection.report import Inspection, count_of, training_memory
+from unbroken_tts.model.adapters import plain_name
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.families import family_of
 from unbroken_tts.model.gpt_file import gpt_file_shapes
+from unbroken_tts.model.lora import is_of_adapter
 from unbroken_tts.model.weights_file import open_weights_file
 from unbroken_tts.train.load import untrained_encoders_file
+from unbroken_tts.train.part import saved_part
 from unbroken_tts.train.run_facts import FROZEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from unbroken_tts.model.trained_part import TrainedPart
 
 _CHUNK = 1 << 22
 
@@ -36,8 +41,10 @@ def inspect_run(path: Path) -> Inspection:
     facts = checkpoint.facts()
     config = GptConfig.from_mapping(facts["model"], origin=str(checkpoint.path))
     tensors = checkpoint.tensors("model")
-    frozen = {name: each for name, each in tensors.items() if name in FROZEN}
-    trained = {name: each for name, each in tensors.items() if name not in FROZEN}
+    part = saved_part(facts)
+    frozen = {name: each for name, each in tensors.items() if _is_frozen(name, part)}
+    trained = {name: each for name, each in tensors.items() if name not in frozen}
+    adapters = [each for name, each in trained.items() if is_of_adapter(name)]
     place = untrained_encoders_file(checkpoint.path.parent.parent)
     carried = open_weights_file(place).content if place.is_file() else {}
     shapes = gpt_file_shapes(config, facts["vocabulary"])
@@ -58,6 +65,8 @@ def inspect_run(path: Path) -> Inspection:
         trained=count_of(trained.values()),
         carried=count_of(carried.values()),
         frozen=count_of(frozen.values()),
+        adapters=count_of(adapters),
+        trained_part="" if part is None else str(part),
         frozen_rows=facts["frozen_rows"],
         position={
             "epoch": position.epoch,
@@ -71,7 +80,9 @@ def inspect_run(path: Path) -> Inspection:
             "tokenizer": facts["sources"]["tokenizer"],
             "average": "ema" in checkpoint.part_names(),
         },
-        memory=training_memory(_without_frozen(shapes, count_of(frozen.values()))),
+        memory=training_memory(
+            shapes, count_of(trained.values()).numbers, count_of(frozen.values()).numbers
+        ),
         not_finite=_not_finite(tensors),
     )
 
@@ -95,18 +106,11 @@ def _checkpoint(path: Path) -> Checkpoint:
     return max(found, key=lambda each: (each.position.step, each.position.samples))
 
 
-def _without_frozen(shapes: Mapping[str, Any], frozen: Count) -> dict[str, Any]:
-    """Return shapes without as many numbers as are frozen: those have no gradient and no moments."""
-    left = dict(shapes)
-    if frozen.numbers:
-        rows, width = shapes["text_embedding.weight"]
-        kept = frozen.numbers // (2 * width + 1)
-        left |= {
-            "text_embedding.weight": (rows - kept, width),
-            "text_head.weight": (rows - kept, width),
-            "text_head.bias": (rows - kept,),
-        }
-    return left
+def _is_frozen(name: str, part: TrainedPart | None) -> bool:
+    """Return whether a tensor of the model never changes, by its leaf path."""
+    if name in FROZEN or part is None:
+        return name in FROZEN
+    return not is_of_adapter(name) and not part.trains(plain_name(name.removeprefix("model.")))
 
 
 def _not_finite(tensors: Mapping[str, Any]) -> dict[str, int]:

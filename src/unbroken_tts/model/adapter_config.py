@@ -90,15 +90,15 @@ def strength_of(path: Path, alpha: float | None) -> Strength:
                 f"The weights file {path} has an unmerged LoRA adapter, and its alpha is unknown.",
                 "What the adapter adds is multiplied by alpha over rank; without it the layers "
                 "would be those of before the training.",
-                f"Put the adapter's {NAME} beside the file, or give --lora-alpha NUMBER.",
+                f"Put the adapter's {NAME} beside the file, or give --adapter-alpha NUMBER.",
             )
-        return Strength(origin="--lora-alpha", alpha=alpha)
+        return Strength(origin="--adapter-alpha", alpha=alpha)
     found = _strength(place, _document(place))
     if alpha is not None and alpha != found.alpha:
         raise SettingsInvalid(
-            f"--lora-alpha is {alpha:g}, {place} says {found.alpha:g}.",
+            f"--adapter-alpha is {alpha:g}, {place} says {found.alpha:g}.",
             "One of them would make the adapter act more or less than in its training.",
-            f"Omit --lora-alpha, or put the right {NAME} beside the file.",
+            f"Omit --adapter-alpha, or put the right {NAME} beside the file.",
         )
     return found
 

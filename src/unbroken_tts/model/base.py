@@ -10,7 +10,7 @@ import torch
 
 from unbroken import DataInvalid, SettingsInvalid, counted
 from unbroken_tts.model.adapter_config import strength_of
-from unbroken_tts.model.families import SUPPORTED, family_of
+from unbroken_tts.model.families import SUPPORTED, family_of, told_by
 from unbroken_tts.model.gpt_file import TEXT_TENSORS, is_trained, trained_shapes, untrained_shapes
 from unbroken_tts.model.lora import is_of_adapter
 from unbroken_tts.model.published_forms import (
@@ -49,8 +49,9 @@ class BaseWeights:
     """Remarks on the file, to be printed: what was left out, merged or converted."""
 
     def config_for(self, config: GptConfig) -> GptConfig:
-        """Return the configuration with `speed_rows` as in the file."""
-        return config.model_copy(update={"speed_rows": "speed_emb.weight" in self.trained})
+        """Return the configuration with what only the file tells; see `families.told_by`."""
+        shapes = {name: tuple(each.shape) for name, each in self.trained.items()}
+        return config.model_copy(update=told_by(shapes))
 
 
 def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
@@ -68,7 +69,7 @@ def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:
     """
     choice = choice or FormChoice()
     published = _published(path, choice)
-    tensors, merge_note = merge_adapter(published, path, choice.lora_alpha)
+    tensors, merge_note = merge_adapter(published, path, choice.adapter_alpha)
     notes = [*published.notes(), *filter(None, [merge_note])]
     return base_weights(tensors, origin=str(path), notes=[f"{path}: {each}" for each in notes])
 
@@ -83,8 +84,18 @@ def require_readable(path: Path, choice: FormChoice) -> None:
     """
     published = _published(path, choice)
     if published.adapter is not None:
-        strength_of(path, choice.lora_alpha)
+        strength_of(path, choice.adapter_alpha)
     _require_supported(published.tensors, str(path))
+
+
+def shapes_of(path: Path, choice: FormChoice) -> dict[str, Shape]:
+    """Return the names and shapes in a file that `read_base` reads, without reading a tensor.
+
+    Raises:
+        DataInvalid: The file is missing, damaged or foreign.
+        SettingsInvalid: It has several sets of weights.
+    """
+    return {name: tuple(each.shape) for name, each in _published(path, choice).tensors.items()}
 
 
 def _published(path: Path, choice: FormChoice) -> Published:
@@ -146,11 +157,12 @@ def base_weights(
 def _require_supported(tensors: Mapping[str, torch.Tensor], origin: str) -> None:
     """Refuse another family by its name, not by the hundreds of shapes that differ."""
     family = family_of({name: tuple(each.shape) for name, each in tensors.items()})
-    if family is not None and family.layout != SUPPORTED:
+    if family is not None and family.layout not in SUPPORTED:
+        trained = " and ".join(SUPPORTED)
         raise SettingsInvalid(
             f"The weights file {origin} is a model of {family.name}.",
-            f"This program trains models of {SUPPORTED}; {family.difference}.",
-            f"Name the gpt.pth of {SUPPORTED}.",
+            f"This program trains models of {trained}; {family.difference}.",
+            f"Name the gpt.pth of {SUPPORTED[0]}, or of {SUPPORTED[1]}.",
         )
 
 

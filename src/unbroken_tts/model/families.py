@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unbroken import SettingsInvalid
 from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.gpt_file import LANGUAGE_TENSOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unbroken_tts.model.gpt_file import Shape
 
-SUPPORTED: Final = "IndexTTS2 2.0"
-"""The layout that this program trains."""
+SUPPORTED: Final = ("IndexTTS2 2.0", "IndexTTS-2.5")
+"""The layouts that this program trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +79,11 @@ def _layout(shapes: Mapping[str, Shape]) -> tuple[str, str]:
     if any(len(shapes.get(name, ())) != 2 for name in tables):
         return "", ""
     if has("spk_emb_proj.") or has("lang_embedding."):
-        return (
-            "IndexTTS-2.5",
-            "2.5 has speaker vectors and language rows instead of a speaker encoder",
-        )
+        return SUPPORTED[1], ""
     if not has("conditioning_encoder.encoders."):
         return "", ""
     if has("emo_conditioning_encoder.") or has("emovec_layer."):
-        return SUPPORTED, ""
+        return SUPPORTED[0], ""
     return "IndexTTS 1", "1.0 and 1.5 have no emotion encoder and other codes"
 
 
@@ -101,6 +99,25 @@ def _size(shapes: Mapping[str, Shape]) -> _Size:
         mel_positions=rows("mel_pos_embedding.emb.weight"),
         text_positions=rows("text_pos_embedding.emb.weight"),
     )
+
+
+TOLD: Final = ("speed_rows", "spk_cond_mode", "language_rows")
+"""Fields of a `GptConfig` that only the weights tell."""
+
+
+def told_by(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Return the fields of `TOLD`.
+
+    The `config.yaml` that 2.5 ships says version 2.0, and describes the encoder that it doesn't have.
+
+    Args:
+        shapes: Plain name -> shape.
+    """
+    return {
+        "speed_rows": "speed_emb.weight" in shapes,
+        "spk_cond_mode": "campplus" if "spk_emb_proj.weight" in shapes else "conformer",
+        "language_rows": shapes.get(LANGUAGE_TENSOR, (0,))[0],
+    }
 
 
 def config_from_shapes(shapes: Mapping[str, Shape]) -> GptConfig | None:
@@ -123,11 +140,14 @@ def config_from_shapes(shapes: Mapping[str, Shape]) -> GptConfig | None:
             "number_mel_codes": size.mel_codes,
             "start_mel_token": size.mel_codes - 2,
             "stop_mel_token": size.mel_codes - 1,
-            "condition_num_latent": shapes["perceiver_encoder.latents"][0],
-            "speed_rows": "speed_emb.weight" in shapes,
-            "condition_module": _module(shapes, ""),
+            **told_by(shapes),
             "emo_condition_module": _module(shapes, "emo_"),
         }
+        if values["spk_cond_mode"] == "campplus":
+            values["condition_module"] = values["emo_condition_module"]  # it has none of its own
+        else:
+            values["condition_module"] = _module(shapes, "")
+            values["condition_num_latent"] = shapes["perceiver_encoder.latents"][0]
         return GptConfig.from_mapping(values, origin="the shapes")
     except (LookupError, SettingsInvalid):
         return None

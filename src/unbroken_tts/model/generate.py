@@ -13,7 +13,7 @@ import torch
 from unbroken import SettingsInvalid
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.model.key_value_cache import KeyValueCache
-from unbroken_tts.model.layout import RowPlan, lay_out
+from unbroken_tts.model.layout import RowPlan
 from unbroken_tts.model.sampling import Sampling, choose
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def next_code_logits(
 ) -> torch.Tensor:
     """Return the logits of the next code, computed without a cache: (B, K) float32."""
     batch = _as_batch(model, utterances, codes)
-    plan = lay_out(batch, model.config, device=model.final_norm.weight.device)
+    plan = model.lay_out(batch)
     hidden = model.gpt(model.embed(plan, batch.condition, batch.emo_vec))
     return model.mel_logits(hidden.flatten(0, 1).index_select(0, _last_rows(plan)))
 
@@ -143,7 +143,7 @@ class _Speaking:
     def __init__(self, model: VoiceGpt, batch: Batch, limit: int) -> None:
         self.model = model
         device = model.final_norm.weight.device
-        plan = lay_out(batch, model.config, device=device)
+        plan = model.lay_out(batch)
         self.cache = KeyValueCache(room=plan.width + limit - 1)
         hidden = model.gpt(model.embed(plan, batch.condition, batch.emo_vec), self.cache)
         last = _last_rows(plan)

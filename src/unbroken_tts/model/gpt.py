@@ -13,11 +13,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from unbroken_tts.model.adapters import merged_tensors, plain_name, restrict
+from unbroken_tts.model.config import SPEAKER_WIDTH
 from unbroken_tts.model.frozen_rows import ExtendedEmbedding, ExtendedLinear
 from unbroken_tts.model.gpt2_stack import Gpt2Stack
-from unbroken_tts.model.gpt_file import TEXT_TENSORS, trained_shapes
+from unbroken_tts.model.gpt_file import LANGUAGE_TENSOR, TEXT_TENSORS, trained_shapes
 from unbroken_tts.model.head_loss import summed_losses
 from unbroken_tts.model.initial_values import initial_values
+from unbroken_tts.model.language_table import LanguageTable, first_language_id
 from unbroken_tts.model.layout import Layout, RowPlan, Stream, lay_out
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.config import GptConfig
+    from unbroken_tts.model.trained_part import TrainedPart
 
 Head: TypeAlias = ExtendedLinear | nn.Linear
 
@@ -69,6 +73,8 @@ class VoiceGpt(nn.Module):
         frozen_rows: Number of first rows of the text tables that are frozen.
         checkpointing: Recompute activations in the backward pass to save memory.
         dropout: Dropout probability in training; None means the configuration's.
+        part: What is trained; None trains everything.
+        language: Row of the language table that is trained; None for none.
     """
 
     def __init__(
@@ -78,10 +84,17 @@ class VoiceGpt(nn.Module):
         frozen_rows: int = 0,
         checkpointing: bool = False,
         dropout: float | None = None,
+        part: TrainedPart | None = None,
+        language: int | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
+        self.lora = part.lora if part else None
+        self.first_language: int | None = None
+        """Id of the first language token; None where the model has no language table."""
+        if config.language_rows:
+            self.first_language = first_language_id(vocabulary)
         width, rows = config.model_dim, vocabulary + 1
         # Built on the meta device, without random numbers; `_materialise` allocates storage.
         with torch.device("meta"):
@@ -97,7 +110,18 @@ class VoiceGpt(nn.Module):
             self.final_norm = nn.LayerNorm(width, eps=1e-5)
             self.text_head = ExtendedLinear(width, rows, frozen_rows)
             self.mel_head = nn.Linear(width, config.number_mel_codes)
-            self.speed_emb = nn.Embedding(2, width) if config.speed_rows else None
+            has_vectors = config.takes_speaker_vectors
+            self.speed_emb = (
+                nn.Embedding(2, width) if config.speed_rows and not has_vectors else None
+            )
+            self.spk_emb_proj = nn.Linear(SPEAKER_WIDTH, width) if has_vectors else None
+            self.lang_embedding = (
+                LanguageTable(config.language_rows, width, language)
+                if config.language_rows
+                else None
+            )
+            if part is not None:
+                restrict(self, part)
         self.to_empty(device="cpu")
 
     @property
@@ -115,21 +139,28 @@ class VoiceGpt(nn.Module):
         """Copy the trained tensors, under the names and shapes of a `gpt.pth`, into the model."""
         self.text_embedding.fill(table["text_embedding.weight"])
         self.text_head.fill(table["text_head.weight"], table["text_head.bias"])
-        parameters = dict(self.named_parameters())
+        if self.lang_embedding is not None:
+            self.lang_embedding.fill(table[LANGUAGE_TENSOR])
+        parameters = {plain_name(name): each for name, each in self.named_parameters()}
         for name in trained_shapes(self.config, self.vocabulary):
-            if name not in TEXT_TENSORS:
+            if name not in (*TEXT_TENSORS, LANGUAGE_TENSOR):
                 parameters[name].copy_(table[name])
 
     def table(self) -> dict[str, torch.Tensor]:
         """Return the trained tensors under the names and in the order of a `gpt.pth`.
 
-        The text tensors are joined copies; the others share the model's memory.
+        Text tensors and language table are joined copies, weights with adapters are merged ones; the
+        others share the model's memory.
         """
         weight, bias = self.text_head.joined()
         tensors = {name: value.detach() for name, value in self.named_parameters()}
+        if self.lora is not None:
+            tensors = merged_tensors(tensors, self.lora)
         tensors |= dict(
             zip(TEXT_TENSORS, (self.text_embedding.joined(), weight, bias), strict=True)
         )
+        if self.lang_embedding is not None:
+            tensors[LANGUAGE_TENSOR] = self.lang_embedding.joined()
         return {name: tensors[name] for name in trained_shapes(self.config, self.vocabulary)}
 
     def forward(
@@ -147,10 +178,9 @@ class VoiceGpt(nn.Module):
             per_sample: Return (B,) tensors instead of scalars.
 
         Raises:
-            DataInvalid: A sample is longer than the position tables.
+            DataInvalid: A sample is longer than the position tables, or its language is unknown.
         """
-        device = self.final_norm.weight.device
-        plan = lay_out(batch, self.config, layout, device=device)
+        plan = self.lay_out(batch, layout)
         hidden = self.gpt(self.embed(plan, batch.condition, batch.emo_vec)).flatten(0, 1)
         losses = self._losses_per_sample if per_sample else self._losses
         text_loss, _ = losses(hidden, plan.text, self.text_head, plan.samples)
@@ -163,24 +193,34 @@ class VoiceGpt(nn.Module):
             mel_tokens=plan.mel_tokens,
         )
 
+    def lay_out(self, batch: Batch, layout: Layout = "tight") -> RowPlan:
+        """Lay out a micro-batch on the model's device; see `layout.lay_out`."""
+        device = self.final_norm.weight.device
+        return lay_out(
+            batch, self.config, layout, device=device, first_language=self.first_language
+        )
+
     def embed(self, plan: RowPlan, condition: torch.Tensor, emo_vec: torch.Tensor) -> torch.Tensor:
         """Return the inputs of the transformer: (B, S, D) float32, zeros at padding.
 
         Args:
             plan: The layout, on the model's device.
-            condition: (B, C, D) float32.
+            condition: (B, C, D) float32, or (B, 1, 192) speaker vectors.
             emo_vec: (B, D) float32, added to every conditioning row.
         """
         device = plan.prefix_rows.device
         condition = condition.to(device, non_blocking=True)
+        if self.spk_emb_proj is not None:
+            condition = self.spk_emb_proj(condition)
         prefix = condition + emo_vec.to(device, non_blocking=True).unsqueeze(1)
         rows = [prefix.flatten(0, 1)]
         if self.speed_emb is not None:
             # The order of the original: the row of index 1, then the row of index 0.
             rows.append(self.speed_emb.weight.flip(0).repeat(plan.samples, 1))
-        rows.append(
-            self.text_embedding(plan.text.ids) + self.text_pos_embedding(plan.text.positions)
-        )
+        text = self.text_embedding(plan.text.ids) + self.text_pos_embedding(plan.text.positions)
+        if self.lang_embedding is not None and plan.languages is not None:
+            text = text + self.lang_embedding(plan.languages)
+        rows.append(text)
         rows.append(self.embed_codes(plan.mel.ids, plan.mel.positions))
         # Each row is copied to its own place, so the backward pass is a plain gather, which is
         # deterministic on every device; the backward pass of a gather would be a scatter.

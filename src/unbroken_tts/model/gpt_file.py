@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+from unbroken_tts.model.config import SPEAKER_WIDTH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +30,8 @@ SUBSAMPLED_BINS = 511
 
 TEXT_TENSORS = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 """The tensors whose rows are text tokens: V pieces and one spare row."""
+LANGUAGE_TENSOR = "lang_embedding.weight"
+"""The language table of IndexTTS-2.5."""
 
 _TRAINED_PREFIXES = (
     "text_embedding.",
@@ -39,6 +43,8 @@ _TRAINED_PREFIXES = (
     "text_head.",
     "mel_head.",
     "speed_emb.",
+    "spk_emb_proj.",
+    "lang_embedding.",
 )
 
 
@@ -74,10 +80,14 @@ def trained_shapes(config: GptConfig, vocabulary: int) -> dict[str, Shape]:
 
 def _encoders(config: GptConfig) -> Iterator[tuple[str, Shape]]:
     speaker, emotion = config.condition_module, config.emo_condition_module
-    yield from _conformer("conditioning_encoder", speaker)
-    yield from _perceiver(
-        "perceiver_encoder", speaker, width=config.model_dim, latents=config.condition_num_latent
-    )
+    width = config.model_dim
+    if config.takes_speaker_vectors:
+        yield from _pair("spk_emb_proj", width, SPEAKER_WIDTH, bias=width)
+    else:
+        yield from _conformer("conditioning_encoder", speaker)
+        yield from _perceiver(
+            "perceiver_encoder", speaker, width=width, latents=config.condition_num_latent
+        )
     yield from _conformer("emo_conditioning_encoder", emotion)
     yield from _perceiver("emo_perceiver_encoder", emotion, width=EMOTION_WIDTH, latents=1)
 
@@ -135,6 +145,8 @@ def _perceiver(
 def _after_encoders(config: GptConfig, vocabulary: int) -> Iterator[tuple[str, Shape]]:
     d, k, rows = config.model_dim, config.number_mel_codes, vocabulary + 1
     yield "text_embedding.weight", (rows, d)
+    if config.language_rows:
+        yield LANGUAGE_TENSOR, (config.language_rows, d)
     yield from _pair("emo_layer", d, d, bias=d)
     yield from _pair("emovec_layer", d, EMOTION_WIDTH, bias=d)
     yield "mel_embedding.weight", (k, d)
@@ -146,7 +158,7 @@ def _after_encoders(config: GptConfig, vocabulary: int) -> Iterator[tuple[str, S
     yield from _pair("final_norm", d, bias=d)
     yield from _pair("text_head", rows, d, bias=rows)
     yield from _pair("mel_head", k, d, bias=k)
-    if config.speed_rows:
+    if config.speed_rows and not config.takes_speaker_vectors:
         yield "speed_emb.weight", (2, d)
 
 

@@ -2,8 +2,9 @@
 
 Each tensor has its own generator, so its values never depend on which others were made.
 Distributions as in the original: embeddings and latents N(0, 0.02); GPT-2 blocks as in Radford et
-al. 2019, section 2.3 (residual projections scaled by 1/sqrt(2 * layers)); other layers the defaults
-of torch, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+al. 2019, section 2.3 (residual projections scaled by 1/sqrt(2 * layers)); B of LoRA adapters zero (Hu
+et al. 2021, section 4.1); other layers, and A of the adapters, the defaults of torch,
+U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def _draw(
     name: str, shapes: Mapping[str, Shape], layers: int
 ) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
     """Return the distribution of a tensor of this name."""
-    if name.startswith("gpt.h."):
+    if ".lora_B." in name:
+        return lambda tensor, _: tensor.zero_()
+    if name.startswith("gpt.h.") and ".lora_A." not in name:
         if name.endswith(".bias"):
             return lambda tensor, _: tensor.zero_()
         scale = 1 / math.sqrt(2 * layers) if name.endswith("c_proj.weight") else 1.0

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from unbroken import DataInvalid
+from unbroken_tts.model.language_table import LANGUAGE_TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +59,13 @@ class RowPlan:
     """Samples of the micro-batch (B)."""
     width: int
     """Rows of the longest sequence (S)."""
+    languages: torch.Tensor | None
+    """(N,) int64: the language's row for each text row; None where the model has no language table."""
     prefix_rows: torch.Tensor
-    """(B * C + B * 2,) int64: places of conditioning and speed rows; the 2 only with speed rows."""
+    """(B * C + B * 2,) int64: places of conditioning and speed rows; the 2 only with speed rows.
+
+    The two zero rows of a model with speaker vectors are nobody's: what no row is put into is zero.
+    """
     text: Stream
     """Text rows."""
     mel: Stream
@@ -91,7 +97,12 @@ class _Kind:
 
 
 def lay_out(
-    batch: Batch, config: GptConfig, layout: Layout = "tight", *, device: torch.device | None = None
+    batch: Batch,
+    config: GptConfig,
+    layout: Layout = "tight",
+    *,
+    device: torch.device | None = None,
+    first_language: int | None = None,
 ) -> RowPlan:
     """Lay out a micro-batch.
 
@@ -100,9 +111,10 @@ def lay_out(
         config: The model.
         layout: tight or legacy.
         device: Device of the plan; the default is host memory.
+        first_language: Id of the first language token; None where the model has no language table.
 
     Raises:
-        DataInvalid: A sample is longer than the position tables.
+        DataInvalid: A sample is longer than the position tables, or a text has no language token.
     """
     text, codes = _host(batch.text_ids), _host(batch.codes)
     text_lengths, code_lengths = _host(batch.text_lengths), _host(batch.code_lengths)
@@ -115,35 +127,24 @@ def lay_out(
         mel_counts = np.full(samples, mel_counts.max() + 1)
     mel_offsets = prefix + text_counts
     width = int((mel_offsets + mel_counts).max())
-    streams = [
-        _stream(
-            _Kind(
-                text,
-                text_lengths,
-                config.start_text_token,
-                config.stop_text_token,
-                np.full(samples, prefix),
-                text_counts,
-            ),
-            width,
-        ),
-        _stream(
-            _Kind(
-                codes,
-                code_lengths,
-                config.start_mel_token,
-                config.stop_mel_token,
-                mel_offsets,
-                mel_counts,
-            ),
-            width,
-        ),
-    ]
+    texts = _Kind(
+        text, text_lengths, config.start_text_token, config.stop_text_token,
+        np.full(samples, prefix), text_counts,
+    )  # fmt: skip
+    mels = _Kind(
+        codes, code_lengths, config.start_mel_token, config.stop_mel_token,
+        mel_offsets, mel_counts,
+    )  # fmt: skip
+    streams = (_stream(texts, width), _stream(mels, width))
     arrays = [_prefix_rows(samples, config, width), *streams[0], *streams[1]]
+    if first_language is not None:
+        languages = _languages(batch.ids, text, text_lengths, first_language)
+        arrays.append(np.repeat(languages, text_counts))
     moved = _move(arrays, device)
     return RowPlan(
         samples=samples,
         width=width,
+        languages=moved[13] if first_language is not None else None,
         prefix_rows=moved[0],
         text=_as_stream(moved[1:7]),
         mel=_as_stream(moved[7:13]),
@@ -166,10 +167,27 @@ def _check_lengths(ids: list[str], lengths: Indices, longest: int, what: str, ta
     )
 
 
+def _languages(ids: list[str], text: Indices, lengths: Indices, first_language: int) -> Indices:
+    """Return the row of each sample's language, which the first token of its text names: (B,)."""
+    languages: Indices = np.where(lengths > 0, text[:, 0] - first_language, -1)
+    wrong = np.flatnonzero((languages < 0) | (languages >= LANGUAGE_TOKENS))
+    if len(wrong):
+        at = int(wrong[0])
+        found = f"begins with token {text[at, 0]}" if lengths[at] else "is empty"
+        raise DataInvalid(
+            f"The text of sample {ids[at]} {found}, which is no language token.",
+            "IndexTTS-2.5 reads the language there; without one it would speak any.",
+            "Prepare the texts with --front indextts-2.5 and the tokenizer of 2.5.",
+        )
+    return languages
+
+
 def _prefix_rows(samples: int, config: GptConfig, width: int) -> Indices:
     starts = np.arange(samples, dtype=np.int64)[:, None] * width
-    split = config.condition_num_latent
+    split = config.condition_shape[0]
     condition = starts + np.arange(split)
+    if config.takes_speaker_vectors:
+        return condition.ravel()
     speed = starts + np.arange(split, config.prefix_rows)
     return np.concatenate([condition.ravel(), speed.ravel()])
 

@@ -39,7 +39,7 @@ class FormChoice:
 
     entry: str | None = None
     """Which of several sets of weights to use, by the name that the refusal lists."""
-    lora_alpha: float | None = None
+    adapter_alpha: float | None = None
     """Alpha of an unmerged LoRA adapter."""
 
     def require_file(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class FormChoice:
         Raises:
             SettingsInvalid: Something was said, and the path is a directory.
         """
-        said = "--weights-entry" if self.entry is not None else "--lora-alpha"
+        said = "--weights-entry" if self.entry is not None else "--adapter-alpha"
         if path.is_dir() and self != FormChoice():
             raise SettingsInvalid(
                 f"{said} was given, but {path} is a directory, not a file of weights.",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import sentencepiece
 
 from unbroken import DataInvalid
+from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec
@@ -46,7 +46,7 @@ class Extractor:
     """Makes codes from sound."""
     conditioner: Conditioner
     """Makes conditioning rows and emotion vectors from sound."""
-    tokenizer: sentencepiece.SentencePieceProcessor
+    tokenizer: Tokenizer
     """Makes ids from text."""
     config: GptConfig
     """Configuration of the model, with its limits."""
@@ -102,13 +102,13 @@ class Extractor:
             duration=round(len(wave) / self.codec.sample_rate, 4),
             text_len=len(ids),
             code_len=len(codes),
-            unknown=int((ids == self.tokenizer.unk_id()).sum()),
+            unknown=int((ids == self.tokenizer.unknown_id).sum()),
             condition_len=len(prompt.condition),
             sizes=sizes,
         )
 
     def _text_ids(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        ids = np.array(self.tokenizer.EncodeAsIds(text), dtype=np.int32)
+        ids = np.array(self.tokenizer.encode(text), dtype=np.int32)
         limit = self.config.max_text_tokens
         if not len(ids):
             raise DataInvalid(

@@ -6,20 +6,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import sentencepiece
 import torch
 
 from unbroken import DataInvalid, SettingsInvalid
+from unbroken_tts.data.open_tokenizer import tokenizer_of as opened
+from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.prepare.audio import read_audio
 from unbroken_tts.prepare.codec import Codec, load_codec
 from unbroken_tts.prepare.codec.melvq import SIZE, MelVq, stacked_frames
 from unbroken_tts.prepare.extension import Extension, extend
+from unbroken_tts.prepare.fronts import WITH_LANGUAGE, require_fitting
 from unbroken_tts.prepare.items import UsableUtterance, nothing_left
 from unbroken_tts.prepare.mel import SAMPLE_RATE
 from unbroken_tts.prepare.normalisation import normalise
 from unbroken_tts.prepare.plan import Made, PreparePlan
 from unbroken_tts.prepare.sources import RecordingFault
-from unbroken_tts.prepare.tokenizers import processor, train_tokenizer
+from unbroken_tts.prepare.tokenizers import train_tokenizer
 from unbroken_tts.prepare.written import write_whole
 from unbroken_tts.progress import Progress, ignore_progress
 
@@ -118,6 +120,25 @@ def _frames_to_fit(items: Sequence[UsableUtterance], progress: Progress) -> list
     return frames
 
 
+def require_front(plan: PreparePlan) -> None:
+    """Check that the texts of the front end can be encoded with the tokenizer.
+
+    Raises:
+        DataInvalid: The existing or base tokenizer can't be read.
+        SettingsInvalid: They don't belong together.
+    """
+    chosen = plan.tokenizer
+    if chosen.kind == "existing":
+        assert chosen.path is not None
+        require_fitting(plan.front, opened(chosen.read(), chosen.path))
+    elif plan.front == WITH_LANGUAGE:
+        raise SettingsInvalid(
+            f"The front end is {plan.front}, and the tokenizer is to be made.",
+            "Texts of that front end are encoded with the vocabulary of IndexTTS-2.5 as it is.",
+            "Name its `.tiktoken` file with --tokenizer.",
+        )
+
+
 def tokenizer_of(
     plan: PreparePlan,
     output: Path,
@@ -125,7 +146,7 @@ def tokenizer_of(
     *,
     made: Made | None,
     stages: Stages = silent_stages,
-) -> tuple[sentencepiece.SentencePieceProcessor, Extension | None]:
+) -> tuple[Tokenizer, Extension | None]:
     """Return the tokenizer of a data set, saved as `output/tokenizer.model`.
 
     Args:
@@ -136,7 +157,7 @@ def tokenizer_of(
         stages: Draws progress.
 
     Returns:
-        The encoder, and the extension if it was made in this call.
+        The tokenizer, and the extension if it was made in this call.
 
     Raises:
         DataInvalid: The existing or base model can't be read, or has changed.
@@ -163,17 +184,17 @@ def tokenizer_of(
         model = extension.model
     else:
         model = chosen.read()
-    encoder = processor(model)
+    tokenizer = opened(model, (chosen.path if chosen.kind == "existing" else None) or path)
     write_whole(path, model)
-    return encoder, extension
+    return tokenizer, extension
 
 
-def _sealed_tokenizer(path: Path, made: Made) -> sentencepiece.SentencePieceProcessor:
+def _sealed_tokenizer(path: Path, made: Made) -> Tokenizer:
     model = path.read_bytes() if path.is_file() else b""
     digest = hashlib.sha256(model).hexdigest()
     if digest != made.tokenizer:
         raise _changed(path, made.tokenizer, digest if model else "missing")
-    return processor(model)
+    return opened(model, path)
 
 
 def _changed(path: Path, was: str, now: str) -> DataInvalid:

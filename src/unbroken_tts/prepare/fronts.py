@@ -1,7 +1,8 @@
 """The text front ends: which rules turn a text into what the tokenizer encodes.
 
 Training and inference must use the same one. `unbroken` has the rules of this project, which an
-export carries along; `indextts` and `indextts-am` follow those of the inference programs.
+export carries along; `indextts`, `indextts-am` and `indextts-2.5` follow those of the inference
+programs.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from unbroken import SettingsInvalid
-from unbroken_tts.prepare import indextts_front, normalisation
+from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.prepare import indextts25_front, indextts_front, normalisation
 
 DEFAULT: Final = "unbroken"
 """The front end with the rules of this project."""
+WITH_LANGUAGE: Final = "indextts-2.5"
+"""The front end whose texts begin with the token of their language."""
 
 _FRONTS: Final[Mapping[str, tuple[Callable[[str, str], str], int]]] = MappingProxyType(
     {
@@ -30,6 +34,7 @@ _FRONTS: Final[Mapping[str, tuple[Callable[[str, str], str], int]]] = MappingPro
             lambda text, _language: indextts_front.follow_indextts_am(text),
             indextts_front.SCHEME,
         ),
+        WITH_LANGUAGE: (indextts25_front.follow_indextts25, indextts25_front.SCHEME),
     }
 )
 NAMES: Final = tuple(_FRONTS)
@@ -95,6 +100,29 @@ def front_end(text: str, language: str, front: str = DEFAULT) -> str:
         DataInvalid: The rules of the inference program can't be followed for this text.
     """
     return _FRONTS[front][0](text, language)
+
+
+def require_fitting(front: str, tokenizer: Tokenizer) -> None:
+    """Check that texts of a front end can be encoded with a tokenizer.
+
+    Raises:
+        SettingsInvalid: One of the two is of IndexTTS-2.5 and the other isn't.
+    """
+    if bool(tokenizer.languages) == (front == WITH_LANGUAGE):
+        return
+    if tokenizer.languages:
+        raise SettingsInvalid(
+            f"The tokenizer {tokenizer.path} is of IndexTTS-2.5, and the front end is {front}.",
+            "Each of its texts begins with the token of its language, which only the front end "
+            f"{WITH_LANGUAGE} writes.",
+            f"Use --front {WITH_LANGUAGE}; write numbers and abbreviations out in the texts before "
+            "(`unbroken-tts normalise` shows how).",
+        )
+    raise SettingsInvalid(
+        f"The front end is {front}, and the tokenizer {tokenizer.path} is a SentencePiece model.",
+        "It has no tokens of languages, which the texts of that front end begin with.",
+        "Name the `.tiktoken` file of IndexTTS-2.5, or another front end.",
+    )
 
 
 def rules_of_data(folder: Path, languages: Iterable[str]) -> TextRules | None:

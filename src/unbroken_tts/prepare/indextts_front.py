@@ -47,7 +47,8 @@ def _mapping(marks: dict[str, str]) -> Callable[[str], str]:
     return lambda text: pattern.sub(lambda found: marks[found[0]], text)
 
 
-_map_marks = _mapping(_MARKS)
+map_marks = _mapping(_MARKS)
+"""Maps marks to those of the base tokenizer, as IndexTTS2 and IndexTTS-2.5 do in any language."""
 _map_chinese = _mapping(_CHINESE_MARKS)
 _map_amharic = _mapping(_AMHARIC_MARKS)
 
@@ -83,7 +84,7 @@ def follow_indextts(text: str) -> str:
     """
     if len(text.strip()) == 1:
         return text
-    return _apart(_followed(text))
+    return _apart(follow_normaliser(text))
 
 
 def follow_indextts_am(text: str) -> str:
@@ -95,7 +96,7 @@ def follow_indextts_am(text: str) -> str:
     if len(text.strip()) == 1:
         return text
     if not _ETHIOPIC.search(text):
-        return _apart(_followed(text))
+        return _apart(follow_normaliser(text))
     composed = unicodedata.normalize("NFC", _SPEAKER_TAG.sub("", text.strip()))
     return _apart(_map_amharic(re.sub(r"\s+", " ", composed)).strip())
 
@@ -106,7 +107,12 @@ def _apart(text: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _followed(text: str) -> str:
+def follow_normaliser(text: str) -> str:
+    """Return what the Chinese or English normaliser makes of a text.
+
+    Raises:
+        DataInvalid: That can't be followed here; the message says why.
+    """
     if _EAST_ASIAN.search(text):
         raise _unlike(text, "East Asian characters or full-width marks, which it reads as Chinese")
     if not _LATIN.search(text):
@@ -116,7 +122,7 @@ def _followed(text: str) -> str:
     words = _IS_SHORT.sub(r"\1 is", text)
     kept = _HYPHENATED.sub(lambda found: found[0].replace("-", "<H>"), words)
     read = _read_by("en", kept)
-    return _map_marks(re.sub(r"\s*<H>\s*", "-", read) if kept != words else read)
+    return map_marks(re.sub(r"\s*<H>\s*", "-", read) if kept != words else read)
 
 
 def _in_chinese(text: str) -> str:
@@ -163,7 +169,7 @@ def _reader(language: str) -> Any | None:
     return wetext.Normalizer(lang=language, operator="tn", remove_erhua=False)
 
 
-def _package() -> str:
+def package() -> str:
     """Return the package that the program itself requires on this system."""
     is_common = platform.system() == "Linux" and platform.machine() == "x86_64"
     return "WeTextProcessing" if is_common else "wetext"
@@ -175,5 +181,5 @@ def _unlike(text: str, what: str) -> DataInvalid:
         "The ids of the training would not be those of the inference program, or it would speak "
         "something else than the recording.",
         "Write it out in the text (`unbroken-tts normalise` shows how), choose --front unbroken, or "
-        f"install what the program reads it with: python -m pip install {_package()}",
+        f"install what the program reads it with: python -m pip install {package()}",
     )

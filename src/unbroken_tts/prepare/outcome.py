@@ -12,7 +12,7 @@ from unbroken_tts.prepare.plan import PreparePlan
 from unbroken_tts.prepare.records import UtteranceRecord
 from unbroken_tts.prepare.sources import RecordingFault
 from unbroken_tts.prepare.summary import SpeakerSummary, Summary, histogram
-from unbroken_tts.prepare.tokenizers import UnknownRate, unknown_rate
+from unbroken_tts.prepare.tokenizers import UnknownRate, unknown_rate_of
 
 _MANY_UNKNOWN = 0.01
 
@@ -41,11 +41,11 @@ def summary_of(extractor: Extractor, plan: PreparePlan, made: PreparedOutcome) -
     for record in every:
         speakers.setdefault(record.speaker, []).append(record)
     codec = extractor.codec
-    unknown = unknown_rate(extractor.tokenizer, [record.text for record in every])
+    unknown = unknown_rate_of(extractor.tokenizer, [record.text for record in every])
     return Summary(
         output=extractor.output,
         tokenizer=extractor.output / "tokenizer.model",
-        vocabulary=extractor.tokenizer.GetPieceSize(),
+        vocabulary=extractor.tokenizer.vocabulary,
         codec=f"{codec.name}, {codec.size} codes, {codec.codes_per_second:.1f} per second",
         train_utterances=counts.train_utterances,
         val_utterances=counts.val_utterances,

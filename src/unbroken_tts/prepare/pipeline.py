@@ -28,6 +28,7 @@ from unbroken_tts.prepare.fitting import (
     Stages,
     codec_of,
     require_code_book,
+    require_front,
     silent_stages,
     tokenizer_of,
 )
@@ -70,6 +71,7 @@ def prepare(
         DataInvalid: Inputs are missing or unusable; the message names all of them.
         SettingsInvalid: Options contradict one another or the output, or the disk is full.
     """
+    require_front(plan)
     if encoders is None:
         _require_embedded(plan, source, output)
     listed = read_source(source, language=plan.language, audio_dir=plan.audio_dir)

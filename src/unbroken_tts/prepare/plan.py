@@ -63,7 +63,7 @@ class TokenizerPlan:
             raise DataInvalid(
                 f"The tokenizer {self.path} can't be read ({error.strerror}).",
                 "Texts can't be encoded without it.",
-                "Name a `.model` file written by SentencePiece.",
+                "Name a `.model` file written by SentencePiece, or the `.tiktoken` file of IndexTTS-2.5.",
             ) from error
 
 

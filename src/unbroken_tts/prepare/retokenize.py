@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sentencepiece
 
 from unbroken import DataInvalid, SettingsInvalid
-from unbroken_tts.prepare.fronts import DEFAULT, front_end
+from unbroken_tts.data.open_tokenizer import open_tokenizer
+from unbroken_tts.data.open_tokenizer import tokenizer_of as opened
+from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.prepare.fronts import DEFAULT, front_end, require_fitting
 from unbroken_tts.prepare.plan import DESCRIPTION, TokenizerPlan
-from unbroken_tts.prepare.tokenizers import UnknownRate, processor, unknown_rate
+from unbroken_tts.prepare.tokenizers import UnknownRate, unknown_rate_of
 from unbroken_tts.prepare.written import write_array, write_json_lines, write_whole
 from unbroken_tts.progress import Progress, ignore_progress
 
@@ -78,7 +80,7 @@ def retokenize(
     Args:
         features: A directory of prepared data, of this or another tool: every `.jsonl` file in it
             with texts and text ids is taken.
-        tokenizer: The SentencePiece model to encode with.
+        tokenizer: The tokenizer to encode with.
         output: A new directory.
         language: Language of lines that name none.
         front: The text front end for texts of another tool; ours are encoded as they were.
@@ -86,10 +88,10 @@ def retokenize(
 
     Raises:
         DataInvalid: There is no manifest, a line is damaged, or a text can't be used; all are named.
-        SettingsInvalid: The output exists.
+        SettingsInvalid: The output exists, or the texts are not those of the tokenizer's model.
     """
     model = TokenizerPlan(kind="existing", path=tokenizer).read()
-    encoder = processor(model)
+    encoder = opened(model, tokenizer)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SettingsInvalid(
             f"The output {output} exists.",
@@ -98,6 +100,7 @@ def retokenize(
         )
     tables = _tables(features)
     description = _description(features)
+    require_fitting(front if description is None else description.get("front", DEFAULT), encoder)
     texts = _texts(tables, language, None if description is not None else front)
     limit = None if description is None else description["max_text_tokens"]
     with _appearing_whole(output) as partial:
@@ -114,10 +117,10 @@ def retokenize(
         output=output,
         manifests=tuple(tables),
         utterances=len(texts),
-        vocabulary=encoder.GetPieceSize(),
+        vocabulary=encoder.vocabulary,
         kept=kept,
         former=former,
-        unknown=unknown_rate(encoder, texts.values()),
+        unknown=unknown_rate_of(encoder, texts.values()),
     )
 
 
@@ -202,7 +205,7 @@ def _texts(tables: Mapping[str, Sequence[Row]], language: str, front: str | None
 
 def _encode(
     texts: Mapping[str, str],
-    encoder: sentencepiece.SentencePieceProcessor,
+    encoder: Tokenizer,
     directory: Path,
     limit: int | None,
     progress: Progress,
@@ -210,7 +213,7 @@ def _encode(
     """Write the ids of each text; return their numbers."""
     lengths, faults = {}, []
     for done, (name, text) in enumerate(sorted(texts.items()), start=1):
-        ids = np.array(encoder.EncodeAsIds(text), dtype=np.int32)
+        ids = np.array(encoder.encode(text), dtype=np.int32)
         lengths[name] = len(ids)
         if not len(ids):
             faults.append(f"{name}: the text {text!r} has no tokens")
@@ -284,14 +287,12 @@ def _write_description(path: Path, known: Mapping[str, Any], model: bytes) -> No
     write_whole(path, (json.dumps(changed, indent=2) + "\n").encode())
 
 
-def _compared(
-    former: Path, encoder: sentencepiece.SentencePieceProcessor
-) -> tuple[int | None, int | None]:
+def _compared(former: Path, encoder: Tokenizer) -> tuple[int | None, int | None]:
     """Return how many leading pieces are the former tokenizer's, and how many that has."""
     if not former.is_file():
         return None, None
-    before = processor(former.read_bytes())
-    size = before.GetPieceSize()
-    shared = min(size, encoder.GetPieceSize())
-    different = (i for i in range(shared) if before.IdToPiece(i) != encoder.IdToPiece(i))
+    before = open_tokenizer(former)
+    size = before.vocabulary
+    shared = min(size, encoder.vocabulary)
+    different = (i for i in range(shared) if before.pieces[i] != encoder.pieces[i])
     return next(different, shared), size

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sentencepiece
-
+from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.prepare.letters import SPACE, script_of, words_of
-from unbroken_tts.prepare.tokenizers import kind_of, parsed, processor
 
 _SHOWN = 20
 
@@ -47,7 +45,7 @@ class TokenizerReport:
     """A tokenizer, and how it cuts texts. Without texts all counts of them are 0."""
 
     kind: str
-    """`unigram`, `bpe`, `word` or `char`."""
+    """`unigram`, `bpe`, `word`, `char` or `tiktoken`."""
     normaliser: str
     """Name of its normalisation."""
     size: int
@@ -126,36 +124,27 @@ def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def report_on(
-    model: bytes, texts: Sequence[str], *, base_size: int | None = None, worst: int = 10
+    tokenizer: Tokenizer, texts: Sequence[str], *, base_size: int | None = None, worst: int = 10
 ) -> TokenizerReport:
     """Look at a tokenizer and at how it cuts texts.
 
     Args:
-        model: The serialised SentencePiece model.
-        texts: Normalised texts; may be none.
+        tokenizer: Of any kind.
+        texts: Normalised texts, without tokens of languages; may be none.
         base_size: Pieces of the base that it extends, if there is one.
         worst: Number of words to name.
-
-    Raises:
-        DataInvalid: The bytes are not a SentencePiece model.
     """
-    proto, encoder = parsed(model), processor(model)
-    cut = _Cut(encoder, texts)
-    names = [each.piece for each in proto.pieces]
-    kinds = Counter(
-        proto.SentencePiece.Type.Name(each.type).lower().replace("_", "-") for each in proto.pieces
-    )
-    readable = {proto.SentencePiece.NORMAL, proto.SentencePiece.USER_DEFINED}
-    scripts = [
-        script_of_piece(each.piece) if each.type in readable else "special" for each in proto.pieces
-    ]
+    cut = _Cut(tokenizer, texts)
+    names = tokenizer.pieces
+    kinds = Counter(kind.replace("_", "-") for kind in tokenizer.kinds)
+    scripts = _scripts(tokenizer)
     main = cut.scripts.most_common(1)[0][0] if cut.scripts else ""
-    tokens, unknown, words = cut.uses.total(), cut.uses[encoder.unk_id()], cut.words.total()
+    tokens, unknown, words = cut.uses.total(), cut.uses[tokenizer.unknown_id], cut.words.total()
     is_dead = [bool(texts) and not cut.uses[number] for number in range(len(names))]
     first = len(names) if base_size is None else base_size
     return TokenizerReport(
-        kind=kind_of(model),
-        normaliser=str(proto.normalizer_spec.name),
+        kind=tokenizer.kind,
+        normaliser=tokenizer.normaliser,
         size=len(names),
         kinds=dict(kinds.most_common()),
         texts=len(texts),
@@ -165,7 +154,7 @@ def report_on(
         unknown=unknown,
         unknown_share=unknown / tokens if tokens else 0.0,
         texts_with_unknown=cut.with_unknown,
-        unknown_characters=cut.unknown_characters(encoder),
+        unknown_characters=cut.unknown_characters(),
         scripts=_by_script(scripts, is_dead, cut.scripts),
         appended=max(0, len(names) - first),
         appended_dead=[names[number] for number in range(first, len(names)) if is_dead[number]],
@@ -174,20 +163,24 @@ def report_on(
             for name, script, dead in zip(names, scripts, is_dead, strict=True)
             if dead and script == main
         ],
-        worst_words=_worst(encoder, cut.words, worst),
+        worst_words=cut.worst(worst),
     )
 
 
 class _Cut:
     """How a tokenizer cuts texts."""
 
-    def __init__(self, encoder: sentencepiece.SentencePieceProcessor, texts: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+        self.tokenizer = tokenizer
+        # SentencePiece puts a blank before every text; elsewhere the language's token is followed by one.
+        self.lead = " " if tokenizer.languages else ""
         self.uses: Counter[int] = Counter()
         self.with_unknown = 0
-        for ids in encoder.EncodeAsIds(list(texts)):
+        for text in texts:
+            ids = tokenizer.encode(self.lead + text)
             self.uses.update(ids)
-            self.with_unknown += encoder.unk_id() in ids
-        self.words = words_of(encoder.Normalize(list(texts)))
+            self.with_unknown += tokenizer.unknown_id in ids
+        self.words = words_of(tokenizer.normalised(text) for text in texts)
         self.characters: Counter[str] = Counter()
         self.scripts: Counter[str] = Counter()
         for word, count in self.words.items():
@@ -196,13 +189,33 @@ class _Cut:
         for character, count in self.characters.items():
             self.scripts[script_of(character)] += count
 
-    def unknown_characters(self, encoder: sentencepiece.SentencePieceProcessor) -> dict[str, int]:
+    def unknown_characters(self) -> dict[str, int]:
         """Return the characters without a piece, the most frequent first."""
         return {
             each: count
             for each, count in self.characters.most_common()
-            if encoder.unk_id() in encoder.EncodeAsIds(each)
+            if self.tokenizer.unknown_id in self.tokenizer.encode(each)
         }
+
+    def worst(self, number: int) -> list[Word]:
+        """Return the words with the most tokens, the more frequent first."""
+        found = []
+        for word, count in self.words.items():
+            text = word.removeprefix(SPACE)
+            cut = self.tokenizer.cut(self.lead + text)
+            found.append(Word(text=text, count=count, tokens=len(cut), cut=" ".join(cut)))
+        return sorted(found, key=lambda each: (-each.tokens, -each.count, each.text))[:number]
+
+
+def _scripts(tokenizer: Tokenizer) -> list[str]:
+    """Return the script of each piece; special tokens and bytes are called so."""
+    special = len(tokenizer.pieces) if not tokenizer.languages else tokenizer.first_language_id - 2
+    return [
+        script_of_piece(piece)
+        if kind in {"normal", "user_defined"} and number < special
+        else ("bytes" if kind == "byte" and tokenizer.languages else "special")
+        for number, (piece, kind) in enumerate(zip(tokenizer.pieces, tokenizer.kinds, strict=True))
+    ]
 
 
 def script_of_piece(piece: str) -> str:
@@ -222,15 +235,3 @@ def _by_script(
         ScriptPieces(script=each, pieces=pieces[each], dead=dead[each], characters=of_texts[each])
         for each in order
     ]
-
-
-def _worst(
-    encoder: sentencepiece.SentencePieceProcessor, words: Counter[str], number: int
-) -> list[Word]:
-    plain = [word.removeprefix(SPACE) for word in words]
-    cuts = encoder.EncodeAsPieces(plain)
-    found = [
-        Word(text=text, count=count, tokens=len(cut), cut=" ".join(cut))
-        for text, count, cut in zip(plain, words.values(), cuts, strict=True)
-    ]
-    return sorted(found, key=lambda each: (-each.tokens, -each.count, each.text))[:number]

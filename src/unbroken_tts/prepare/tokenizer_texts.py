@@ -6,26 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unbroken import DataInvalid
-from unbroken_tts.prepare.normalisation import normalise
+from unbroken_tts.prepare.fronts import DEFAULT, front_end
 from unbroken_tts.prepare.sources import read_source
 
 AS_IT_IS = "none"
 """The language of texts that are not to be normalised."""
 
 
-def read_texts(files: Sequence[Path], language: str) -> list[str]:
+def read_texts(files: Sequence[Path], language: str, front: str = DEFAULT) -> list[str]:
     """Return the texts of files, normalised as `prepare` does.
 
     Args:
         files: Lists of recordings as `prepare` reads them (`.csv`, `.jsonl`, or a directory with one),
             of which only the texts are read; any other file has one text per line.
         language: Language of texts that don't name one; `none` leaves all texts as they are.
+        front: The text front end that normalises them.
 
     Raises:
         DataInvalid: A file can't be read, or there is no text.
     """
     found = [
-        text if language == AS_IT_IS else normalise(text, own)
+        text if language == AS_IT_IS else front_end(text, own, front)
         for file in files
         for text, own in _texts(file, language)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from unbroken import DataInvalid, SettingsInvalid
+from unbroken_tts.data.tiktoken_tokenizer import looks_like_tiktoken
+from unbroken_tts.data.tokenizer import Tokenizer
 
 # Generated code whose classes are made at import, so type checkers do not see them.
 _PROTO: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
@@ -56,6 +58,13 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     Raises:
         DataInvalid: The bytes are not a SentencePiece model.
     """
+    if looks_like_tiktoken(model):
+        raise DataInvalid(
+            "This tokenizer is a `.tiktoken` vocabulary, which can't be extended.",
+            "IndexTTS-2.5 counts the ids of its special tokens from the number of lines in that file: "
+            "appended ones would shift them all (docs/decisions/0015-tiktoken-for-indextts-2-5.md).",
+            "Use it as it is, with --tokenizer: it spells the letters of any script by their bytes.",
+        )
     encoder = sentencepiece.SentencePieceProcessor()
     try:
         is_model = bool(model) and encoder.LoadFromSerializedProto(model)
@@ -156,16 +165,24 @@ def unknown_rate(
     encoder: sentencepiece.SentencePieceProcessor, texts: Iterable[str]
 ) -> UnknownRate:
     """Return the share of `texts` for which there is no piece."""
-    unknown_id = encoder.unk_id()
+    return _rate(encoder.EncodeAsIds, encoder.unk_id(), texts)
+
+
+def unknown_rate_of(tokenizer: Tokenizer, texts: Iterable[str]) -> UnknownRate:
+    """Return the share of `texts` for which a tokenizer of any kind has no piece."""
+    return _rate(tokenizer.encode, tokenizer.unknown_id, texts)
+
+
+def _rate(encode: Callable[[str], list[int]], unknown_id: int, texts: Iterable[str]) -> UnknownRate:
     tokens = unknown = count = with_unknown = 0
     characters: set[str] = set()
     for text in texts:
-        ids = encoder.EncodeAsIds(text)
+        ids = encode(text)
         missing = ids.count(unknown_id)
         count, tokens, unknown = count + 1, tokens + len(ids), unknown + missing
         if missing:
             with_unknown += 1
-            lone = (letter for letter in set(text) if unknown_id in encoder.EncodeAsIds(letter))
+            lone = (letter for letter in set(text) if unknown_id in encode(letter))
             characters.update(lone)
     return UnknownRate(
         tokens=tokens,

@@ -16,12 +16,14 @@ from unbroken_tts.settings.log_and_validation import LogSettings
 from unbroken_tts.settings.model import ModelSettings
 from unbroken_tts.settings.old_runs import OldRunSettings
 from unbroken_tts.settings.optimisation import OptimisationSettings
+from unbroken_tts.settings.trained_part import TrainedPartSettings
 
 __all__ = ["GROUPS", "TrainSettings", "must_match_fields"]
 
 GROUPS: Final[tuple[type[Group], ...]] = (
     DataSettings,
     ModelSettings,
+    TrainedPartSettings,
     OptimisationSettings,
     HardwareSettings,
     CheckpointSettings,
@@ -36,6 +38,7 @@ class TrainSettings(
     CheckpointSettings,
     HardwareSettings,
     OptimisationSettings,
+    TrainedPartSettings,
     ModelSettings,
     DataSettings,
 ):
@@ -52,6 +55,12 @@ class TrainSettings(
         if self.sample_audio and self.codec is None:
             found.append(
                 f"--sample-audio {self.sample_audio} needs --codec: no samples will be spoken."
+            )
+        if self.lora_rank and "learning_rate" not in self.model_fields_set:
+            found.append(
+                f"--lora-rank with the default --learning-rate {self.learning_rate:g}: adapters "
+                "usually learn best at about ten times the rate of full training (Schulman et al. "
+                "2025, LoRA Without Regret)."
             )
         if not self.save_interval and not self.save_minutes:
             found.append(

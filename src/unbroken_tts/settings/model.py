@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from unbroken_tts.settings.declaration import Group, Positive, Share, setting
 
@@ -37,7 +39,7 @@ class ModelSettings(Group, title="Model"):
         None,
         metavar="NAME",
     )
-    lora_alpha: Positive | None = setting(
+    adapter_alpha: Positive | None = setting(
         "may change",
         "Alpha of an unmerged LoRA adapter in the file that a new run starts from. By default that "
         "of the adapter_config.json beside the file.",
@@ -58,6 +60,21 @@ class ModelSettings(Group, title="Model"):
         "spelt the new piece with, or the `mean` of all of the base's pieces, which is also taken "
         "where there are none or the base's tokenizer isn't known.",
         "pieces",
+    )
+    language: Annotated[str, Field(pattern="^[a-z]{2,7}$")] | None = setting(
+        "must match",
+        "For IndexTTS-2.5: the language whose row of the language table is trained, such as `am`; the "
+        "other rows never change. By default that of most training tokens.",
+        None,
+        metavar="CODE",
+    )
+    init_language: Annotated[str, Field(pattern="^[a-z]{2,7}$")] | None = setting(
+        "may change",
+        "For IndexTTS-2.5: the language whose row the trained one starts as in a new run, one of those "
+        "that the base speaks: ar, en, es, ja, zh. By default the row that the base has for the "
+        "language itself.",
+        None,
+        metavar="CODE",
     )
     dropout: Share | None = setting(
         "must match",

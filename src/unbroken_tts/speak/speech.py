@@ -17,6 +17,7 @@ from unbroken_tts.model.generate import SpeechRequest, generate
 from unbroken_tts.model.sampling import Sampling
 from unbroken_tts.prepare.audio import Wave
 from unbroken_tts.prepare.fronts import DEFAULT, front_end
+from unbroken_tts.prepare.indextts25_front import without_token
 from unbroken_tts.progress import Progress
 from unbroken_tts.speak.speaker import Speaker
 from unbroken_tts.speak.voice import Voice
@@ -63,7 +64,7 @@ def line_of(
     """
     normal = front_end(text, language, front)
     ids = tokenizer.encode(normal)
-    if not any(character.isalnum() for character in normal):
+    if not any(character.isalnum() for character in without_token(normal)):
         raise DataInvalid(
             f"The text {text!r} contains no letter and no number after normalisation.",
             "There is nothing to speak.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unbroken import SettingsInvalid
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.evaluate import model_from_base
 from unbroken_tts.model.base import read_base
@@ -52,7 +53,7 @@ def open_voice(
     Args:
         weights: A run or one of its checkpoints, which record the other paths; or a weights file.
         config: Model configuration of a weights file; a run has its own.
-        tokenizer: SentencePiece model; None uses the run's, if it still exists.
+        tokenizer: Its file; None uses the run's, if it still exists.
         codec: Directory of a codec; None uses the run's, or the one beside its training data.
         manifests: Paired manifests with speakers; if empty, the run's.
         choice: What a weights file doesn't say itself.
@@ -104,7 +105,7 @@ def _tokenizer(path: Path | None, facts: Mapping[str, Any], model: VoiceGpt) -> 
             "Text can only be encoded with the tokenizer the weights were trained with.",
             "Name it with --tokenizer FILE.",
         )
-    tokenizer = Tokenizer(path)
+    tokenizer = open_tokenizer(path)
     is_another = facts and facts["tokenizer"] != tokenizer.digest
     if is_another or tokenizer.vocabulary != model.vocabulary:
         raise SettingsInvalid(

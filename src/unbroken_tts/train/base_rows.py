@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unbroken import DataInvalid, SettingsInvalid, counted
+from unbroken_tts.data.open_tokenizer import open_tokenizer, places_by
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.tokenizer_kinship import Kinship
 from unbroken_tts.model.base import BaseWeights, frozen_rows_of
@@ -33,6 +32,12 @@ class BaseRows:
     """What the run records of it."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
+
+    @property
+    def are_all_the_bases(self) -> bool:
+        """Whether it is proved that every row stands for the piece it stands for in the base."""
+        is_same = self.facts.get("is_extension", False) and not self.facts["new"]
+        return is_same and not self.frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +147,7 @@ def find_base_tokenizer(
     """
     named = settings.base_tokenizer
     if named is not None:
-        found = Tokenizer(named)
+        found = open_tokenizer(named)
         if found.vocabulary != weights.vocabulary:
             raise SettingsInvalid(
                 f"The tokenizer {named} of --base-tokenizer has {found.vocabulary} pieces, the base "
@@ -154,12 +159,10 @@ def find_base_tokenizer(
     if run_facts is not None:
         return _of_run(base, run_facts, tokenizer)
     reasons = []
-    for config in dict.fromkeys([base.parent / "config.yaml", settings.config]):
-        place = _named_in(config)
-        if place is None:
-            continue
+    configs = (base.parent / "config.yaml", settings.config)
+    for place in dict.fromkeys(place for config in configs for place in places_by(config)):
         try:
-            found = Tokenizer(place)
+            found = open_tokenizer(place)
         except DataInvalid as error:
             reasons.append(error.what)
             continue
@@ -172,16 +175,6 @@ def find_base_tokenizer(
     )
 
 
-def _named_in(config: Path) -> Path | None:
-    """Return the `dataset.bpe_model` of a configuration, if it can be read and names one."""
-    try:
-        document = yaml.safe_load(config.read_text(encoding="utf-8"))
-        name = document["dataset"]["bpe_model"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
-        return None
-    return config.parent / name if isinstance(name, str) and name else None
-
-
 def _of_run(run: Path, facts: dict[str, Any], tokenizer: Tokenizer) -> Found:
     """Find the tokenizer of a run: the same as now, or where it lay then."""
     digest = facts.get("tokenizer")
@@ -189,7 +182,7 @@ def _of_run(run: Path, facts: dict[str, Any], tokenizer: Tokenizer) -> Found:
         return Found(tokenizer=tokenizer)
     place = facts.get("sources", {}).get("tokenizer")
     try:
-        found = Tokenizer(Path(place)) if place else None
+        found = open_tokenizer(Path(place)) if place else None
     except DataInvalid:
         found = None
     if found is None or found.digest != digest:

@@ -82,7 +82,8 @@ def _ema(settings: TrainSettings, model: VoiceGpt) -> AveragedModel | None:
 def parameter_groups(model: VoiceGpt, settings: TrainSettings) -> list[dict[str, Any]]:
     """Sort the parameters into named groups.
 
-    `decayed` are the weight matrices of the transformer and the heads; `plain` are biases, norms
+    Frozen ones are in none. `decayed` are the weight matrices of the transformer and the heads, and
+    adapters; `plain` are biases, norms
     and embeddings; `new_rows` are the rows of an extended vocabulary, which never decay. With
     `--decay all` everything but the new rows decays, as in the earlier trainer.
     """
@@ -92,6 +93,8 @@ def parameter_groups(model: VoiceGpt, settings: TrainSettings) -> list[dict[str,
         for parameter in module.parameters()
         if model.frozen_rows
     }
+    if model.lang_embedding is not None:
+        new_rows |= {id(parameter) for parameter in model.lang_embedding.parameters()}
     embeddings = {
         id(parameter)
         for module in model.modules()
@@ -99,7 +102,7 @@ def parameter_groups(model: VoiceGpt, settings: TrainSettings) -> list[dict[str,
         for parameter in module.parameters()
     } | {id(parameter) for parameter in model.text_embedding.parameters()}
     sorted_by_group: dict[str, list[nn.Parameter]] = {"decayed": [], "plain": [], "new_rows": []}
-    for parameter in model.parameters():
+    for parameter in (each for each in model.parameters() if each.requires_grad):
         is_matrix = parameter.dim() >= 2 and id(parameter) not in embeddings
         if id(parameter) in new_rows:
             sorted_by_group["new_rows"].append(parameter)

@@ -18,6 +18,7 @@ from unbroken_tts.hardware import (
 )
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
+from unbroken_tts.train.part import freed_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,4 +65,5 @@ def _plan(settings: TrainSettings, hardware: Hardware, saved: dict[str, Any] | N
         batch=settings.batch_size,
         accumulation=settings.grad_accumulation,
         effective=asked or run_size,
+        freed=freed_bytes(settings, saved),
     )

@@ -24,6 +24,7 @@ from unbroken import (
 )
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.export.folder import PROVENANCE
+from unbroken_tts.model.adapters import begin_adapters
 from unbroken_tts.model.base import (
     BaseWeights,
     base_weights,
@@ -35,10 +36,14 @@ from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.model.new_rows import respelt
 from unbroken_tts.model.published_forms import FormChoice
+from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.base_rows import BaseRows, find_base_tokenizer, prove_rows
+from unbroken_tts.train.frozen_base import frozen_digest
+from unbroken_tts.train.language_row import LANGUAGE_ROW, first_values, start_note
 from unbroken_tts.train.load import Loaded, load_weights, untrained_encoders_file
+from unbroken_tts.train.part import TRAINED_PART, counts_of, part_of, saved_part
 
 
 def find_run(settings: TrainSettings) -> ResumeSource:
@@ -84,6 +89,10 @@ class InitialWeights:
 
     model: VoiceGpt
     """In host memory; its weights are undefined if a checkpoint will be restored into it."""
+    part: TrainedPart | None
+    """What of it is trained; None for everything."""
+    frozen_base: str | None = None
+    """Digest of the layers of the base that aren't; None where it is all, or a run was the base."""
     untrained_encoders: dict[str, torch.Tensor] | None
     """The untrained encoders of a new run; None when a checkpoint is resumed."""
     base: str
@@ -100,10 +109,18 @@ class InitialWeights:
     """The file of the earlier trainer that the run was taken over from, as a fact; None for none."""
 
 
-def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) -> InitialWeights:
+def new_model(
+    settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer, language: int | None = None
+) -> InitialWeights:
     """Build the model of a new run and load or initialise its weights.
 
     Rows of the text tables are the base's where its tokenizer proves it (`base_rows`).
+
+    Args:
+        settings: The settings of the run.
+        config: The model.
+        tokenizer: The run's.
+        language: Row of the language table that is trained; None for none.
 
     Raises:
         DataInvalid: The weights file is missing or damaged.
@@ -112,24 +129,37 @@ def new_model(settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer) 
     source = str(settings.init_from or settings.base_checkpoint)
     vocabulary = tokenizer.vocabulary
     if source == "none":
-        model = _model(settings, config, vocabulary, 0)
+        part = part_of(settings, config, is_same_vocabulary=False)
+        model = _model(settings, config, vocabulary, 0, part, language)
         model.initialise(settings.seed)
         return InitialWeights(
             model=model,
+            part=part,
             untrained_encoders=fresh_untrained_encoders(config, settings.seed),
             base="fresh weights",
         )
     base, rows, facts = _base(settings, Path(source), tokenizer)
-    model = _model(settings, base.config_for(config), vocabulary, rows.frozen)
+    config = base.config_for(config)
+    part = part_of(settings, config, is_same_vocabulary=rows.are_all_the_bases)
+    model = _model(settings, config, vocabulary, rows.frozen, part, language)
     load_base(model, base if rows.plan is None else respelt(base, rows.plan))
+    first = None if model.lang_embedding is None else first_values(settings, tokenizer)
+    if first is not None and model.lang_embedding is not None:
+        model.lang_embedding.start_from(first)
+    begin_adapters(model, settings.seed)
     return InitialWeights(
         model=model,
+        part=part,
+        frozen_base=frozen_digest(base, part) if part and settings.init_from is None else None,
         untrained_encoders=base.untrained_encoders,
         base=source,
         facts=facts,
         notes=base.notes,
         base_rows=rows.facts,
-        lines=rows.notes,
+        lines=(
+            *rows.notes,
+            *(() if language is None else [start_note(settings, tokenizer, language)]),
+        ),
     )
 
 
@@ -153,7 +183,7 @@ def require_weights(settings: TrainSettings) -> None:
 
 
 def _choice(settings: TrainSettings) -> FormChoice:
-    return FormChoice(entry=settings.weights_entry, lora_alpha=settings.lora_alpha)
+    return FormChoice(entry=settings.weights_entry, adapter_alpha=settings.adapter_alpha)
 
 
 def _require_there(path: Path) -> None:
@@ -213,9 +243,13 @@ def _weights_of(directory: Path) -> Loaded:
 def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeights:
     """Build the model that a checkpoint will be restored into."""
     config = GptConfig.from_mapping(facts["model"], origin="the checkpoint's facts")
-    model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"])
+    part = saved_part(facts)
+    language = facts.get(LANGUAGE_ROW)
+    model = _model(settings, config, facts["vocabulary"], facts["frozen_rows"], part, language)
     return InitialWeights(
         model=model,
+        part=part,
+        frozen_base=facts.get(TRAINED_PART, {}).get("base"),
         untrained_encoders=None,
         base=facts["base"],
         base_rows=facts.get("base_rows"),
@@ -223,20 +257,29 @@ def saved_model(settings: TrainSettings, facts: dict[str, Any]) -> InitialWeight
     )
 
 
-def _model(settings: TrainSettings, config: GptConfig, vocabulary: int, frozen: int) -> VoiceGpt:
+def _model(
+    settings: TrainSettings,
+    config: GptConfig,
+    vocabulary: int,
+    frozen: int,
+    part: TrainedPart | None,
+    language: int | None = None,
+) -> VoiceGpt:
     return VoiceGpt(
         config,
         vocabulary,
         frozen,
         checkpointing=settings.grad_checkpointing,
         dropout=settings.dropout,
+        part=part,
+        language=language,
     )
 
 
-def trained_numbers(
+def parameter_numbers(
     settings: TrainSettings, config: GptConfig, vocabulary: int, facts: dict[str, Any] | None
-) -> int:
-    """Return how many parameters a start will train, before any of them has memory.
+) -> tuple[int, int]:
+    """Return how many parameters a start will train, and how many not, before any has memory.
 
     Args:
         settings: The settings to train with.
@@ -245,12 +288,12 @@ def trained_numbers(
         facts: Of the run to continue; None for a new one.
     """
     with torch.device("meta"):
-        model = (
-            _model(settings, config, vocabulary, 0)
-            if facts is None
-            else saved_model(settings, facts).model
-        )
-    return sum(each.numel() for each in model.parameters() if each.requires_grad)
+        if facts is None:
+            part = part_of(settings, config, is_same_vocabulary=False)
+            model = _model(settings, config, vocabulary, 0, part)
+        else:
+            model = saved_model(settings, facts).model
+    return counts_of(model)
 
 
 def keep_untrained_encoders(root: Path, untrained_encoders: dict[str, torch.Tensor] | None) -> None:

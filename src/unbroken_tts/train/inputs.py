@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from unbroken import ResumeRefused
+from unbroken_tts.data.language_tokens import check_language_tokens
 from unbroken_tts.data.limits import Limits
 from unbroken_tts.data.manifest import load_pairs
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.origin import FeatureOrigin
 from unbroken_tts.data.preflight import Checked, overlap_note, preflight
 from unbroken_tts.data.tokenizer import Tokenizer
@@ -20,6 +22,7 @@ from unbroken_tts.settings_flags import flag
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.feature_origin import known_origin, require_own_version
 from unbroken_tts.train.filler import without_filler
+from unbroken_tts.train.model_config import model_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,8 @@ def read_inputs(
         SettingsInvalid: The features were made with other encoders than the model's.
         ResumeRefused: The tokenizer has another number of pieces than the run's.
     """
-    config = GptConfig.from_yaml(settings.config)
-    tokenizer = Tokenizer(settings.tokenizer)
+    config = model_config(settings, saved)
+    tokenizer = open_tokenizer(settings.tokenizer)
     if saved is not None and is_resumed:
         _require_same_vocabulary(tokenizer, saved, settings, root)
     limits = Limits(
@@ -68,7 +71,9 @@ def read_inputs(
         condition_rows=config.condition_shape[0],
         condition_width=config.condition_shape[1],
         model_dim=config.model_dim,
-        first_text_id=0 if saved is not None else _first_text_id(config, tokenizer),
+        first_text_id=0
+        if saved is not None
+        else tokenizer.first_text_id({config.start_text_token, config.stop_text_token}),
     )
     origin = known_origin(settings, console)
     require_own_version(origin, config, settings)
@@ -81,17 +86,11 @@ def read_inputs(
         console.line(f"NOTE: {overlap}")
     if saved is None or saved.get("tokenizer") == tokenizer.digest:
         check_matches(train.pairs, tokenizer)
+        check_language_tokens(train.pairs, tokenizer)
     # A tokenizer that isn't the run's is refused later, with all other facts that differ.
     return Inputs(
         config=config, tokenizer=tokenizer, train=train, validation=validation, origin=origin
     )
-
-
-def _first_text_id(config: GptConfig, tokenizer: Tokenizer) -> int:
-    """Return the first id that is no start, stop or control piece; in between none is looked for."""
-    reserved = {config.start_text_token, config.stop_text_token}
-    reserved |= {number for number, kind in enumerate(tokenizer.kinds) if kind == "control"}
-    return next(number for number in range(len(reserved) + 1) if number not in reserved)
 
 
 def _checked(

@@ -12,9 +12,33 @@ from unbroken_tts.settings_flags import flag
 SETTINGS_CHECK: Final = "settings-unchanged"
 """Id of the check that compares the settings."""
 
-FOR_GOOD: Final = ("decay", "layout", "mix", "order", "seed", "train_base_rows")
+LATER: Final[Mapping[str, Any]] = {
+    "mix": "",
+    "train_layers": "auto",
+    "lora_rank": 0,
+    "lora_alpha": None,
+    "lora_dropout": 0.0,
+    "lora_targets": "all",
+    "language": None,
+}
+"""Settings that runs of earlier versions didn't have, with what those did."""
+
+FOR_GOOD: Final = (
+    "decay",
+    "language",
+    "layout",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_rank",
+    "lora_targets",
+    "mix",
+    "order",
+    "seed",
+    "train_base_rows",
+    "train_layers",
+)
 """Settings that a run can't change: they determine the order of its samples, the groups of its
-optimiser and the rows it trains."""
+optimiser and what it trains."""
 
 
 def compared(settings: TrainSettings) -> dict[str, Any]:
@@ -25,12 +49,13 @@ def compared(settings: TrainSettings) -> dict[str, Any]:
 
 
 def setting_facts(settings: TrainSettings) -> dict[str, Any]:
-    """Return the same as facts of a run: one that has no mix doesn't name it, as it never did."""
-    return {name: each for name, each in compared(settings).items() if (name, each) != ("mix", "")}
+    """Return the same as facts of a run, without what earlier versions didn't name either."""
+    known = LATER.items()
+    return {name: each for name, each in compared(settings).items() if (name, each) not in known}
 
 
 def _saved(saved: Mapping[str, Any]) -> dict[str, Any]:
-    return {"mix": "", **saved.get("settings", {})}
+    return {**LATER, **saved.get("settings", {})}
 
 
 def kept_settings(settings: TrainSettings, saved: Mapping[str, Any] | None) -> TrainSettings:
@@ -90,7 +115,7 @@ def _refuse_what_stays(asked: Mapping[str, Any], before: Mapping[str, Any]) -> N
     back = " ".join(_typed(name, before[name]) for name in other)
     raise ResumeRefused(
         f"--accept {SETTINGS_CHECK} can't take this: {found}.",
-        "The order of the samples, the groups of the optimiser or the rows that are trained were "
+        "The order of the samples, the groups of the optimiser or what is trained were "
         "built from it when the run began. Nothing was changed.",
         f"Use the run's: {back}. For the new value begin a new run from the weights: without "
         "--resume, with --init-from CHECKPOINT and another --output-dir.",

@@ -12,6 +12,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unbroken import Checkpoint, DataInvalid, RunDirectory, find_source, read_tensors
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt import VoiceGpt
+from unbroken_tts.train.language_row import LANGUAGE_ROW
+from unbroken_tts.train.part import saved_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,7 @@ class Loaded:
     """The weights of a checkpoint."""
 
     model: VoiceGpt
-    """With its weights, in host memory, in evaluation mode."""
+    """With its weights, adapters merged, in host memory, in evaluation mode."""
     untrained_encoders: dict[str, torch.Tensor]
     """The untrained encoders of the run."""
     facts: dict[str, Any]
@@ -45,11 +47,16 @@ def load_weights(path: Path, *, averaged: bool = False) -> Loaded:
     assert checkpoint is not None
     facts = checkpoint.facts()
     config = GptConfig.from_mapping(facts["model"], origin=str(checkpoint.path))
-    model = VoiceGpt(config, facts["vocabulary"], facts["frozen_rows"])
+    shape = (config, facts["vocabulary"], facts["frozen_rows"])
+    language = facts.get(LANGUAGE_ROW)
+    model = VoiceGpt(*shape, part=saved_part(facts), language=language)
     if averaged:
         model = _averaged(model, checkpoint)
     else:
         checkpoint.load_into(model)
+    if model.lora is not None:
+        adapted, model = model, VoiceGpt(*shape, language=language)
+        model.load_table(adapted.table())
     model.eval()
     return Loaded(
         model=model,

@@ -29,6 +29,7 @@ from unbroken_tts.train.halving import is_out_of_memory
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
 from unbroken_tts.train.old_run import place_of_old_run
+from unbroken_tts.train.part import counts_of
 from unbroken_tts.train.remedies import note_with_flags, say_with_flags
 from unbroken_tts.train.session import TrainingSession, open_session
 from unbroken_tts.train.take_over import take_over
@@ -194,5 +195,10 @@ def _announce(report: ResumeReport, session: TrainingSession, console: Console) 
     frozen = session.built.model.frozen_rows
     if frozen:
         new = session.built.model.vocabulary + 1 - frozen
-        console.line(f"Vocabulary: {frozen} base rows frozen, {new} new rows trained")
+        trains = any(each.requires_grad for each in session.built.model.text_head.parameters())
+        how = "trained" if trains else "NOT trained (--train-layers doesn't name text)"
+        console.line(f"Vocabulary: {frozen} base rows frozen, {new} new rows {how}")
+    if session.part is not None:
+        trained, left = counts_of(session.built.model)
+        console.line(f"Trained: {session.part}: {trained:,} numbers; {left:,} are frozen")
     console.line(f"Steps: {position.step} done of {session.until}")

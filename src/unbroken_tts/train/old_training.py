@@ -8,6 +8,7 @@ from typing import Final
 
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken.checks import Decision, Report
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.base import BaseWeights, check_base, frozen_rows_of, read_base
 from unbroken_tts.model.config import GptConfig
@@ -82,7 +83,7 @@ def understand(settings: TrainSettings, console: Console, place: Path, cache: Pa
             "Use --rescue-position next-epoch: the mix begins with the next epoch.",
         )
     config = GptConfig.from_yaml(settings.config)
-    tokenizer = Tokenizer(settings.tokenizer)
+    tokenizer = open_tokenizer(settings.tokenizer)
     vocabulary = tokenizer.vocabulary
     with console.progress("Reading the old files", total=1):
         run = find_best(place, config, vocabulary)

@@ -9,6 +9,8 @@ from typing import Any
 import xxhash
 
 from unbroken_tts.data.manifest import parse_argument
+from unbroken_tts.model.config import BESIDE, GptConfig
+from unbroken_tts.model.families import TOLD
 from unbroken_tts.model.gpt import VoiceGpt
 from unbroken_tts.prepare.fronts import rules_of_data
 from unbroken_tts.settings import TrainSettings
@@ -17,7 +19,9 @@ from unbroken_tts.train.feature_origin import origin_facts
 from unbroken_tts.train.initial_weights import InitialWeights
 from unbroken_tts.train.inputs import Inputs
 from unbroken_tts.train.kept_settings import setting_facts
+from unbroken_tts.train.language_row import LANGUAGE_ROW
 from unbroken_tts.train.old_settings import RESCUED
+from unbroken_tts.train.part import TRAINED_PART
 
 MAY_CHANGE = (
     "base",
@@ -41,11 +45,15 @@ FROZEN = (
     "model.text_head.base_bias",
 )
 """Tensors of the base vocabulary, by leaf path."""
+OTHER_LANGUAGES = "model.lang_embedding.base"
+"""The language table of IndexTTS-2.5, but for the row that is trained."""
 
 
 def frozen_tensors(model: VoiceGpt) -> dict[str, slice | None]:
-    """Return the rows of the base vocabulary, which must not change, if there are any."""
-    return dict.fromkeys(FROZEN) if model.frozen_rows else {}
+    """Return what must not change: rows of the base vocabulary, and layers that aren't trained."""
+    layers = [f"model.{name}" for name, each in model.named_parameters() if not each.requires_grad]
+    languages = [OTHER_LANGUAGES] if model.lang_embedding is not None else []
+    return dict.fromkeys([*(FROZEN if model.frozen_rows else ()), *languages, *layers])
 
 
 def facts_of(
@@ -61,9 +69,7 @@ def facts_of(
         "tokenizer": inputs.tokenizer.digest,
         "vocabulary": inputs.tokenizer.vocabulary,
         "frozen_rows": initial.model.frozen_rows,
-        "model": inputs.config.model_copy(
-            update={"speed_rows": initial.model.config.speed_rows}
-        ).model_dump(mode="json"),
+        "model": _model_facts(inputs.config, initial.model.config),
         "data": {
             "train": inputs.train.fingerprint,
             "validation": inputs.validation.fingerprint,
@@ -81,9 +87,32 @@ def facts_of(
             "precision": execution.precision.precision,
         },
         "sources": _sources(settings),
+        **_language_facts(initial.model),
+        **_trained_part(initial),
         **({} if initial.rescued is None else {RESCUED: initial.rescued}),
         "code": {each: code_digest(each) for each in ("unbroken", "unbroken_tts")},
     }
+
+
+def _model_facts(asked: GptConfig, built: GptConfig) -> dict[str, Any]:
+    """Return the configuration, with what only the weights tell as the model has it.
+
+    What earlier versions didn't know is left out where it is what they did.
+    """
+    told = asked.model_copy(update={name: getattr(built, name) for name in TOLD})
+    new = told.model_dump(mode="json", include=set(BESIDE), exclude_defaults=True)
+    return told.model_dump(mode="json", exclude=set(BESIDE)) | new
+
+
+def _language_facts(model: VoiceGpt) -> dict[str, Any]:
+    table = model.lang_embedding
+    return {} if table is None else {LANGUAGE_ROW: table.trained}
+
+
+def _trained_part(initial: InitialWeights) -> dict[str, Any]:
+    if initial.part is None:
+        return {}
+    return {TRAINED_PART: initial.part.recorded() | {"base": initial.frozen_base}}
 
 
 def code_digest(package: str) -> str:

@@ -22,7 +22,8 @@ from unbroken import (
 )
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.data.samples import PairDataset
-from unbroken_tts.hardware import BatchPlan, memory_need, require_memory
+from unbroken_tts.hardware import BatchPlan, Hardware, memory_need, require_memory
+from unbroken_tts.model.trained_part import TrainedPart
 from unbroken_tts.rescue.rescue_checks import RESCUE_IDS
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.building import DTYPES, Built, build
@@ -30,19 +31,21 @@ from unbroken_tts.train.checks.inputs_unchanged import TRAINER_CHECKS
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.execution import Execution, plan_execution
 from unbroken_tts.train.feature_origin import require_own_conditioner, require_same_codec
+from unbroken_tts.train.frozen_base import require_same_base
 from unbroken_tts.train.initial_weights import (
     InitialWeights,
     find_run,
     keep_untrained_encoders,
     new_model,
+    parameter_numbers,
     require_weights,
     require_writable,
     saved_model,
-    trained_numbers,
 )
 from unbroken_tts.train.inputs import Inputs, read_inputs
 from unbroken_tts.train.kept_files import keep_files
 from unbroken_tts.train.kept_settings import kept_settings, setting_facts, what_does_not_act
+from unbroken_tts.train.language_row import language_row
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.mixing import mix_of, told
 from unbroken_tts.train.old_settings import filled_from_old
@@ -68,6 +71,8 @@ class TrainingSession:
     plan: BatchPlan
     workers: int
     built: Built
+    part: TrainedPart | None
+    """What is trained of the model; None for everything."""
     run: Run
     report: ResumeReport
     best: BestValidation
@@ -94,6 +99,9 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     asked = filled_from_old(settings, saved)
     settings = kept_settings(asked, saved)
     execution = plan_execution(settings, console, saved)
+    known = saved if source.checkpoint is not None else None
+    if known is not None:
+        require_same_base(asked, known)
     for each in what_does_not_act(asked, settings, execution.precision.precision):
         console.line(f"NOTE: {each}")
     if source.checkpoint is None:
@@ -105,14 +113,11 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     if order.mix is not None:
         console.line(told(order.mix))
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
-    known = saved if source.checkpoint is not None else None
-    numbers = trained_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
-    hardware = execution.hardware
-    require_memory(hardware, memory_need(hardware, numbers, has_average=settings.ema_decay > 0))
+    _require_memory(settings, inputs, execution.hardware, known)
     initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
     for each in initial.lines:
         console.line(each)
-    built = build(settings, initial.model, hardware, execution.precision, until)
+    built = build(settings, initial.model, execution.hardware, execution.precision, until)
     best = BestValidation()
     facts = facts_of(settings, inputs, initial, execution)
     if facts["text_rules"] is None:
@@ -129,6 +134,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         plan=execution.plan,
         workers=execution.workers,
         built=built,
+        part=initial.part,
         run=run,
         report=report,
         best=best,
@@ -140,8 +146,17 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     )
 
 
+def _require_memory(
+    settings: TrainSettings, inputs: Inputs, hardware: Hardware, known: dict[str, Any] | None
+) -> None:
+    numbers, frozen = parameter_numbers(settings, inputs.config, inputs.tokenizer.vocabulary, known)
+    has_average = settings.ema_decay > 0
+    require_memory(hardware, memory_need(hardware, numbers, frozen=frozen, has_average=has_average))
+
+
 def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
-    initial = new_model(settings, inputs.config, inputs.tokenizer)
+    language = language_row(settings, inputs.config, inputs.tokenizer, inputs.train.pairs)
+    initial = new_model(settings, inputs.config, inputs.tokenizer, language)
     require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
     require_same_codec(inputs.origin, initial.facts, initial.base)
     return initial

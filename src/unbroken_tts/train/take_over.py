@@ -33,11 +33,12 @@ from unbroken_tts.train.console import Console
 from unbroken_tts.train.initial_weights import (
     InitialWeights,
     keep_untrained_encoders,
+    parameter_numbers,
     require_writable,
-    trained_numbers,
 )
 from unbroken_tts.train.old_run import UNFINISHED
 from unbroken_tts.train.old_training import OldTraining, compare, lines_about, understand
+from unbroken_tts.train.part import is_restricted
 from unbroken_tts.train.probing import probe_of
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import ResumeDialogue
@@ -64,6 +65,7 @@ def take_over(
         SettingsInvalid: Files, configuration and tokenizer don't belong together.
         SaveFailed: The disk refused.
     """
+    _require_whole(settings, place)
     require_old_files(place)
     root = settings.output_dir
     with _cache(root, is_dry_run=is_dry_run) as cache:
@@ -90,6 +92,17 @@ def take_over(
         "kept_old": [each.id for each in decision.blocking],
     }
     _save(settings, console, training, acted)
+
+
+def _require_whole(settings: TrainSettings, place: Path) -> None:
+    if not is_restricted(settings):
+        return
+    raise SettingsInvalid(
+        f"{place} holds a run of the earlier trainer, and --lora-rank or --train-layers was given.",
+        "The old run trained all layers; its moments belong to them, and it can only go on with them.",
+        "Omit them to go on. To train adapters or chosen layers on its weights begin a new run: "
+        "--init-from FILE of the old run, without --resume, with another --output-dir.",
+    )
 
 
 @contextmanager
@@ -128,7 +141,7 @@ def _save(
 ) -> None:
     """Make the run, put the old state in, and save it as the run's first checkpoint."""
     execution, inputs, acting = training.execution, training.inputs, training.settings
-    numbers = trained_numbers(acting, inputs.config, inputs.tokenizer.vocabulary, None)
+    numbers, _ = parameter_numbers(acting, inputs.config, inputs.tokenizer.vocabulary, None)
     need = memory_need(execution.hardware, numbers, has_average=acting.ema_decay > 0)
     require_memory(execution.hardware, need)
     initial = _initial(settings, training)
@@ -182,6 +195,7 @@ def _initial(settings: TrainSettings, training: OldTraining) -> InitialWeights:
     load_base(model, weights)
     return InitialWeights(
         model=model,
+        part=None,
         untrained_encoders=weights.untrained_encoders,
         base=str(best.old.path),
         base_rows=training.rows.facts,

@@ -140,7 +140,7 @@ def test_nothing_is_overwritten_without_force(root: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["report", "en.txt"], "are not a SentencePiece model"),
+        (["report", "en.txt"], "is not a SentencePiece model"),
         (["report", "bpe.model", "missing.txt"], "missing.txt can't be read"),
         (["report", "bpe.model", "bpe.model"], "can't be read"),
         (["report", "bpe.model", "empty.txt"], "There is no text in"),

@@ -137,9 +137,9 @@ def test_every_command_takes_weights_in_other_forms(
     source, target = _adapted(folder, tmp_path / "adapted"), tmp_path / "gpt.pth"
     config = ["--config", str(folder / "config.yaml")]
     assert 2 == main(["export", str(source), str(target), *config])
-    assert "--lora-alpha" in capsys.readouterr().err
+    assert "--adapter-alpha" in capsys.readouterr().err
     assert not target.exists()
-    assert 0 == main(["export", str(source), str(target), *config, "--lora-alpha", "3"])
+    assert 0 == main(["export", str(source), str(target), *config, "--adapter-alpha", "3"])
     said = capsys.readouterr()
     assert 1 == len(said.out.splitlines())
     for remark in ("beside the weights: epoch", "float16 read as float32", "merged the LoRA"):
@@ -152,11 +152,11 @@ def test_every_command_takes_weights_in_other_forms(
     assert torch.equal(before["mel_head.weight"].half().float(), written["mel_head.weight"])
     say = ["say", str(source), str(tmp_path / "a.wav"), "--text", "a", "--speaker", "b", *config]
     assert 2 == main(say)
-    assert "--lora-alpha" in capsys.readouterr().err
-    assert 2 == main([*say, "--lora-alpha", "3"])
+    assert "--adapter-alpha" in capsys.readouterr().err
+    assert 2 == main([*say, "--adapter-alpha", "3"])
     assert "No tokenizer is known" in capsys.readouterr().err  # the weights were read
     manifest = ["--manifest", str(folder / "val_pairs.jsonl")]
-    words = ["evaluate", str(source), *config, *manifest, "--lora-alpha", "3", "--json"]
+    words = ["evaluate", str(source), *config, *manifest, "--adapter-alpha", "3", "--json"]
     assert 0 == main(words)
     found = json.loads(capsys.readouterr().out)
     assert 0 == main(["evaluate", str(target), *config, *manifest, "--json"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.pairs import write_pairs, write_tokenizer
 from unbroken.errors import DataInvalid
 from unbroken_tts.data.manifest import load_pairs
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.tokenizer_match import check_matches, likeness
 
@@ -94,7 +95,7 @@ def stored(directory: Path, tokenizer: Tokenizer, texts: list[tuple[str, str]]) 
 
 def test_a_tokenizer_is_read(tmp_path: Path) -> None:
     """Vocabulary, pieces, encoding and decoding are the model's."""
-    tokenizer = Tokenizer(write_tokenizer(tmp_path / "x.model", 40))
+    tokenizer = open_tokenizer(write_tokenizer(tmp_path / "x.model", 40))
     assert 40 == tokenizer.vocabulary == len(tokenizer.pieces)
     assert ("<s>", "</s>", "<unk>") == tokenizer.pieces[:3]
     assert [3, 39, 2] == tokenizer.encode(
@@ -107,17 +108,17 @@ def test_the_digest_follows_content_never_the_path(tmp_path: Path) -> None:
     """A copy has the same digest; other pieces, kinds or scores have another."""
     original = write_tokenizer(tmp_path / "x.model", 40)
     shutil.copy(original, tmp_path / "y.model")
-    digest = Tokenizer(original).digest
-    assert digest == Tokenizer(tmp_path / "y.model").digest
+    digest = open_tokenizer(original).digest
+    assert digest == open_tokenizer(tmp_path / "y.model").digest
     assert "c0594fefe3064724f74d78388d4f59c3" == digest
-    others = {Tokenizer(write_tokenizer(tmp_path / "z.model", 41)).digest}
+    others = {open_tokenizer(write_tokenizer(tmp_path / "z.model", 41)).digest}
     proto: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
     for change in ({"piece": "\u2581other"}, {"score": -0.5}, {"type": 5}):
         model = proto.ModelProto.FromString(original.read_bytes())
         for name, value in change.items():
             setattr(model.pieces[9], name, value)
         (tmp_path / "z.model").write_bytes(model.SerializeToString())
-        others.add(Tokenizer(tmp_path / "z.model").digest)
+        others.add(open_tokenizer(tmp_path / "z.model").digest)
     assert 5 == len(others | {digest})
 
 
@@ -128,9 +129,9 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, content: bytes | None) 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataInvalid, match=r"x\.model"):
-        Tokenizer(path)
+        open_tokenizer(path)
     with pytest.raises(DataInvalid):
-        Tokenizer(tmp_path)
+        open_tokenizer(tmp_path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,12 +149,12 @@ def test_a_damaged_tokenizer_never_crashes(
         del content[at:]
     (directory / "x.model").write_bytes(content)
     with suppress(DataInvalid):
-        assert Tokenizer(directory / "x.model").vocabulary > 0
+        assert open_tokenizer(directory / "x.model").vocabulary > 0
 
 
 def test_the_right_tokenizer_matches(tmp_path: Path) -> None:
     """Texts stored as they were encoded agree, all of them."""
-    tokenizer = Tokenizer(write_tokenizer(tmp_path / "x.model", 40))
+    tokenizer = open_tokenizer(write_tokenizer(tmp_path / "x.model", 40))
     pairs = load_pairs([str(write_pairs(tmp_path, 30))])
     match = check_matches(pairs, tokenizer)
     assert (15, 15, 15) == (match.compared, match.agreeing, match.reproduced)
@@ -161,7 +162,7 @@ def test_the_right_tokenizer_matches(tmp_path: Path) -> None:
 
 def test_texts_stored_before_normalisation_match(tmp_path: Path) -> None:
     """Homophones not yet folded, lower case and lost punctuation are no other tokenizer."""
-    tokenizer = Tokenizer(bpe_model(tmp_path / "x.model"))
+    tokenizer = open_tokenizer(bpe_model(tmp_path / "x.model"))
     texts = [
         (sentence.lower().replace("።", " ::"), sentence.translate(FOLDED)) for sentence in SENTENCES
     ]
@@ -172,7 +173,7 @@ def test_texts_stored_before_normalisation_match(tmp_path: Path) -> None:
 
 def test_transliterated_texts_match_by_reproduction(tmp_path: Path) -> None:
     """Stored texts in another script don't speak against a tokenizer that reproduces the ids."""
-    tokenizer = Tokenizer(bpe_model(tmp_path / "x.model"))
+    tokenizer = open_tokenizer(bpe_model(tmp_path / "x.model"))
     texts = [(f"selam {number}", text.translate(FOLDED)) for number, text in enumerate(SENTENCES)]
     match = check_matches(load_pairs([stored(tmp_path, tokenizer, texts)]), tokenizer)
     assert (10, 0, 10) == (match.compared, match.agreeing, match.reproduced)
@@ -182,10 +183,10 @@ def test_transliterated_texts_match_by_reproduction(tmp_path: Path) -> None:
 def test_a_permuted_tokenizer_is_refused(tmp_path: Path, *, is_whole: bool) -> None:
     """With all pieces permuted every id is valid and means something else: refused."""
     model = bpe_model(tmp_path / "x.model")
-    tokenizer = Tokenizer(model)
+    tokenizer = open_tokenizer(model)
     texts = [(sentence, sentence.translate(FOLDED)) for sentence in SENTENCES]
     pairs = load_pairs([stored(tmp_path, tokenizer, texts)])
-    other = Tokenizer(permuted(model, 3, is_whole=is_whole))
+    other = open_tokenizer(permuted(model, 3, is_whole=is_whole))
     assert tokenizer.vocabulary == other.vocabulary
     with pytest.raises(DataInvalid, match="doesn't belong to these manifests"):
         check_matches(pairs, other)
@@ -193,8 +194,8 @@ def test_a_permuted_tokenizer_is_refused(tmp_path: Path, *, is_whole: bool) -> N
 
 def test_without_texts_nothing_is_concluded(tmp_path: Path) -> None:
     """Few or no stored texts, or ids that say nothing, are no reason to stop."""
-    tokenizer = Tokenizer(write_tokenizer(tmp_path / "x.model", 40))
-    other = Tokenizer(permuted(tmp_path / "x.model", 3, is_whole=False))
+    tokenizer = open_tokenizer(write_tokenizer(tmp_path / "x.model", 40))
+    other = open_tokenizer(permuted(tmp_path / "x.model", 3, is_whole=False))
     unknown = [("qwrtp", "qwrtp")] * 9
     pairs = load_pairs([stored(tmp_path, tokenizer, unknown)])
     assert 0 == check_matches(pairs, other).compared

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.tokenizer_files import write_pieces
-from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.tokenizer_kinship import Kinship
 
 BASE: list[str | tuple[str, str]] = ["\u2581", "\u2581THE", "TH", "E", ("NI3", "USER_DEFINED")]
@@ -16,8 +16,8 @@ BASE: list[str | tuple[str, str]] = ["\u2581", "\u2581THE", "TH", "E", ("NI3", "
 def kinship(root: Path, new: list[str | tuple[str, str]]) -> Kinship:
     """Return the kinship of a tokenizer of these pieces with that of `BASE`."""
     return Kinship(
-        Tokenizer(write_pieces(root / "base.model", BASE)),
-        Tokenizer(write_pieces(root / "new.model", new)),
+        open_tokenizer(write_pieces(root / "base.model", BASE)),
+        open_tokenizer(write_pieces(root / "new.model", new)),
     )
 
 

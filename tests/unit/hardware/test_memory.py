@@ -11,7 +11,7 @@ from unbroken import SettingsInvalid
 from unbroken_tts.hardware import Hardware, memory, memory_need, require_memory
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.initial_weights import trained_numbers
+from unbroken_tts.train.initial_weights import parameter_numbers
 
 PROCESSOR = Hardware(device="cpu", name="x", memory_gib=16, cores=2, has_bf16=True, has_tf32=False)
 CARD = replace(PROCESSOR, device="cuda:0")
@@ -81,4 +81,6 @@ def test_numbers_are_counted_without_memory_for_them() -> None:
         origin="a test",
     )  # fmt: skip
     settings = TrainSettings.model_construct(grad_checkpointing=False, dropout=0.0)
-    assert 500e6 < trained_numbers(settings, config, 12_000, None) < 560e6
+    trained, frozen = parameter_numbers(settings, config, 12_000, None)
+    assert 500e6 < trained < 560e6
+    assert frozen == 0

@@ -88,14 +88,14 @@ def test_the_adapter_acts(tmp_path: Path) -> None:
 def test_without_its_alpha_an_adapter_is_refused(tmp_path: Path) -> None:
     """Never dropped in silence: the message names the file and the flag that help."""
     path = _write(tmp_path, _unmerged("plain"), None)
-    with pytest.raises(SettingsInvalid, match=r"adapter_config\.json beside.*--lora-alpha"):
+    with pytest.raises(SettingsInvalid, match=r"adapter_config\.json beside.*--adapter-alpha"):
         read_base(path)
 
 
 def test_a_named_alpha_is_the_configurations(tmp_path: Path) -> None:
-    """--lora-alpha with the number of the configuration gives the same weights without it."""
+    """--adapter-alpha with the number of the configuration gives the same weights without it."""
     path = _write(tmp_path, _unmerged("plain"), None)
-    named = read_base(path, FormChoice(lora_alpha=_config("plain")["lora_alpha"]))
+    named = read_base(path, FormChoice(adapter_alpha=_config("plain")["lora_alpha"]))
     _write(tmp_path, _unmerged("plain"), _config("plain"))
     configured = read_base(path)
     assert all(torch.equal(each, named.trained[n]) for n, each in configured.trained.items())
@@ -104,8 +104,8 @@ def test_a_named_alpha_is_the_configurations(tmp_path: Path) -> None:
 def test_an_alpha_that_contradicts_the_configuration_is_refused(tmp_path: Path) -> None:
     """One of the two would be wrong, and only a person can know which."""
     path = _write(tmp_path, _unmerged("plain"), _config("plain"))
-    with pytest.raises(SettingsInvalid, match=r"--lora-alpha is 3, .* says 10"):
-        read_base(path, FormChoice(lora_alpha=3))
+    with pytest.raises(SettingsInvalid, match=r"--adapter-alpha is 3, .* says 10"):
+        read_base(path, FormChoice(adapter_alpha=3))
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,6 @@ def test_names_of_loralib_are_understood(tmp_path: Path) -> None:
     """Without a name of the adapter and without `base_layer`, as loralib writes them."""
     down, up = torch.randn(2, 12), torch.randn(12, 2)
     state = STATE | {"emo_layer.lora_A": down, "emo_layer.lora_B": up}
-    base = read_base(_write(tmp_path, state, None), FormChoice(lora_alpha=6))
+    base = read_base(_write(tmp_path, state, None), FormChoice(adapter_alpha=6))
     expected = STATE["emo_layer.weight"] + 3 * up @ down
     torch.testing.assert_close(base.untrained_encoders["emo_layer.weight"], expected)

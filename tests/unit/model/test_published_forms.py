@@ -296,14 +296,6 @@ def test_damaged_safetensors_are_refused(tmp_path: Path, keep: int) -> None:
 @pytest.mark.parametrize(
     ("state", "family"),
     [
-        (
-            {
-                **{n: t for n, t in STATE.items() if not n.startswith(("cond", "perc", "speed"))},
-                "spk_emb_proj.weight": torch.ones(12, 192),
-                "lang_embedding.weight": torch.ones(107, 12),
-            },
-            "IndexTTS-2.5",
-        ),
         ({n: t for n, t in STATE.items() if not n.startswith("emo")}, "IndexTTS 1"),
     ],
 )

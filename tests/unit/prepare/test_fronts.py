@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from unbroken import DataInvalid
 from unbroken_tts.corpus.sentences import load_sentences
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.prepare import indextts_front
 from unbroken_tts.prepare.chinese_digits import chinese_number, plain_numbers
@@ -191,7 +192,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """A tokenizer of normalised Amharic text."""
     path = tmp_path_factory.mktemp("tokenizer") / "bpe.model"
     path.write_bytes(train_tokenizer([normalise(each, "am") for each in load_sentences("am")], 400))
-    return Tokenizer(path)
+    return open_tokenizer(path)
 
 
 def side(front: str, tokenizer: Tokenizer) -> Side:
@@ -219,10 +220,10 @@ def test_another_tokenizer_and_other_capitals_are_named(
     """Equal texts with other ids point at the tokenizer; a missing capital at capitals."""
     path = tmp_path / "other.model"
     path.write_bytes(train_tokenizer(["ሰላም ነው"] * 3, 10))
-    other = side("unbroken", Tokenizer(path))
+    other = side("unbroken", open_tokenizer(path))
     assert {TOKENIZER: 1} == compare_fronts(["ሰላም"], side("unbroken", tokenizer), other).reasons
     path.write_bytes(train_tokenizer(["OK NASA nasa"] * 3, 12))
-    latin = Tokenizer(path)
+    latin = open_tokenizer(path)
     small = Side(front=lambda text: text, tokenizer=latin)
     found = compare_fronts(["OK nasa"], side("unbroken", latin), small)
     assert {CAPITALS: 1} == found.reasons

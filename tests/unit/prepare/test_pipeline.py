@@ -3,8 +3,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 import soundfile
 import yaml
 
+from support import preloaded
 from support.prepared import MANIFESTS, lines, listed, tree
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken_tts.corpus.synthesise import Corpus
@@ -90,25 +89,27 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"gpt": config.model_dump()}), encoding="utf-8")
     assert plan.tokenizer.path is not None
-    child = Path(__file__).parents[2] / "support" / "prepare_child.py"
+    child = "support.prepare_child"
 
-    def command(output: Path) -> list[str]:
-        return [sys.executable, str(child), *map(str, (corpus.metadata, output, plan.tokenizer.path, path))]  # fmt: skip
+    def words(output: Path) -> list[str]:
+        return [str(each) for each in (corpus.metadata, output, plan.tokenizer.path, path)]
 
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    subprocess.run(command(whole), check=True, capture_output=True)
+    preloaded.run(child, words(whole)).check_returncode()
     chance = random.Random(5)  # noqa: S311 - no secret
     killed = 0
     for goal in sorted(chance.sample(range(1, 80), 4)):
-        with subprocess.Popen(command(torn), stdout=subprocess.PIPE) as process:
+        with preloaded.running(child, words(torn)) as process:
             # Kill once so many feature files are there, wherever the process then is.
-            while process.poll() is None:
+            while process.is_alive():
+                process.join(0.002)
                 if len(list(torn.glob("*/*.npy"))) >= goal:
                     process.kill()
                     killed += 1
                     break
     assert killed >= 2
-    last = subprocess.run(command(torn), check=True, capture_output=True, text=True)
+    last = preloaded.run(child, words(torn))
+    last.check_returncode()
     assert int(last.stdout) < corpus.utterances
     leftovers = [name for name in tree(torn) if name.endswith(".partial")]
     assert tree(whole) == {k: v for k, v in tree(torn).items() if k not in leftovers}

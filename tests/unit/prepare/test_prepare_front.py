@@ -12,7 +12,7 @@ import pytest
 from support.prepared import lines
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.corpus.synthesise import Corpus
-from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.prepare.fronts import TextRules, front_end, rules_of_data
 from unbroken_tts.prepare.pipeline import prepare
 from unbroken_tts.prepare.plan import DESCRIPTION, PreparePlan
@@ -23,7 +23,7 @@ def test_ids_are_those_of_the_front_end(corpus: Corpus, plan: PreparePlan, tmp_p
     """Each text is encoded as the Amharic fork would; the rules are named beside the data."""
     output = tmp_path / "out"
     prepare(corpus.metadata, output, dataclasses.replace(plan, front="indextts-am"))
-    tokenizer = Tokenizer(output / "tokenizer.model")
+    tokenizer = open_tokenizer(output / "tokenizer.model")
     typed = {each.id: each.text for each in read_source(corpus.metadata, language="am").utterances}
     rows = [*lines(output / "train.jsonl"), *lines(output / "val.jsonl")]
     assert typed.keys() == {row["id"] for row in rows}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.tiny_trainer import environment
+from support import preloaded
 from support.toy_training import build, train
 from unbroken import RunDirectory
 from unbroken.testing import kill_at
@@ -47,13 +45,7 @@ def test_a_moment_that_is_none_is_refused(moment: str) -> None:
 )
 def test_it_dies_then_and_goes_on_exactly(tmp_path: Path, moment: str, steps: int) -> None:
     """The journal ends with the step that was completed last; resumed, it is the whole run's."""
-    started = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "killed"), moment],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    started = preloaded.run_code(PROGRAM, str(tmp_path / "killed"), moment)
     status = {0} if moment == "never" else {KILL, -KILL}
     assert started.returncode in status, started.stderr
     journal = RunDirectory(tmp_path / "killed").steps()

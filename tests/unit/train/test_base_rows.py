@@ -18,7 +18,7 @@ from support.tiny_base import EXTENDED, PIECES, TinyBase, write_tiny_base
 from support.tiny_trainer import TinyTrainer, newest, run_program
 from support.tokenizer_files import write_pieces
 from unbroken.errors import SettingsInvalid
-from unbroken_tts.data.tokenizer import Tokenizer
+from unbroken_tts.data.open_tokenizer import open_tokenizer
 from unbroken_tts.model.base import read_base
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.gpt_file import TEXT_TENSORS
@@ -54,7 +54,7 @@ class Place:
             }
         )
         config = GptConfig.from_yaml(self.trainer.root / "config.yaml")
-        return new_model(settings, config, Tokenizer(tokenizer))
+        return new_model(settings, config, open_tokenizer(tokenizer))
 
     def table(self, name: str) -> torch.Tensor:
         """Return a text table of the base."""

@@ -30,6 +30,10 @@ OTHER: dict[str, tuple[str, ...]] = {
     "grad_clip": ("--grad-clip", "0.7"),
     "layout": ("--layout", "legacy"),
     "learning_rate": ("--learning-rate", "0.00125"),
+    "lora_alpha": ("--lora-alpha", "3", "--lora-rank", "2"),
+    "lora_dropout": ("--lora-dropout", "0.3", "--lora-rank", "2"),
+    "lora_rank": ("--lora-rank", "2"),
+    "lora_targets": ("--lora-targets", "mlp", "--lora-rank", "2"),
     "loss_weighting": ("--loss-weighting", "legacy"),
     "max_steps": ("--max-steps", "30"),
     "mel_loss_weight": ("--mel-loss-weight", "0.6"),
@@ -41,6 +45,7 @@ OTHER: dict[str, tuple[str, ...]] = {
     "seed": ("--seed", "5"),
     "text_loss_weight": ("--text-loss-weight", "0.4"),
     "train_base_rows": ("--train-base-rows",),
+    "train_layers": ("--train-layers", "heads"),
     "warmup_steps": ("--warmup-steps", "4"),
     "weight_decay": ("--weight-decay", "0.02"),
 }

@@ -63,9 +63,10 @@ MODEL_CONFIGURATION_UNCHANGED: Final = FactCheck(
     id="model-configuration-unchanged",
     title="The model's configuration is the run's",
     area="model",
-    covers=("model", "frozen_rows"),
+    covers=("model", "frozen_rows", "trained_part", "language_row"),
     example=({"heads": 8}, {"heads": 4}),
-    compares="every value of the model's configuration, and how many base rows are frozen.",
+    compares="every value of the model's configuration, how many base rows are frozen, and which "
+    "layers are trained or have adapters.",
     why="The same weights compute something else under another configuration.",
     cause="--config or --base-checkpoint names another file, or the file was edited.",
     remedy="Use the run's config.yaml.",
