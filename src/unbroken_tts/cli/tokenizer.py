@@ -29,7 +29,8 @@ TRAIN: Final = "Train a tokenizer on texts; equal texts give equal bytes."
 EXTEND: Final = """\
 Append pieces of a new script to a tokenizer. All old ids stay, and every new piece is used by the
 texts. A unigram base (such as that of IndexTTS2) and a BPE base keep their kind. Marks that the texts
-need and the base lacks are appended, too.
+need and the base lacks are appended, too. The `.tiktoken` file of IndexTTS-2.5 gets merges of bytes
+instead; the ids of its special tokens move back by their number.
 
   unbroken-tts tokenizer extend checkpoints/bpe.model texts.txt --vocabulary 16000 --output am.model"""
 
@@ -94,7 +95,10 @@ def _add_extend(actions: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("base", type=Path, metavar="BASE", help="the tokenizer to extend")
     _add_texts(parser, "+")
     parser.add_argument(
-        "--vocabulary", type=int, metavar="SIZE", help="number of pieces then [twice the base's]"
+        "--vocabulary",
+        type=int,
+        metavar="SIZE",
+        help="number of pieces then [twice the base's; 2000 more than a .tiktoken file has]",
     )
     parser.add_argument(
         "--script",
@@ -201,8 +205,13 @@ def run_extend(arguments: argparse.Namespace) -> int:
     Raises:
         UnbrokenError: An input can't be read, the size is impossible, or FILE exists.
     """
-    _require_model(arguments.output)
     require_free(arguments.output, is_forced=arguments.force)
+
+    from unbroken_tts.data.tiktoken_tokenizer import looks_like_tiktoken
+
+    if looks_like_tiktoken(base := _read(arguments.base)):
+        return _extend_bytes(arguments, base)
+    _require_model(arguments.output)
 
     from unbroken import progress_bars
     from unbroken_tts.corpus.sentences import load_sentences
@@ -210,7 +219,6 @@ def run_extend(arguments: argparse.Namespace) -> int:
     from unbroken_tts.prepare.normalisation import normalise
     from unbroken_tts.prepare.tokenizer_texts import read_texts
 
-    base = _read(arguments.base)
     texts = read_texts(arguments.texts, arguments.language)
     language = arguments.base_language
     old = (
@@ -230,6 +238,25 @@ def run_extend(arguments: argparse.Namespace) -> int:
         )
     _write(arguments.output, extension.model)
     _say(f"Wrote {arguments.output}: {extension.text()}")
+    return 0
+
+
+def _extend_bytes(arguments: argparse.Namespace, content: bytes) -> int:
+    from unbroken import SettingsInvalid
+    from unbroken_tts.data.tiktoken_tokenizer import TiktokenTokenizer
+    from unbroken_tts.prepare.byte_merges import MERGES, extend_bytes
+
+    if arguments.all_letters or arguments.base_texts:
+        raise SettingsInvalid(
+            f"{arguments.base} is a vocabulary of bytes, and --all-letters or --base-texts was given.",
+            "It spells every letter already, and what is appended can't change a text without the script.",
+            "Omit them.",
+        )
+    base = TiktokenTokenizer(arguments.base, content)
+    size = arguments.vocabulary or base.vocabulary + MERGES
+    found = extend_bytes(base, _texts_for(base, arguments), size, script=arguments.script)
+    _write(arguments.output, found.content)
+    _say(f"Wrote {arguments.output}: {found.text()}")
     return 0
 
 
@@ -288,8 +315,8 @@ def _require_model(output: Path) -> None:
     if output.suffix.lower() == ".tiktoken":
         raise SettingsInvalid(
             f"The output {output} is named like a vocabulary of IndexTTS-2.5.",
-            "Only SentencePiece models are trained and extended; that vocabulary is used as it is.",
-            "Name a `.model` file, or give the vocabulary to `prepare --tokenizer` unchanged.",
+            "What would be written is a SentencePiece model.",
+            "Name a `.model` file; to extend a vocabulary, name it as BASE.",
         )
 
 

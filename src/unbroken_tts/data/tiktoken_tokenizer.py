@@ -12,6 +12,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+import regex
 import tiktoken
 
 from unbroken import DataInvalid
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SPACE: Final = "\u2581"
 _LINE: Final = re.compile(rb"([A-Za-z0-9+/]+={0,2}|=) ([0-9]{1,9})\r?")
+_PARTS: Final = regex.compile(PATTERN)
 _EMPTY: Final = b"="
 """How Whisper's vocabulary writes the one token without bytes, which no text contains."""
 _MOST_TOKENS: Final = 1_000_000
@@ -54,6 +56,7 @@ class TiktokenTokenizer(Tokenizer):
     normaliser = "none"
     unknown_id = -1
     languages = LANGUAGES
+    special_tokens = SPECIAL_TOKENS
 
     def __init__(self, path: Path, content: bytes) -> None:
         ranks = _ranks(path, content)
@@ -86,6 +89,10 @@ class TiktokenTokenizer(Tokenizer):
     def ranks(self) -> dict[bytes, int]:
         """Return the ids by the bytes of the tokens, without the special ones."""
         return {token: rank for rank, token in enumerate(self._tokens)}
+
+    def parts(self, text: str) -> list[str]:
+        """Return the parts of a text that are encoded by themselves."""
+        return list(_PARTS.findall(text))
 
     def first_text_id(self, reserved: AbstractSet[int]) -> int:
         """Return 0, as start and stop share their ids with `!` and `"` here, in the original too."""

@@ -50,7 +50,12 @@ class Kinship:
         return f"id {number}, {ours[0]!r}, is of the kind {theirs[1]}, in the base {ours[1]}"
 
     def spelling(self, piece: str) -> list[int]:
-        """Return the base's ids that spelt the text of a new piece, without `<unk>`."""
+        """Return the base's ids that spelt the text of a new piece, without `<unk>`.
+
+        A new token of IndexTTS-2.5 that is only part of a letter has no text, and so none.
+        """
+        if self.base.languages and "<0x" in piece:
+            return []
         ids = self.base.encode(piece.replace(SPACE, " "))
         if not piece.startswith(SPACE) and ids and self.base.pieces[ids[0]] == SPACE:
             ids = ids[1:]  # SentencePiece begins every text with a blank

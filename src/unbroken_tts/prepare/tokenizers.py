@@ -60,10 +60,10 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     """
     if looks_like_tiktoken(model):
         raise DataInvalid(
-            "This tokenizer is a `.tiktoken` vocabulary, which can't be extended.",
-            "IndexTTS-2.5 counts the ids of its special tokens from the number of lines in that file: "
-            "appended ones would shift them all (docs/decisions/0015-tiktoken-for-indextts-2-5.md).",
-            "Use it as it is, with --tokenizer: it spells the letters of any script by their bytes.",
+            "This tokenizer is a `.tiktoken` vocabulary, and no SentencePiece model.",
+            "Pieces can't be appended to it: it has pairs of bytes, and special tokens behind them.",
+            "Use it as it is, with --tokenizer, as it spells any letter by its bytes; or append merges "
+            "for a script first, with `unbroken-tts tokenizer extend`.",
         )
     encoder = sentencepiece.SentencePieceProcessor()
     try:

@@ -179,9 +179,9 @@ def test_neither_is_it_extended_nor_used_for_other_data(
     base_model: bytes,
     tmp_path: Path,
 ) -> None:
-    """The reason is named: its ids would shift, and other data has no tokens of languages."""
+    """The reason is named: it has no pieces, and other data has no tokens of languages."""
     extend = TokenizerPlan(kind="extend", path=vocabulary, size=3_000)
-    with pytest.raises(DataInvalid, match="can't be extended"):
+    with pytest.raises(DataInvalid, match="no SentencePiece model"):
         prepare(corpus.metadata, tmp_path / "a", dataclasses.replace(plan, tokenizer=extend))
     base = tmp_path / "base.model"
     base.write_bytes(base_model)

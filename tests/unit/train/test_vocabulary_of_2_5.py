@@ -115,16 +115,30 @@ def test_it_is_judged_and_compared(root: Path, tmp_path: Path) -> None:
     assert f"id {256 + len(MERGES)} is 'ሰላ', in the base '<|endoftext|>'" in ended.out
 
 
-def test_it_is_neither_trained_nor_extended(root: Path, tmp_path: Path) -> None:
+def test_it_is_extended_by_merges_of_a_script(root: Path, tmp_path: Path) -> None:
+    """All lines stay, new ones follow; what can't be is one message."""
+    grown = tmp_path / "grown.tiktoken"
+    extend = ("tokenizer", "extend", root / "mini.tiktoken", root / "am.txt", "--output", grown)
+    ended = run_program(*extend, "--vocabulary", PIECES + 50)
+    assert 0 == ended.code, ended.err
+    assert f"tiktoken, {PIECES + 50} ids, 50 of them new" in ended.out
+    assert grown.read_bytes().startswith((root / "mini.tiktoken").read_bytes())
+    refused(run_program(*extend, "--vocabulary", PIECES + 50), "--force")
+    again = (*extend, "--force", "--vocabulary")
+    refused(run_program(*again, PIECES), "room for no merge")
+    refused(run_program(*again, 9_000, "--script", "Klingon"), "No letter is of the script")
+    refused(run_program(*again, 9_000, "--script", "Thai"), "no pair of bytes of the script Thai")
+    refused(run_program(*again, 9_000, "--all-letters"), "spells every letter already")
+
+
+def test_it_is_neither_trained_nor_made_a_model_of(root: Path, tmp_path: Path) -> None:
     """Whichever way it is asked for: one message with the reason, nothing written."""
     texts, out = root / "am.txt", tmp_path / "out"
-    extend = ("tokenizer", "extend", root / "mini.tiktoken", texts, "--output")
-    refused(run_program(*extend, out), "can't be extended", "shift")
-    refused(run_program(*extend, tmp_path / "x.tiktoken"), "used as it is")
     train = ("tokenizer", "train", texts, "--size", 300, "--output", tmp_path / "x.tiktoken")
-    refused(run_program(*train), "used as it is")
+    refused(run_program(*train), "named like a vocabulary of IndexTTS-2.5")
     prepare = ("prepare", root / "corpus", "--output", out, "--config", root / "config.yaml")
     refused(
-        run_program(*prepare, "--extend-tokenizer", root / "mini.tiktoken"), "can't be extended"
+        run_program(*prepare, "--extend-tokenizer", root / "mini.tiktoken"),
+        "no SentencePiece model",
     )
     assert [] == list(tmp_path.iterdir())
