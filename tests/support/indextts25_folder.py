@@ -14,9 +14,8 @@ import yaml
 from support.indextts_folder import CODES, LAYERS, codec_tensors, write_speech_model
 from support.tiny_model import tiny_config
 from unbroken_tts.model.campplus import CamPlusPlus
-from unbroken_tts.model.conditioning_encoders import EMOTION_PREFIXES
-from unbroken_tts.model.config import SPEAKER_WIDTH, GptConfig
-from unbroken_tts.model.gpt_file import trained_shapes, untrained_shapes
+from unbroken_tts.model.config import GptConfig
+from unbroken_tts.model.gpt_file import gpt_file_shapes
 from unbroken_tts.prepare.indextts import Encoders, IndexTtsFiles, open_encoders
 
 LANGUAGE_ROWS = 107
@@ -90,18 +89,10 @@ def gpt_tensors(
     config: GptConfig, vocabulary: int, draw: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """Return a random `gpt.pth` of 2.5; every tensor of the emotion matters."""
-    width = config.model_dim
-    shapes = {
-        "spk_emb_proj.weight": (width, SPEAKER_WIDTH),
-        "spk_emb_proj.bias": (width,),
-        "lang_embedding.weight": (LANGUAGE_ROWS, width),
-        **trained_shapes(config, vocabulary),
-        **{
-            name: shape
-            for name, shape in untrained_shapes(config).items()
-            if name.startswith(EMOTION_PREFIXES)
-        },
-    }
+    of_2_5 = config.model_copy(
+        update={"spk_cond_mode": "campplus", "language_rows": LANGUAGE_ROWS, "speed_rows": False}
+    )
+    shapes = gpt_file_shapes(of_2_5, vocabulary)
     return {
         name: torch.randn(shape, generator=draw) * (0.5 if len(shape) < 2 else shape[-1] ** -0.5)
         + (1.0 if name.endswith(("norm.weight", "gamma")) else 0.0)

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 LEAST_FRAMES = 3
 """Frames that the subsampling convolution needs: 60 ms of speech."""
-EMOTION_PREFIXES = (
-    "emo_conditioning_encoder.",
-    "emo_perceiver_encoder.",
-    "emovec_layer.",
-    "emo_layer.",
-)
-"""What the names of the emotion's tensors begin with; a `gpt.pth` of 2.5 has no others untrained."""
 
 
 class EmotionEncoder(nn.Module):

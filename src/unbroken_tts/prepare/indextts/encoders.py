@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
@@ -19,7 +18,6 @@ from unbroken_tts.prepare.indextts.folder import IndexTtsFiles
 from unbroken_tts.prepare.indextts.semantic_codec import SemanticCodec
 from unbroken_tts.prepare.indextts.speaker_conditioner import SpeakerConditioner
 from unbroken_tts.prepare.indextts.speech_features import LAYER, SpeechFeatures
-from unbroken_tts.prepare.indextts.version import emotion_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,28 +49,20 @@ def open_encoders(
     """
     place = _device(device)
     config = files.config_for(config)
-    if files.speaker_model is not None:
-        return _encoders_of_2_5(files, files.speaker_model, config, place, layer)
     base = read_base(files.gpt)
     check_base(base, base.config_for(config), base.vocabulary)
     features = SpeechFeatures(files.speech_model, files.statistics, place, layer=layer)
+    if files.speaker_model is not None:
+        own = base.untrained_encoders
+        speaker = SpeakerConditioner(config, own, files.speaker_model, features, place)
+        return Encoders(
+            codec=SemanticCodec(files.semantic_codec, features, place, config=files.config),
+            conditioner=speaker,
+            identity={SPEAKER_MODEL: speaker.speaker_fingerprint},
+        )
     return Encoders(
         codec=SemanticCodec(files.semantic_codec, features, place),
         conditioner=GptConditioner(config, base.untrained_encoders, features, place),
-    )
-
-
-def _encoders_of_2_5(
-    files: IndexTtsFiles, speaker_model: Path, config: GptConfig, place: torch.device, layer: int
-) -> Encoders:
-    emotion = emotion_tensors(files.gpt, config)
-    features = SpeechFeatures(files.speech_model, files.statistics, place, layer=layer)
-    codec = SemanticCodec(files.semantic_codec, features, place, config=files.config)
-    conditioner = SpeakerConditioner(config, emotion, speaker_model, features, place)
-    return Encoders(
-        codec=codec,
-        conditioner=conditioner,
-        identity={SPEAKER_MODEL: conditioner.speaker_fingerprint},
     )
 
 

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from unbroken import DataInvalid, SettingsInvalid
-from unbroken_tts.model.conditioning_encoders import EMOTION_PREFIXES
 from unbroken_tts.model.config import SPEAKER_WIDTH, GptConfig
-from unbroken_tts.model.gpt_file import untrained_shapes
-from unbroken_tts.model.published_forms import find_published, merge_adapter
+from unbroken_tts.model.published_forms import find_published
 from unbroken_tts.model.weights_file import open_weights_file
 
 _PROJECTION, _LANGUAGES = "spk_emb_proj.weight", "lang_embedding.weight"
@@ -74,34 +70,3 @@ def config_for(config: GptConfig, language_rows: int, gpt: Path) -> GptConfig:
             "speed_rows": False,
         }
     )
-
-
-def emotion_tensors(gpt: Path, config: GptConfig) -> dict[str, torch.Tensor]:
-    """Return the float32 tensors of the emotion encoder of a `gpt.pth`, by name.
-
-    Raises:
-        DataInvalid: The file is damaged.
-        SettingsInvalid: They are not those of the configuration.
-    """
-    published = find_published(open_weights_file(gpt).content, origin=str(gpt))
-    assert published is not None  # its version is known
-    tensors, _note = merge_adapter(published, gpt, None)
-    wanted = {
-        name: shape
-        for name, shape in untrained_shapes(config).items()
-        if name.startswith(EMOTION_PREFIXES)
-    }
-    faults = [
-        f"{name} is {list(tensors[name].shape)}, the configuration makes it {list(shape)}"
-        if name in tensors
-        else f"{name} is missing"
-        for name, shape in wanted.items()
-        if name not in tensors or tensors[name].shape != shape
-    ]
-    if faults:
-        raise SettingsInvalid(
-            f"The base {gpt} does not fit the configuration: {'; '.join(faults)}.",
-            "Emotion vectors are made with these tensors.",
-            "Use the config.yaml that belongs to the gpt.pth, or copy gpt.pth again.",
-        )
-    return {name: tensors[name].float() for name in wanted}
