@@ -210,7 +210,8 @@ def _range(field: FieldInfo, *, has_ceiling: bool = False) -> str:
     types_ = _types(field)
     limits = {key: value for item in _metadata(field) for key, value in _limits(item)}
     if "pattern" in limits:
-        return "auto, cpu, cuda or cuda:N"
+        is_device = "cuda" in str(limits["pattern"])
+        return "auto, cpu, cuda or cuda:N" if is_device else "as its help shows"
     if int in types_ or float in types_:
         text = "a whole number" if int in types_ else "a finite number"
         words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}

@@ -48,11 +48,15 @@ def test_special_tokens_take_their_rows_along(tmp_path: Path) -> None:
         )
         for split, count in (("train", 12), ("val", 6))
     ]  # fmt: skip
-    ended = trainer.start(
-        tmp_path / "run", "--base-checkpoint", tmp_path / "gpt.pth", "--tokenizer", grown_file,
-        "--base-tokenizer", base.path, "--train-manifest", manifests[0],
-        "--val-manifest", manifests[1], "--max-steps", 1, "--learning-rate", "1e-6",
+    flags = (
+        "--base-checkpoint", tmp_path / "gpt.pth", "--tokenizer", grown_file,
+        "--train-manifest", manifests[0], "--val-manifest", manifests[1], "--max-steps", 1,
+        "--learning-rate", "1e-6",
     )  # fmt: skip
+    ended = trainer.start(tmp_path / "unknown", *flags)
+    assert 2 == ended.code  # by their ids special tokens would get the rows of others
+    assert "--base-tokenizer" in ended.err
+    ended = trainer.start(tmp_path / "run", *flags, "--base-tokenizer", base.path)
     assert 0 == ended.code, ended.err
     assert f"{base.vocabulary} pieces that the base knows by spelling take its rows" in ended.out
     target = tmp_path / "folder"

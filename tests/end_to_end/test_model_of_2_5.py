@@ -158,6 +158,39 @@ def test_two_languages_train_one_row(folder: Folder, tmp_path: Path) -> None:
     assert [folder.row("am")] == moved
 
 
+def test_the_leading_language_of_a_mix_is_learnt(folder: Folder, tmp_path: Path) -> None:
+    """Not the one with most data: a little of the new language beside much English is the usual case."""
+    english = write_data(tmp_path / "en", folder.tokenizer, "en", "english", 120)
+    ended = folder.trainer.start(
+        tmp_path / "run", *folder.flags, "--train-manifest", english, "--mix", "am=0.85,en=0.15",
+        "--max-steps", 1,
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert folder.row("am") == newest(tmp_path / "run").facts()["language_row"]
+
+
+def test_a_line_that_names_another_language_is_a_fault(folder: Folder, tmp_path: Path) -> None:
+    """Of training and validation data alike, all of them, and it can be dropped."""
+    wrong = write_data(tmp_path / "wrong", folder.tokenizer, "am", "wrong", 6, before="<|en|> ")
+    for which in ("--train-manifest", "--val-manifest"):
+        ended = folder.trainer.start(tmp_path / "run", *folder.flags, which, wrong)
+        refused(ended, 2, "6 x text of another language than its line says")
+    more = ("--val-manifest", wrong, "--on-bad-sample", "drop", "--max-steps", 1)
+    ended = folder.trainer.start(tmp_path / "dropped", *folder.flags, *more)
+    assert ended.code == 0, ended.err
+
+
+def test_weights_without_the_table_are_refused(folder: Folder, tmp_path: Path) -> None:
+    """A projection alone is no model of 2.5; trained, it could never be taken out again."""
+    state = read_archive(folder.gpt)
+    for number, table in enumerate((None, torch.ones(50, 16), torch.ones(()))):
+        changed = {name: each for name, each in state.items() if name != TABLE}
+        place = tmp_path / f"{number}.pth"
+        torch.save(changed if table is None else {**changed, TABLE: table}, place)
+        ended = folder.trainer.start(tmp_path / "run", *folder.flags, "--base-checkpoint", place)
+        refused(ended, 2, "language")
+
+
 def test_another_language_is_another_run(folder: Folder, tmp_path: Path) -> None:
     """A resume that asks for another row is refused; the run's own goes on."""
     run = tmp_path / "run"
@@ -176,8 +209,10 @@ def test_another_language_is_another_run(folder: Folder, tmp_path: Path) -> None
     ("more", "said"),
     [
         (("--language", "yue"), "no token for it"),
+        (("--language", "es"), "no training text is in it; they are in am"),
+        (("--language", ""), "no token for it"),
         (("--init-language", "sw"), "published with"),
-        (("--language", "Amharic"), "--language"),
+        (("--language", "Amharic"), "no token for it"),
     ],
 )
 def test_a_language_without_a_row_is_refused(
@@ -198,7 +233,7 @@ def test_features_and_texts_of_2_0_are_refused(folder: Folder, tmp_path: Path) -
     refused(ended, 2, "wrong shape")
     silent = write_data(tmp_path / "silent", folder.tokenizer, "am", "train", 44, before="ab ")
     ended = folder.trainer.start(tmp_path / "b", *others, "--train-manifest", silent)
-    refused(ended, 2, "it would take a row of another", "--front indextts-2.5")
+    refused(ended, 2, "44 x text without a language token", "--front indextts-2.5")
 
 
 def test_a_model_of_2_0_has_no_language(folder: Folder, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from unbroken.state.digest import file_digest
 
 def as_format_1(checkpoint: Path) -> None:
     """Write the manifest of a whole checkpoint anew; its other files are the same in both formats."""
-    found = read_manifest(checkpoint).model_dump() | {"format": 1}
+    found = read_manifest(checkpoint).model_dump(exclude_none=True) | {"format": 1}
     for name, each in found["files"].items():
         del each["head"]
         each["digest"] = file_digest(checkpoint / name)

@@ -28,12 +28,11 @@ from unbroken.checkpoint.device_read import device_digests
 from unbroken.checkpoint.document import require_readable
 from unbroken.checkpoint.file_image import FileImage, HostCopy
 from unbroken.checkpoint.formats import (
-    FORMAT,
     FileWithHeader,
     LeafEntry,
     Manifest,
-    Manifest2,
     PlacedLeaf,
+    new_manifest,
 )
 from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
@@ -287,8 +286,7 @@ def _write_files(aside: Path, copied: HostSnapshot) -> Manifest:
         for leaf, (file, dtype, shape, device) in copied.leaves.items()
     }
     _require_captured(copied.live, leaves)
-    return Manifest2(
-        format=FORMAT,
+    return new_manifest(
         run_id=copied.run_id,
         start=copied.start,
         created=time.time(),

@@ -1,7 +1,7 @@
 """The formats of a manifest; everything that differs between them is in this module.
 
 Format 2, which is written, has a digest for the head of each file and one for each tensor, so every
-byte is digested once. Format 1, which can still be read, has a digest of each file and another one of
+byte is digested once. Format 3, which is written where tensors lay on a device, also names the device. Format 1, which can still be read, has a digest of each file and another one of
 each tensor.
 """
 
@@ -21,7 +21,9 @@ from unbroken.state.digest import bytes_digest
 from unbroken.state.dtypes import DTYPES, byte_count
 
 FORMAT: Literal[2] = 2
-"""The format that is written."""
+"""The format that is written where all tensors lay on the host."""
+FORMAT_WITH_DEVICES: Literal[3] = 3
+"""The format that is written where some lay on a device."""
 
 TENSORS: Final = ".safetensors"
 """Suffix of the files with tensors."""
@@ -160,7 +162,25 @@ class Manifest2(Manifest):
         return found
 
 
-KNOWN: Final[Mapping[str, type[Manifest]]] = {"1": Manifest1, "2": Manifest2}
+class Manifest3(Manifest2):
+    """Format 3: as format 2, and tells of each tensor that lay on a device which one that was."""
+
+    format: Literal[3]  # type: ignore[assignment]  # a number tells the formats apart
+
+
+def new_manifest(*, leaves: Mapping[str, PlacedLeaf], **content: Any) -> Manifest2:
+    """Return the manifest of a new checkpoint, in the lowest format that can tell all of it.
+
+    Args:
+        leaves: Every tensor.
+        content: The other fields, but for the format.
+    """
+    if any(each.device for each in leaves.values()):
+        return Manifest3(format=FORMAT_WITH_DEVICES, leaves=leaves, **content)
+    return Manifest2(format=FORMAT, leaves=leaves, **content)
+
+
+KNOWN: Final[Mapping[str, type[Manifest]]] = {"1": Manifest1, "2": Manifest2, "3": Manifest3}
 """The formats that can be read, by the `repr` of their number: 2.0 and "2" don't match."""
 
 

@@ -83,7 +83,7 @@ def _unusable(checkpoint: Path, what: str) -> CheckpointCorrupt:
 def _of_later_version(checkpoint: Path, version: Any) -> CheckpointOfLaterVersion:
     return CheckpointOfLaterVersion(
         f"Checkpoint {checkpoint} has format {version!r:.40}; this version knows "
-        f"{' and '.join(KNOWN)}.",
+        f"{', '.join(KNOWN)}.",
         "Another version of this program wrote it; it is not damaged.",
         "Use the version that wrote it, or a newer one.",
     )

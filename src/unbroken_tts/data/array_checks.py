@@ -92,6 +92,39 @@ def check_no_control(facts: npt.NDArray[Any], first: int) -> Iterator[Found]:
     )
 
 
+def check_languages(
+    facts: npt.NDArray[Any], named: tuple[str, ...], limits: Limits
+) -> Iterator[Found]:
+    """Check that texts of IndexTTS-2.5 begin with the token of the language that their line names.
+
+    The model takes the language from there. Any id is one of the vocabulary, so nothing else would
+    notice texts without such a token.
+    """
+    if not limits.languages:
+        return
+    is_text = (facts["type"] == INT32) & (facts["dimensions"] == 1) & (facts["rows"] > 0)
+    language = facts["first"] - limits.first_language_id
+    is_one = (language >= 0) & (language < len(limits.languages))
+    yield from _each(
+        is_text & ~is_one,
+        FaultKind.NO_LANGUAGE,
+        lambda i: (
+            f"begins with the id {facts[i]['first']:.0f}, which is no language token; prepare it with "
+            "--front indextts-2.5"
+        ),
+    )
+    numbers = {name: number for number, name in enumerate(limits.languages)}
+    wanted = np.array([numbers.get(name, -1) for name in named])
+    yield from _each(
+        is_text & is_one & (wanted >= 0) & (language != wanted),
+        FaultKind.OTHER_LANGUAGE,
+        lambda i: (
+            f"begins with the token of {limits.languages[int(language[i])]}, but its line says "
+            f"{named[i]}"
+        ),
+    )
+
+
 def check_floats(facts: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[Found]:
     """Check conditioning or emotion vectors: float32 of exactly this shape, all finite."""
     known = facts["type"] != 0
@@ -136,6 +169,7 @@ def check_roles(
                 outside=FaultKind.OUTSIDE_VOCABULARY,
             ),
             check_no_control(facts_by_role["text_paths"], limits.first_text_id),
+            check_languages(facts_by_role["text_paths"], pairs.languages, limits),
         ),
         "code_paths": check_ids(
             facts_by_role["code_paths"],

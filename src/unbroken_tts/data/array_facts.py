@@ -37,6 +37,7 @@ FACTS = np.dtype(
         ("columns", "<i8"),  # length of the second axis, 1 where there is none
         ("minimum", "<f8"),  # NaN where the array is empty or contains a NaN
         ("maximum", "<f8"),
+        ("first", "<f8"),  # its first value; NaN where it is empty
         ("finite", "u1"),
         ("digest", "u1", (16,)),
     ]
@@ -108,8 +109,9 @@ def read_facts(path: str) -> tuple[Any, ...] | ArrayUnusable:
         array, status = read_array(path)
     except ArrayUnusable as error:
         return error
-    minimum = maximum = float("nan")
+    minimum = maximum = first = float("nan")
     if array.size:
+        first = float(array.flat[0])
         minimum, maximum = float(array.min()), float(array.max())
     # NaN makes both NaN, and an infinity is one of the two: no third pass over the array.
     is_finite = not array.size or bool(np.isfinite(minimum) and np.isfinite(maximum))
@@ -117,7 +119,7 @@ def read_facts(path: str) -> tuple[Any, ...] | ArrayUnusable:
         *(status.st_size, status.st_mtime_ns, status.st_ino, read_ns),
         *(INT32 if array.dtype.kind == "i" else FLOAT32, array.ndim),
         *(array.shape[0], array.shape[1] if array.ndim > 1 else 1),
-        *(minimum, maximum, is_finite),
+        *(minimum, maximum, first, is_finite),
         np.frombuffer(array_digest(array), dtype=np.uint8),
     )
 

@@ -31,6 +31,8 @@ class FaultKind(StrEnum):
     WRONG_LENGTH = "length field differs"
     OUTSIDE_VOCABULARY = "id outside vocabulary"
     CONTROL_ID = "start or stop id within a text"
+    NO_LANGUAGE = "text without a language token"
+    OTHER_LANGUAGE = "text of another language than its line says"
     OUTSIDE_CODE_BOOK = "code outside code book"
     TOO_LONG = "too long"
     NON_FINITE = "non-finite value"

@@ -23,6 +23,10 @@ class Limits:
     """Width D of the conditioning and of the emotion vector."""
     condition_width: int | None = None
     """Width of the conditioning, if it is not D: 192 for the speaker vectors of 2.5."""
+    first_language_id: int = -1
+    """Id of the first language token, with which every text of IndexTTS-2.5 begins."""
+    languages: tuple[str, ...] = ()
+    """The languages that have such tokens, in their order; none for other vocabularies."""
     first_text_id: int = 0
     """First id that a text may contain; those before it are start, stop and other control pieces."""
 

@@ -44,6 +44,8 @@ class Checked:
     """Number of dropped samples; a sample may have several faults."""
     fingerprint: str
     """32 hex digits over ids, lengths and array digests of the good samples, never over paths."""
+    first_ids: npt.NDArray[np.int64]
+    """(N,) the first text id of each good sample."""
     arrays: int
     """Number of distinct array files in the manifests."""
     arrays_read: int
@@ -106,8 +108,9 @@ def preflight(
         raise _report(faults, len(faults_at), len(pairs), is_dropping=on_bad == "drop")
     digests = np.stack([facts_by_role[role]["digest"] for role in ROLES], axis=1)
     good = replace(pairs, digests=digests)
+    kept = [index for index in range(len(pairs)) if index not in faults_at]
     if faults_at:
-        good = good.select([index for index in range(len(pairs)) if index not in faults_at])
+        good = good.select(kept)
     fingerprint = data_fingerprint(good)
     notes = _notes(learnt.note, len(faults_at), len(pairs))
     if run_data not in (None, fingerprint) and learnt.changed:
@@ -117,6 +120,7 @@ def preflight(
         dropped=tuple(faults),
         dropped_samples=len(faults_at),
         fingerprint=fingerprint,
+        first_ids=facts_by_role["text_paths"]["first"][kept].astype(np.int64),
         arrays=len(paths),
         arrays_read=learnt.was_read,
         notes=notes,

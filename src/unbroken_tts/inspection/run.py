@@ -17,7 +17,7 @@ from unbroken_tts.model.lora import is_of_adapter
 from unbroken_tts.model.weights_file import open_weights_file
 from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.part import saved_part
-from unbroken_tts.train.run_facts import FROZEN
+from unbroken_tts.train.run_facts import FROZEN, OTHER_LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,8 +108,9 @@ def _checkpoint(path: Path) -> Checkpoint:
 
 def _is_frozen(name: str, part: TrainedPart | None) -> bool:
     """Return whether a tensor of the model never changes, by its leaf path."""
-    if name in FROZEN or part is None:
-        return name in FROZEN
+    never = (*FROZEN, OTHER_LANGUAGES)
+    if name in never or part is None:
+        return name in never
     return not is_of_adapter(name) and not part.trains(plain_name(name.removeprefix("model.")))
 
 

@@ -51,7 +51,7 @@ class BaseWeights:
     def config_for(self, config: GptConfig) -> GptConfig:
         """Return the configuration with what only the file tells; see `families.told_by`."""
         shapes = {name: tuple(each.shape) for name, each in self.trained.items()}
-        return config.model_copy(update=told_by(shapes))
+        return config.updated(told_by(shapes), origin=f"the model of {self.origin}")
 
 
 def read_base(path: Path, choice: FormChoice | None = None) -> BaseWeights:

@@ -27,6 +27,8 @@ REAL_CODES = 8192
 """Codes of the semantic codec of IndexTTS2."""
 SPEAKER_WIDTH = 192
 """Width of the speaker vectors of CAMPPlus, which IndexTTS-2.5 projects in the model."""
+LANGUAGE_TOKENS = 99
+"""Languages of IndexTTS-2.5 that have a token; its language table has rows for some more."""
 # Keys of this project. The original refuses unknown keys, so defaults are not written.
 _OURS = {"dropout", "speed_rows"}
 # These two the original is given otherwise: they stand beside the `gpt` section.
@@ -100,7 +102,7 @@ class GptConfig(BaseModel):
     """Whether two rows of a speed table follow the conditioning, before the text."""
     spk_cond_mode: Literal["conformer", "campplus"] = "conformer"
     """The voice comes as conditioning rows (IndexTTS2 2.0), or as a speaker vector (2.5)."""
-    language_rows: int = Field(default=0, ge=0)
+    language_rows: int = Field(default=0, ge=0, le=100_000)
     """Rows of the language table of 2.5 (R); 0 where the model has none."""
     condition_module: ConditionModule
     """The speaker conditioning encoder (not trained)."""
@@ -121,6 +123,10 @@ class GptConfig(BaseModel):
             raise ValueError(
                 f"spk_cond_mode is {self.spk_cond_mode} and language_rows is {self.language_rows}; "
                 "a model with speaker vectors has a language table, and no other has one"
+            )
+        if 0 < self.language_rows < LANGUAGE_TOKENS:
+            raise ValueError(
+                f"language_rows is {self.language_rows}, and {LANGUAGE_TOKENS} languages have a token"
             )
         largest = max(self.start_mel_token, self.stop_mel_token)
         if largest >= self.number_mel_codes:
@@ -159,6 +165,14 @@ class GptConfig(BaseModel):
     def longest_codes(self) -> int:
         """Largest number of mel codes of a sample, by the position table."""
         return self.max_mel_tokens + 1
+
+    def updated(self, values: dict[str, Any], *, origin: str) -> GptConfig:
+        """Return it with some other values.
+
+        Raises:
+            SettingsInvalid: They contradict each other.
+        """
+        return GptConfig.from_mapping(self.model_dump() | values, origin=origin)
 
     @classmethod
     def from_mapping(cls, values: object, *, origin: str) -> GptConfig:

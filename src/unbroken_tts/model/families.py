@@ -113,10 +113,12 @@ def told_by(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     Args:
         shapes: Plain name -> shape.
     """
+    table = shapes.get(LANGUAGE_TENSOR, ())
+    rows = table[0] if len(table) == 2 else 0
     return {
         "speed_rows": "speed_emb.weight" in shapes,
         "spk_cond_mode": "campplus" if "spk_emb_proj.weight" in shapes else "conformer",
-        "language_rows": shapes.get(LANGUAGE_TENSOR, (0,))[0],
+        "language_rows": rows,
     }
 
 

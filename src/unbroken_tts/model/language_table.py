@@ -13,8 +13,6 @@ from torch.nn import functional
 _BEHIND_FIRST_LANGUAGE = 1671
 """Ids from that of `<|en|>` to the end of the vocabulary: 99 languages, then 1,572 other special
 tokens (`get_encoding` in indextts/utils/tokenizer.py of the original)."""
-LANGUAGE_TOKENS = 99
-"""Languages that have a token; the table has rows for some more."""
 
 
 def first_language_id(vocabulary: int) -> int:

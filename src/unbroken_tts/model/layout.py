@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from unbroken import DataInvalid
-from unbroken_tts.model.language_table import LANGUAGE_TOKENS
+from unbroken_tts.model.config import LANGUAGE_TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

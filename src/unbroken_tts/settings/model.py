@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from unbroken_tts.settings.declaration import Group, Positive, Share, setting
 
@@ -61,14 +59,14 @@ class ModelSettings(Group, title="Model"):
         "where there are none or the base's tokenizer isn't known.",
         "pieces",
     )
-    language: Annotated[str, Field(pattern="^[a-z]{2,7}$")] | None = setting(
+    language: str | None = setting(
         "must match",
         "For IndexTTS-2.5: the language whose row of the language table is trained, such as `am`; the "
-        "other rows never change. By default that of most training tokens.",
+        "other rows never change. By default that of the largest share or of most tokens.",
         None,
         metavar="CODE",
     )
-    init_language: Annotated[str, Field(pattern="^[a-z]{2,7}$")] | None = setting(
+    init_language: str | None = setting(
         "may change",
         "For IndexTTS-2.5: the language whose row the trained one starts as in a new run, one of those "
         "that the base speaks: ar, en, es, ja, zh. By default the row that the base has for the "

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from unbroken_tts.settings.declaration import Count, Group, Positive, Share, setting
 
@@ -12,7 +10,7 @@ from unbroken_tts.settings.declaration import Count, Group, Positive, Share, set
 class TrainedPartSettings(Group, title="What is trained"):
     """Chosen layers and LoRA adapters; everything else is frozen, which saves memory."""
 
-    train_layers: Annotated[str, Field(min_length=1)] = setting(
+    train_layers: str = setting(
         "must match",
         "Layers to train as they are; all others are frozen. A list of: numbers of blocks "
         "(0-3,22), first:N, last:N, blocks, text (embedding and head), mel, heads, embeddings, "

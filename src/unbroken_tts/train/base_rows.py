@@ -64,6 +64,7 @@ def prove_rows(
     """
     opens = settings.train_base_rows
     if found.tokenizer is None:
+        _require_same_ids(weights, found, tokenizer)
         frozen = frozen_rows_of(pieces, tokenizer.vocabulary, train_base_rows=opens)
         what = f"the {frozen} rows to freeze" if frozen else "the rows of its text tables"
         note = (
@@ -93,6 +94,18 @@ def prove_rows(
         facts=facts,
         notes=(_note(kin, known, weights, is_proved=is_proved),),
     )
+
+
+def _require_same_ids(weights: BaseWeights, found: Found, tokenizer: Tokenizer) -> None:
+    """Refuse a vocabulary of 2.5 of another size whose base is unknown: its special tokens have moved."""
+    if tokenizer.languages and tokenizer.vocabulary != weights.vocabulary:
+        raise SettingsInvalid(
+            f"{tokenizer.path} has {tokenizer.vocabulary} pieces, the base {weights.origin} has rows for "
+            f"{weights.vocabulary}, and {found.why}.",
+            "Its special tokens stand at other ids than those of the base, the languages among them: they "
+            "would get the rows of others.",
+            "Name the vocabulary of the base, its .tiktoken file, with --base-tokenizer.",
+        )
 
 
 def row_sources(kin: Kinship, how: str) -> list[RowSource]:

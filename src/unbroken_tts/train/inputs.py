@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from unbroken import ResumeRefused
-from unbroken_tts.data.language_tokens import check_language_tokens
 from unbroken_tts.data.limits import Limits
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.data.open_tokenizer import open_tokenizer
@@ -71,6 +70,7 @@ def read_inputs(
         condition_rows=config.condition_shape[0],
         condition_width=config.condition_shape[1],
         model_dim=config.model_dim,
+        **_languages(tokenizer, saved),
         first_text_id=0
         if saved is not None
         else tokenizer.first_text_id({config.start_text_token, config.stop_text_token}),
@@ -86,11 +86,17 @@ def read_inputs(
         console.line(f"NOTE: {overlap}")
     if saved is None or saved.get("tokenizer") == tokenizer.digest:
         check_matches(train.pairs, tokenizer)
-        check_language_tokens(train.pairs, tokenizer)
     # A tokenizer that isn't the run's is refused later, with all other facts that differ.
     return Inputs(
         config=config, tokenizer=tokenizer, train=train, validation=validation, origin=origin
     )
+
+
+def _languages(tokenizer: Tokenizer, saved: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the limits that language tokens set; a tokenizer that isn't the run's is refused later."""
+    if saved is not None and saved.get("tokenizer") != tokenizer.digest:
+        return {}
+    return {"first_language_id": tokenizer.first_language_id, "languages": tokenizer.languages}
 
 
 def _checked(

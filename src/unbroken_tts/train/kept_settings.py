@@ -126,4 +126,4 @@ def _typed(name: str, value: Any) -> str:
     """Return a setting as it is typed on the command line."""
     if isinstance(value, bool):
         return flag(name) if value else flag(name).replace("--", "--no-", 1)
-    return f"{flag(name)} {value}" if value != "" else f"{flag(name)} (not given)"
+    return f"{flag(name)} (not given)" if value in {"", None} else f"{flag(name)} {value}"

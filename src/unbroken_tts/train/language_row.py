@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from unbroken import SettingsInvalid
+import numpy as np
+import numpy.typing as npt
+
+from unbroken import Mix, SettingsInvalid
 from unbroken_tts.data.pairs import Pairs
+from unbroken_tts.data.preflight import Checked
 from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.settings import TrainSettings
-from unbroken_tts.train.languages import new_language
 
 LANGUAGE_ROW: Final = "language_row"
 """Name of the fact that says which row a run trains; a model without the table has none."""
@@ -18,7 +21,11 @@ SPOKEN: Final = ("ar", "en", "es", "ja", "zh")
 
 
 def language_row(
-    settings: TrainSettings, config: GptConfig, tokenizer: Tokenizer, pairs: Pairs
+    settings: TrainSettings,
+    config: GptConfig,
+    tokenizer: Tokenizer,
+    train: Checked,
+    mix: Mix | None,
 ) -> int | None:
     """Return the row that a new run trains; None where the model has no language table.
 
@@ -26,16 +33,38 @@ def language_row(
         settings: The settings of the run.
         config: Of the model.
         tokenizer: It knows the languages.
-        pairs: The training data: without `--language` the one with most tokens is learnt.
+        train: The training data; their texts begin with the tokens of their languages.
+        mix: The shares of languages. Without `--language` the one with the largest share is learnt,
+            or without shares the one with most tokens.
 
     Raises:
-        SettingsInvalid: No row belongs to the language, or the model has no rows.
+        SettingsInvalid: No row belongs to the language, no text is in it, or the model has no rows.
     """
     if not config.language_rows:
         _require_no_language(settings)
         return None
-    language = settings.language or new_language(pairs)
-    return _row(tokenizer, language, "--language" if settings.language else "the training data")
+    _require_languages(tokenizer)
+    spoken = train.first_ids - tokenizer.first_language_id
+    if settings.language is None:
+        return _most_spoken(spoken, train.pairs, mix)
+    row = _row(tokenizer, settings.language, "--language")
+    if row not in spoken:
+        names = ", ".join(tokenizer.languages[each] for each in np.unique(spoken))
+        raise SettingsInvalid(
+            f"--language is {settings.language}, and no training text is in it; they are in {names}.",
+            "The row would be trained by nothing, and what is spoken would stay unknown.",
+            "Name the language of the texts, or prepare them again with --language "
+            f"{settings.language}.",
+        )
+    return row
+
+
+def _most_spoken(spoken: npt.NDArray[np.int64], pairs: Pairs, mix: Mix | None) -> int:
+    """Return the row of the language with most tokens, of those with the largest share of a mix."""
+    leading = None if mix is None else mix.leading
+    is_led = np.array([leading in (None, language) for language in pairs.languages])
+    tokens = (pairs.text_lengths + pairs.code_lengths)[is_led]
+    return int(np.bincount(spoken[is_led], weights=tokens).argmax())
 
 
 def start_note(settings: TrainSettings, tokenizer: Tokenizer, language: int) -> str:
@@ -70,7 +99,7 @@ def first_values(settings: TrainSettings, tokenizer: Tokenizer) -> int | None:
     return row
 
 
-def _row(tokenizer: Tokenizer, language: str, where: str) -> int:
+def _require_languages(tokenizer: Tokenizer) -> None:
     if not tokenizer.languages:
         raise SettingsInvalid(
             f"The tokenizer {tokenizer.path} has no language tokens, and the weights are of "
@@ -78,6 +107,9 @@ def _row(tokenizer: Tokenizer, language: str, where: str) -> int:
             "2.5 reads the language of a text from its first token.",
             "Name the .tiktoken file of 2.5 with --tokenizer, and prepare the texts with it.",
         )
+
+
+def _row(tokenizer: Tokenizer, language: str, where: str) -> int:
     if language not in tokenizer.languages:
         named = (
             f"{where} names the language {language!r}" if language else f"{where} names no language"

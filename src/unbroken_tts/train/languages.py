@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unbroken import Mix
 from unbroken_tts.data.pairs import Pairs
 from unbroken_tts.evaluate import Scores
 from unbroken_tts.settings import TrainSettings
@@ -59,6 +60,13 @@ def new_language(pairs: Pairs) -> str:
     ):
         tokens[language] += length
     return max(sorted(tokens), key=lambda name: tokens[name])
+
+
+def learnt_language(settings: TrainSettings, pairs: Pairs, mix: Mix | None) -> str:
+    """Return the language that is learnt: the one asked for, of the largest share, or of most tokens."""
+    if settings.language is not None and settings.language in pairs.languages:
+        return settings.language
+    return new_language(pairs) if mix is None else mix.leading
 
 
 def forgotten(

@@ -20,7 +20,7 @@ from unbroken_tts.data.samples import PairDataset
 from unbroken_tts.model.losses import TokenTotals, legacy_loss, weighted_loss
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.halving import HalvedSteps
-from unbroken_tts.train.languages import forgotten, new_language
+from unbroken_tts.train.languages import forgotten, learnt_language
 from unbroken_tts.train.loader import MicroBatchLoader, batch_maker
 from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.session import TrainingSession
@@ -179,8 +179,8 @@ def _watch_languages(session: TrainingSession, console: Console, found: Validate
     best = session.best
     if not best.languages:
         best.languages = {each.language: each.loss for each in found.languages}
-    mix = session.run.order.mix
-    learnt = new_language(session.inputs.train.pairs) if mix is None else mix.leading
+    pairs, mix = session.inputs.train.pairs, session.run.order.mix
+    learnt = learnt_language(session.settings, pairs, mix)
     for line in forgotten(
         found.languages, best.languages, learnt=learnt, guard=session.settings.forgetting_guard
     ):

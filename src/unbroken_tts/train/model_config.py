@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unbroken import find_source
+from unbroken import NoUsableCheckpoint, find_source
 from unbroken_tts.model.base import shapes_of
 from unbroken_tts.model.config import GptConfig
 from unbroken_tts.model.families import TOLD, told_by
@@ -26,7 +26,8 @@ def model_config(settings: TrainSettings, saved: Mapping[str, Any] | None) -> Gp
         SettingsInvalid: The configuration is unusable, or the file has several sets of weights.
     """
     config = GptConfig.from_yaml(settings.config)
-    return config.model_copy(update=_told(settings, saved))
+    source = settings.init_from or settings.base_checkpoint
+    return config.updated(_told(settings, saved), origin=f"{settings.config} with {source}")
 
 
 def _told(settings: TrainSettings, saved: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -37,7 +38,10 @@ def _told(settings: TrainSettings, saved: Mapping[str, Any] | None) -> dict[str,
     if str(source) == "none" or not path.exists():  # that it is missing is said by who loads it
         return {}
     if path.is_dir():
-        return _of_facts(find_source(path, str(path)).facts() or {})
+        try:
+            return _of_facts(find_source(path, str(path)).facts() or {})
+        except NoUsableCheckpoint:  # likewise
+            return {}
     choice = FormChoice(entry=settings.weights_entry, adapter_alpha=settings.adapter_alpha)
     return told_by(shapes_of(path, choice))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unbroken import (
+    Mix,
     Probe,
     ResumeRefused,
     ResumeReport,
@@ -114,7 +115,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         console.line(told(order.mix))
     until = settings.max_steps or settings.epochs * order.steps_per_epoch
     _require_memory(settings, inputs, execution.hardware, known)
-    initial = saved_model(settings, known) if known is not None else _new_model(settings, inputs)
+    initial = _initial(settings, inputs, order.mix, known)
     for each in initial.lines:
         console.line(each)
     built = build(settings, initial.model, execution.hardware, execution.precision, until)
@@ -154,8 +155,13 @@ def _require_memory(
     require_memory(hardware, memory_need(hardware, numbers, frozen=frozen, has_average=has_average))
 
 
-def _new_model(settings: TrainSettings, inputs: Inputs) -> InitialWeights:
-    language = language_row(settings, inputs.config, inputs.tokenizer, inputs.train.pairs)
+def _initial(
+    settings: TrainSettings, inputs: Inputs, mix: Mix | None, known: dict[str, Any] | None
+) -> InitialWeights:
+    """Return the model of the run to continue, whose facts are known, or that of a new one."""
+    if known is not None:
+        return saved_model(settings, known)
+    language = language_row(settings, inputs.config, inputs.tokenizer, inputs.train, mix)
     initial = new_model(settings, inputs.config, inputs.tokenizer, language)
     require_own_conditioner(inputs.origin, initial.untrained_encoders, initial.base)
     require_same_codec(inputs.origin, initial.facts, initial.base)

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import xxhash
 
-from unbroken.checkpoint.formats import FORMAT, FileWithHeader, Manifest, Manifest2, PlacedLeaf
+from unbroken.checkpoint.formats import (
+    FORMAT,
+    FileWithHeader,
+    Manifest,
+    Manifest2,
+    PlacedLeaf,
+    new_manifest,
+)
 from unbroken.checkpoint.layout import CHECKPOINT_NAME, MANIFEST, checkpoint_name
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.read import Checkpoint
@@ -63,7 +70,12 @@ def test_it_tells_where_tensors_lay(tmp_path: Path) -> None:
         "model.w": PlacedLeaf.model_validate({**LEAF, "device": "cuda:0"}),
         "model.v": PlacedLeaf.model_validate(LEAF),
     }
-    (tmp_path / MANIFEST).write_bytes(manifest(leaves=leaves).to_bytes())
+    content = {name: getattr(manifest(), name) for name in ("run_id", "start", "created", "files")}
+    given = content | {"position": manifest().position, "metrics": {}}
+    assert 2 == int(new_manifest(leaves={"model.v": leaves["model.v"]}, **given).format)
+    written = new_manifest(leaves=leaves, **given)
+    assert 3 == int(written.format)  # a version that knows no places says that it is of a later one
+    (tmp_path / MANIFEST).write_bytes(written.to_bytes())
     found = read_manifest(tmp_path)
     assert ("cuda:0", "cpu") == tuple(found.device_of(f"model.{name}") for name in "wv")
 
@@ -89,11 +101,11 @@ def test_any_changed_byte_is_found(tmp_path: Path) -> None:
                     read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 3, 999, "1", "2", None, True, 1.0, 2.0, [2]])
+@pytest.mark.parametrize("version", [0, 4, 999, "1", "2", None, True, 1.0, 2.0, [2]])
 def test_another_format_is_refused(tmp_path: Path, version: Any) -> None:
     """A format that isn't known is not guessed at."""
     write(tmp_path, {**manifest().model_dump(), "format": version})
-    with pytest.raises(CheckpointOfLaterVersion, match="knows 1 and 2"):
+    with pytest.raises(CheckpointOfLaterVersion, match="knows 1, 2, 3"):
         read_manifest(tmp_path)
 
 

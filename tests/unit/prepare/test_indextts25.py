@@ -15,7 +15,6 @@ from support.byte_vocabulary import MERGES, write_vocabulary
 from support.prepared import lines
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.corpus.synthesise import Corpus
-from unbroken_tts.data.language_tokens import check_language_tokens
 from unbroken_tts.data.manifest import load_pairs
 from unbroken_tts.data.open_tokenizer import open_tokenizer, places_by
 from unbroken_tts.data.tokenizer_match import check_matches
@@ -121,28 +120,12 @@ def test_ids_are_those_of_the_program(
     assert rules == rules_of_data(output, ["am"])
     pairs = load_pairs((str(output / "train_pairs.jsonl"),))
     assert check_matches(pairs, tokenizer).reproduced == min(64, len({*pairs.text_paths}))
-    check_language_tokens(pairs, tokenizer)
 
     again = retokenize(output, vocabulary, tmp_path / "again")
     assert (again.vocabulary, again.vocabulary) == (again.kept, again.former)
     row = rows[0]
     before = np.load(output / row["text_ids_path"]).tolist()
     assert before == np.load(tmp_path / "again" / row["text_ids_path"]).tolist()
-
-
-def test_texts_without_the_token_of_a_language_are_found(
-    corpus: Corpus, plan_25: PreparePlan, tmp_path: Path
-) -> None:
-    """The line is named, and the front end that would have put it there."""
-    output = tmp_path / "out"
-    prepare(corpus.metadata, output, plan_25)
-    place = output / lines(output / "train_pairs.jsonl")[0]["target_text_ids_path"]
-    np.save(place, np.load(place)[1:])
-    pairs = load_pairs((str(output / "train_pairs.jsonl"),))
-    tokenizer = open_tokenizer(output / "tokenizer.model")
-    with pytest.raises(DataInvalid, match=r"begins with the id .* no language token") as refused:
-        check_language_tokens(pairs, tokenizer)
-    assert "--front indextts-2.5" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

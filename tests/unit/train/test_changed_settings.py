@@ -28,6 +28,7 @@ OTHER: dict[str, tuple[str, ...]] = {
     "ema_decay": ("--ema-decay", "0.9"),
     "epochs": ("--epochs", "9"),
     "grad_clip": ("--grad-clip", "0.7"),
+    "language": ("--language", "am"),
     "layout": ("--layout", "legacy"),
     "learning_rate": ("--learning-rate", "0.00125"),
     "lora_alpha": ("--lora-alpha", "3", "--lora-rank", "2"),
