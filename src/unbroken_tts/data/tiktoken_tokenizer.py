@@ -20,6 +20,7 @@ from unbroken_tts.data.tokenizer import Tokenizer
 from unbroken_tts.data.whisper_tokens import (
     BEFORE_LANGUAGES,
     LANGUAGES,
+    NEVER_READ,
     PATTERN,
     SPECIAL_TOKENS,
     VOCABULARY_FILE,
@@ -79,8 +80,12 @@ class TiktokenTokenizer(Tokenizer):
         return (*(printable(token)[1] for token in self._tokens), *special)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; see `Tokenizer.encode`."""
-        return self._encoding.encode(text, allowed_special="all")
+        """Return the ids of a text as the model is given them; see `Tokenizer.encode`.
+
+        The program leaves the two ids of start and stop out, and so does this.
+        """
+        ids = self._encoding.encode(text, allowed_special="all")
+        return [each for each in ids if each not in NEVER_READ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens included; bytes that are no text become U+FFFD."""
@@ -95,9 +100,8 @@ class TiktokenTokenizer(Tokenizer):
         return list(_PARTS.findall(text))
 
     def first_text_id(self, reserved: AbstractSet[int]) -> int:
-        """Return 0, as start and stop share their ids with `!` and `"` here, in the original too."""
-        del reserved
-        return 0
+        """Return the first id behind those that no text has, which are those of start and stop."""
+        return max(NEVER_READ | reserved) + 1
 
     def _digest(self) -> str:
         """Return the digest over each token's length (little-endian uint32) and bytes, by id."""

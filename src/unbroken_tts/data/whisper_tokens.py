@@ -46,5 +46,8 @@ SPECIAL_TOKENS: Final = tuple(
     )
 )
 """All special tokens, in the order of their ids."""
+NEVER_READ: Final = frozenset({0, 1})
+"""Ids that the program leaves out of every text, as they are the model's start and stop
+(`prepare_gpt_inputs` in indextts/gpt/model_v2.py); in the published vocabulary `!` and `"` have them."""
 BEFORE_LANGUAGES: Final = SPECIAL_TOKENS.index("<|en|>")
 """Special tokens before that of the first language."""

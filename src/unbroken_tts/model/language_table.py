@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from unbroken import SettingsInvalid
+
 _BEHIND_FIRST_LANGUAGE = 1671
 """Ids from that of `<|en|>` to the end of the vocabulary: 99 languages, then 1,572 other special
 tokens (`get_encoding` in indextts/utils/tokenizer.py of the original)."""
@@ -39,6 +41,12 @@ class LanguageTable(nn.Module):
 
     def __init__(self, rows: int, width: int, trained: int | None) -> None:
         super().__init__()
+        if trained is not None and not 0 <= trained < rows:
+            raise SettingsInvalid(
+                f"The language row {trained} is to be trained, and the table has {rows} rows.",
+                "What the run learnt would stand in the row of another language.",
+                "Use the version that wrote the run, or a newer one.",
+            )
         self.trained = trained
         self.register_buffer("base", torch.zeros(rows, width))
         self.row = None if trained is None else nn.Parameter(torch.zeros(1, width))

@@ -135,11 +135,22 @@ class TrainedPart:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any] | None) -> TrainedPart | None:
-        """Return what `recorded` wrote; None where a run trains everything."""
+        """Return what `recorded` wrote; None where a run trains everything.
+
+        Raises:
+            SettingsInvalid: It is of a later version, or was edited.
+        """
         if record is None:
             return None
-        lora = record["lora"] and Lora(**record["lora"])
-        return cls(groups=frozenset(record["groups"]), blocks=record["blocks"], lora=lora)
+        try:
+            lora = record["lora"] and Lora(**record["lora"])
+            found = cls(groups=frozenset(record["groups"]), blocks=record["blocks"], lora=lora)
+            known = {*map(str, range(found.blocks)), *_OUTSIDE}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _unknown(record) from error
+        if not found.groups <= known or (lora is not None and lora.targets not in PROJECTIONS):
+            raise _unknown(record)
+        return found
 
     def __str__(self) -> str:
         """Describe what is trained, for people."""
@@ -249,3 +260,11 @@ def _refusal(choice: str, what: str) -> SettingsInvalid:
 
 def _by_number(group: str) -> tuple[int, str]:
     return (int(group), "") if group.isdigit() else (1 << 20, group)
+
+
+def _unknown(record: Mapping[str, Any]) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"The run says of what it trains {str(record)[:200]}, which this version doesn't know.",
+        "Other layers would be trained or exported than the run's.",
+        "Use the version that wrote the run, or a newer one.",
+    )

@@ -67,10 +67,10 @@ def test_special_tokens_have_the_ids_of_the_real_vocabulary() -> None:
 
 @given(text=TEXTS)
 def test_any_text_comes_back(tokenizer: TiktokenTokenizer, text: str) -> None:
-    """Every text can be spelt, in ids below V, and is itself again when decoded."""
+    """Every text can be spelt, in ids below V, and is itself again when decoded, but for `!` and `"`."""
     ids = tokenizer.encode(text)
     assert all(0 <= each < tokenizer.vocabulary for each in ids)
-    assert text == tokenizer.decode(ids)
+    assert text.replace("!", "").replace('"', "") == tokenizer.decode(ids)
     assert tokenizer.unknown_id not in ids
 
 
@@ -78,8 +78,9 @@ def test_any_text_comes_back(tokenizer: TiktokenTokenizer, text: str) -> None:
 def test_ids_are_those_of_the_inference_program(
     tokenizer: TiktokenTokenizer, by_hand: tiktoken.Encoding, text: str
 ) -> None:
-    """They equal those of an encoding built by hand, special tokens included."""
-    assert by_hand.encode(text, allowed_special="all") == tokenizer.encode(text)
+    """They equal those of an encoding built by hand, special tokens included, without start and stop."""
+    given_to_the_model = [each for each in by_hand.encode(text, allowed_special="all") if each > 1]
+    assert given_to_the_model == tokenizer.encode(text)
     assert by_hand.n_vocab == tokenizer.vocabulary
 
 
@@ -184,7 +185,8 @@ def test_no_damage_crashes(
     assert opened.decode(opened.encode("ሰላም the")) == "ሰላም the"
 
 
-def test_texts_may_contain_the_first_ids(tokenizer: TiktokenTokenizer) -> None:
-    """`!` is id 0, which is also the model's start: no fault of the data."""
-    assert [0] == tokenizer.encode("!")
-    assert tokenizer.first_text_id({0, 1}) == 0
+def test_start_and_stop_are_no_part_of_a_text(tokenizer: TiktokenTokenizer) -> None:
+    """`!` and `"` have their ids; the program leaves them out of a text, and so do we."""
+    assert ["!", '"'] == [*tokenizer.pieces[:2]]
+    assert tokenizer.encode('the!"') == tokenizer.encode("the")
+    assert tokenizer.first_text_id({0, 1}) == 2

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from support.tiny_model import assemble, tiny_batch, tiny_model, tiny_speaker_config
-from unbroken import DataInvalid
+from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.data.batch import Batch
 from unbroken_tts.model.base import base_weights, load_base
 from unbroken_tts.model.gpt import VoiceGpt
@@ -172,3 +172,10 @@ def test_the_loss_of_untrained_weights_is_that_of_chance() -> None:
     assert float(sums.text_loss_sum) / sums.text_tokens == pytest.approx(
         math.log(VOCABULARY + 1), rel=0.1
     )
+
+
+@pytest.mark.parametrize("row", [-1, 107])
+def test_a_row_that_the_table_has_not_is_refused(row: int) -> None:
+    """An edited run can't put what it learnt into the row of another language."""
+    with pytest.raises(SettingsInvalid, match="107 rows"):
+        model(language=row)

@@ -98,3 +98,20 @@ def test_the_record_of_a_run_says_it_again() -> None:
         assert part == TrainedPart.of_record(part.recorded())
     assert TrainedPart.of_record(None) is None
     assert TrainedPart.whole(2).is_whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"groups": ["text_haed"]},
+        {"blocks": "two"},
+        {"lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "x"}},
+        {"lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "all", "new": 1}},
+    ],
+)
+def test_a_record_of_a_later_version_is_refused(change: dict[str, object]) -> None:
+    """It is not half understood: other layers would be trained than the run's."""
+    record = TrainedPart.whole(2).recorded()
+    for other in ({}, record | change):
+        with pytest.raises(SettingsInvalid, match="which this version doesn't know"):
+            TrainedPart.of_record(other)
