@@ -45,7 +45,7 @@ def watching(trainings: Mapping[str, tuple[Path, int]], stages: Stages) -> Itera
 
 
 def _look(directory: RunDirectory, total: int, report: Progress) -> Callable[[], None]:
-    seen = [-1]
+    seen = [0]  # a training that waits for another one has not begun
 
     def look() -> None:
         size = directory.journal.stat().st_size if directory.journal.exists() else 0
