@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-import torch
 
 from support.single_faults import AREA
-from unbroken.checkpoint import disk
 from unbroken.checks.catalogue import CONTENT, every_check
 from unbroken.checks.check import Check
 from unbroken.run import restored, resume
-from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import FAULTS
 from unbroken.selftest.checks import CHECKS
 from unbroken.selftest.trial import Detection, DetectionKind, Trials
@@ -73,17 +69,6 @@ NEEDED = {
     "logs-continue": Need("journal-gone", NOTHING_SAID),
     "probe-loss-reproduced": Need("model-computes-otherwise", ("replay", "replay: loss")),
 }
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    """Return what tries faults, on one thread and without asking the disk for durability."""
-    threads, system = torch.get_num_threads(), disk.system
-    torch.set_num_threads(1)
-    disk.system = WithoutSyncs()
-    yield Trials(tmp_path_factory.mktemp("trials"))
-    disk.system = system
-    torch.set_num_threads(threads)
 
 
 def detect(trials: Trials, fault: str) -> Detection:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
-from unbroken.checkpoint import disk
-from unbroken.selftest.base import WithoutSyncs
 from unbroken.selftest.catalogue import AREAS, FAULTS, KNOWN_MISNAMED, KNOWN_MISSED
 from unbroken.selftest.fault import Fault
 from unbroken.selftest.runner import BLIND, Score, is_passed, run_selftest
@@ -32,17 +29,6 @@ BLIND_IDS = {each.id for each in FAULTS if each.area == BLIND}
 """Those written by somebody who had not read the checks."""
 PORTION = 20
 """Faults of one test."""
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    """What does a fault to a run, on one thread and without asking the disk for durability."""
-    threads, system = torch.get_num_threads(), disk.system
-    torch.set_num_threads(1)
-    disk.system = WithoutSyncs()
-    yield Trials(tmp_path_factory.mktemp("trials"))
-    disk.system = system
-    torch.set_num_threads(threads)
 
 
 def detected(trials: Trials, faults: Sequence[Fault]) -> list[Result]:

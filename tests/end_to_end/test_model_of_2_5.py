@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,15 @@ TABLE = "lang_embedding.weight"
 KILLED = -signal.SIGKILL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Folder:
     """What a user of 2.5 has, and data for it."""
 
     trainer: TinyTrainer
     gpt: Path
+    config: Path
     tokenizer: Tokenizer
+    val: Path
     flags: tuple[object, ...]
 
     def row(self, language: str) -> int:
@@ -76,7 +79,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         "--base-checkpoint", root / "gpt.pth", "--tokenizer", root / "mini.tiktoken",
         "--train-manifest", train, "--val-manifest", val, "--max-steps", 8,
     )  # fmt: skip
-    return Folder(trainer, root / "gpt.pth", tokenizer, flags)
+    return Folder(
+        trainer=trainer,
+        gpt=root / "gpt.pth",
+        config=root / "config.yaml",
+        tokenizer=tokenizer,
+        val=val,
+        flags=flags,
+    )
 
 
 def refused(ended: Ended, code: int, *words: str) -> None:
@@ -133,6 +143,20 @@ def test_an_exported_folder_is_one_of_2_5(folder: Folder, tmp_path: Path) -> Non
     assert ended.code == 0, ended.err
     ended = run_program("inspect", target / "gpt.pth")
     assert "IndexTTS-2.5" in ended.out
+
+
+def test_a_run_and_its_export_have_the_same_losses(folder: Folder, tmp_path: Path) -> None:
+    """`evaluate` takes both; the exported file needs the config.yaml that says 2.0."""
+    run, gpt = tmp_path / "run", tmp_path / "gpt.pth"
+    ended = folder.trainer.start(run, *folder.flags, "--max-steps", 2)
+    assert ended.code == 0, ended.err
+    exported(run, gpt)
+    words = ("--manifest", folder.val, "--json")
+    of_run = run_program("evaluate", run, *words)
+    of_export = run_program("evaluate", gpt, "--config", folder.config, *words)
+    assert (0, 0) == (of_run.code, of_export.code), of_run.err + of_export.err
+    assert json.loads(of_run.out)["mel_loss"] > 0
+    assert of_run.out == of_export.out
 
 
 def test_adapters_leave_the_language_its_row(folder: Folder, tmp_path: Path) -> None:

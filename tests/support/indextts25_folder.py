@@ -6,12 +6,17 @@ Everything is small but the speaker model, which has the published sizes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
-from support.indextts_folder import CODES, LAYERS, codec_tensors, write_speech_model
+from support.indextts_folder import (
+    CODES,
+    LAYERS,
+    codec_tensors,
+    write_description,
+    write_speech_model,
+    write_statistics,
+)
 from support.tiny_model import tiny_config
 from unbroken_tts.model.campplus import CamPlusPlus
 from unbroken_tts.model.config import GptConfig
@@ -48,26 +53,10 @@ def write_indextts25_folder(
     config = tiny_config(
         max_text_tokens=120, max_mel_tokens=400, number_text_tokens=vocabulary, speed_rows=False
     )
-    root.mkdir(parents=True)
-    document: dict[str, Any] = {
-        "dataset": {"bpe_model": "bpe.model"},
-        "gpt": config.model_dump(
-            exclude={"dropout", "speed_rows", "spk_cond_mode", "language_rows"}
-        ),
-        "semantic_codec": _CODEC,
-        "gpt_checkpoint": "gpt.pth",
-        "w2v_stat": "wav2vec2bert_stats.pt",
-        "version": 2.0,
-    }
-    (root / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    (root / "bpe.model").write_bytes(tokenizer)
+    write_description(root, config, tokenizer, _CODEC)
     draw = torch.Generator().manual_seed(seed)
     torch.save(gpt_tensors(config, vocabulary, draw), root / "gpt.pth")
-    statistics = {
-        "mean": 0.1 * torch.randn(1024, generator=draw),
-        "var": torch.rand(1024, generator=draw) + 0.5,
-    }
-    torch.save(statistics, root / "wav2vec2bert_stats.pt")
+    write_statistics(root, draw)
     write_speech_model(root / "hf_cache" / "w2v-bert-2.0", layers, seed)
     torch.save({"model": halving_codec_tensors(draw)}, root / "codec.pth")
     torch.save(speaker_model_tensors(draw), root / "hf_cache" / "campplus_cn_common.bin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -34,32 +35,51 @@ def write_indextts_folder(
         seed: Seed of all weights.
     """
     config = tiny_config(max_text_tokens=120, max_mel_tokens=400, number_text_tokens=vocabulary)
+    write_description(root, config, tokenizer, {"codebook_size": CODES})
+    draw = torch.Generator().manual_seed(seed)
+    model = VoiceGpt(config, vocabulary)
+    model.initialise(seed)
+    write_gpt_pth(root / "gpt.pth", merge(model, conditioning_tensors(config, draw)))
+    write_statistics(root, draw)
+    write_speech_model(root / "w2v-bert-2.0", layers, seed)
+    (root / "semantic_codec").mkdir()
+    save_file(codec_tensors(draw), root / "semantic_codec" / "model.safetensors")
+    return config
+
+
+def write_description(
+    root: Path, config: GptConfig, tokenizer: bytes, codec: dict[str, Any]
+) -> None:
+    """Make the folder with a `config.yaml`, which tells no version of the model, and `bpe.model`.
+
+    Args:
+        root: The new folder.
+        config: The model.
+        tokenizer: Content of `bpe.model`.
+        codec: The section `semantic_codec`.
+    """
     root.mkdir(parents=True)
     document = {
         "dataset": {"bpe_model": "bpe.model"},
         "gpt": config.model_dump(
             exclude={"dropout", "speed_rows", "spk_cond_mode", "language_rows"}
         ),
-        "semantic_codec": {"codebook_size": CODES},
+        "semantic_codec": codec,
         "gpt_checkpoint": "gpt.pth",
         "w2v_stat": "wav2vec2bert_stats.pt",
         "version": 2.0,
     }
     (root / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     (root / "bpe.model").write_bytes(tokenizer)
-    draw = torch.Generator().manual_seed(seed)
-    model = VoiceGpt(config, vocabulary)
-    model.initialise(seed)
-    write_gpt_pth(root / "gpt.pth", merge(model, conditioning_tensors(config, draw)))
+
+
+def write_statistics(root: Path, draw: torch.Generator) -> None:
+    """Write mean and variance of the 1,024 speech features."""
     statistics = {
         "mean": 0.1 * torch.randn(1024, generator=draw),
         "var": torch.rand(1024, generator=draw) + 0.5,
     }
     torch.save(statistics, root / "wav2vec2bert_stats.pt")
-    write_speech_model(root / "w2v-bert-2.0", layers, seed)
-    (root / "semantic_codec").mkdir()
-    save_file(codec_tensors(draw), root / "semantic_codec" / "model.safetensors")
-    return config
 
 
 def conditioning_tensors(config: GptConfig, draw: torch.Generator) -> dict[str, torch.Tensor]:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from support.published_config import published_config
 from support.tiny_base import EXTENDED, PIECES, TinyBase, write_tiny_base
 from support.tiny_model import VOCABULARY, tiny_config, tiny_model
 from support.tiny_trainer import TinyTrainer, write_tiny_trainer
 from unbroken_tts.cli.main import main
 from unbroken_tts.export import merge
 from unbroken_tts.inspection import Count, Inspection, inspect_path
-from unbroken_tts.model.config import ConditionModule
 from unbroken_tts.model.families import config_from_shapes, family_of
 from unbroken_tts.model.gpt_file import gpt_file_shapes, is_trained
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
@@ -25,24 +25,7 @@ from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 ROOT = Path(__file__).parents[2]
 STATE = merge(tiny_model(seed=8), fresh_untrained_encoders(tiny_config(), seed=9))
 SPEAKER_VECTORS = {"spk_cond_mode": "campplus", "language_rows": 107, "speed_rows": False}
-REAL = tiny_config(
-    model_dim=1280,
-    layers=24,
-    heads=20,
-    max_mel_tokens=1815,
-    max_text_tokens=600,
-    number_mel_codes=8194,
-    start_mel_token=8192,
-    stop_mel_token=8193,
-    condition_num_latent=32,
-    condition_module=ConditionModule(
-        output_size=512, linear_units=2048, attention_heads=8, num_blocks=6, perceiver_mult=2
-    ),
-    emo_condition_module=ConditionModule(
-        output_size=512, linear_units=1024, attention_heads=4, num_blocks=4, perceiver_mult=2
-    ),
-)
-"""The configuration that IndexTTS2 2.0 ships."""
+REAL = published_config()
 
 
 def _saved(path: Path, content: Any) -> Path:

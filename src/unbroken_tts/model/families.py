@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unbroken import SettingsInvalid
 from unbroken_tts.model.config import GptConfig
-from unbroken_tts.model.gpt_file import LANGUAGE_TENSOR
+from unbroken_tts.model.gpt_file import LANGUAGE_TENSOR, SPEAKER_TENSOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +117,7 @@ def told_by(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     rows = table[0] if len(table) == 2 else 0
     return {
         "speed_rows": "speed_emb.weight" in shapes,
-        "spk_cond_mode": "campplus" if "spk_emb_proj.weight" in shapes else "conformer",
+        "spk_cond_mode": "campplus" if SPEAKER_TENSOR in shapes else "conformer",
         "language_rows": rows,
     }
 

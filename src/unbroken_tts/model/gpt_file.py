@@ -32,6 +32,8 @@ TEXT_TENSORS = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 """The tensors whose rows are text tokens: V pieces and one spare row."""
 LANGUAGE_TENSOR = "lang_embedding.weight"
 """The language table of IndexTTS-2.5."""
+SPEAKER_TENSOR = "spk_emb_proj.weight"
+"""What projects a speaker vector in IndexTTS-2.5."""
 
 _TRAINED_PREFIXES = (
     "text_embedding.",

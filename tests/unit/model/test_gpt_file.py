@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.published_config import published_config
 from support.tiny_model import tiny_config
 from unbroken_tts.model.config import ConditionModule, GptConfig
 from unbroken_tts.model.gpt_file import gpt_file_shapes, trained_shapes, untrained_shapes
@@ -13,37 +14,18 @@ from unbroken_tts.model.initial_values import initial_values, sinusoids
 from unbroken_tts.model.untrained_encoders import fresh_untrained_encoders
 
 
-def _real_config() -> GptConfig:
-    return GptConfig(
-        model_dim=1280,
-        layers=24,
-        heads=20,
-        max_mel_tokens=1815,
-        max_text_tokens=600,
-        number_mel_codes=8194,
-        start_mel_token=8192,
-        stop_mel_token=8193,
-        condition_module=ConditionModule(
-            output_size=512, linear_units=2048, attention_heads=8, num_blocks=6, perceiver_mult=2
-        ),
-        emo_condition_module=ConditionModule(
-            output_size=512, linear_units=1024, attention_heads=4, num_blocks=4, perceiver_mult=2
-        ),
-    )
-
-
 def test_the_real_model_has_the_known_sizes() -> None:
     """665 entries, 865,980,639 values in parameters, 301 trained tensors of 527,083,235 values."""
-    shapes = gpt_file_shapes(_real_config(), 12_000)
+    shapes = gpt_file_shapes(published_config(), 12_000)
     values = {n: math.prod(s) for n, s in shapes.items() if not n.endswith(".pe")}
-    trained = trained_shapes(_real_config(), 12_000)
+    trained = trained_shapes(published_config(), 12_000)
     assert (665, 663, 865_980_639) == (len(shapes), len(values), sum(values.values()))
     assert (301, 527_083_235) == (len(trained), sum(map(math.prod, trained.values())))
 
 
 def test_trained_tensors_stand_where_the_optimiser_of_the_earlier_trainer_had_them() -> None:
     """Parameter numbers of the earlier trainer are places in this order, buffers left out."""
-    names = [n for n in gpt_file_shapes(_real_config(), 12_000) if not n.endswith(".pe")]
+    names = [n for n in gpt_file_shapes(published_config(), 12_000) if not n.endswith(".pe")]
     places = {358: "text_embedding", 363: "mel_embedding", 652: "gpt.ln_f", 662: "speed_emb"}
     assert {k: f"{v}.weight" for k, v in places.items()} == {k: names[k] for k in places}
     assert names[364].startswith("gpt.h.0.")

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from support.published_config import published_config
 from unbroken import DataInvalid
 from unbroken_tts.model.conditioning_encoders import EmotionEncoder
-from unbroken_tts.model.config import ConditionModule, GptConfig
 from unbroken_tts.model.gpt_file import untrained_shapes
 from unbroken_tts.model.semantic_quantiser import SemanticQuantiser
 from unbroken_tts.prepare.indextts.codec_sizes import require_declared_sizes
@@ -85,23 +85,7 @@ def test_a_codec_that_lost_a_block_is_not_a_smaller_codec(tmp_path: Path) -> Non
 
 def test_the_emotion_encoder_has_the_tensors_of_the_published_file() -> None:
     """Four conformer blocks of 512, a perceiver of 1,024, and two projections to 1,280."""
-    module = ConditionModule(
-        output_size=512, linear_units=1024, attention_heads=4, num_blocks=4, perceiver_mult=2
-    )
-    config = GptConfig(
-        model_dim=1280,
-        layers=24,
-        heads=20,
-        max_mel_tokens=1815,
-        max_text_tokens=600,
-        number_mel_codes=8194,
-        start_mel_token=8192,
-        stop_mel_token=8193,
-        condition_module=module,
-        emo_condition_module=module,
-        spk_cond_mode="campplus",
-        language_rows=107,
-    )
+    config = published_config(spk_cond_mode="campplus", language_rows=107)
     tensors = {name: nothing(*shape) for name, shape in untrained_shapes(config).items()}
     encoder = EmotionEncoder(config, tensors)
     assert tensors.keys() == encoder.state_dict().keys()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from unbroken import DataInvalid, SettingsInvalid
 from unbroken_tts.model.config import SPEAKER_WIDTH, GptConfig
+from unbroken_tts.model.gpt_file import LANGUAGE_TENSOR, SPEAKER_TENSOR
 from unbroken_tts.model.published_forms import find_published
 from unbroken_tts.model.weights_file import open_weights_file
-
-_PROJECTION, _LANGUAGES = "spk_emb_proj.weight", "lang_embedding.weight"
 
 
 def language_rows_of(gpt: Path) -> int:
@@ -27,17 +26,19 @@ def language_rows_of(gpt: Path) -> int:
     """
     published = find_published(open_weights_file(gpt).content, origin=str(gpt))
     tensors = published.tensors if published is not None else {}
-    shapes = [tuple(tensors[each].shape) for each in (_PROJECTION, _LANGUAGES) if each in tensors]
+    shapes = [
+        tuple(tensors[each].shape) for each in (SPEAKER_TENSOR, LANGUAGE_TENSOR) if each in tensors
+    ]
     if not shapes:
         return 0
     if [*map(len, shapes)] != [2, 2] or shapes[0] != (shapes[1][1], SPEAKER_WIDTH):
         told = " and ".join(
             f"{each} {list(tensors[each].shape)}" if each in tensors else f"no {each}"
-            for each in (_PROJECTION, _LANGUAGES)
+            for each in (SPEAKER_TENSOR, LANGUAGE_TENSOR)
         )
         raise DataInvalid(
             f"The weights file {gpt} has {told}.",
-            f"A model of IndexTTS-2.5 has {_PROJECTION} [D, {SPEAKER_WIDTH}] and {_LANGUAGES} [R, D].",
+            f"A model of IndexTTS-2.5 has {SPEAKER_TENSOR} [D, {SPEAKER_WIDTH}] and {LANGUAGE_TENSOR} [R, D].",
             "Copy gpt.pth of IndexTTS-2.5 again.",
         )
     return shapes[1][0]
@@ -63,10 +64,5 @@ def config_for(config: GptConfig, language_rows: int, gpt: Path) -> GptConfig:
         )
     if not language_rows:
         return config
-    return config.model_copy(
-        update={
-            "spk_cond_mode": "campplus",
-            "language_rows": language_rows,
-            "speed_rows": False,
-        }
-    )
+    told = {"spk_cond_mode": "campplus", "language_rows": language_rows, "speed_rows": False}
+    return config.updated(told, origin=str(gpt))
