@@ -138,8 +138,10 @@ class TrainingWentBad(UnbrokenError):
     exit_code = 6
 
 
-class Stopped(UnbrokenError):
+class Stopped(UnbrokenError, SystemExit):
     """The run was asked to stop, saved, and can be started again.
+
+    A program that doesn't catch it ends with its exit code and without a traceback.
 
     Args:
         exit_code: 75 after SIGTERM, SIGUSR1, SIGHUP, an added signal or a stop file; 130 after Ctrl+C.
@@ -156,7 +158,7 @@ class Stopped(UnbrokenError):
         given: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(what, why, remedy, topic=topic, given=given)
-        self.exit_code = exit_code
+        self.exit_code = self.code = exit_code
 
     @property
     def stop_code(self) -> int:

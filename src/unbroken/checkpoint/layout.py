@@ -68,6 +68,11 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def order(self) -> Path:
+        """Contains the order of the samples of an epoch, where it can't be derived again."""
+        return self.root / "order"
+
+    @property
     def earlier(self) -> Path:
         """Earlier runs in this directory, moved here as a whole."""
         return self.root / "earlier"
@@ -112,6 +117,7 @@ class Layout:
             self.pins,
             self.probe_file,
             self.start_file,
+            self.order,
         )
 
     @property

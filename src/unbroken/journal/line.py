@@ -12,6 +12,8 @@ from unbroken.state.fingerprint import NAMES as FINGERPRINT
 GIVEN_UP = "given_up"
 """Name under which a line says why a step was given up."""
 _INPUTS = ("epoch", "samples", "sample_digest")
+CONTENT = "content"
+"""Name of the digest of what a batch held, where a run hands batches out."""
 RATES = "lrs"
 """Name of the learning rates of all groups, where there is more than one."""
 SCALE = "grad_scale"
@@ -19,7 +21,7 @@ SCALE = "grad_scale"
 _APPLIED = (
     "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
 )  # fmt: skip
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT}
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT}
 
 
 FIRST = ""
@@ -38,6 +40,8 @@ class JournalLine:
         self.step: int = int(line["step"])
         self.data = tuple(fields.get(name) for name in _INPUTS)
         """Epoch, number of samples, digest of their names."""
+        self.content: str | None = line.get(CONTENT)
+        """Digest of what its batch held; None in a journal that doesn't tell."""
         self.rates: dict[str, Any] = _rates(fields)
         """Learning rates by name of the group; the first's under an empty name. None of a loop without."""
         self.scale = fields.get(SCALE)
@@ -78,6 +82,10 @@ class JournalLine:
         both = [name for name in self.rates if name in other.rates]
         return [name for name in both if not _same(self.rates[name], other.rates[name])]
 
+    def holds_as(self, other: JournalLine) -> bool:
+        """Say whether the batch held the same, as far as both tell."""
+        return None in (self.content, other.content) or self.content == other.content
+
     def is_scaled_as(self, other: JournalLine) -> bool:
         """Say whether the loss was scaled alike, as far as both tell."""
         return None in (self.scale, other.scale) or _same(self.scale, other.scale)
@@ -96,6 +104,7 @@ class JournalLine:
         """Return whether any bit differs in the fields of both."""
         return bool(
             self.data != other.data
+            or not self.holds_as(other)
             or self.is_given_up != other.is_given_up
             or self.other_rates(other)
             or not self.is_scaled_as(other)

@@ -79,6 +79,11 @@ class StepBatches:
         self._batches: list[npt.NDArray[np.int64]] = []
 
     @property
+    def note(self) -> str:
+        """What a person should know of the order at the start: nothing."""
+        return ""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Step batches in an epoch, the last, smaller one included."""
         samples = len(self.ids) if self.mix is None else self.mix.samples
@@ -175,12 +180,19 @@ class StepBatches:
         """Return the step batch that a run at `position` is in or about to begin."""
         return self.epoch(position.epoch)[position.batch]
 
+    def names_at(self, position: Position) -> list[str]:
+        """Return the names of the samples of that step batch, in order."""
+        return [self.ids[i] for i in self.at(position)]
+
+    def steps_in(self, epoch: int) -> float:
+        """Return how many step batches an epoch has."""
+        return len(self.epoch(epoch)) if self.earlier else self.steps_per_epoch
+
     def after(self, position: Position) -> Position:
         """Return the position when the current step batch is completed; updates stay as they are."""
-        batches = len(self.epoch(position.epoch)) if self.earlier else self.steps_per_epoch
-        batch = position.batch + 1
-        epoch = position.epoch + (batch == batches)
-        batch %= batches
+        is_last = position.batch + 1 == self.steps_in(position.epoch)
+        epoch = position.epoch + is_last
+        batch = 0 if is_last else position.batch + 1
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
 
     def micro_batches(self, position: Position, size: int) -> Iterator[MicroBatch]:

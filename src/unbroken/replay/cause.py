@@ -63,6 +63,8 @@ def of_inputs(
     """
     if was.data != now.data:
         return of_data(was, now)
+    if not was.holds_as(now):
+        return of_content()
     if was.is_given_up != now.is_given_up:
         return of_giving_up(now)
     if compares_rates:
@@ -85,6 +87,15 @@ def of_data(was: JournalLine, now: JournalLine) -> Divergence:
     return Divergence(
         DivergenceCause.SAMPLES,
         f"other samples ({'; '.join(parts)}): the data set, its order or the position changed",
+    )
+
+
+def of_content() -> Divergence:
+    """Say that samples of the same names held something else."""
+    return Divergence(
+        DivergenceCause.SAMPLES,
+        "other content of the samples, under the same names: a file or an array was changed, or the "
+        "data set draws from what can't be set (the clock, the system, a state of its own in a worker)",
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
-from unbroken.order.step_batches import StepBatches
 from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.order import Order
 from unbroken.run.step import LoopCalls, Step, StepResult
 from unbroken.run.step_cut import StepCut
 from unbroken.run.update import Updater, learned_of_step
@@ -36,7 +36,7 @@ class StepBookkeeping:
 
     def __init__(
         self,
-        order: StepBatches,
+        order: Order,
         state: TrainingState,
         updater: Updater,
         monitor: ResumeMonitor,
@@ -44,12 +44,16 @@ class StepBookkeeping:
         audit: SelfAudit,
     ) -> None:
         self._order = order
-        self._state = state
+        self.state = self._state = state
         self._updater = updater
         self._monitor = monitor
         self._streams = streams
         self._audit = audit
         self._cut = StepCut()
+
+    def begin_epoch(self) -> None:
+        """Set the global generators for the beginning of an epoch's body."""
+        self._streams.begin_epoch(self._state.position.epoch)
 
     def begin_step(self, calls: LoopCalls, sample_ids: Sequence[str] | None) -> Step:
         """Return the next step, and set the global generators for its beginning.
@@ -169,7 +173,7 @@ class StepBookkeeping:
     def _counted(self, result: StepResult, journal: Callable[[dict[str, Any]], None]) -> StepResult:
         """Move on to the next step and write this one's line."""
         state, order, before = self._state, self._order, self._state.position
-        ids = [order.ids[i] for i in order.at(before)]
+        ids = order.names_at(before)
         updates = before.updates + (not result.skipped)
         state.end_step(
             replace(order.after(before), updates=updates),

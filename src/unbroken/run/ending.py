@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 
-from unbroken.errors import SaveFailed
+from unbroken.errors import SaveFailed, Stopped
 from unbroken.loop.stop import GracefulStop, StopRequest
 from unbroken.state.training_state import TrainingState
+
+_log = logging.getLogger("unbroken")
 
 
 class RunPhase(Enum):
@@ -46,6 +49,8 @@ class Ending:
         self._save = save
         self._note = note
         self._graceful: GracefulStop | None = None
+        self.is_told = False
+        """Whether a stop is logged: the program then need not catch it to say so."""
         self._step_seconds = 0.0
 
     @property
@@ -86,7 +91,7 @@ class Ending:
         if self._graceful is None:
             self._graceful = self._saved()
         if self._graceful.is_over(self._step_seconds):
-            raise self._graceful.stopped()
+            raise self._stopped(self._graceful)
 
     def at_goal(self) -> None:
         """End a run that reached its last step while it was stopping.
@@ -95,7 +100,13 @@ class Ending:
             Stopped: The state is saved.
         """
         if self._graceful is not None:
-            raise self._graceful.stopped()
+            raise self._stopped(self._graceful)
+
+    def _stopped(self, graceful: GracefulStop) -> Stopped:
+        stopped = graceful.stopped()
+        if self.is_told:
+            _log.warning("%s", stopped)
+        return stopped
 
     def _saved(self) -> GracefulStop:
         place = self._save(partial(self._request.require_time_left, self._grace_seconds))

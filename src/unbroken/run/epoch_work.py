@@ -16,15 +16,21 @@ class EpochWork:
     def __init__(self) -> None:
         self.number: int | None = None
         """The epoch whose body runs, from 0; None outside of `Run.epochs`."""
+        self.is_left_early = False
+        """Whether the body has left the batches of the epoch by itself."""
         self._save_is_wanted = False
 
     def begin(self, number: int) -> None:
         """Enter the body of an epoch."""
-        self.number, self._save_is_wanted = number, False
+        self.number, self._save_is_wanted, self.is_left_early = number, False, False
+
+    def leave_early(self) -> None:
+        """Note that the body takes no more batches of its epoch: what follows is the epoch's work."""
+        self.is_left_early = True
 
     def end(self) -> bool:
         """Leave the body; return whether a save was asked for in the work at its end."""
-        self.number = None
+        self.number, self.is_left_early = None, False
         return self._save_is_wanted
 
     def has_steps(self, position: Position) -> bool:
@@ -33,7 +39,7 @@ class EpochWork:
 
     def is_to_do(self, position: Position) -> bool:
         """Say whether the epoch's steps are done and its body still runs."""
-        return self.number is not None and position.epoch != self.number
+        return self.number is not None and (position.epoch != self.number or self.is_left_early)
 
     def is_resumed_inside(self, position: Position) -> bool:
         """Say whether the body's beginning ran before the checkpoint that was resumed."""

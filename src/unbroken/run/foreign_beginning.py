@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unbroken.errors import SettingsInvalid
-from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.open import OpenRun
+from unbroken.run.order import Order
 from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
 
 
-def begin_at(position: Position, state: TrainingState, order: StepBatches, opened: OpenRun) -> None:
+def begin_at(position: Position, state: TrainingState, order: Order, opened: OpenRun) -> None:
     """Let the state of a run that has just begun stand at a position.
 
     Args:
@@ -38,15 +38,16 @@ def begin_at(position: Position, state: TrainingState, order: StepBatches, opene
     opened.record.note("begins at", **position.state_dict())
 
 
-def _fault(position: Position, order: StepBatches) -> str:
+def _fault(position: Position, order: Order) -> str:
     counters = position.state_dict()
     wrong = [name for name, each in counters.items() if type(each) is not int or each < 0]
     if wrong:
         return f"{wrong[0]} is {counters[wrong[0]]!r}, not a number from 0"
     if position.samples:
         return f"{position.samples} samples of a step whose gradients nobody has"
-    if position.batch >= order.steps_per_epoch:
-        return f"an epoch has {order.steps_per_epoch} step batches"
+    steps = order.steps_in(position.epoch)
+    if position.batch >= steps:
+        return f"an epoch has {steps} step batches"
     if position.updates > position.step:
         return f"{position.updates} updates in {position.step} steps"
     return ""

@@ -5,7 +5,6 @@ Looking changes nothing: no gradient, no mode, no generator, no counter.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
+from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AGAIN, CONTENT_AT
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
@@ -31,16 +31,17 @@ from unbroken.loop.rates_ahead import (
     whole_curve,
 )
 from unbroken.loop.schedule import Schedule
-from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.at_birth import AtBirth
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
-from unbroken.run.probe import Probe
+from unbroken.run.order import Batches, Order
+from unbroken.run.probe import Probe, probed
 from unbroken.state.digest import combined_digest
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart, across_samples
 from unbroken.state.optimizers import OptimizerPart
-from unbroken.state.random_streams import PositionStreams, RandomStreams, streams_of
+from unbroken.state.position import Position
+from unbroken.state.random_streams import EpochStreams, RandomStreams, streams_of
 from unbroken.state.training_state import OWN_PARTS, TrainingState
 from unbroken.watch.foreseen_rates import ForeseenRates
 
@@ -52,10 +53,7 @@ ADDED = "added"
 
 COMPUTED_ON = "computed_on"
 """Name of the type of the device that what is trained lies on."""
-RATES_TO_COME = 32
-SAMPLES_TO_COME = 64
-
-_log = logging.getLogger("unbroken")
+RATES_TO_COME, SAMPLES_TO_COME = 32, 64
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +64,7 @@ class StateInspector:
     """
 
     state: TrainingState
-    order: StepBatches
+    order: Order
     seed: int
     """The run's; a fact of its own where the order has another."""
     declared_facts: Mapping[str, Any]
@@ -81,6 +79,8 @@ class StateInspector:
     """Leaves, or ranges of their rows, that nothing may move."""
     probe: Probe | None = None
     """A small batch whose losses are measured."""
+    batches: Batches | None = None
+    """Where a run that hands batches out reads them."""
     at_birth: AtBirth = field(default_factory=AtBirth)
     """What the code asked for at the run's start."""
     streams: RandomStreams = field(init=False)
@@ -95,11 +95,17 @@ class StateInspector:
                 "The randomness of each micro-batch derives from 64 bits of it.",
                 "Give a whole number from 0 to 2**64 - 1, or none for the order's seed.",
             )
-        self.streams = PositionStreams(self.seed)
+        self.streams = EpochStreams(self.seed)
 
     def go_on_with_scheme(self, seed_scheme: int) -> None:
         """Derive randomness by the scheme that the run began with."""
         self.streams = streams_of(seed_scheme, self.seed)
+
+    def go_on_after(self, saved: StateSummary, position: Position) -> None:
+        """Take over what a saved order went through, and which batch was trained last."""
+        self.order.go_on_as(saved.facts.get("order", {}), position)
+        if self.batches is not None and (last := saved.evidence.get(CONTENT_AT)):
+            self.batches.trained_at = (last[0], last[1])
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -151,7 +157,12 @@ class StateInspector:
             COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
             **self.at_birth.evidence(),
             **self._ahead(),
-            **self._probed(),
+            **probed(self.probe),
+            **(
+                {CONTENT: self.batches.trained, CONTENT_AT: self.batches.trained_at}
+                if self.batches
+                else {}
+            ),
         }
 
     def snapshot(
@@ -252,8 +263,10 @@ class StateInspector:
             "reached": reached(self.state.parts, self.frozen),
             "nonfinite": nonfinite,
             **self._ahead(),
-            **self._probed(),
+            **probed(self.probe),
         }
+        if self.batches is not None:
+            evidence[CONTENT_AGAIN] = self.batches.read_again(self.state.position)
         return self._as_it_stands(values, seen, evidence)
 
     def foreseen_rates(self, count: int) -> ForeseenRates:
@@ -293,16 +306,6 @@ class StateInspector:
             "schemes": {**SCHEMES, "seed_scheme": self.streams.scheme},
             "seed_here": self.streams.seed_at(here),
         }
-
-    def _probed(self) -> dict[str, Any]:
-        if self.probe is None:
-            return {}
-        batch = {"probe_batch": self.probe.digest()}
-        try:
-            return {"probe": self.probe.measure(), **batch}
-        except Exception as error:  # noqa: BLE001  # whatever the model raises, the state is whole
-            _log.warning("The probe could not be measured: %s", error)
-            return {"probe_failed": f"{type(error).__name__}: {str(error)[:200]}", **batch}
 
     def _of_schedules(self, rates: Callable[[Any], list[Any]]) -> dict[str, Any]:
         """Return what is computed for each group that has a schedule, by the group's name."""

@@ -13,7 +13,7 @@ The order of events in `steps`:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +58,7 @@ class Loops:
         work: Knows whether the work at the end of an epoch is done.
         goal: Knows whether the state changed after the goal was reached.
         save_until: Saves until it succeeds; calls what it is given while it waits.
+        leave_epoch: Goes on to the next epoch, if the loop may leave the present one early.
     """
 
     def __init__(  # what a loop needs of its run
@@ -68,6 +69,7 @@ class Loops:
         work: EpochWork,
         goal: GoalState,
         save_until: Callable[[Callable[[SaveFailed], None]], Path],
+        leave_epoch: Callable[[OpenRun], bool],
     ) -> None:
         self._run = run
         self._stop = stop
@@ -75,6 +77,7 @@ class Loops:
         self._work = work
         self._goal = goal
         self._save_until = save_until
+        self._leave_epoch = leave_epoch
         self._is_running = False
 
     def before_step(self) -> None:
@@ -89,27 +92,38 @@ class Loops:
             ending.safe_point()
             while run.position.epoch < until:
                 work.begin(run.position.epoch)
+                opened.book.begin_epoch()
                 run.beginning.of_body()
                 yield run.position.epoch
-                if work.has_steps(run.position):
+                if work.has_steps(run.position) and not self._leave_epoch(opened):
                     raise work.left_early(run.position)
                 self._save_if_training(at_once=work.end())
                 ending.safe_point()
             ending.at_goal()
             self._save_until(lambda _: ending.safe_point())
 
-    def steps(self, opened: OpenRun, until: int | None) -> Iterator[Step]:
-        """Yield the steps; see `Run.steps`."""
+    def steps(
+        self, opened: OpenRun, until: int | None, is_ready: Callable[[], bool] = lambda: True
+    ) -> Generator[Step]:
+        """Yield the steps; see `Run.steps`.
+
+        Args:
+            opened: The open run.
+            until: Steps that are then completed; None for those of the epoch.
+            is_ready: Called before each step; False where the epoch has turned out to be over.
+        """
         run, ending, work = self._run, self._ending, self._work
         self._require_goal(until)
         if work.number is None:  # the work at the end of an epoch can't be repeated
             opened.monitor.allow_repeating()
-        with self._stop.listening(), opened.leaving.loop(until, ending.is_stopping):
+        with self._stop.listening(), opened.leaving.loop(until, self._is_left_rightly):
             if self._goal.has_changed():
                 opened.saves.save(run.metrics, wait=True, anew=True)
             ending.safe_point()
             while not self._is_at_goal(until):
                 began = time.monotonic()
+                if not is_ready():
+                    continue
                 yield from self._one_step(opened)
                 if _repeats_from_checkpoint(opened):
                     continue
@@ -122,6 +136,10 @@ class Loops:
             if run.position.step == until and not work.is_to_do(run.position):
                 self._save_until(lambda _: ending.safe_point())
                 self._goal.reached()
+
+    def _is_left_rightly(self) -> bool:
+        """Say whether a loop that is left has nothing to tell: it stops, or its epoch goes on."""
+        return self._ending.is_stopping() or self._work.is_left_early
 
     def _require_goal(self, until: int | None) -> None:
         if until is None and self._work.number is None:

@@ -59,6 +59,15 @@ def not_new() -> RunMisused:
     )
 
 
+def no_step_batches() -> RunMisused:
+    """Return the error of who asks for the step batches of a run that has none."""
+    return RunMisused(
+        "run.order was asked for in a run that has no step batches.",
+        "Its samples come from a loader, or from the loop itself.",
+        "Ask run.position where it stands, and the loader for the rest.",
+    )
+
+
 def not_added_again(names: list[str]) -> RunMisused:
     """Return the error of a step, or a save, without parts that the checkpoint has."""
     listed = ", ".join(map(repr, names))

@@ -165,6 +165,11 @@ class ResumeMonitor:
         )
         self._log.remark([Remark(kind="no gradient", step=step, sentence=sentence, is_alarm=True)])
 
+    def before_own_update(self) -> None:
+        """Look at what is frozen before the loop's own first update; the gradients are seen later."""
+        if self._first_updates is not None:
+            self._first_updates.hold()
+
     def after_update(self, step: int) -> None:
         """Look at what the update did.
 

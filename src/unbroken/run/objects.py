@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from unbroken.order.step_batches import StepBatches
 from unbroken.run.inspector import StateInspector
+from unbroken.run.order import Batches, Order
 from unbroken.run.probe import Probe
 from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
@@ -19,7 +19,8 @@ from unbroken.state.training_state import TrainingState
 
 def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
     *,
-    order: StepBatches,
+    order: Order,
+    batches: Batches | None,
     model: Any,
     optimizer: Any,
     scheduler: Any,
@@ -38,6 +39,8 @@ def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
         SettingsInvalid: A file among the facts can't be read, or the seed is none.
     """
     optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
+    if batches is not None:
+        schedules = {}  # the loop moves them itself: parts like others
     own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
     declared = named(own=own, parts=dict(parts))
     updater = Updater(optimizers.values(), schedules.values(), scaler)
@@ -51,4 +54,5 @@ def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
         requested_facts=None if requested_facts is None else settled(requested_facts),
         frozen=frozen or {},
         probe=probe,
+        batches=batches,
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unbroken.loop.due import SaveDue
-from unbroken.order.step_batches import StepBatches
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged
+from unbroken.run.order import Order
 from unbroken.run.update import Updater
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.training_state import TrainingState
@@ -41,7 +41,7 @@ class RunPlan:
     """Whether what only optimisers change is copied beside the next forward pass."""
 
     @property
-    def order(self) -> StepBatches:
+    def order(self) -> Order:
         """Which samples a step has."""
         return self.inspector.order
 

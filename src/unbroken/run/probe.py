@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -83,3 +84,15 @@ class Probe:
         """Return the losses by name, as float64."""
         with isolated(*self.modules, seed=SEED), torch.no_grad():
             return {name: float(each) for name, each in self.losses(self.batch).items()}
+
+
+def probed(probe: Probe | None) -> dict[str, Any]:
+    """Return what a probe measures now, as evidence; nothing where there is none."""
+    if probe is None:
+        return {}
+    batch = {"probe_batch": probe.digest()}
+    try:
+        return {"probe": probe.measure(), **batch}
+    except Exception as error:  # noqa: BLE001  # whatever the model raises, the state is whole
+        _log.warning("The probe could not be measured: %s", error)
+        return {"probe_failed": f"{type(error).__name__}: {str(error)[:200]}", **batch}

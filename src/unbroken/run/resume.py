@@ -271,7 +271,7 @@ def _put_in(
                 saved[name]["groups"][i] = with_new(old, new, changed, f"{name}.groups.{i}")
     position = position_to_go_on_from(checkpoint)
     state.restore(saved, position)
-    inspector.order.go_on_as(summary.facts.get("order", {}), position)
+    inspector.go_on_after(summary, position)
 
 
 def _not_the_run(report: Report, decision: Decision) -> ResumeRefused:

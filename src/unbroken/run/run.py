@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,20 @@ import torch
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, Decision, Report
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
+from unbroken.run.batch_loop import BatchLoop
+from unbroken.run.by_itself import resume_by_itself
+from unbroken.run.data import keep_lists, order_of, parts_of
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.foreign_beginning import begin_at
 from unbroken.run.goal_state import GoalState
+from unbroken.run.loader_loops import LoaderLoops
 from unbroken.run.loops import Loops
 from unbroken.run.monitor import OnDiverged, ResumeMonitor
 from unbroken.run.objects import gather
@@ -29,19 +33,22 @@ from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
 from unbroken.run.restored import Built, ResumedBeginning
 from unbroken.run.resume import ResumePolicy, ResumeReport, ResumeSource, find_source
-from unbroken.run.step import Step, StepResult
+from unbroken.run.step import Step
 from unbroken.state.position import Position
 
 
-class Run:
+class Run(LoaderLoops):
     """A training run that can be stopped at any moment and continued exactly.
 
     Args:
         directory: Where everything of the run lies.
-        order: The step batches.
+        data: The loader that a loop over `run.batches()` reads: a `DataLoader`, or any iterable that
+            begins anew each epoch. With neither `data` nor `order` the loop draws its own batches.
+        order: The step batches of a loop over `run.steps()`.
         model: A module, or a dict of modules by part name.
         optimizer: An optimiser, or a dict of them.
-        scheduler: Something with `step()` and `state_dict()`, or a dict; stepped with each update.
+        scheduler: Something with `step()` and `state_dict()`, or a dict; `step.update()` steps it,
+            and without `order` the loop.
         scaler: A gradient scaler; None for none.
         facts: What the run is made of; paths are compared by content.
         may_change: Names of facts whose change is only noted at a resume.
@@ -61,16 +68,17 @@ class Run:
         probe: A small batch whose losses are compared at every resume; None for none.
         on_diverged: Whether to stop or to go on when a repeated step comes out otherwise.
         overlap: Copy what only optimisers change beside the next forward pass; see docs/checkpoints.md.
-        seed: What all randomness of the steps derives from; None for the order's seed.
+        seed: What all randomness of the steps derives from; None for the order's seed, or for that
+            of `torch.manual_seed`.
+        data_repeats: Whether a batch that is read again must hold the same.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A fact's file, a check, a signal or the seed can't be used.
+        SettingsInvalid: A fact's file, a check, a signal, the seed or the loader can't be used.
+        RunMisused: Both `data` and `order` are given.
     """
 
-    metrics: dict[str, float]
-    """Scores measured since the last step, written into the next checkpoint's manifest."""
     optimizers: list[torch.optim.Optimizer]
     """The optimisers that `step.update()` updates with, in this order."""
     schedulers: list[Any]
@@ -82,7 +90,8 @@ class Run:
         self,
         directory: Path | str,
         *,
-        order: StepBatches,
+        data: Any = None,
+        order: StepBatches | None = None,
         model: Any,
         optimizer: Any,
         scheduler: Any = None,
@@ -106,13 +115,15 @@ class Run:
         on_diverged: OnDiverged = "stop",
         overlap: bool = False,
         seed: int | None = None,
+        data_repeats: bool = True,
         **parts: Any,
     ) -> None:
-        self.layout, self.order = Layout(Path(directory)), order
+        self.layout = Layout(Path(directory))
+        self._order, batches = order_of(order, data, seed, repeats=data_repeats)
         self.updater, self.inspector = gather(
-            order=order, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler,
-            parts=parts, facts=facts, requested_facts=requested_facts, frozen=frozen, probe=probe,
-            seed=seed,
+            order=self._order, batches=batches, model=model, optimizer=optimizer, scheduler=scheduler,
+            scaler=scaler, parts={**parts, **parts_of(batches)}, facts=facts,
+            requested_facts=requested_facts, frozen=frozen, probe=probe, seed=seed,
         )  # fmt: skip
         self.state = self.inspector.state
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
@@ -126,11 +137,26 @@ class Run:
         )  # fmt: skip
         self._epoch_work = EpochWork()
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
-        self._policy = ResumePolicy.of(may_change, checks, advice)
+        own = [] if batches is None else [LastBatchIdentical()]
+        self._policy = ResumePolicy.of(may_change, [*own, *checks], advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
-            self, self.stop, self._ending, self._epoch_work, GoalState(self.state), self._save_until
-        )
+            self, self.stop, self._ending, self._epoch_work, GoalState(self.state),
+            self._save_until, self._leave_epoch,
+        )  # fmt: skip
+        self._batch_loop = None if batches is None else BatchLoop(
+            self, self._loops, self._epoch_work, batches, self.updater)  # fmt: skip
+
+    @property
+    def order(self) -> StepBatches:
+        """The step batches, of a run that was made with `order`.
+
+        Raises:
+            RunMisused: It was not.
+        """
+        if not isinstance(self._order, StepBatches):
+            raise misuse.no_step_batches()
+        return self._order
 
     @property
     def position(self) -> Position:
@@ -174,6 +200,7 @@ class Run:
         """
         source = find_source(self.layout.root, how) if isinstance(how, str) else how
         self.layout = source.layout
+        keep_lists(self._order, self.layout)
         policy = replace(self._policy, accept=accept, confirm=confirm)
         self._opened = opened = open_run(self._plan, source, policy)
         self._is_open = True
@@ -189,7 +216,7 @@ class Run:
             RunMisused: The run was resumed, or has trained.
             SettingsInvalid: The order has no such place, or the counters contradict each other.
         """
-        begin_at(position, self.state, self.order, self._ready())
+        begin_at(position, self.state, self._order, self._ready())
 
     @property
     def _open(self) -> OpenRun:
@@ -231,7 +258,13 @@ class Run:
     def _ready(self) -> OpenRun:
         if not self.state.is_usable:
             raise misuse.can_not_train()
+        if self._opened is None and self._batch_loop is not None:
+            self._ending.is_told = True
+            resume_by_itself(self, self._order)
         return self._open
+
+    def _leave_epoch(self, opened: OpenRun) -> bool:
+        return self._batch_loop is not None and self._batch_loop.leave_epoch(opened)
 
     def add_part(self, name: str, build: Callable[[], Built]) -> Built:
         """Declare an object that comes into being while training, and return it.
@@ -243,70 +276,6 @@ class Run:
             NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
         """
         return self.beginning.add_part(name, build, self._ready())
-
-    def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
-        """Begin the next step; a stop is honoured, and other samples are a `StateMismatch`."""
-        opened = self._ready()
-        self._loops.before_step()
-        self.beginning.of_loop(opened)
-        return opened.book.begin_step(self, sample_ids)
-
-    @contextmanager
-    def micro_batch(self, samples: int) -> Iterator[None]:
-        """Go forward and backward inside: randomness is set before, and the samples count after.
-
-        For a loop that cuts its steps itself; `step.micro_batches` does the same. A stop request is
-        honoured after it.
-
-        Args:
-            samples: How many of the step's samples go forward and backward.
-
-        Raises:
-            StateMismatch: The step has fewer samples left.
-            Stopped: A stop was asked for and the run saved.
-        """
-        self.seed_micro_batch()
-        yield
-        self.micro_batch_done(samples)
-
-    def seed_micro_batch(self) -> None:
-        """Set the global generators from the position, before a micro-batch.
-
-        What a resumed step's beginning did before the stop, and now again, is undone first.
-        """
-        self.beginning.of_step(self._open)
-        self._open.book.seed_micro_batch()
-
-    def micro_batch_done(self, samples: int) -> None:
-        """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
-        is_last = self._open.book.micro_batch_done(samples)
-        if not is_last and self.state.is_savable:
-            self._ending.safe_point()
-
-    def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
-        """Count a completed step and write its line into the journal.
-
-        Args:
-            losses: `loss` and whatever else is to be journalled, by name.
-            applied: Other fields of `StepResult`, where they are known.
-
-        Raises:
-            Diverged: The step was repeated and came out otherwise; nothing newer is saved.
-        """
-        self.metrics = {}
-        return self._open.book.end_step(losses, self._open.record.step, applied)
-
-    def give_up_step(self, why: str) -> StepResult:
-        """Count the present step as one that can't be done; see `Step.give_up`.
-
-        Args:
-            why: A sentence for the journal.
-
-        Raises:
-            Diverged: The step was repeated, and was not given up the first time.
-        """
-        self.metrics = {}
-        return self._open.book.give_up(why, self._open.record.step)
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.

@@ -11,9 +11,10 @@ import torch
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import RunMisused, StateMismatch
-from unbroken.journal.line import GIVEN_UP, RATES, SCALE
-from unbroken.order.step_batches import MicroBatch, StepBatches, sample_digest
+from unbroken.journal.line import CONTENT, GIVEN_UP, RATES, SCALE
+from unbroken.order.step_batches import MicroBatch, sample_digest
 from unbroken.run.monitor import ResumeMonitor
+from unbroken.run.order import Order
 from unbroken.run.step_cut import StepCut
 from unbroken.run.step_update import StepUpdate
 from unbroken.run.update import Updater
@@ -41,6 +42,8 @@ class StepResult:
     """Whether the update was left out, by the loss scaler or because something was not finite."""
     given_up: str = ""
     """Why the loop gave the step up; empty where it didn't."""
+    content: str = ""
+    """Digest of what the batch held; empty where that isn't known."""
     fingerprint: Mapping[str, float] = field(default_factory=dict)
     """What tells whether weights, buffers, averages and modes were what they were; see `state/fingerprint`."""
 
@@ -68,6 +71,7 @@ class StepResult:
         if self.loss_scale is not None:
             line[SCALE] = self.loss_scale
         line |= {"skipped": True} if self.skipped else {}
+        line |= {CONTENT: self.content} if self.content else {}
         return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 
 
@@ -104,7 +108,7 @@ class Step:
         self,
         calls: LoopCalls,
         *,
-        order: StepBatches,
+        order: Order,
         state: TrainingState,
         updater: Updater,
         monitor: ResumeMonitor,
@@ -119,7 +123,7 @@ class Step:
         self._audit = audit
         self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
-        self.ids = [order.ids[i] for i in self.indices]
+        self.ids = order.names_at(state.position)
         """Names of the samples of the step batch, in order."""
         self.number = state.position.step + 1
         """This step's number; the first of a run is 1."""

@@ -68,6 +68,19 @@ def set_generator_state(generator: Any, saved: Mapping[str, Any]) -> None:
         generator.setstate(state)
 
 
+def seed_generator(generator: Any, seed: int) -> None:
+    """Set a generator of a kind that is known from a 64-bit seed."""
+    if isinstance(generator, torch.Generator):
+        generator.manual_seed(seed)
+    elif isinstance(generator, np.random.Generator):
+        bits: Any = type(generator.bit_generator)
+        generator.bit_generator.state = bits(seed).state
+    elif isinstance(generator, np.random.RandomState):
+        generator.seed(seed & 0xFFFFFFFF)
+    else:
+        generator.seed(seed)
+
+
 def new_generator(saved: Mapping[str, Any]) -> Any:
     """Return a generator that goes on as the saved one would have."""
     kind = saved["kind"]

@@ -14,8 +14,10 @@ from unbroken.state.mix import mix64
 from unbroken.state.position import Position
 from unbroken.state.randomness import GeneratorStates, seed_everything
 
-SEED_SCHEME: Final = 2
+SEED_SCHEME: Final = 3
 """Number of the way seeds are derived in new runs; the tests hold golden values."""
+_PLACES: Final = 2
+"""First number of the seeds of schemes 2 and 3."""
 
 
 class RandomStreams(Protocol):
@@ -26,6 +28,10 @@ class RandomStreams(Protocol):
 
     def seed_at(self, position: Position) -> int:
         """Return the 64-bit seed of the micro-batch that comes next."""
+        ...
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the generators for what the body of an epoch does before its first step."""
         ...
 
     def begin_step(self, position: Position) -> None:
@@ -57,13 +63,16 @@ class PositionStreams:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing: what stood before goes on."""
+
     def seed_at(self, position: Position) -> int:
         """Return the seed of the micro-batch that comes next, or of what follows the last one."""
-        return mix64(self.scheme, self._seed, position.step, 1 + position.samples)
+        return mix64(_PLACES, self._seed, position.step, 1 + position.samples)
 
     def begin_step(self, position: Position) -> None:
         """Set the generators from the step alone: a step that is resumed inside begins alike."""
-        seed_everything(mix64(self.scheme, self._seed, position.step, 0))
+        seed_everything(mix64(_PLACES, self._seed, position.step, 0))
 
     def begin_micro_batch(self, position: Position) -> None:
         """Set the generators from step and samples done."""
@@ -75,6 +84,16 @@ class PositionStreams:
 
     def end_step(self) -> None:
         """Do nothing: the next step sets the generators anew."""
+
+
+class EpochStreams(PositionStreams):
+    """Scheme 3: scheme 2, and the body of an epoch begins with `mix64(3, seed, epoch)`."""
+
+    scheme = 3
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the generators from the epoch: one that is resumed inside begins alike."""
+        seed_everything(mix64(self.scheme, self._seed, epoch))
 
 
 class MicroBatchStreams:
@@ -89,6 +108,9 @@ class MicroBatchStreams:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._outer: GeneratorStates | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing: what stood before goes on."""
 
     def seed_at(self, position: Position) -> int:
         """Return `mix64(1, seed, steps completed, samples done)`."""
@@ -113,7 +135,9 @@ class MicroBatchStreams:
             self._outer = None
 
 
-SEED_SCHEMES: Final = {each.scheme: each for each in (MicroBatchStreams, PositionStreams)}
+SEED_SCHEMES: Final = {
+    each.scheme: each for each in (MicroBatchStreams, PositionStreams, EpochStreams)
+}
 """By number, every scheme that a run may have begun with."""
 
 

@@ -112,7 +112,7 @@ def _watching(watched: _Watched) -> Iterator[None]:
 
     def done(run: Run, samples: int) -> None:
         micro_batch_done(run, samples)
-        is_last = run.position.samples >= len(run.order.at(run.position))
+        is_last = run.position.samples >= len(run.inspector.order.at(run.position))
         if not is_last and run.state.is_savable:
             watched.at(run)
 

@@ -42,6 +42,7 @@ class FirstUpdates:
         self._waiting = list(trained)
         self._steps = 0
         self._is_first = True
+        self._is_held = False
         self._held: dict[str, torch.Tensor] = {}
         self._with_gradient: set[str] = set()
 
@@ -61,8 +62,7 @@ class FirstUpdates:
             has had none since.
         """
         self._steps += 1
-        if self._is_first:
-            self._hold()
+        self.hold()
         self._waiting = [
             path
             for path in self._waiting
@@ -81,7 +81,11 @@ class FirstUpdates:
             if not torch.equal(before, _rows(self._trained[path].detach(), self._frozen[path]))
         }
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
+        """Keep the frozen rows as they are before the first update."""
+        if self._is_held:
+            return
+        self._is_held = True
         for path, rows in self._frozen.items():
             self._held[path] = _rows(self._trained[path].detach(), rows).clone()
             gradient = self._gradient(path)

@@ -15,6 +15,7 @@ from unbroken.state.position import Position
 from unbroken.state.random_streams import (
     SEED_SCHEME,
     SEED_SCHEMES,
+    EpochStreams,
     MicroBatchStreams,
     PositionStreams,
     streams_of,
@@ -27,8 +28,12 @@ def at(step: int, samples: int) -> Position:
 
 def test_golden_seeds() -> None:
     """A scheme gives these seeds for ever; new runs use the newest."""
-    assert 2 == SEED_SCHEME == max(SEED_SCHEMES)
-    for streams, golden in ((MicroBatchStreams(7), OF_SCHEME_1), (PositionStreams(7), OF_SCHEME_2)):
+    assert 3 == SEED_SCHEME == max(SEED_SCHEMES)
+    for streams, golden in (
+        (MicroBatchStreams(7), OF_SCHEME_1),
+        (PositionStreams(7), OF_SCHEME_2),
+        (EpochStreams(7), OF_SCHEME_2),
+    ):
         assert golden == [streams.seed_at(at(0, 0)), streams.seed_at(at(3, 24))]
 
 
@@ -48,6 +53,17 @@ def test_golden_draws_of_a_step() -> None:
         begin(at(3, samples))
         found.append(random.getrandbits(32))
     assert found == [1617185490, 2601510105, 1889064905, 434559798]
+
+
+def test_golden_draws_of_an_epochs_beginning() -> None:
+    """The body of an epoch begins with these draws for ever; an older run's goes on as it was."""
+    random.seed(5)
+    PositionStreams(7).begin_epoch(3)
+    left = random.getrandbits(32)
+    random.seed(5)
+    assert left == random.getrandbits(32)
+    EpochStreams(7).begin_epoch(3)
+    assert random.getrandbits(32) == 4247571400
 
 
 def test_no_two_places_share_a_stream() -> None:
@@ -104,5 +120,5 @@ def test_the_first_scheme_puts_the_generators_back() -> None:
 
 def test_an_unknown_scheme_is_refused() -> None:
     """A later version's run is told as that."""
-    with pytest.raises(CheckpointCorrupt, match="seed scheme 3"):
-        streams_of(3, 7)
+    with pytest.raises(CheckpointCorrupt, match="seed scheme 4"):
+        streams_of(4, 7)

@@ -1,0 +1,87 @@
+"""The order of a run whose batches come from a loader over a data set with an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from unbroken.loaders.sampled_epochs import Batch, SampledEpochs, chain_of
+from unbroken.loaders.seeds import AS_GIVEN, LOADER_SCHEME
+from unbroken.state.position import Position
+
+
+class SampledOrder:
+    """Says which samples a batch has. A step of the run is one batch of the loader.
+
+    Args:
+        loader: Of PyTorch's class or one derived from it.
+        seed: The run's.
+
+    Raises:
+        SettingsInvalid: The sampler raises, or gives no batch.
+    """
+
+    def __init__(self, loader: Any, seed: int) -> None:
+        self.seed = seed
+        self.epochs = SampledEpochs(loader, seed)
+        self._loader = loader
+
+    @property
+    def note(self) -> str:
+        """What a person should know; empty for nothing."""
+        if self.epochs.repeats:
+            return ""
+        return (
+            f"the order of {type(self.epochs.sampler).__name__} can't be drawn again from seed and "
+            "epoch: the list of each epoch is kept with the run"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the order derives from."""
+        loader, epochs = self._loader, self.epochs
+        facts: dict[str, Any] = {
+            "loader_scheme": LOADER_SCHEME,
+            "seed": self.seed,
+            "sampler": [type(each).__name__ for each in chain_of(epochs.sampler)],
+            "drop_last": bool(loader.drop_last),
+        }
+        if hasattr(loader.dataset, "__len__"):
+            facts["samples"] = len(loader.dataset)
+        facts["effective_batch"] = AS_GIVEN if epochs.size is None else epochs.size
+        return {**facts, "earlier": epochs.earlier} if epochs.earlier else facts
+
+    def go_on_as(self, saved: Mapping[str, Any], position: Position) -> None:
+        """Take over a change of the batch size; all else follows from seed and epoch."""
+        self.epochs.go_on_after(saved, position.epoch, position.batch)
+
+    def steps_in(self, epoch: int) -> float:
+        """Return how many batches an epoch has."""
+        return len(self.epochs.of(epoch).all())
+
+    def at(self, position: Position) -> Sequence[int]:
+        """Return a number for each sample of the batch that a run at `position` uses next."""
+        return range(len(self._batch(position)))
+
+    def names_at(self, position: Position) -> list[str]:
+        """Return what the sampler calls the samples of that batch."""
+        return [str(each) for each in self._batch(position)]
+
+    def after(self, position: Position) -> Position:
+        """Return the position when the current batch is done; updates stay as they are."""
+        is_last = self.epochs.of(position.epoch).at(position.batch + 1) is None
+        epoch = position.epoch + is_last
+        batch = 0 if is_last else position.batch + 1
+        return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
+
+    def next_ids(self, position: Position, count: int) -> list[str]:
+        """Return the names of the next `count` samples, or of those that the epoch has left."""
+        found: list[str] = []
+        number, drawing = position.batch, self.epochs.of(position.epoch)
+        while len(found) < count and (batch := drawing.at(number)) is not None:
+            found += map(str, batch)
+            number += 1
+        return found[:count]
+
+    def _batch(self, position: Position) -> Batch:
+        return self.epochs.of(position.epoch).at(position.batch) or ()

@@ -1,0 +1,78 @@
+"""A run that resumes by itself when its first loop begins, tells what it found, and closes at the end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import weakref
+from typing import Protocol
+
+from unbroken.checks import CheckOutcome, Severity
+from unbroken.counts import counted
+from unbroken.run.order import Order
+from unbroken.run.resume import ResumeReport
+
+_log = logging.getLogger("unbroken")
+
+
+class ByItself(Protocol):
+    """A run, as it is resumed and closed."""
+
+    def resume(self) -> ResumeReport:
+        """Continue the run, or begin one."""
+        ...
+
+    def close(self) -> None:
+        """Wait for the last save, and give the directory back."""
+        ...
+
+
+def resume_by_itself(run: ByItself, order: Order) -> None:
+    """Resume a run, log what that came to, and have it closed when the program ends."""
+    _be_heard()
+    for line in lines_of(run.resume()):
+        _log.info("%s", line)
+    if note := order.note:
+        _log.info("[Data] %s.", note)
+    this = weakref.ref(run)
+
+    @atexit.register
+    def close() -> None:
+        left = this()
+        if left is not None:
+            left.close()
+
+
+def lines_of(report: ResumeReport) -> list[str]:
+    """Return what a resume came to, a line each; what agrees is counted."""
+    step = f"step {report.position.step:,}"
+    if report.outcome == "resumed" and report.checkpoint is not None:
+        agree = sum(e.outcome is CheckOutcome.AGREES for e in report.checks.findings)
+        found = f"{counted(agree, 'check')} agree"
+        first = f"[Resume] goes on at {step}, from {report.checkpoint.name}: {found}"
+    else:
+        first = f"[Resume] {report.outcome} at {step}"
+    if report.steps_to_repeat:
+        first += f"; {counted(report.steps_to_repeat, 'step')} to repeat and compare"
+    differing = [
+        each
+        for each in report.checks.findings
+        if each.outcome is CheckOutcome.DIFFERS
+        or (each.outcome is CheckOutcome.CANNOT_COMPARE and each.severity is Severity.CRITICAL)
+    ]
+    return [
+        f"{first}.",
+        *(f"[Resume] {each.headline or f'{each.title}: {each.numbers}'}" for each in differing),
+        *(f"[Resume] {each}" for each in report.changed),
+        *(f"[Resume] {each}" for each in report.notes),
+    ]
+
+
+def _be_heard() -> None:
+    """Show the log on stderr, where the program has not said where logs go."""
+    if not _log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _log.addHandler(handler)
+        if _log.level == logging.NOTSET:
+            _log.setLevel(logging.INFO)

@@ -1,0 +1,74 @@
+"""Where the order of a run comes from: step batches, a loader of the program's own, or the loop itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from unbroken.checkpoint.kept_order import KeptOrder
+from unbroken.checkpoint.layout import Layout
+from unbroken.errors import RunMisused, SettingsInvalid
+from unbroken.loaders.iterations import Iterations
+from unbroken.loaders.sampled_batches import SampledBatches
+from unbroken.loaders.sampled_order import SampledOrder
+from unbroken.loaders.stream import Stream, require_iterable
+from unbroken.order.step_batches import StepBatches
+from unbroken.run.order import Batches, Order
+
+
+def order_of(
+    order: StepBatches | None, data: Any, seed: int | None, *, repeats: bool
+) -> tuple[Order, Batches | None]:
+    """Return the order of a run, and where its batches are read; None for step batches.
+
+    Args:
+        order: Step batches, for a loop over `run.steps()`.
+        data: A loader, for a loop over `run.batches()`; with neither, the loop draws its own.
+        seed: The run's; None for the one that torch was seeded with.
+        repeats: Whether a batch that is read again must hold the same.
+
+    Raises:
+        RunMisused: Both are given.
+        SettingsInvalid: The loader gives no batch, its sampler raises, or the seed is none.
+    """
+    if order is not None:
+        if data is not None:
+            raise RunMisused(
+                "Run(...) was given order= and data=.",
+                "Both say which samples a step has.",
+                "Give data= for a loop over run.batches(), order= for one over run.steps().",
+            )
+        return order, None
+    of_run = torch.initial_seed() if seed is None else seed
+    _require_seed(of_run)
+    if data is None:
+        drawn = Iterations(of_run)
+        return drawn, drawn
+    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
+        sampled = SampledOrder(data, of_run)
+        return sampled, SampledBatches(data, sampled.epochs, of_run, repeats=repeats)
+    require_iterable(data)
+    stream = Stream(data, of_run, repeats=repeats)
+    return stream, stream
+
+
+def parts_of(batches: Batches | None) -> dict[str, Any]:
+    """Return what of the loader is saved and restored, by part name."""
+    return {"data": batches} if isinstance(batches, Stream) and batches.has_state else {}
+
+
+def keep_lists(order: Order, layout: Layout) -> None:
+    """Let an order that can't be derived again keep its lists in the run's directory."""
+    if isinstance(order, SampledOrder) and not order.epochs.repeats:
+        order.epochs.kept = KeptOrder(layout)
+
+
+def _require_seed(seed: object) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise SettingsInvalid(
+            f"Run(seed=) is {seed!r}.",
+            "The order and the randomness of each batch derive from 64 bits of it.",
+            "Give a whole number from 0 to 2**64 - 1, or none for that of torch.manual_seed().",
+        )

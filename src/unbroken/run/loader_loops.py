@@ -1,0 +1,84 @@
+"""The loops over what a program has already: its loader, or iterations that draw their own batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from unbroken.errors import RunMisused
+from unbroken.loaders.iterations import Iterations
+from unbroken.run.batch_loop import BatchLoop
+from unbroken.run.order import Order
+from unbroken.run.own_steps import OwnSteps
+
+
+class LoaderLoops(OwnSteps):
+    """What `Run` offers to a loop that goes forward, backward and updates itself."""
+
+    _order: Order
+    _batch_loop: BatchLoop | None
+
+    def batches(self, until: int | None = None) -> Iterator[Any]:
+        """Yield what the loader of `Run(data=...)` yields, from the run's position on.
+
+        Each batch is a step of the run. The loop goes forward, backward and updates as it likes: each
+        batch, every few, or several times. Inside `for epoch in run.epochs(...)` these are the batches
+        that are left of the epoch.
+
+        Args:
+            until: How many batches are then completed since the run began, for a loop without epochs.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved.
+            DataInvalid: The data set doesn't give the same sample twice, or the loader gives no batch.
+            RunMisused: The run has no data.
+        """
+        return self._loop_over("batches", is_of_data=True).go(self._ready(), until)
+
+    def enumerate(self, until: int | None = None) -> Iterator[tuple[int, Any]]:
+        """Yield `(number of the batch in its epoch, batch)`; otherwise as `batches`.
+
+        After a resume inside an epoch the numbers go on.
+        """
+        loop = self._loop_over("enumerate", is_of_data=True)
+        with closing(loop.go(self._ready(), until)) as batches:
+            for batch in batches:
+                yield self.state.position.batch, batch
+
+    def iterations(self, until: int) -> Iterator[int]:
+        """Yield the numbers of the steps, from 0, for a loop that draws its own batches.
+
+        Every number that the body draws from torch, numpy or `random` is a function of seed and step.
+
+        Args:
+            until: How many steps are then completed since the run began.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved.
+            RunMisused: The run has data or an order.
+        """
+        return self._loop_over("iterations", is_of_data=False).go(self._ready(), until)
+
+    def log(self, **values: Any) -> None:
+        """Write numbers of the present batch, such as `loss`, into its line of the journal.
+
+        A resume compares them where it repeats the batch. Without them it compares gradients and
+        weights.
+
+        Args:
+            values: Numbers, or tensors of one element.
+        """
+        self._loop_over("log", is_of_data=None).log(values)
+
+    def _loop_over(self, call: str, *, is_of_data: bool | None) -> BatchLoop:
+        loop = self._batch_loop
+        is_drawn = isinstance(self._order, Iterations)
+        if loop is None or (is_of_data is not None and is_of_data == is_drawn):
+            needs = "neither data= nor order=" if is_of_data is False else "data="
+            raise RunMisused(
+                f"run.{call}() was called on a run that was not made for it.",
+                "It can't know which samples a step has.",
+                f"Make the run with {needs}; a run with order= is looped over by run.steps().",
+            )
+        return loop

@@ -1,0 +1,95 @@
+"""The calls of a loop that begins, cuts and ends its steps itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from unbroken.run.ending import Ending
+from unbroken.run.loops import Loops
+from unbroken.run.open import OpenRun
+from unbroken.run.restored import ResumedBeginning
+from unbroken.run.step import Step, StepResult
+from unbroken.state.training_state import TrainingState
+
+
+class OwnSteps:
+    """What `Run` offers to such a loop."""
+
+    metrics: dict[str, float]
+    """Scores measured since the last step, written into the next checkpoint's manifest."""
+    state: TrainingState
+    beginning: ResumedBeginning
+    _loops: Loops
+    _ending: Ending
+
+    @property
+    def _open(self) -> OpenRun:
+        raise NotImplementedError
+
+    def _ready(self) -> OpenRun:
+        raise NotImplementedError
+
+    def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
+        """Begin the next step; a stop is honoured, and other samples are a `StateMismatch`."""
+        opened = self._ready()
+        self._loops.before_step()
+        self.beginning.of_loop(opened)
+        return opened.book.begin_step(self, sample_ids)
+
+    @contextmanager
+    def micro_batch(self, samples: int) -> Iterator[None]:
+        """Go forward and backward inside: randomness is set before, and the samples count after.
+
+        For a loop that cuts its steps itself; `step.micro_batches` does the same. A stop request is
+        honoured after it.
+
+        Args:
+            samples: How many of the step's samples go forward and backward.
+
+        Raises:
+            StateMismatch: The step has fewer samples left.
+            Stopped: A stop was asked for and the run saved.
+        """
+        self.seed_micro_batch()
+        yield
+        self.micro_batch_done(samples)
+
+    def seed_micro_batch(self) -> None:
+        """Set the global generators from the position, before a micro-batch.
+
+        What a resumed step's beginning did before the stop, and now again, is undone first.
+        """
+        self.beginning.of_step(self._open)
+        self._open.book.seed_micro_batch()
+
+    def micro_batch_done(self, samples: int) -> None:
+        """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
+        is_last = self._open.book.micro_batch_done(samples)
+        if not is_last and self.state.is_savable:
+            self._ending.safe_point()
+
+    def end_step(self, losses: Mapping[str, float], **applied: object) -> StepResult:
+        """Count a completed step and write its line into the journal.
+
+        Args:
+            losses: `loss` and whatever else is to be journalled, by name.
+            applied: Other fields of `StepResult`, where they are known.
+
+        Raises:
+            Diverged: The step was repeated and came out otherwise; nothing newer is saved.
+        """
+        self.metrics = {}
+        return self._open.book.end_step(losses, self._open.record.step, applied)
+
+    def give_up_step(self, why: str) -> StepResult:
+        """Count the present step as one that can't be done; see `Step.give_up`.
+
+        Args:
+            why: A sentence for the journal.
+
+        Raises:
+            Diverged: The step was repeated, and was not given up the first time.
+        """
+        self.metrics = {}
+        return self._open.book.give_up(why, self._open.record.step)
