@@ -36,7 +36,8 @@ PRECISIONS: Final = (
 def _content_apart(result: CheckResult, saved: StateSummary, _live: StateSummary) -> CheckResult:
     """Distinguish changed content of the same samples from other samples."""
     knows_order = set(ORDER_FACTS[:2]) <= saved.facts_below(ORDER_FACTS).keys()
-    if knows_order and all(each.path == "data.train" for each in result.differences):
+    of_content = {"order.content", "data.train"} if knows_order else {"order.content"}
+    if result.differences and {each.path for each in result.differences} <= of_content:
         return replace(result, why=OTHER_CONTENT)
     return result
 
@@ -75,12 +76,12 @@ DATA_SET_UNCHANGED: Final = FactCheck(
     id="data-set-unchanged",
     title="The training data are the run's",
     area="data",
-    covers=("data.train", "data.dropped", *ORDER_FACTS),
+    covers=("data.train", "data.dropped", "order.content", *ORDER_FACTS),
     example=("ab12", "ff00"),
     compares="the fingerprint over ids, lengths and array digests, the number of samples, and the "
     "dropped samples; never paths.",
     why=OTHER_SAMPLES,
-    cause="A data file was edited, or other samples were given to `StepBatches`.",
+    cause="A data file was edited, or other samples were given.",
     remedy="Use the run's samples with their content, or begin a new run from its weights.",
     does_not="compare validation data; they may change, and the best score is then forgotten.",
     refine=_content_apart,

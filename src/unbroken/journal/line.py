@@ -14,6 +14,8 @@ GIVEN_UP = "given_up"
 _INPUTS = ("epoch", "samples", "sample_digest")
 CONTENT = "content"
 """Name of the digest of what a batch held, where a run hands batches out."""
+GATHERS = "gathers"
+"""Name under which a line says that the loop made no update in the step."""
 RATES = "lrs"
 """Name of the learning rates of all groups, where there is more than one."""
 SCALE = "grad_scale"
@@ -21,7 +23,7 @@ SCALE = "grad_scale"
 _APPLIED = (
     "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
 )  # fmt: skip
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT}
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS}
 
 
 FIRST = ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from unbroken.loaders.sampled_epochs import Batch, SampledEpochs, chain_of
+from unbroken.loaders.seeded_samples import tensors_of
 from unbroken.loaders.seeds import AS_GIVEN, LOADER_SCHEME
+from unbroken.state.digest import combined_digest
 from unbroken.state.position import Position
 
 
@@ -37,6 +40,14 @@ class SampledOrder:
             "epoch: the list of each epoch is kept with the run"
         )
 
+    @cached_property
+    def _content(self) -> str | None:
+        """Digest of the whole data set, where that is a few tensors; else what is read tells."""
+        tensors = tensors_of(self._loader.dataset)
+        if tensors is None:
+            return None
+        return combined_digest((str(i), each) for i, each in enumerate(tensors))
+
     def facts(self) -> dict[str, Any]:
         """Return what the order derives from."""
         loader, epochs = self._loader, self.epochs
@@ -48,6 +59,8 @@ class SampledOrder:
         }
         if hasattr(loader.dataset, "__len__"):
             facts["samples"] = len(loader.dataset)
+        if self._content is not None:
+            facts["content"] = self._content
         facts["effective_batch"] = AS_GIVEN if epochs.size is None else epochs.size
         return {**facts, "earlier": epochs.earlier} if epochs.earlier else facts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from unbroken.loaders.found_generators import generators_in
@@ -66,6 +67,16 @@ def seeded(dataset: Any) -> SeededSamples:
     """Return a data set of the same samples, to be asked with `SampleKey`."""
     reads_batches = bool(getattr(dataset, "__getitems__", None))
     return SeededBatches(dataset) if reads_batches else SeededSamples(dataset)
+
+
+def tensors_of(dataset: Any) -> list[torch.Tensor] | None:
+    """Return the tensors that a data set consists of; None where nobody knows."""
+    if type(dataset) is Subset:
+        return tensors_of(dataset.dataset)
+    if type(dataset) is ConcatDataset:
+        parts = [tensors_of(each) for each in dataset.datasets]
+        return None if None in parts else [one for part in parts for one in part or ()]
+    return list(dataset.tensors) if type(dataset) is TensorDataset else None
 
 
 def draws_nothing(dataset: Any) -> bool:

@@ -158,6 +158,7 @@ class StepBookkeeping:
         """
         state, before = self._state, self._state.position
         learned = learned_of_step(state, self._updater)
+        learned["skipped"] |= learned.pop("gathers")
         state.drop_gradients()
         state.fingerprint.record()
         fingerprint = state.fingerprint.summary()
@@ -174,7 +175,7 @@ class StepBookkeeping:
         """Move on to the next step and write this one's line."""
         state, order, before = self._state, self._order, self._state.position
         ids = order.names_at(before)
-        updates = before.updates + (not result.skipped)
+        updates = before.updates + (not (result.skipped or result.gathers))
         state.end_step(
             replace(order.after(before), updates=updates),
             is_update_left_out=result.skipped and self._updater.scaler_skips,

@@ -7,7 +7,7 @@ import logging
 import weakref
 from typing import Protocol
 
-from unbroken.checks import CheckOutcome, Severity
+from unbroken.checks import CheckOutcome, Decision, Finding, Severity
 from unbroken.counts import counted
 from unbroken.run.order import Order
 from unbroken.run.resume import ResumeReport
@@ -62,10 +62,20 @@ def lines_of(report: ResumeReport) -> list[str]:
     ]
     return [
         f"{first}.",
-        *(f"[Resume] {each.headline or f'{each.title}: {each.numbers}'}" for each in differing),
+        *(f"[Resume] {_told(each, report.decision)}" for each in differing),
         *(f"[Resume] {each}" for each in report.changed),
         *(f"[Resume] {each}" for each in report.notes),
     ]
+
+
+def _told(finding: Finding, decision: Decision) -> str:
+    """Return what differs, and which value acts where that is in question."""
+    told = finding.headline or f"{finding.title}: {finding.numbers}"
+    if any(each.id == finding.id for each in decision.use_saved):
+        return (
+            f"{told}; the saved value acts (run.resume(accept=[{finding.id!r}]) takes the new one)"
+        )
+    return told
 
 
 def _be_heard() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from unbroken.checkpoint.kept_order import KeptOrder
 from unbroken.checkpoint.layout import Layout
+from unbroken.checks import Advice
 from unbroken.errors import RunMisused, SettingsInvalid
 from unbroken.loaders.iterations import Iterations
 from unbroken.loaders.sampled_batches import SampledBatches
@@ -16,6 +17,18 @@ from unbroken.loaders.sampled_order import SampledOrder
 from unbroken.loaders.stream import Stream, require_iterable
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.order import Batches, Order
+
+ADVICE: Final = {
+    "order-unchanged": Advice(
+        cause="The program was seeded otherwise.",
+        remedy="Call torch.manual_seed() as the run did before Run(...), or give Run(seed=...) its seed.",
+    ),
+    "other-facts-unchanged": Advice(
+        remedy="Give the loader, and `facts=`, as the run had them; new ones are used with "
+        'run.resume(accept=["other-facts-unchanged"]) before the loop.',
+    ),
+}
+"""What a program with a loader of its own can do about a finding."""
 
 
 def order_of(

@@ -19,7 +19,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.batch_loop import BatchLoop
 from unbroken.run.by_itself import resume_by_itself
-from unbroken.run.data import keep_lists, order_of, parts_of
+from unbroken.run.data import ADVICE, keep_lists, order_of, parts_of
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.foreign_beginning import begin_at
@@ -138,6 +138,7 @@ class Run(LoaderLoops):
         self._epoch_work = EpochWork()
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
         own = [] if batches is None else [LastBatchIdentical()]
+        advice = {**({} if batches is None else ADVICE), **(advice or {})}
         self._policy = ResumePolicy.of(may_change, [*own, *checks], advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(

@@ -11,7 +11,7 @@ import torch
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import RunMisused, StateMismatch
-from unbroken.journal.line import CONTENT, GIVEN_UP, RATES, SCALE
+from unbroken.journal.line import CONTENT, GATHERS, GIVEN_UP, RATES, SCALE
 from unbroken.order.step_batches import MicroBatch, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
@@ -40,6 +40,8 @@ class StepResult:
     """What the loss was scaled with; None without a scaler."""
     skipped: bool = False
     """Whether the update was left out, by the loss scaler or because something was not finite."""
+    gathers: bool = False
+    """Whether the loop made no update: it gathers gradients over several steps."""
     given_up: str = ""
     """Why the loop gave the step up; empty where it didn't."""
     content: str = ""
@@ -71,6 +73,7 @@ class StepResult:
         if self.loss_scale is not None:
             line[SCALE] = self.loss_scale
         line |= {"skipped": True} if self.skipped else {}
+        line |= {GATHERS: True} if self.gathers else {}
         line |= {CONTENT: self.content} if self.content else {}
         return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 

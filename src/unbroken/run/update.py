@@ -134,7 +134,8 @@ def learned_of_step(state: TrainingState, updater: Updater) -> dict[str, Any]:
     has_stepped = any(name in state.optimizer_steps.names for name in names)
     rate = state.optimizer_steps.first_rate(names)
     return {
-        "skipped": updater.scale_fell() or not has_stepped,
+        "skipped": (fell := updater.scale_fell()),
+        "gathers": not (fell or has_stepped),
         "rate": updater.rate if rate is None else rate,
         "rates": state.optimizer_steps.rates(),
     }

@@ -25,7 +25,7 @@ class IdleRates:
             line: Its line in the journal.
             rates: The rates of all groups, where the first one is 0.
         """
-        if line.get("skipped"):
+        if line.get("skipped") or line.get("gathers"):
             return []
         if line.get("lr") != 0 or any((rates or {}).values()):
             return self.end()

@@ -119,11 +119,13 @@ class Watch:
         step, now = int(line["step"]), _numbers(line)
         if "given_up" in line:
             return self._of_step_given_up(step, line)
-        self._losses.append(now["loss"])
+        has_loss = "loss" in line
+        if has_loss:
+            self._losses.append(now["loss"])
         if seconds is not None:
             self._seconds.append(seconds)
         found = [
-            *self._of_curves(step, now, is_repeated=is_repeated),
+            *self._of_curves(step, now, has_loss=has_loss, is_repeated=is_repeated),
             self._of_rate(step, line, now["lr"], rates or {}, is_repeated=is_repeated),
             self._of_scale(step, now["grad_scale"]),
             self._of_modes(step, line.get(MODES)),
@@ -149,14 +151,14 @@ class Watch:
         return is_news
 
     def _of_curves(
-        self, step: int, now: Mapping[str, float], *, is_repeated: bool
+        self, step: int, now: Mapping[str, float], *, has_loss: bool, is_repeated: bool
     ) -> list[Remark | None]:
         if is_repeated:
             self._loss.learn(step, now["loss"], now["lr"])
             self._gradient.learn(step, _logarithm(now["grad_norm"]))
             return []
         return [
-            self._of_loss(step, now["loss"], now["lr"]),
+            self._of_loss(step, now["loss"], now["lr"]) if has_loss else None,
             self._of_gradient(step, now["grad_norm"]),
         ]
 
@@ -190,7 +192,7 @@ class Watch:
     ) -> Remark | None:
         """Compare with the rates foreseen for the update, else with the steps just before."""
         last, self._last_rate = self._last_rate, rate
-        update = line.get("updates", 0) - (not line.get("skipped"))
+        update = line.get("updates", 0) - (not (line.get("skipped") or line.get("gathers")))
         off = self._rates.departures(update, rates, rate)
         if off:
             more = f", and {len(off) - 1} groups more" if off[1:] else ""
@@ -252,6 +254,8 @@ class Watch:
     def _of_plateau(self, step: int) -> Remark | None:
         """Compare the fall over the watched steps with that over as many before."""
         before = [line["loss"] for line in self._before[-WATCHED_STEPS:]]
+        if not self._losses:
+            return None
         trend = self._loss.start
         if self._taken < WATCHED_STEPS or len(before) < WATCHED_STEPS or trend is None:
             return None
@@ -277,7 +281,7 @@ class Watch:
     def _loss_told(self) -> str:
         trend = self._loss.start
         if not self._losses:
-            return "no step with a loss"
+            return "no loss was told"
         now = median(self._losses[-25:])
         if trend is None:
             return f"loss {now:.4g}, with too few steps before to compare"

@@ -1,0 +1,125 @@
+"""Batches that come one after the other: by the loader's own state, or counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from unbroken.errors import DataInvalid, SettingsInvalid
+from unbroken.loaders.stream import Stream, require_iterable
+from unbroken.state.position import Position
+
+
+class Numbers(IterableDataset[torch.Tensor]):
+    """A stream that draws, and is told its epoch."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        for each in range(10):
+            yield each + self.epoch + torch.rand(2)
+
+
+class Stateful:
+    """Says where it stands, and goes on from there without reading what is done."""
+
+    def __init__(self) -> None:
+        self.at, self.reads = 0, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for each in range(self.at, 5):
+            self.at = each + 1
+            self.reads += 1
+            yield each
+        self.at = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.at = state["at"]
+
+
+def taken(stream: Stream, epoch: int, batches: Iterator[int] | range) -> list[Any]:
+    found = []
+    for each in batches:
+        batch = stream.take(Position(epoch=epoch, batch=each))
+        found.append(None if batch is None else batch[0])
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_is_counted_goes_on_alike(workers: int) -> None:
+    """The batches that are done are read again and dropped; what they drew is drawn again."""
+
+    def stream() -> Stream:
+        return Stream(DataLoader(Numbers(), 3, num_workers=workers), 7, repeats=True)
+
+    whole = taken(stream(), 1, range(4))
+    rest = taken(stream(), 1, range(2, 4))
+    assert all(map(torch.equal, whole[2:], rest))
+    resumed = stream()
+    first = stream()
+    taken(first, 1, range(2))
+    assert first.content == resumed.read_again(Position(epoch=1, batch=2))
+    assert torch.equal(whole[2], taken(resumed, 1, range(2, 3))[0])
+
+
+def test_a_loader_with_a_state_reads_nothing_again() -> None:
+    """It goes on by its own state."""
+    whole, loader = Stream(Stateful(), 7, repeats=True), Stateful()
+    taken(whole, 0, range(2))
+    resumed = Stream(loader, 7, repeats=True)
+    resumed.load_state_dict(whole.state_dict())
+    assert resumed.state_dict() == whole.state_dict()
+    assert taken(resumed, 0, range(2, 6)) == [2, 3, 4, None]
+    assert loader.reads == 3
+    assert taken(resumed, 1, range(2)) == [0, 1]
+
+
+def test_a_state_of_another_place_is_not_taken() -> None:
+    """Saved while a batch was out, the state is one ahead: the epoch is read again instead."""
+    whole, loader = Stream(Stateful(), 7, repeats=True), Stateful()
+    taken(whole, 0, range(3))
+    resumed = Stream(loader, 7, repeats=True)
+    resumed.load_state_dict(whole.state_dict())
+    assert taken(resumed, 0, range(2, 4)) == [2, 3]
+
+
+def test_what_is_told_of_a_stream() -> None:
+    """One without a state says what a resume costs."""
+    assert "reads the batches of the epoch that are done again" in Stream([1], 7, repeats=True).note
+    assert not Stream(Stateful(), 7, repeats=True).note
+
+
+def test_a_stream_that_became_shorter_is_refused() -> None:
+    """It can't go on where it stood."""
+    with pytest.raises(DataInvalid, match="Epoch 0 ends after 2 batches; 3 of it were trained"):
+        Stream([1, 2], 7, repeats=True).take(Position(batch=3))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (iter([1]), "gives its batches once"),
+        ((i for i in [1]), "generator"),
+        (3, "gives no batches"),
+    ],
+)
+def test_what_can_not_begin_anew_is_refused(data: Any, said: str) -> None:
+    """An iterator is used up after one epoch."""
+    with pytest.raises(SettingsInvalid, match=said):
+        require_iterable(data)
+
+
+def test_an_empty_stream_is_refused() -> None:
+    """There is nothing to train on."""
+    with pytest.raises(DataInvalid, match="gives no batch"):
+        Stream([], 7, repeats=True).take(Position())
