@@ -16,7 +16,7 @@ SECONDS = 150
 
 def measure(device: str, *, small: bool, note: Note) -> None:
     """Run it; keep its rows, and its table as it is printed."""
-    few = ["--device", "cpu:0", "--seeds", "1", "--precision", "fp16", "--seconds", "1"]
+    few = ["--device", "cpu:0", "--seeds", "1", "--precision", "fp16", "--seconds", "0"]
     many = ["--device", device, "--seeds", "3", "--seconds", str(SECONDS)]
     script = Path(__file__).with_name("replay_bounds.py")
     lines: list[str] = []

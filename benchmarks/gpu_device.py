@@ -78,7 +78,7 @@ def peak_operations(device: str) -> tuple[float, str]:
         for part, peak in PEAKS:
             if part in name:
                 return peak, f"data sheet of {part}: {peak / 1e12:g} TFLOP/s dense bf16"
-    measured = matmul_operations(device, 8192 if is_cuda(device) else 256)
+    measured = matmul_operations(device, 8192 if is_cuda(device) else 64)
     return measured, f"unknown device: a large product ran at {measured / 1e12:.3g} TFLOP/s"
 
 

@@ -42,6 +42,8 @@ from unbroken.watch.watch import Watch
 
 SAFETY = {"fp32": 10, "tf32": 3, "bf16": 3, "fp16": 3}
 DECIDING, LATER = 5, 20
+DRY = "cpu:0"
+"""The device of a dry run: a card's rows, after a few steps."""
 WIDE = 8 * WIDTH
 PRECISIONS = {"cpu": ["fp32", "bf16"], "cuda": ["bf16", "fp16", "tf32", "fp32"]}
 """Those measured, in this order; tf32 is fp32 as a card computes it that has such units."""
@@ -110,12 +112,13 @@ class Setting:
 
     def measured(self, directory: Path) -> Iterator[tuple[str, list[float]]]:
         """Yield, by change, the largest relative differences: loss, gradient, loss of all steps."""
+        steps = steps_on(self.device)
         first = {
             "seed": self.seed, "precision": self.precision, "device": self.device, "threads": 2 if self.device == "cpu" else 1,
             "micro": BATCH, "state": str(directory / f"{self.precision}-{self.width}-{self.seed}.pt"),
-            "first": 0, "steps": 20, "save": True, "width": self.width,
+            "first": 0, "steps": steps, "save": True, "width": self.width,
         }  # fmt: skip
-        job = first | {"first": 20, "steps": LATER, "save": False}
+        job = first | {"first": steps, "save": False}
         cases = {name: (job | new, env) for name, (_, new, env) in self._changes().items()}
         cases |= {name: (job | {"planted": leaf}, {}) for name, leaf in PLANTED.items()}
         if self.device == "cpu":
@@ -157,6 +160,11 @@ class Setting:
             if environment:
                 now[name] = in_child([changed], environment)[0]
             yield name, _differences(was, now[name])
+
+
+def steps_on(device: str) -> int:
+    """Return how many steps are trained, and how many of them are repeated."""
+    return DECIDING if device == DRY else LATER
 
 
 def _differences(was: Lines, now: Lines) -> list[float]:
@@ -258,7 +266,9 @@ def settings(device: str, seeds: int, precisions: list[str]) -> Iterator[Setting
 def print_table(table: Table, given: argparse.Namespace, precisions: list[str]) -> None:
     """Measure and print, until it is done or the time is over."""
     until = time.monotonic() + given.seconds
-    print(f"{table.title}; {given.seeds} seeds, steps 21 to {20 + LATER}\n{HEAD}", flush=True)
+    steps = steps_on(given.device)
+    told = f"{given.seeds} seeds, steps {steps + 1} to {2 * steps}"
+    print(f"{table.title}; {told}\n{HEAD}", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         for setting in settings(given.device, given.seeds, precisions):
             for name, found in setting.measured(Path(directory)):
@@ -305,7 +315,7 @@ def main() -> None:
     """Run as a script."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--device", default="cpu", help="cpu or cuda; cpu:0 for a dry run of a card's rows"
+        "--device", default="cpu", help=f"cpu or cuda; {DRY} for a dry run of a card's rows"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", nargs="+", choices=SAFETY, help="default: all that matter")

@@ -21,7 +21,7 @@ HEAVY = {"bitsandbytes", "galore_torch"}
 
 LARGEST = "pytorch_optimizer"
 """The package with more optimisers than all others together."""
-EACH = 3
+EACH = 6
 """Of its plain ones, every so-many-th is tried in every run."""
 
 

@@ -65,7 +65,7 @@ def test_killed_three_times_in_a_row_with_changing_workers(
     for event, workers in (("micro:5:3", "2"), ("micro:5:6", "none"), ("disk:9", "1")):
         killed = trainer.run(tmp_path, "--num-workers", workers, event=event)
         assert killed.returncode == KILLED, killed.stderr
-    resumed = trainer.run(tmp_path, "--num-workers", "2")
+    resumed = trainer.run(tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     require_equal(whole, tmp_path)
 

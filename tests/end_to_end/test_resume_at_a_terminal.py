@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.pseudo_terminal import run_at_terminal
+from support.pseudo_terminal import run_at_terminal, run_code_at_terminal
 from support.tiny_trainer import (
     TinyTrainer,
     environment,
@@ -23,6 +23,12 @@ from unbroken.journal.journal import read_lines
 from unbroken.report.countdown import BATCH_VARIABLES
 
 TRAINER = Path(__file__).parents[2] / "trainers/train_gpt_v2.py"
+RUN_FILE = """
+import runpy, sys
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Does what `python FILE` does; where no key is pressed its imports need not be made again."""
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="needs pseudo-terminals: runs on Linux and macOS"
 )
@@ -52,7 +58,10 @@ def at_terminal(
 ) -> tuple[int, str]:
     words = [str(TRAINER), *trainer.flags(output, "--resume", "auto", *more)]
     attended = {name: each for name, each in environment().items() if name not in BATCH_VARIABLES}
-    return run_at_terminal(words, key, environment=attended | {"COLUMNS": "200"})
+    attended["COLUMNS"] = "200"
+    if key:
+        return run_at_terminal(words, key, environment=attended)
+    return run_code_at_terminal(RUN_FILE, *words, environment=attended)
 
 
 def test_a_healthy_resume_is_said_to_be_one_and_proved(

@@ -15,6 +15,7 @@ import pytest
 
 from support import toy_training as toy
 from support.evidence import journal_of, state_on_disk, uninterrupted
+from support.preloaded import PRELOADED
 from support.sameness import same
 
 UNTIL = 9
@@ -32,8 +33,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dic
 def processes() -> Any:
     """Real processes, quickly: each is forked from one that has torch loaded and never trained."""
     context = multiprocessing.get_context("forkserver")
-    loaded = ["support.toy_training", "unbroken.run.run", "unbroken.loop.schedule", "torch._dynamo"]
-    context.set_forkserver_preload(loaded)
+    context.set_forkserver_preload([*PRELOADED, "support.toy_training"])  # one server for all tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -6,6 +6,7 @@ no memory, no thread and no file in common with the test: it may be killed like 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +25,14 @@ from typing import Any
 from unittest.mock import patch
 
 SECONDS = 240
-PRELOADED = ["unbroken_tts.train.main", "torch._dynamo", "support.preloaded"]
+PRELOADED = [
+    "unbroken_tts.train.main",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+    "transformers.models.gpt2.modeling_gpt2",
+    "support.preloaded",
+]
+"""The trainer, and what it imports on its way: the three before the last take longer than a tiny training."""
 NOTHING: Mapping[str, str] = {}
 
 
@@ -64,6 +73,28 @@ def running(module: str, words: Sequence[str]) -> Iterator[BaseProcess]:
         finally:
             process.kill()
             process.join()
+
+
+@contextmanager
+def at_terminal(
+    code: str, words: Sequence[str], device: str, environment: Mapping[str, str]
+) -> Iterator[BaseProcess]:
+    """Run a program as the foreground job of a terminal; in the block the program has it open."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    told, tell = context.Pipe(duplex=False)
+    given = (code, list(words), device, dict(environment), tell)
+    process = context.Process(target=_foreground, args=given)
+    process.start()
+    tell.close()
+    with contextlib.suppress(EOFError):  # it has closed its end
+        told.recv()
+    told.close()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def _begin(
@@ -108,6 +139,28 @@ def _alone(act: Callable[..., Any], given: tuple[Any, ...], out: str, err: str) 
         os.dup2(file, descriptor)
         os.close(file)
     act(*given)
+
+
+def _foreground(
+    code: str, words: list[str], device: str, environment: dict[str, str], tell: Connection
+) -> None:
+    import fcntl
+    import termios
+
+    os.setsid()
+    terminal = os.open(device, os.O_RDWR)
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for descriptor in range(3):
+        os.dup2(terminal, descriptor)
+    os.close(terminal)
+    tell.close()
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(descriptor, mode, buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  # they stay open
+        for descriptor, mode in enumerate("rww")
+    )
+    os.environ.clear()
+    os.environ.update(environment)
+    _program(code, words, str(Path.cwd()), "ignore")
 
 
 def _main_of(module: str, words: list[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from support import preloaded
 from unbroken.report.countdown import BATCH_VARIABLES
 
 TAKE_TERMINAL = """
@@ -36,6 +37,39 @@ def run_at_terminal(
     Returns:
         Its exit code, and all that the terminal showed.
     """
+    terminal, side = _new_terminal(columns)
+    program = subprocess.Popen(
+        [sys.executable, "-c", TAKE_TERMINAL, sys.executable, *words],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+        env={**_attended(), **(environment or {})},
+    )
+    os.close(side)
+    shown = _shown(terminal, key, after)
+    return program.wait(), shown
+
+
+def run_code_at_terminal(
+    code: str,
+    *words: str,
+    key: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    columns: int = 0,
+) -> tuple[int, str]:
+    """Do the same with the code of a program whose imports are done; its encoding is UTF-8."""
+    terminal, side = _new_terminal(columns)
+    variables = {**_attended(), **(environment or {})}
+    with preloaded.at_terminal(code, words, os.ttyname(side), variables) as process:
+        os.close(side)
+        shown = _shown(terminal, key, b"... ")
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode, shown
+
+
+def _new_terminal(columns: int) -> tuple[int, int]:
     import fcntl
     import pty
     import struct
@@ -43,17 +77,15 @@ def run_at_terminal(
 
     terminal, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
+    return terminal, side
+
+
+def _attended() -> dict[str, str]:
     left_out = {*BATCH_VARIABLES, "COLUMNS"}
-    plain = {name: each for name, each in os.environ.items() if name not in left_out}
-    program = subprocess.Popen(
-        [sys.executable, "-c", TAKE_TERMINAL, sys.executable, *words],
-        stdin=side,
-        stdout=side,
-        stderr=side,
-        start_new_session=True,
-        env={**plain, **(environment or {})},
-    )
-    os.close(side)
+    return {name: each for name, each in os.environ.items() if name not in left_out}
+
+
+def _shown(terminal: int, key: bytes, after: bytes) -> str:
     shown = b""
     for block in _blocks(terminal):
         shown += block
@@ -61,7 +93,7 @@ def run_at_terminal(
             os.write(terminal, key)
             key = b""
     os.close(terminal)
-    return program.wait(), shown.decode().replace("\r\n", "\n")
+    return shown.decode().replace("\r\n", "\n")
 
 
 def _blocks(terminal: int) -> Iterator[bytes]:

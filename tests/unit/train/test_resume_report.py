@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from rich.cells import cell_len
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from support import preloaded
 from support.findings import finding, report, whole_report
-from support.pseudo_terminal import run_at_terminal
+from support.pseudo_terminal import run_at_terminal, run_code_at_terminal
 from unbroken import RunDirectory
 from unbroken.checks.decision import decide
 from unbroken_tts.settings import TrainSettings
@@ -29,6 +29,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are
 CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
+from support import preloaded
 from support.findings import finding, whole_report
 from unbroken.checks.decision import decide
 from unbroken_tts.settings import TrainSettings
@@ -66,7 +67,7 @@ def test_a_person_who_presses_ctrl_c_aborts() -> None:
 @posix
 def test_a_person_who_waits_goes_on_with_the_saved_values() -> None:
     """When the window is over it says what acts."""
-    code, shown = run_at_terminal(["-c", child(0.2)])
+    code, shown = run_code_at_terminal(child(0.2))
     assert 0 == code
     assert shown.endswith("  0.2... \nNot aborted: continuing with the saved values.\n")
 
@@ -75,7 +76,7 @@ def test_a_person_who_waits_goes_on_with_the_saved_values() -> None:
 def test_a_person_whose_stdout_is_a_file_reads_the_report_on_stderr(tmp_path: Path) -> None:
     """Nobody is counted down without having seen why; the file has the report as well."""
     before = f"sys.stdout = open({str(tmp_path / 'out')!r}, 'w', encoding='utf-8')"
-    code, shown = run_at_terminal(["-c", child(0.2, before)])
+    code, shown = run_code_at_terminal(child(0.2, before))
     assert 0 == code
     assert 1 == shown.count("VALIDATION FAILED")
     assert 1 == (tmp_path / "out").read_text(encoding="utf-8").count("VALIDATION FAILED")
@@ -86,7 +87,7 @@ def test_a_person_whose_stdout_is_a_file_reads_the_report_on_stderr(tmp_path: Pa
 @pytest.mark.parametrize("verbose", [False, True])
 def test_the_report_fits_the_terminal(columns: int, *, verbose: bool) -> None:
     """No line is wider than the terminal; what agrees is counted, or all there with --verbose."""
-    _, shown = run_at_terminal(["-c", child(0.2, verbose=verbose)], columns=columns)
+    _, shown = run_code_at_terminal(child(0.2, verbose=verbose), columns=columns)
     assert [] == [each for each in shown.splitlines() if cell_len(each) > columns]
     assert verbose == ("Every weight is the saved weight" in shown)
     assert verbose != ("agrees  weights                5 checks" in shown)
@@ -96,7 +97,7 @@ def test_the_report_fits_the_terminal(columns: int, *, verbose: bool) -> None:
 def test_each_stream_has_its_own_width(tmp_path: Path) -> None:
     """The file that stdout goes to is not wrapped to the terminal that the person reads."""
     before = f"sys.stdout = open({str(tmp_path / 'out')!r}, 'w', encoding='utf-8')"
-    _, shown = run_at_terminal(["-c", child(0.2, before)], columns=60)
+    _, shown = run_code_at_terminal(child(0.2, before), columns=60)
     written = (tmp_path / "out").read_text(encoding="utf-8")
     assert max(map(cell_len, shown.splitlines())) <= 60 < max(map(cell_len, written.splitlines()))
 
@@ -113,15 +114,7 @@ def test_a_console_without_our_signs_reads_ascii() -> None:
 
 def test_with_nobody_there_it_is_refused_and_says_why() -> None:
     """No countdown; the reason and the flag that would go on; exit code 3."""
-    done = subprocess.run(
-        [sys.executable, "-c", child(3600)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        env=None,
-        timeout=120,
-        check=False,
-    )
+    done = preloaded.run_code(child(3600), action="ignore")
     assert (3, "") == (done.returncode, done.stderr)
     assert "Nobody can be asked (" in done.stdout
     assert "--on-critical continue" in done.stdout
