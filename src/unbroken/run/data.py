@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -9,7 +10,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from unbroken.checkpoint.kept_order import KeptOrder
 from unbroken.checkpoint.layout import Layout
-from unbroken.checks import Advice
+from unbroken.checks import Advice, Check
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.errors import RunMisused, SettingsInvalid
 from unbroken.loaders.iterations import Iterations
 from unbroken.loaders.sampled_batches import SampledBatches
@@ -17,8 +19,9 @@ from unbroken.loaders.sampled_order import SampledOrder
 from unbroken.loaders.stream import Stream, require_iterable
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.order import Batches, Order
+from unbroken.run.resume import ResumePolicy
 
-ADVICE: Final = {
+_ADVICE: Final = {
     "order-unchanged": Advice(
         cause="The program was seeded otherwise.",
         remedy="Call torch.manual_seed() as the run did before Run(...), or give Run(seed=...) its seed.",
@@ -70,6 +73,19 @@ def order_of(
 def parts_of(batches: Batches | None) -> dict[str, Any]:
     """Return what of the loader is saved and restored, by part name."""
     return {"data": batches} if isinstance(batches, Stream) and batches.has_state else {}
+
+
+def policy_of(
+    batches: Batches | None,
+    may_change: Sequence[str],
+    checks: Sequence[Check],
+    advice: Mapping[str, Advice] | None,
+) -> ResumePolicy:
+    """Return how differences are met; with batches there is a check and advice more."""
+    if batches is None:
+        return ResumePolicy.of(may_change, checks, advice)
+    every = [LastBatchIdentical(), *checks]
+    return ResumePolicy.of(may_change, every, {**_ADVICE, **(advice or {})})
 
 
 def keep_lists(order: Order, layout: Layout) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, Decision, Report
-from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
@@ -19,7 +18,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.batch_loop import BatchLoop
 from unbroken.run.by_itself import resume_by_itself
-from unbroken.run.data import ADVICE, keep_lists, order_of, parts_of
+from unbroken.run.data import keep_lists, order_of, parts_of, policy_of
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.foreign_beginning import begin_at
@@ -32,7 +31,7 @@ from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
 from unbroken.run.restored import Built, ResumedBeginning
-from unbroken.run.resume import ResumePolicy, ResumeReport, ResumeSource, find_source
+from unbroken.run.resume import ResumeReport, ResumeSource, find_source
 from unbroken.run.step import Step
 from unbroken.state.position import Position
 
@@ -137,9 +136,7 @@ class Run(LoaderLoops):
         )  # fmt: skip
         self._epoch_work = EpochWork()
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
-        own = [] if batches is None else [LastBatchIdentical()]
-        advice = {**({} if batches is None else ADVICE), **(advice or {})}
-        self._policy = ResumePolicy.of(may_change, [*own, *checks], advice)
+        self._policy = policy_of(batches, may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
             self, self.stop, self._ending, self._epoch_work, GoalState(self.state),
