@@ -18,12 +18,16 @@ GATHERS = "gathers"
 """Name under which a line says that the loop made no update in the step."""
 RATES = "lrs"
 """Name of the learning rates of all groups, where there is more than one."""
+SKETCH = "gradient_sketch"
+"""Name of the norm of some entries of the gradients, where a loop makes its own updates."""
 SCALE = "grad_scale"
 """Name of what a gradient scaler scaled the loss with."""
 _APPLIED = (
     "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
 )  # fmt: skip
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS}
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS, SKETCH}
+OWN_NAMES = frozenset(_NOT_LOSSES - {"lr", "grad_norm"})
+"""Names of a line that no loop may give to something else."""
 
 
 FIRST = ""
@@ -50,8 +54,8 @@ class JournalLine:
         """What the scaler scaled the loss with; None without one, or in a journal that doesn't tell."""
         self.losses = {name: each for name, each in fields.items() if name not in _NOT_LOSSES}
         """`loss` and whatever else the loop journalled by name."""
-        self.gradient = fields.get("grad_norm")
-        """Norm of all gradients before clipping."""
+        self.gradient = fields.get(SKETCH, fields.get("grad_norm"))
+        """Norm of all gradients before clipping, or of some of their entries."""
         self.update = (bool(line.get("skipped", False)), line.get("updates"))
         """Whether the update was left out, and how many were made."""
         self.is_given_up = GIVEN_UP in line

@@ -13,6 +13,7 @@ A loop that leaves an epoch early, by `break`, goes on with the next epoch, as i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
@@ -20,8 +21,10 @@ from typing import Any
 
 import torch
 
+from unbroken.errors import RunMisused
+from unbroken.journal.line import OWN_NAMES
 from unbroken.run.epoch_work import EpochWork
-from unbroken.run.gradient_norm import GradientNorm
+from unbroken.run.gradient_sketch import GradientSketch
 from unbroken.run.loops import Loops
 from unbroken.run.open import OpenRun
 from unbroken.run.order import Batches
@@ -51,10 +54,21 @@ class BatchLoop:
         self._updater = updater
         self._read: tuple[Any] | None = None
         self._losses: dict[str, Any] = {}
-        self._unfinished: tuple[Step, GradientNorm, float | None] | None = None
+        self._unfinished: tuple[Step, GradientSketch, float | None] | None = None
 
     def log(self, values: dict[str, Any]) -> None:
-        """Take in what is to be journalled of the present batch."""
+        """Take in what is to be journalled of the present batch.
+
+        Raises:
+            RunMisused: A name is one that the journal uses itself.
+        """
+        taken = sorted(OWN_NAMES & values.keys())
+        if taken:
+            raise RunMisused(
+                f"run.log({taken[0]}=...) has a name that the journal uses itself.",
+                "The line of the batch would tell something else by it.",
+                "Choose another name; `lr` and `grad_norm` may be given.",
+            )
         self._losses |= {
             name: each.detach() if isinstance(each, torch.Tensor) else each
             for name, each in values.items()
@@ -66,7 +80,7 @@ class BatchLoop:
             for step in steps:
                 assert self._read is not None
                 (batch,), self._read, self._losses = self._read, None, {}
-                gradients = GradientNorm(opened.book.state, opened.monitor.before_own_update)
+                gradients = GradientSketch(opened.book.state, opened.monitor.before_own_update)
                 scale = self._updater.loss_scale
                 self._run.seed_micro_batch()
                 gradients.begin()
@@ -91,14 +105,21 @@ class BatchLoop:
         """Count the batch that the loop has trained on."""
         assert self._unfinished is not None
         (step, gradients, scale), self._unfinished = self._unfinished, None
-        norm = gradients.end()
+        sketch = gradients.end()
         opened.monitor.before_update(step.number, self._run.state.stepped_paths())
         opened.monitor.after_update(step.number)
         self._run.micro_batch_done(len(step.indices) - step.samples_done)
-        losses = {name: float(each) for name, each in self._losses.items()}
         batches, here = self._batches, self._run.state.position
         batches.trained, batches.trained_at = batches.content, (here.epoch, here.batch)
-        self._run.end_step(losses, grad_norm=norm, loss_scale=scale, content=batches.content)
+        losses = {name: float(each) for name, each in self._losses.items()}
+        norm = losses.pop("grad_norm", math.nan)
+        self._run.end_step(
+            losses,
+            grad_norm=norm,
+            gradient_sketch=sketch,
+            loss_scale=scale,
+            content=batches.content,
+        )
 
     def leave_epoch(self, opened: OpenRun) -> bool:
         """Go on to the next epoch, where the loop has left this one's batches by itself.

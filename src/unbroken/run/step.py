@@ -11,7 +11,7 @@ import torch
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import RunMisused, StateMismatch
-from unbroken.journal.line import CONTENT, GATHERS, GIVEN_UP, RATES, SCALE
+from unbroken.journal.line import CONTENT, GATHERS, GIVEN_UP, RATES, SCALE, SKETCH
 from unbroken.order.step_batches import MicroBatch, sample_digest
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
@@ -32,6 +32,8 @@ class StepResult:
     """`loss` and the named sums given to `backward`, over the whole step batch."""
     grad_norm: float = math.nan
     """Norm of all gradients before clipping."""
+    gradient_sketch: float = math.nan
+    """Norm of some entries of the gradients, where a loop makes its own updates."""
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -75,6 +77,8 @@ class StepResult:
         line |= {"skipped": True} if self.skipped else {}
         line |= {GATHERS: True} if self.gathers else {}
         line |= {CONTENT: self.content} if self.content else {}
+        if not math.isnan(self.gradient_sketch):
+            line[SKETCH] = self.gradient_sketch
         return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,7 @@ def _numbered_devices() -> dict[str, ModuleType]:
     return {name: each for name, each in kinds.items() if each.is_initialized()}
 
 
+@cache
 def mps_is_available() -> bool:
     """Say whether this machine has a Metal device; its one generator belongs to the process."""
     return torch.backends.mps.is_available()

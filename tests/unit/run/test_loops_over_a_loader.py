@@ -213,6 +213,7 @@ def without_order(directory: Path, **options: Any) -> unbroken.Run:
         ),
         (lambda path: without_order(path).order, "has no step batches"),
         (lambda path: with_order(path).log(loss=1), r"run.log\(\) was called"),
+        (lambda path: without_order(path).log(step=1), r"run.log\(step=...\) has a name"),
     ],
 )
 def test_calls_that_do_not_fit_the_run_are_refused(

@@ -1,0 +1,72 @@
+"""A sketch of the gradients that a loop's own updates are made with: seen as an optimiser steps.
+
+Their norm would read every gradient once more. A few entries of a few of them are read instead, as of the
+weights (see `unbroken.state.fingerprint`): another gradient moves them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+from unbroken.state.step_hooks import tell_before, tell_no_more
+from unbroken.state.training_state import TrainingState
+
+TENSORS: Final = 12
+"""How many gradients of an optimiser are looked at, spread evenly over its parameters."""
+ENTRIES: Final = 16
+"""Neighbouring entries of each, from its middle."""
+
+
+class GradientSketch:
+    """Looks at the gradients of each declared optimiser at its first step of a batch.
+
+    Args:
+        state: Knows the declared optimisers.
+        at_first: Called before the first of them steps.
+    """
+
+    def __init__(self, state: TrainingState, at_first: Callable[[], None]) -> None:
+        self._optimizers = {id(each) for each in state.optimizers}
+        self._at_first = at_first
+        self._entries: dict[int, torch.Tensor | None] = {}
+
+    def begin(self) -> None:
+        """Begin a batch; hear of every update until `end`."""
+        tell_before(self)
+
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Look at the gradients of an optimiser that is about to step."""
+        if id(optimizer) not in self._optimizers or id(optimizer) in self._entries:
+            return
+        if not self._entries:
+            self._at_first()
+        self._entries[id(optimizer)] = _entries(optimizer)
+
+    def end(self) -> float:
+        """Hear no more; return the norm of what was looked at, NaN where nothing stepped."""
+        tell_no_more(self)
+        found = [each for each in self._entries.values() if each is not None]
+        if not found:
+            return math.nan
+        return math.hypot(*(entry for each in found for entry in each.tolist()))
+
+
+def _entries(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
+    """Return some entries of an optimiser's gradients, 1-dim, without waiting for them."""
+    held = [each for group in optimizer.param_groups for each in group["params"]]
+    chosen = [held[i * len(held) // TENSORS] for i in range(TENSORS)] if held[TENSORS:] else held
+    found = []
+    for each in chosen:
+        if each.grad is None or each.grad.device != held[0].device:
+            continue
+        gradient = each.grad.detach()
+        if gradient.layout is torch.sparse_coo:
+            gradient = gradient.coalesce().values()
+        flat = gradient.reshape(-1)
+        start = max(0, len(flat) // 2 - ENTRIES // 2)
+        found.append(flat[start : start + ENTRIES].float())
+    return torch.cat(found) if found else None
