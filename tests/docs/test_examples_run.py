@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = ["README.md", "docs/library.md"]
 
 
-UPDATE = "step.update(clip_norm=1.0)\n"
+UPDATE = "        optimizer.zero_grad()\n"
 
 
 def examples() -> list[tuple[str, str]]:
@@ -79,15 +79,15 @@ def test_the_examples_of_the_public_names_run(tmp_path: Path) -> None:
 def test_a_killed_example_ends_as_one_that_was_not(tmp_path: Path) -> None:
     """What a reader tries first: the README's loop, killed and started again, ends with the same bits."""
     (code,) = (code for where, code in examples() if where == "README.md" and UPDATE in code)
-    dying = code.replace(UPDATE, f"{UPDATE}    if step.number == 25:\n        os._exit(9)\n")
+    dying = code.replace(
+        UPDATE, f"{UPDATE}        if run.position.step == 24:\n            os._exit(9)\n"
+    )
     for name, codes in (("undisturbed", [code]), ("killed", [f"import os\n{dying}", code])):
         (tmp_path / name).mkdir()
         for each in codes:
             done = preloaded.run_code(each, cwd=tmp_path / name)
             assert done.returncode == (9 if each is not code else 0), done.stderr
-    undisturbed, killed = (
-        Layout(tmp_path / name / "training_output") for name in ("undisturbed", "killed")
-    )
+    undisturbed, killed = (Layout(tmp_path / name / "out") for name in ("undisturbed", "killed"))
     expected, found = (
         max(layout.checkpoints.iterdir()) / "model.safetensors" for layout in (undisturbed, killed)
     )

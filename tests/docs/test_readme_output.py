@@ -16,20 +16,19 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 KILLED, REFUSED = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 
-UPDATE = "step.update(clip_norm=1.0)\n"
+UPDATE = "        optimizer.zero_grad()\n"
 DYING = CODE.replace(
     UPDATE,
     f"{UPDATE}"
-    "    if step.number == 20:\n        run.save()\n"
-    "    if step.number == 25:\n        __import__('os').kill(__import__('os').getpid(), 9)\n",
+    "        if run.position.step == 20:\n            run.save()\n"
+    "        if run.position.step == 25:\n            __import__('os').kill(__import__('os').getpid(), 9)\n",
 )
-RESUME = 'run.resume("auto")\n'
-RATE_SET_BY_HAND = CODE.replace(RESUME, f'{RESUME}optimizer.param_groups[0]["lr"] = 1e-3\n')
+UNSHUFFLED = CODE.replace("shuffle=True", "shuffle=False")
 
 
 @pytest.fixture(scope="module")
 def killed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an example that was killed after step 25, its last checkpoint of step 20."""
+    """The directory of an example that was killed after 25 batches, its last checkpoint of step 20."""
     directory = tmp_path_factory.mktemp("killed")
     assert -signal.SIGKILL == preloaded.run_code(DYING, cwd=directory).returncode
     return directory
@@ -43,15 +42,15 @@ def killed(killed_once: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_killed_example_prints_what_the_readme_shows(killed: Path) -> None:
-    """The line of the replay, and nothing else."""
+    """What the resume came to and the line of the replay, and nothing else."""
     resumed = preloaded.run_code(CODE, cwd=killed)
-    assert KILLED.splitlines()[3:] == (resumed.stdout + resumed.stderr).splitlines()
+    assert KILLED.splitlines()[4:] == (resumed.stdout + resumed.stderr).splitlines()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX: runs on Linux and macOS")
 def test_a_refused_example_prints_what_the_readme_shows(killed: Path) -> None:
     """The error and its whole report; of the traceback only its first line."""
-    refused = preloaded.run_code(RATE_SET_BY_HAND, cwd=killed)
+    refused = preloaded.run_code(UNSHUFFLED, cwd=killed)
     shown = REFUSED.splitlines()[1:]
     printed = refused.stderr.splitlines()
     assert [shown[0], "  ..."] == [printed[0], shown[1]]

@@ -90,12 +90,21 @@ DATA_SET_UNCHANGED: Final = FactCheck(
 # Order and randomness are functions of (seed, position); another seed is another shuffle.
 ORDER_UNCHANGED: Final = FactCheck(
     id="order-unchanged",
-    title="The order derives from the same seed and mix",
+    title="The order derives from the same seed, sampler and mix",
     area="order and randomness",
-    covers=("order.seed", "order.run_seed", "order.mix"),
+    covers=(
+        "order.seed",
+        "order.run_seed",
+        "order.mix",
+        "order.sampler",
+        "order.drop_last",
+        "order.loader_scheme",
+        "order.stream_batch",
+    ),
     example=(7, 8),
-    compares="the seed of the order, the run's if it is another, and the shares of a mix.",
-    why="Another seed reshuffles in the middle of an epoch: samples are repeated and omitted.",
+    compares="the seed of the order, the run's if it is another, the sampler of a loader, and the shares "
+    "of a mix.",
+    why="Another seed or sampler reshuffles in the middle of an epoch: samples are repeated and omitted.",
     cause="`StepBatches` was given another seed or mix, or `Run(seed=)` another seed.",
     remedy="Give `StepBatches`, or `Run(seed=)`, the run's seed, and `StepBatches` its mix.",
     does_not="derive the order; `next-samples-identical` does.",

@@ -18,7 +18,7 @@ from unbroken.replay.bounds import DECIDING_STEPS, Bound, bound_for
 from unbroken.replay.cause import Divergence, DivergenceCause
 from unbroken.replay.noise import REPEATS, Noise
 from unbroken.replay.repetitions import Repetitions, noise_between
-from unbroken.replay.verdict import Largest, ReplayOutcome, ReplayVerdict
+from unbroken.replay.verdict import Largest, ReplayOutcome, ReplayVerdict, compared
 
 LAST_DIGITS = 1e-15
 """Relative difference of a learning rate that another mathematics library may bring about."""
@@ -295,9 +295,8 @@ class Replay:
         if self._is_exact:
             return self._settle(
                 ReplayOutcome.EXACT,
-                # An update shows in the weights of the step after it.
-                f"{self._repeated}/{self._known} steps: data, loss, gradient"
-                + (", update" if self._repeated > 1 else ""),
+                f"{self._repeated}/{self._known} steps: "
+                f"{compared([each.line for each in self._references.values()], self._repeated)}",
             )
         bound = self._bound()
         assert bound is not None  # without one the first difference settled it

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from unbroken.journal.change import EnvironmentChange
+from unbroken.journal.line import JournalLine
 from unbroken.replay.bounds import Bound
 from unbroken.replay.cause import DivergenceCause
 
@@ -63,3 +66,15 @@ class Largest:
     def __str__(self) -> str:
         """Say both."""
         return f"loss {self.loss:.1e}, gradient {self.gradient:.1e}"
+
+
+def compared(lines: Sequence[Mapping[str, Any]], repeated: int) -> str:
+    """Return what was compared of repeated steps, in words.
+
+    Args:
+        lines: The journal's lines of them; a loop may tell no losses.
+        repeated: How many were repeated: an update shows in the weights of the step after it.
+    """
+    has_losses = any(JournalLine(each).losses for each in lines)
+    named = ["data", *(["loss"] if has_losses else []), "gradient"]
+    return ", ".join([*named, *(["update"] if repeated > 1 else [])])

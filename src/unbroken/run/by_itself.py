@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import weakref
+from collections.abc import Sequence
 from typing import Protocol
 
 from unbroken.checks import CheckOutcome, Decision, Finding, Severity
 from unbroken.counts import counted
 from unbroken.run.order import Order
 from unbroken.run.resume import ResumeReport
+from unbroken.state.facts import OWN_FILES, FactDifference
 
 _log = logging.getLogger("unbroken")
 
@@ -63,9 +65,21 @@ def lines_of(report: ResumeReport) -> list[str]:
     return [
         f"{first}.",
         *(f"[Resume] {_told(each, report.decision)}" for each in differing),
-        *(f"[Resume] {each}" for each in report.changed),
+        *_changes(report.changed),
         *(f"[Resume] {each}" for each in report.notes),
     ]
+
+
+def _changes(changed: Sequence[FactDifference]) -> list[str]:
+    """Return what changed and may; files of the program's own by name, for their digests tell nothing."""
+    files = [each.name.removeprefix(f"{OWN_FILES}.") for each in changed if is_own_file(each)]
+    told = [f"[Resume] {each}" for each in changed if not is_own_file(each)]
+    return [*told, *([f"[Resume] edited since the save: {', '.join(files)}"] if files else [])]
+
+
+def is_own_file(change: FactDifference) -> bool:
+    """Say whether a change is of one of the program's own files."""
+    return change.name.startswith(f"{OWN_FILES}.")
 
 
 def _told(finding: Finding, decision: Decision) -> str:

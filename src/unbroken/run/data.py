@@ -23,8 +23,9 @@ from unbroken.run.resume import ResumePolicy
 
 _ADVICE: Final = {
     "order-unchanged": Advice(
-        cause="The program was seeded otherwise.",
-        remedy="Call torch.manual_seed() as the run did before Run(...), or give Run(seed=...) its seed.",
+        cause="The program was seeded otherwise, or the loader has another sampler.",
+        remedy="Give the loader the run's sampler, and call torch.manual_seed() as the run did before "
+        "Run(...), or give Run(seed=...) its seed.",
     ),
     "other-facts-unchanged": Advice(
         remedy="Give the loader, and `facts=`, as the run had them; new ones are used with "
