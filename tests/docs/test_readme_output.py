@@ -20,8 +20,11 @@ UPDATE = "        optimizer.zero_grad()\n"
 DYING = CODE.replace(
     UPDATE,
     f"{UPDATE}"
-    "        if run.position.step == 20:\n            run.save()\n"
-    "        if run.position.step == 25:\n            __import__('os').kill(__import__('os').getpid(), 9)\n",
+    "        if run.position.step == 25:\n"
+    "            import os\n"
+    "            while not os.path.isdir('out/checkpoints/step-00000020'):\n"
+    "                pass\n"
+    "            os.kill(os.getpid(), 9)\n",
 )
 UNSHUFFLED = CODE.replace("shuffle=True", "shuffle=False")
 

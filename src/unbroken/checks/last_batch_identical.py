@@ -25,7 +25,7 @@ from unbroken.checks.state_summary import StateSummary
 CONTENT = "content"
 """Name of the digest among the evidence of a save."""
 CONTENT_AT = "content_at"
-"""Name of where in the order that batch is: its epoch and number."""
+"""Name of what is needed to read that batch again: its epoch, its place in it, its indices."""
 CONTENT_AGAIN = "content_again"
 """Name of the digest of the same batch, read after the restore."""
 

@@ -20,7 +20,7 @@ class Iterations:
 
     note = ""
     content = trained = ""
-    trained_at: tuple[int, int] | None = None
+    trained_at: Any = None
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -58,6 +58,15 @@ class Iterations:
     def take(self, position: Position) -> tuple[int]:
         """Return the number of the step, from 0."""
         return (position.step,)
+
+    def mark_trained(self) -> None:
+        """Do nothing: what the loop draws is not seen here."""
+
+    def tell_epoch(self, epoch: int) -> None:
+        """Do nothing: there is one epoch."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is read."""
 
     def read_again(self, position: Position) -> str:
         """Return nothing: what the loop draws is not seen here."""

@@ -8,11 +8,13 @@ the run was stopped change nothing. The program's own loader stays as it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from itertools import chain, count
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
-from unbroken.errors import DataInvalid
+from torch.utils.data import DataLoader
+
+from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
 from unbroken.loaders.sampled_epochs import SampledEpochs
 from unbroken.loaders.seeded_samples import SampleKey, draws_nothing, seeded
@@ -39,8 +41,8 @@ class SampledBatches:
         """Digest of the batch that was read last; empty where none was."""
         self.trained = ""
         """Digest of the batch that was trained last; empty where none was."""
-        self.trained_at: Place | None = None
-        """Where that batch is in the order."""
+        self.trained_at: Any = None
+        """Its epoch, the samples of the epoch before it, and its indices; None where they can't be saved."""
         self._loader = loader
         self._epochs = epochs
         self._seed = seed
@@ -49,6 +51,7 @@ class SampledBatches:
         self._reader = _reader(loader, self._keys)
         self._iterator: Iterator[Any] | None = None
         self._next: Place | None = None
+        self._taken: Place = (0, 0)
 
     def take(self, position: Position) -> Any:
         """Return the batch that a run at a position uses next; None where the epoch has no more.
@@ -57,11 +60,15 @@ class SampledBatches:
             DataInvalid: The first batch of a run differs when it is read once more.
         """
         place = (position.epoch, position.batch)
-        if self._epochs.of(position.epoch).at(position.batch) is None:
+        self._epochs.begin(position.epoch)
+        drawing = self._epochs.of(position.epoch)
+        if drawing.at(position.batch) is None:
             return None
         first = None
         if self._next != place:
-            self._begin(place, place if self._is_to_be_compared else None)
+            start, batch = drawing.start_of(position.batch), drawing.at(position.batch)
+            again = [position.epoch, start, batch]
+            self._begin(place, again if self._is_to_be_compared else None)
             if self._is_to_be_compared:
                 first = content_digest(self._fetch(place))
         batch = self._fetch(place)
@@ -70,24 +77,49 @@ class SampledBatches:
             raise _does_not_repeat(self._loader.dataset)
         self._is_to_be_compared = False
         self._next = (position.epoch, position.batch + 1)
+        self._taken = place
+        if drawing.at(position.batch + 1) is None:
+            self._iterator = None  # its workers end, unless they persist
         return (batch,)
+
+    def mark_trained(self) -> None:
+        """Take in that the batch that was read last is trained."""
+        epoch, number = self._taken
+        drawing = self._epochs.of(epoch)
+        indices = list(drawing.at(number) or ())
+        is_plain = all(type(each) in (int, str) for each in indices)
+        start = drawing.start_of(number)
+        self.trained, self.trained_at = self.content, [epoch, start, indices] if is_plain else None
+
+    def tell_epoch(self, epoch: int) -> None:
+        """Tell the samplers which epoch begins."""
+        self._epochs.tell(epoch)
 
     def read_again(self, position: Position) -> str:
         """Read the batch that was trained last once more, and then from a position on.
 
         Returns:
-            Its digest; empty where there is none.
+            Its digest; empty where there is none, or where the data set may have changed with the epoch.
         """
         last = self.trained_at
         if last is None or not self._is_to_be_compared:
             return ""
+        if hasattr(self._loader.dataset, "set_epoch") and last[0] != position.epoch:
+            return ""
+        self._epochs.begin(position.epoch)
         self._is_to_be_compared = False
         self._begin((position.epoch, position.batch), last)
-        self.trained = content_digest(self._fetch(last))
+        self.trained = content_digest(self._fetch((last[0], last[1])))
         return self.trained
 
-    def _begin(self, place: Place, before: Place | None) -> None:
-        """Begin to read at a place; another batch is read before it."""
+    def close(self) -> None:
+        """Let the workers go."""
+        self._iterator, self._next = None, None
+        for each in _loaders_in(self._reader):
+            each.__dict__["_iterator"] = None
+
+    def _begin(self, place: Place, before: Any) -> None:
+        """Begin to read at a place; another batch is read before it, as `trained_at` has it."""
         self._iterator, self._next = None, place  # the workers of an epoch that was left end here
         self._keys.begin(place, before)
         generators = [] if self._loader.generator is None else [self._loader.generator]
@@ -97,7 +129,10 @@ class SampledBatches:
     def _fetch(self, place: Place) -> Any:
         assert self._iterator is not None
         seed_everything(fetch_seed(self._seed, *place))
-        return next(self._iterator)
+        batch = next(self._iterator)
+        if not self._keys.are_read:
+            raise _goes_its_own_way(self._loader)
+        return batch
 
 
 class _Keys:
@@ -107,28 +142,40 @@ class _Keys:
         self._epochs = epochs
         self._seed = seed
         self.draws = draws
+        self.are_read = False
+        """Whether the loader asks for them."""
         self._place: Place = (0, 0)
-        self._before: Place | None = None
+        self._before: Any = None
 
-    def begin(self, place: Place, before: Place | None) -> None:
-        """Begin at a place, after a batch from somewhere else."""
+    def begin(self, place: Place, before: Any) -> None:
+        """Begin at a place, after a batch from somewhere else; see `SampledBatches.trained_at`."""
         self._place, self._before = place, before
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the keys of each batch, or of what the data set calls a batch."""
+        self.are_read = True
+        if self._before is not None:
+            yield self._keys(*self._before)
         epoch, first = self._place
-        before = [] if self._before is None else [self._before]
-        for place in chain(before, ((epoch, number) for number in count(first))):
-            drawing = self._epochs.of(place[0])
-            if (batch := drawing.at(place[1])) is None:
+        drawing = self._epochs.of(epoch)
+        for number in count(first):
+            if (batch := drawing.at(number)) is None:
                 return
-            start = drawing.start_of(place[1])
-            keys = [self._key(place[0], start + i, index) for i, index in enumerate(batch)]
-            yield keys if self._epochs.is_batched else keys[0]
+            yield self._keys(epoch, drawing.start_of(number), batch)
+
+    def _keys(self, epoch: int, start: int, batch: Sequence[Any]) -> Any:
+        keys = [self._key(epoch, start + i, index) for i, index in enumerate(batch)]
+        return keys if self._epochs.is_batched else keys[0]
 
     def __len__(self) -> int:
         """Return how many batches a whole epoch has."""
         return len(self._epochs.of(self._place[0]).all())
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a loader of another class asks its own sampler for."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._epochs.sampler, name)
 
     def _key(self, epoch: int, place: int, index: Any) -> Any:
         if not self.draws:
@@ -137,14 +184,34 @@ class _Keys:
 
 
 def _reader(loader: Any, keys: _Keys) -> Any:
-    """Return the copy of a loader that is read."""
+    """Return the copy of a loader that is read; of one that reads another loader, of both."""
     made = copy.copy(loader)
     own = made.__dict__  # PyTorch refuses to have them set
     own["batch_sampler" if loader.batch_sampler is not None else "sampler"] = keys
     own["_iterator"] = None
     if keys.draws:
         own["dataset"] = seeded(loader.dataset)
+    for name, each in own.items():
+        if isinstance(each, DataLoader):
+            own[name] = _reader(each, keys)
     return made
+
+
+def _loaders_in(reader: Any) -> Iterator[Any]:
+    """Yield a loader and those that it reads."""
+    yield reader
+    for each in reader.__dict__.values():
+        if isinstance(each, DataLoader):
+            yield from _loaders_in(each)
+
+
+def _goes_its_own_way(loader: Any) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"The {type(loader).__name__} does not ask its sampler when it is iterated over.",
+        "It can't be begun in the middle of an epoch, so no resume could go on with it.",
+        "Give Run(data=...) a DataLoader of the same data set and sampler; with persistent_workers=True its "
+        "workers stay from epoch to epoch, too.",
+    )
 
 
 def _does_not_repeat(dataset: Any) -> DataInvalid:

@@ -1,7 +1,7 @@
 """The order of a loader's batches as a function of seed and epoch, whatever its sampler is.
 
-The sampler is drawn from with every generator set from `(seed, epoch)` and its `set_epoch` called. So
-its list can be had again at any time, and a resume takes the rest of it: nothing is loaded to be
+The sampler is drawn from with every generator set from `(seed, epoch)`, when the first batch of the
+epoch is asked for: what the loop sets on it at the beginning of an epoch acts. So its list can be had again at any time, and a resume takes the rest of it: nothing is loaded to be
 skipped. A sampler whose list can't be had again is known by drawing it twice; its lists are kept.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Any, Final, Protocol
 
 from torch.utils.data import BatchSampler
@@ -19,6 +20,8 @@ from unbroken.loaders.seeds import Draws, order_seed
 
 PULLED: Final = 1024
 """Batches that are drawn at once."""
+MOST_TRIED: Final = 1_000_000
+"""Most batches of a list that is drawn to its end to see whether it can be drawn again."""
 MOST_KEPT: Final = 10_000_000
 """Most batches of an epoch whose list is kept."""
 
@@ -61,7 +64,6 @@ class Drawing:
         self._batches = batches
         self._iterator: Iterator[Any] | None = None
         self._sampler = sampler
-        self._epoch = epoch
         self._drawn: list[Batch] = []
         self._starts = [0]
         self._is_over = False
@@ -94,9 +96,6 @@ class Drawing:
         with self._draws.going_on():
             try:
                 if self._iterator is None:
-                    for each in chain_of(self._sampler):
-                        if hasattr(each, "set_epoch"):
-                            each.set_epoch(self._epoch)
                     self._iterator = iter(self._sampler)
                 pulled = [self._batches(each) for each in islice(self._iterator, PULLED)]
             except Exception as error:
@@ -130,8 +129,13 @@ class SampledEpochs:
         self._generators = generators_in(loader.generator, *_attributes(self.sampler))
         self._drawing: tuple[int, Drawing] | None = None
         self.kept: KeptLists | None = None
-        first, again = (self._new(0) for _ in range(2))
-        lists = [[each.at(i) for i in range(PULLED)] for each in (first, again)]
+        self._told: int | None = None
+        self.begun: int | None = None
+        """The epoch whose batches are asked for; None before the first."""
+        first = self._tried()
+        if _length(self.sampler) <= MOST_TRIED:
+            first.all()  # a sampler may count its epochs at the end of its list
+        lists = [[each.at(i) for i in range(PULLED)] for each in (first, self._tried())]
         if lists[0][0] is None:
             raise SettingsInvalid(
                 "The loader gives no batch.",
@@ -145,6 +149,23 @@ class SampledEpochs:
         """Samples of a batch; None where the sampler says that itself."""
         self.earlier: list[list[int]] = []
         """Sizes before this one: `[epoch, batch, size]`, in force until that batch."""
+
+    def tell(self, epoch: int) -> None:
+        """Tell the samplers which epoch begins, where they want to know."""
+        self._told = epoch
+        for each in chain_of(self.sampler):
+            if hasattr(each, "set_epoch"):
+                each.set_epoch(epoch)
+
+    def begin(self, epoch: int) -> None:
+        """Begin to ask for the batches of an epoch."""
+        if self._told != epoch:
+            self.tell(epoch)
+        self.begun = epoch
+
+    def _tried(self) -> Drawing:
+        self.tell(0)
+        return self._new(0)
 
     def go_on_after(self, saved: Mapping[str, Any], epoch: int, batch: int) -> None:
         """Take over which sizes the batches of a saved order had.
@@ -161,7 +182,7 @@ class SampledEpochs:
         was = saved.get("effective_batch", self.size)
         if self.size is not None and was != self.size:
             self.earlier.append([epoch, batch, was])
-        self._drawing = None
+        self._drawing, self._told = None, None
 
     def of(self, epoch: int) -> Drawing:
         """Return the list of an epoch."""
@@ -206,6 +227,13 @@ class SampledEpochs:
 
     def _new(self, epoch: int) -> Drawing:
         return Drawing(self.sampler, epoch, self._seed, self._generators, self._batches)
+
+
+def _length(sampler: Any) -> float:
+    try:
+        return len(sampler)
+    except (TypeError, NotImplementedError, AttributeError):
+        return inf
 
 
 def chain_of(sampler: Any) -> Iterator[Any]:

@@ -73,7 +73,10 @@ class SampledOrder:
         return len(self.epochs.of(epoch).all())
 
     def at(self, position: Position) -> Sequence[int]:
-        """Return a number for each sample of the batch that a run at `position` uses next."""
+        """Return a number for each sample of the batch that a run at `position` uses next.
+
+        None before the epoch has begun: the loop may still change its sampler.
+        """
         return range(len(self._batch(position)))
 
     def names_at(self, position: Position) -> list[str]:
@@ -88,7 +91,12 @@ class SampledOrder:
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
 
     def next_ids(self, position: Position, count: int) -> list[str]:
-        """Return the names of the next `count` samples, or of those that the epoch has left."""
+        """Return the names of the next `count` samples, or of those that the epoch has left.
+
+        None before the epoch has begun.
+        """
+        if self.epochs.begun != position.epoch:
+            return []
         found: list[str] = []
         number, drawing = position.batch, self.epochs.of(position.epoch)
         while len(found) < count and (batch := drawing.at(number)) is not None:
@@ -97,4 +105,6 @@ class SampledOrder:
         return found[:count]
 
     def _batch(self, position: Position) -> Batch:
+        if self.epochs.begun != position.epoch:
+            return ()
         return self.epochs.of(position.epoch).at(position.batch) or ()

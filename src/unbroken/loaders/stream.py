@@ -15,6 +15,8 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from torch.utils.data import Dataset, IterableDataset
+
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
 from unbroken.loaders.found_generators import generators_in
@@ -40,12 +42,13 @@ class Stream:
         """Digest of the batch that was read last; empty where none was."""
         self.trained = ""
         """Digest of the batch that was trained last; empty where none was."""
-        self.trained_at: tuple[int, int] | None = None
-        """Epoch and number of that batch."""
+        self.trained_at: Any = None
+        """Nothing: a batch can't be read again alone."""
         self._loader = loader
         self._repeats = repeats
         self._source = _with_state(loader)
-        self._generators = generators_in(getattr(loader, "generator", None))
+        self._generators = generators_in(loader)
+        self._told: int | None = None
         self._iterator: Iterator[Any] | None = None
         self._next: tuple[int, int] | None = None
         self._saved: tuple[tuple[int, int], Any] | None = None
@@ -126,6 +129,7 @@ class Stream:
         batch = self._fetch(place)
         if batch is None:
             self._ended[place[0]] = place[1]
+            self._iterator = None
             if place[1] == 0:
                 raise _is_empty(self._loader)
             return None
@@ -142,13 +146,27 @@ class Stream:
         self._begin(place)
         return self.trained if self._repeats else ""
 
-    def _begin(self, place: tuple[int, int]) -> None:
-        self._iterator, self.trained = None, ""
-        seed_all(order_seed(self.seed, place[0]), self._generators)
+    def mark_trained(self) -> None:
+        """Take in that the batch that was read last is trained."""
+        self.trained = self.content
+
+    def tell_epoch(self, epoch: int) -> None:
+        """Tell loader and data set which epoch begins, where they want to know; the loop may tell otherwise."""
+        self._told = epoch
         owners: tuple[Any, Any] = (self._loader, getattr(self._loader, "dataset", None))
         for each in owners:
             if hasattr(each, "set_epoch"):
-                each.set_epoch(place[0])
+                each.set_epoch(epoch)
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self._iterator, self._next = None, None
+
+    def _begin(self, place: tuple[int, int]) -> None:
+        self._iterator, self.trained = None, ""
+        seed_all(order_seed(self.seed, place[0]), self._generators)
+        if self._told != place[0]:
+            self.tell_epoch(place[0])
         knows_place = self._source is not None and self._saved is not None
         if knows_place and self._saved is not None and self._saved[0] == place:
             self._source.load_state_dict(self._saved[1])
@@ -221,8 +239,26 @@ def require_iterable(loader: Any) -> None:
     """Refuse what gives its batches once only, or none.
 
     Raises:
-        SettingsInvalid: It is an iterator or generator, or nothing to be iterated over.
+        SettingsInvalid: It is an iterator, a data set, a dict, or nothing to be iterated over.
     """
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+        raise SettingsInvalid(
+            f"Run(data=) is a {type(loader).__name__}, a data set and no loader.",
+            "Its samples would be taken for batches.",
+            "Give DataLoader(dataset, batch_size=..., shuffle=True), or what makes its batches.",
+        )
+    if isinstance(loader, Mapping):
+        raise SettingsInvalid(
+            "Run(data=) is a dict.",
+            "Its keys would be taken for batches.",
+            "Give the one loader that is trained on; others are the loop's own.",
+        )
+    if callable(loader) and not hasattr(loader, "__iter__"):
+        raise SettingsInvalid(
+            "Run(data=) is a function.",
+            "It is not known what it is to be called with.",
+            "Call it, and give what it returns: an object that is iterated over once an epoch.",
+        )
     if isinstance(loader, Iterator):
         raise SettingsInvalid(
             f"Run(data=) is a {type(loader).__name__}, which gives its batches once.",

@@ -7,6 +7,7 @@ it ends the training. A program that leaves while a loader still lives ends its 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -69,7 +70,9 @@ def _end_workers() -> None:
         for each in workers:
             each.terminate()
         for each in workers:
-            each.join(seconds)
+            # PyTorch's own handler tells, in the midst of this, that a worker has ended.
+            with contextlib.suppress(RuntimeError):
+                each.join(seconds)
     for each in multiprocessing.active_children():
         if each.daemon:
             each.kill()

@@ -164,7 +164,7 @@ def of_outputs(
         why += " or the partial gradients" if is_first and inside_step else ""
         return Divergence(
             DivergenceCause.GRADIENT,
-            f"the same loss but another gradient: norm {_figure(now.gradient)}, was "
+            f"{'the same loss but ' if was.losses else ''}another gradient: norm {_figure(now.gradient)}, was "
             f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed",
         )
     fingerprint = was.differing_fingerprints(now)

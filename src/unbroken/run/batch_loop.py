@@ -13,24 +13,40 @@ A loop that leaves an epoch early, by `break`, goes on with the next epoch, as i
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from unbroken.errors import RunMisused
-from unbroken.journal.line import OWN_NAMES
+from unbroken.checks.state_summary import StateSummary
+from unbroken.errors import SaveFailed
+from unbroken.run import misuse
 from unbroken.run.epoch_work import EpochWork
+from unbroken.run.first_read import FirstRead
 from unbroken.run.gradient_sketch import GradientSketch
+from unbroken.run.inspector import StateInspector
+from unbroken.run.logged import logged
 from unbroken.run.loops import Loops
 from unbroken.run.open import OpenRun
 from unbroken.run.order import Batches
 from unbroken.run.own_steps import OwnSteps
+from unbroken.run.resume import ResumePolicy
 from unbroken.run.step import Step
 from unbroken.run.update import Updater
+
+_log = logging.getLogger("unbroken")
+
+
+@dataclass(slots=True, kw_only=True)
+class _HandedOut:
+    """A batch that the loop trains on."""
+
+    step: Step
+    gradients: GradientSketch
+    scale: float | None
+    losses: dict[str, Any]
 
 
 class BatchLoop:
@@ -49,77 +65,125 @@ class BatchLoop:
     ) -> None:
         self._run = run
         self._loops = loops
+        self._loops.hooks = self
         self._work = work
         self._batches = batches
         self._updater = updater
         self._read: tuple[Any] | None = None
-        self._losses: dict[str, Any] = {}
-        self._unfinished: tuple[Step, GradientSketch, float | None] | None = None
+        self._out: _HandedOut | None = None
+        self._is_going = False
+        self._first_read: FirstRead | None = None
+        self._save_is_wanted = False
 
-    def log(self, values: dict[str, Any]) -> None:
+    def is_resumed(
+        self, saved: StateSummary, inspector: StateInspector, policy: ResumePolicy
+    ) -> None:
+        """Learn what the first batches are to be compared with."""
+        checks, accept = policy.at_first_read, policy.accept
+        self._first_read = FirstRead(saved, inspector, self._batches, checks, accept)
+
+    def log(self, values: Mapping[str, Any]) -> None:
         """Take in what is to be journalled of the present batch.
 
         Raises:
-            RunMisused: A name is one that the journal uses itself.
+            RunMisused: No batch is out, or a value can't be journalled.
         """
-        taken = sorted(OWN_NAMES & values.keys())
-        if taken:
-            raise RunMisused(
-                f"run.log({taken[0]}=...) has a name that the journal uses itself.",
-                "The line of the batch would tell something else by it.",
-                "Choose another name; `lr` and `grad_norm` may be given.",
-            )
-        self._losses |= {
-            name: each.detach() if isinstance(each, torch.Tensor) else each
-            for name, each in values.items()
-        }
+        if self._out is None:
+            raise misuse.no_batch_to_log()
+        self._out.losses |= logged(values)
 
-    def go(self, opened: OpenRun, until: int | None) -> Generator[Any]:
-        """Yield the batches; see `Run.batches`."""
-        with closing(self._loops.steps(opened, until, lambda: self._is_read(opened))) as steps:
-            for step in steps:
-                assert self._read is not None
-                (batch,), self._read, self._losses = self._read, None, {}
-                gradients = GradientSketch(opened.book.state, opened.monitor.before_own_update)
-                scale = self._updater.loss_scale
-                self._run.seed_micro_batch()
-                gradients.begin()
-                self._unfinished = (step, gradients, scale)
-                try:
-                    yield batch
-                except GeneratorExit:
-                    self._work.leave_early()
-                    raise
-                self._finish(opened)
+    def go(self, opened: OpenRun, until: int | None, call: str) -> Generator[Any]:
+        """Yield the batches; see `Run.batches`.
+
+        Args:
+            opened: The open run.
+            until: Batches that are then completed; None for those of the epoch.
+            call: How the loop asked for them.
+        """
+        self._require_new(until, call)
+        self._tell_place(call)
+        self._is_going = True
+        try:
+            with closing(self._loops.steps(opened, until, lambda: self._is_read(opened))) as steps:
+                for step in steps:
+                    assert self._read is not None
+                    (batch,), self._read = self._read, None
+                    self._hand_out(opened, step)
+                    try:
+                        yield batch
+                    except GeneratorExit:
+                        self._work.leave_early()
+                        raise
+                    self._finish(opened)
+        finally:
+            self._is_going = False
+
+    def _require_new(self, until: int | None, call: str) -> None:
+        """Refuse a loop inside another one, a second one in an epoch, and one without an end.
+
+        Raises:
+            RunMisused: It is one of these.
+        """
+        if self._is_going:
+            raise misuse.nested_batches(call)
+        self._out = None  # of a loop that failed: its batch comes again
+        if until is None and self._work.number is None:
+            raise misuse.batches_without_end(call)
+        if self._work.is_to_do(self._run.state.position):
+            raise misuse.batches_twice(call, self._work.number)
+
+    def _tell_place(self, call: str) -> None:
+        position = self._run.state.position
+        if self._first_read is not None and position.batch and call == "batches":
+            _log.info(
+                "[Resume] inside epoch %d, at its batch %d. run.enumerate() counts on from there; "
+                "enumerate(run.batches()) would begin at 0.",
+                position.epoch,
+                position.batch,
+            )
 
     def _is_read(self, opened: OpenRun) -> bool:
         """Read the next batch; where the epoch has no more, stand at the next one's start."""
         state = self._run.state
+        if self._first_read is not None:
+            first, self._first_read = self._first_read, None
+            first.compare()
         self._read = self._batches.take(state.position)
         if self._read is None:
             self._run.beginning.of_loop(opened)
             self._to_next_epoch(opened)
         return self._read is not None
 
+    def _hand_out(self, opened: OpenRun, step: Step) -> None:
+        sketch = GradientSketch(opened.book.state, opened.monitor.before_own_update)
+        self._run.seed_micro_batch()
+        sketch.begin()
+        self._out = _HandedOut(
+            step=step, gradients=sketch, scale=self._updater.loss_scale, losses={}
+        )
+
     def _finish(self, opened: OpenRun) -> None:
         """Count the batch that the loop has trained on."""
-        assert self._unfinished is not None
-        (step, gradients, scale), self._unfinished = self._unfinished, None
-        sketch = gradients.end()
-        opened.monitor.before_update(step.number, self._run.state.stepped_paths())
-        opened.monitor.after_update(step.number)
-        self._run.micro_batch_done(len(step.indices) - step.samples_done)
-        batches, here = self._batches, self._run.state.position
-        batches.trained, batches.trained_at = batches.content, (here.epoch, here.batch)
-        losses = {name: float(each) for name, each in self._losses.items()}
+        assert self._out is not None
+        out, self._out, batches = self._out, None, self._batches
+        sketch = out.gradients.end()
+        opened.monitor.before_update(out.step.number, self._run.state.stepped_paths())
+        opened.monitor.after_update(out.step.number)
+        self._run.micro_batch_done(len(out.step.indices) - out.step.samples_done)
+        batches.mark_trained()
+        losses = {name: float(each) for name, each in out.losses.items()}
         norm = losses.pop("grad_norm", math.nan)
         self._run.end_step(
             losses,
             grad_norm=norm,
             gradient_sketch=sketch,
-            loss_scale=scale,
+            loss_scale=out.scale,
             content=batches.content,
         )
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the loader which epoch begins; the body may tell it otherwise."""
+        self._batches.tell_epoch(epoch)
 
     def leave_epoch(self, opened: OpenRun) -> bool:
         """Go on to the next epoch, where the loop has left this one's batches by itself.
@@ -130,7 +194,7 @@ class BatchLoop:
         if not self._work.is_left_early:
             return False
         epoch = self._run.state.position.epoch
-        if self._unfinished is not None:
+        if self._out is not None:
             self._finish(opened)
         if self._run.state.position.epoch == epoch:
             self._to_next_epoch(opened)
@@ -140,3 +204,31 @@ class BatchLoop:
         position = self._run.state.position
         self._run.state.begin_step(replace(position, epoch=position.epoch + 1, batch=0))
         opened.book.seed_micro_batch()
+
+    def require_between(self) -> None:
+        """Refuse a save while the loop trains on a batch.
+
+        Raises:
+            SaveFailed: It does: the position doesn't count the batch, and what it did is in the state.
+        """
+        if self._out is not None:
+            raise SaveFailed(
+                f"save() was called while batch {self._out.step.number} is trained on.",
+                "The next start would train it again, on top of what it has done already. Nothing was "
+                "saved.",
+                "Call run.save_in_background(at_once=True): it saves when the loop asks for the next one.",
+            )
+
+    def delays_save(self, *, at_once: bool) -> bool:
+        """Say whether a save has to wait for the batch to be done; one that is wanted is made then."""
+        self._save_is_wanted |= at_once and self._out is not None
+        return self._out is not None
+
+    def takes_delayed_save(self) -> bool:
+        """Say, once, whether a save was asked for inside a batch."""
+        is_wanted, self._save_is_wanted = self._save_is_wanted, False
+        return is_wanted
+
+    def close(self) -> None:
+        """Let the loader's workers go."""
+        self._batches.close()

@@ -12,6 +12,7 @@ from unbroken.checkpoint.kept_order import KeptOrder
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check
 from unbroken.checks.last_batch_identical import LastBatchIdentical
+from unbroken.checks.next_samples_identical import NextSamplesIdentical
 from unbroken.errors import RunMisused, SettingsInvalid
 from unbroken.loaders.iterations import Iterations
 from unbroken.loaders.sampled_batches import SampledBatches
@@ -26,6 +27,10 @@ _ADVICE: Final = {
         cause="The program was seeded otherwise, or the loader has another sampler.",
         remedy="Give the loader the run's sampler, and call torch.manual_seed() as the run did before "
         "Run(...), or give Run(seed=...) its seed.",
+    ),
+    "next-samples-identical": Advice(
+        cause="The sampler, what it draws from, or the data set changed.",
+        remedy="Give the loader the run's data set and sampler, set as they were in this epoch.",
     ),
     "other-facts-unchanged": Advice(
         remedy="Give the loader, and `facts=`, as the run had them; new ones are used with "
@@ -86,7 +91,8 @@ def policy_of(
     if batches is None:
         return ResumePolicy.of(may_change, checks, advice)
     every = [LastBatchIdentical(), *checks]
-    return ResumePolicy.of(may_change, every, {**_ADVICE, **(advice or {})})
+    later = (LastBatchIdentical.id, NextSamplesIdentical.id)
+    return ResumePolicy.of(may_change, every, {**_ADVICE, **(advice or {})}, later)
 
 
 def keep_lists(order: Order, layout: Layout) -> None:

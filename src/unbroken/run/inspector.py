@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
-from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AGAIN, CONTENT_AT
+from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AT
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
@@ -105,7 +105,7 @@ class StateInspector:
         """Take over what a saved order went through, and which batch was trained last."""
         self.order.go_on_as(saved.facts.get("order", {}), position)
         if self.batches is not None and (last := saved.evidence.get(CONTENT_AT)):
-            self.batches.trained_at = (last[0], last[1])
+            self.batches.trained_at = last
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -265,8 +265,6 @@ class StateInspector:
             **self._ahead(),
             **probed(self.probe),
         }
-        if self.batches is not None:
-            evidence[CONTENT_AGAIN] = self.batches.read_again(self.state.position)
         return self._as_it_stands(values, seen, evidence)
 
     def foreseen_rates(self, count: int) -> ForeseenRates:

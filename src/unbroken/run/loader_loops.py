@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -32,17 +32,16 @@ class LoaderLoops(OwnSteps):
         Raises:
             Stopped: A stop was asked for and the run saved.
             DataInvalid: The data set doesn't give the same sample twice, or the loader gives no batch.
-            RunMisused: The run has no data.
+            RunMisused: The run has no data, or its batches are gone through already.
         """
-        return self._loop_over("batches", is_of_data=True).go(self._ready(), until)
+        return self._started("batches", until)
 
     def enumerate(self, until: int | None = None) -> Iterator[tuple[int, Any]]:
         """Yield `(number of the batch in its epoch, batch)`; otherwise as `batches`.
 
         After a resume inside an epoch the numbers go on.
         """
-        loop = self._loop_over("enumerate", is_of_data=True)
-        with closing(loop.go(self._ready(), until)) as batches:
+        with closing(self._started("enumerate", until)) as batches:
             for batch in batches:
                 yield self.state.position.batch, batch
 
@@ -58,7 +57,7 @@ class LoaderLoops(OwnSteps):
             Stopped: A stop was asked for and the run saved.
             RunMisused: The run has data or an order.
         """
-        return self._loop_over("iterations", is_of_data=False).go(self._ready(), until)
+        return self._started("iterations", until)
 
     def log(self, **values: Any) -> None:
         """Write numbers of the present batch, such as `loss`, into its line of the journal.
@@ -70,6 +69,10 @@ class LoaderLoops(OwnSteps):
             values: Numbers, or tensors of one element.
         """
         self._loop_over("log", is_of_data=None).log(values)
+
+    def _started(self, call: str, until: int | None) -> Generator[Any]:
+        loop = self._loop_over(call, is_of_data=call != "iterations")
+        return loop.go(self._ready(), until, call)
 
     def _loop_over(self, call: str, *, is_of_data: bool | None) -> BatchLoop:
         loop = self._batch_loop

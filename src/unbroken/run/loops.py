@@ -48,6 +48,30 @@ class Stepping(Protocol):
         ...
 
 
+class EpochHooks(Protocol):
+    """What else is done at both ends of an epoch's body."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Take in which epoch begins, before its body."""
+        ...
+
+    def leave_epoch(self, opened: OpenRun) -> bool:
+        """Go on to the next epoch; return False where the loop may not leave this one early."""
+        ...
+
+
+class NoHooks:
+    """Nothing is done there, and no epoch may be left early."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing."""
+
+    def leave_epoch(self, opened: OpenRun) -> bool:
+        """Return False."""
+        del opened
+        return False
+
+
 class Loops:
     """Goes through a run, saves where it is due, and ends where a stop was asked for.
 
@@ -58,7 +82,6 @@ class Loops:
         work: Knows whether the work at the end of an epoch is done.
         goal: Knows whether the state changed after the goal was reached.
         save_until: Saves until it succeeds; calls what it is given while it waits.
-        leave_epoch: Goes on to the next epoch, if the loop may leave the present one early.
     """
 
     def __init__(  # what a loop needs of its run
@@ -69,7 +92,6 @@ class Loops:
         work: EpochWork,
         goal: GoalState,
         save_until: Callable[[Callable[[SaveFailed], None]], Path],
-        leave_epoch: Callable[[OpenRun], bool],
     ) -> None:
         self._run = run
         self._stop = stop
@@ -77,7 +99,8 @@ class Loops:
         self._work = work
         self._goal = goal
         self._save_until = save_until
-        self._leave_epoch = leave_epoch
+        self.hooks: EpochHooks = NoHooks()
+        """Are called at both ends of an epoch's body."""
         self._is_running = False
 
     def before_step(self) -> None:
@@ -93,9 +116,10 @@ class Loops:
             while run.position.epoch < until:
                 work.begin(run.position.epoch)
                 opened.book.begin_epoch()
+                self.hooks.begin_epoch(run.position.epoch)
                 run.beginning.of_body()
                 yield run.position.epoch
-                if work.has_steps(run.position) and not self._leave_epoch(opened):
+                if work.has_steps(run.position) and not self.hooks.leave_epoch(opened):
                     raise work.left_early(run.position)
                 self._save_if_training(at_once=work.end())
                 ending.safe_point()

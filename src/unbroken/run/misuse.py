@@ -68,6 +68,42 @@ def no_step_batches() -> RunMisused:
     )
 
 
+def no_batch_to_log() -> RunMisused:
+    """Return the error of a log outside of a batch."""
+    return RunMisused(
+        "run.log() was called while no batch is trained on.",
+        "What it tells belongs to the line of a batch.",
+        "Call it in the body of the loop over the batches; a score of a validation goes into run.metrics.",
+    )
+
+
+def nested_batches(call: str) -> RunMisused:
+    """Return the error of a loop over batches inside another one."""
+    return RunMisused(
+        f"run.{call}() was called inside of a loop over the batches of the same run.",
+        "Each batch that is handed out is a step of the run, and no step has another one inside.",
+        "Read a second batch from a loader of its own, or do the inner loop after the outer one.",
+    )
+
+
+def batches_without_end(call: str) -> RunMisused:
+    """Return the error of a loop that nothing tells to end."""
+    return RunMisused(
+        f"run.{call}() was called without until=, outside of run.epochs().",
+        "Nothing says where the training ends.",
+        "Give until=, the number of batches in all, or loop over run.epochs(...).",
+    )
+
+
+def batches_twice(call: str, epoch: int | None) -> RunMisused:
+    """Return the error of a second loop over the batches of an epoch."""
+    return RunMisused(
+        f"run.{call}() was called a second time in epoch {epoch}, whose batches are done.",
+        "It would train on nothing.",
+        "Loop over run.epochs() for each pass through the data; a validation reads a loader of its own.",
+    )
+
+
 def not_added_again(names: list[str]) -> RunMisused:
     """Return the error of a step, or a save, without parts that the checkpoint has."""
     listed = ", ".join(map(repr, names))

@@ -12,7 +12,7 @@ from unbroken.run.order import Batches, Order
 from unbroken.run.probe import Probe
 from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
-from unbroken.state.parts import named
+from unbroken.state.parts import by_role, named
 from unbroken.state.software import software
 from unbroken.state.training_state import TrainingState
 
@@ -38,10 +38,10 @@ def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
         NotEncodable: A part can't be saved, or two have the same name.
         SettingsInvalid: A file among the facts can't be read, or the seed is none.
     """
-    optimizers, schedules = named(optimizer=optimizer), named(scheduler=scheduler)
+    own = by_role(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+    optimizers, schedules = (_of_role(each, own) for each in (optimizer, scheduler))
     if batches is not None:
         schedules = {}  # the loop moves them itself: parts like others
-    own = named(model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
     declared = named(own=own, parts=dict(parts))
     updater = Updater(optimizers.values(), schedules.values(), scaler)
     return updater, StateInspector(
@@ -56,3 +56,9 @@ def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
         probe=probe,
         batches=batches,
     )
+
+
+def _of_role(given: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one object, or those of a dict, by the names of their parts."""
+    objects = given.values() if isinstance(given, dict) else [given]
+    return {name: each for one in objects for name, each in own.items() if each is one}

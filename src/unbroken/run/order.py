@@ -54,11 +54,23 @@ class Batches(Protocol):
     """Digest of the batch that was read last; empty where that isn't known."""
     trained: str
     """Digest of the batch that was trained last; empty likewise."""
-    trained_at: tuple[int, int] | None
-    """Epoch and number of that batch; None where nothing was trained."""
+    trained_at: Any
+    """What is needed to read that batch again, as plain values; None where it can't be."""
 
     def take(self, position: Position) -> tuple[Any] | None:
         """Return the batch that a run at a position uses next; None where the epoch has no more."""
+        ...
+
+    def mark_trained(self) -> None:
+        """Take in that the batch that was read last is trained."""
+        ...
+
+    def tell_epoch(self, epoch: int) -> None:
+        """Tell who wants to know which epoch begins; the loop may tell otherwise after it."""
+        ...
+
+    def close(self) -> None:
+        """Let workers go."""
         ...
 
     def read_again(self, position: Position) -> str:

@@ -65,7 +65,9 @@ class ResumePolicy:
     may_change: Collection[str] = ()
     """Dotted names of facts that are free to change."""
     checks: Sequence[Check] = field(default_factory=every_check)
-    """All that are made."""
+    """All that are made at the resume."""
+    at_first_read: Sequence[Check] = ()
+    """Those that are made when the first batch is read."""
 
     @classmethod
     def of(
@@ -73,10 +75,21 @@ class ResumePolicy:
         may_change: Collection[str],
         added: Sequence[Check],
         advice: Mapping[str, Advice] | None,
+        at_first_read: Collection[str] = (),
     ) -> ResumePolicy:
-        """Return a run's own policy: the library's checks and those that were added."""
+        """Return a run's own policy: the library's checks and those that were added.
+
+        Args:
+            may_change: Dotted names of facts that are free to change.
+            added: Checks beside the library's.
+            advice: A program's own texts, by the id of the check.
+            at_first_read: Ids of the checks that are made when the first batch is read.
+        """
         free = {*may_change, OWN_FILES}
-        return cls(may_change=free, checks=every_check(free, added, advice))
+        every = every_check(free, added, advice)
+        later = [each for each in every if each.id in at_first_read]
+        now = [each for each in every if each.id not in at_first_read]
+        return cls(may_change=free, checks=now, at_first_read=later)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +162,7 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
         SettingsInvalid: An id that was accepted names no check.
     """
     checks = policy.checks
-    require_known(policy.accept, checks)
+    require_known(policy.accept, [*checks, *policy.at_first_read])
     built = inspector.structure()
     began = time.monotonic()
     whole = summary_of(checkpoint, inspector.kinds())
@@ -200,7 +213,7 @@ def begin_again(source: ResumeSource, inspector: StateInspector, policy: ResumeP
         SettingsInvalid: Something reaches what is frozen.
     """
     began = time.monotonic()
-    require_known(policy.accept, policy.checks)
+    require_known(policy.accept, [*policy.checks, *policy.at_first_read])
     inspector.require_out_of_reach()
     initial = source.initial_facts()
     if initial is None:

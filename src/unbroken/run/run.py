@@ -140,7 +140,7 @@ class Run(LoaderLoops):
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
             self, self.stop, self._ending, self._epoch_work, GoalState(self.state),
-            self._save_until, self._leave_epoch,
+            self._save_until,
         )  # fmt: skip
         self._batch_loop = None if batches is None else BatchLoop(
             self, self._loops, self._epoch_work, batches, self.updater)  # fmt: skip
@@ -202,6 +202,8 @@ class Run(LoaderLoops):
         policy = replace(self._policy, accept=accept, confirm=confirm)
         self._opened = opened = open_run(self._plan, source, policy)
         self._is_open = True
+        if self._batch_loop is not None and (saved := opened.restored.saved) is not None:
+            self._batch_loop.is_resumed(saved, self.inspector, policy)
         self.metrics, self.beginning.restored = dict(opened.metrics), opened.restored.live
         return opened.report
 
@@ -261,9 +263,6 @@ class Run(LoaderLoops):
             resume_by_itself(self, self._order)
         return self._open
 
-    def _leave_epoch(self, opened: OpenRun) -> bool:
-        return self._batch_loop is not None and self._batch_loop.leave_epoch(opened)
-
     def add_part(self, name: str, build: Callable[[], Built]) -> Built:
         """Declare an object that comes into being while training, and return it.
 
@@ -283,9 +282,12 @@ class Run(LoaderLoops):
                 on, and an error surfaces at the end of the next step.
 
         Raises:
-            SaveFailed: The disk refused, or the work of an epoch isn't done. Older ones are untouched.
+            SaveFailed: The disk refused, or the work of an epoch, or a batch of `run.batches()`, isn't
+                done. Older checkpoints are untouched.
         """
         self._epoch_work.require_done(self.position)
+        if self._batch_loop is not None:
+            self._batch_loop.require_between()
         return self._open.saves.save(self.metrics, wait=wait)
 
     def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
@@ -296,11 +298,16 @@ class Run(LoaderLoops):
     def save_in_background(self, *, at_once: bool = False) -> None:
         """Look at the save before, and hand over the next if it is due or wanted `at_once`.
 
-        In the work at the end of an epoch it is handed over once that work is done.
+        Asked for in the work at the end of an epoch, or inside a batch of `run.batches()`, it is handed
+        over once that is done.
 
         Raises:
             SaveFailed: More work than `max_lost_minutes` is at risk.
         """
+        if self._batch_loop is not None:
+            if self._batch_loop.delays_save(at_once=at_once):
+                return
+            at_once |= self._batch_loop.takes_delayed_save()
         if not self._epoch_work.delays_save(self.position, at_once=at_once):
             self._open.saves.save_if_due(self.metrics, at_once=at_once)
 
@@ -313,5 +320,7 @@ class Run(LoaderLoops):
             SaveFailed: That save went wrong.
         """
         was_open, self._is_open = self._is_open, False
+        if self._batch_loop is not None:
+            self._batch_loop.close()
         if was_open:
             misuse.opened(self._opened).close(is_stopped=self._ending.phase is RunPhase.STOPPING)

@@ -264,6 +264,24 @@ def restore_parts(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
         part.restore(saved[name])
 
 
+def by_role(**given: Any) -> dict[str, Any]:
+    """Return objects by part name, as `named`; a name that an earlier role has gets the role's before it.
+
+    So the optimisers of `{"g": ..., "d": ...}` may be named as their models are.
+
+    Raises:
+        NotEncodable: That name is taken too.
+    """
+    parts: dict[str, Any] = {}
+    for role, each in given.items():
+        new = {
+            f"{role}_{name}" if name in parts else name: one
+            for name, one in named(**{role: each}).items()
+        }
+        parts = named(earlier=parts, **{role: new})
+    return parts
+
+
 def named(**given: Any) -> dict[str, Any]:
     """Return objects by part name: a dict as it is, one object under its name, None as nothing.
 

@@ -130,7 +130,8 @@ def test_the_last_batch_is_read_again_and_then_the_next() -> None:
     first, second = (SampledBatches(loader, order.epochs, 3, repeats=True) for _ in range(2))
     position = Position(batch=2)
     first.take(position)
-    second.trained_at = (0, 2)
+    first.mark_trained()
+    second.trained_at = first.trained_at
     after = order.after(position)
     assert first.content == second.read_again(after) == second.trained
     whole = list(batches(Position(epoch=1)))
