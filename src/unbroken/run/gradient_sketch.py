@@ -30,9 +30,9 @@ class GradientSketch:
     """
 
     def __init__(self, state: TrainingState, at_first: Callable[[], None]) -> None:
-        self._optimizers = {id(each) for each in state.optimizers}
+        self._steps = state.optimizer_steps
         self._at_first = at_first
-        self._entries: dict[int, torch.Tensor | None] = {}
+        self._entries: dict[str, torch.Tensor | None] = {}
 
     def begin(self) -> None:
         """Begin a batch; hear of every update until `end`."""
@@ -40,11 +40,12 @@ class GradientSketch:
 
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Look at the gradients of an optimiser that is about to step."""
-        if id(optimizer) not in self._optimizers or id(optimizer) in self._entries:
+        name = self._steps.name_of(optimizer)
+        if not name or name in self._entries:
             return
         if not self._entries:
             self._at_first()
-        self._entries[id(optimizer)] = _entries(optimizer)
+        self._entries[name] = _entries(optimizer)
 
     def end(self) -> float:
         """Hear no more; return the norm of what was looked at, NaN where nothing stepped."""

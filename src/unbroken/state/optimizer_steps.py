@@ -94,9 +94,13 @@ class OptimizerSteps:
             'Declare it: Run(optimizer={"first": ..., "second": ...}), or as a part by a name of its own.',
         )
 
+    def name_of(self, optimizer: torch.optim.Optimizer) -> str:
+        """Return the name of a declared optimiser, or of the declared one around it; else nothing."""
+        return self._names.get(id(optimizer)) or self._outer(optimizer)
+
     def took(self, optimizer: torch.optim.Optimizer) -> None:
         """Note that an optimiser of this process has stepped."""
-        name = self._names.get(id(optimizer)) or self._outer(optimizer)
+        name = self.name_of(optimizer)
         if name:
             self.count += 1
             self._rates[name] = [
