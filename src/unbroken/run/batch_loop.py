@@ -32,6 +32,7 @@ from unbroken.run.loops import Loops
 from unbroken.run.open import OpenRun
 from unbroken.run.order import Batches
 from unbroken.run.own_steps import OwnSteps
+from unbroken.run.program_draws import ProgramDraws
 from unbroken.run.resume import ResumePolicy
 from unbroken.run.step import Step
 from unbroken.run.update import Updater
@@ -73,6 +74,7 @@ class BatchLoop:
         self._out: _HandedOut | None = None
         self._is_going = False
         self._first_read: FirstRead | None = None
+        self._draws: ProgramDraws | None = None
         self._save_is_wanted = False
 
     def is_resumed(
@@ -81,6 +83,10 @@ class BatchLoop:
         """Learn what the first batches are to be compared with."""
         checks, accept = policy.at_first_read, policy.accept
         self._first_read = FirstRead(saved, inspector, self._batches, checks, accept)
+
+    def watch(self, draws: ProgramDraws) -> None:
+        """Have the program's own generators looked at during the first batches."""
+        self._draws = draws
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Take in what is to be journalled of the present batch.
@@ -171,6 +177,8 @@ class BatchLoop:
         opened.monitor.after_update(out.step.number)
         self._run.micro_batch_done(len(out.step.indices) - out.step.samples_done)
         batches.mark_trained()
+        if self._draws is not None:
+            self._draws.batch_done()
         losses = {name: float(each) for name, each in out.losses.items()}
         norm = losses.pop("grad_norm", math.nan)
         self._run.end_step(

@@ -19,7 +19,7 @@ class LoaderLoops(OwnSteps):
     _order: Order
     _batch_loop: BatchLoop | None
 
-    def batches(self, until: int | None = None) -> Iterator[Any]:
+    def batches(self, until: int | None = None) -> Generator[Any]:
         """Yield what the loader of `Run(data=...)` yields, from the run's position on.
 
         Each batch is a step of the run. The loop goes forward, backward and updates as it likes: each
@@ -45,7 +45,7 @@ class LoaderLoops(OwnSteps):
             for batch in batches:
                 yield self.state.position.batch, batch
 
-    def iterations(self, until: int) -> Iterator[int]:
+    def iterations(self, until: int) -> Generator[int]:
         """Yield the numbers of the steps, from 0, for a loop that draws its own batches.
 
         Every number that the body draws from torch, numpy or `random` is a function of seed and step.

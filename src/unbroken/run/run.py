@@ -12,6 +12,7 @@ import torch
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, Decision, Report
 from unbroken.errors import SaveFailed
+from unbroken.loaders.found_generators import generators_in
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
@@ -30,6 +31,7 @@ from unbroken.run.objects import gather
 from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
+from unbroken.run.program_draws import ProgramDraws
 from unbroken.run.restored import Built, ResumedBeginning
 from unbroken.run.resume import ResumeReport, ResumeSource, find_source
 from unbroken.run.step import Step
@@ -117,7 +119,7 @@ class Run(LoaderLoops):
         data_repeats: bool = True,
         **parts: Any,
     ) -> None:
-        self.layout = Layout(Path(directory))
+        self.layout, self._data = Layout(Path(directory)), data
         self._order, batches = order_of(order, data, seed, repeats=data_repeats)
         self.updater, self.inspector = gather(
             order=self._order, batches=batches, model=model, optimizer=optimizer, scheduler=scheduler,
@@ -261,7 +263,12 @@ class Run(LoaderLoops):
         if self._opened is None and self._batch_loop is not None:
             self._ending.is_told = True
             resume_by_itself(self, self._order)
+            self._batch_loop.watch(ProgramDraws(self._known_generators()))
         return self._open
+
+    def _known_generators(self) -> list[Any]:
+        parts = [getattr(each, "target", None) for each in self.state.parts.values()]
+        return [*parts, *generators_in(self._data)]
 
     def add_part(self, name: str, build: Callable[[], Built]) -> Built:
         """Declare an object that comes into being while training, and return it.

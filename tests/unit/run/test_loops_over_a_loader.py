@@ -248,3 +248,26 @@ def test_two_runs_do_not_write_to_a_directory(tmp_path: Path) -> None:
     with pytest.raises(unbroken.UnbrokenError):
         list(running)
     second.close()
+
+
+def test_a_generator_that_nobody_declared_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the first batches train; one that was declared, or isn't drawn from, is not."""
+    noise, declared, unused = (torch.Generator().manual_seed(n) for n in range(3))
+    model = nn.Linear(3, 1)
+    adam = torch.optim.AdamW(model.parameters())
+    data = DataLoader(Squares(DATA), 4)
+    others = iter(DataLoader(Squares(DATA), 2))
+    run = unbroken.Run(tmp_path, data=data, model=model, optimizer=adam, declared=declared)
+    for batch in run.batches(4):
+        moved = batch + torch.rand(3, generator=noise) + torch.rand(3, generator=declared)
+        (model(moved).mean() + model(next(others)).mean()).backward()
+        adam.step()
+        adam.zero_grad()
+    run.close()
+    told = [each.getMessage() for each in caplog.records if "[Data]" in each.getMessage()]
+    assert 2 == len(told)
+    assert "Declare it: Run(..., noise=noise)" in told[0]
+    assert "'others', an iterator over a loader" in told[1]
+    assert unused.initial_seed() == 2
