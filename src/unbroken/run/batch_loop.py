@@ -64,19 +64,45 @@ class BatchLoop:
         """Yield the batches; see `Run.batches`."""
         with closing(self._loops.steps(opened, until, lambda: self._is_read(opened))) as steps:
             for step in steps:
-                assert self._read is not None
-                (batch,), self._read, self._losses = self._read, None, {}
-                gradients = GradientNorm(opened.book.state, opened.monitor.before_own_update)
-                scale = self._updater.loss_scale
-                self._run.seed_micro_batch()
-                gradients.begin()
-                self._unfinished = (step, gradients, scale)
+                batch = self._begin(opened, step)
                 try:
                     yield batch
                 except GeneratorExit:
                     self._work.leave_early()
                     raise
                 self._finish(opened)
+
+    def ask(self, opened: OpenRun, epoch: int | None) -> tuple[Any] | None:
+        """Return the next batch, alone in a tuple, to a loop that asks for each; None at an epoch's end.
+
+        Args:
+            opened: The open run.
+            epoch: The one that the loop is in; batches that are left of an earlier one are left out.
+        """
+        here = self._run.state.position.epoch
+        if epoch is not None and here != epoch:
+            if here > epoch:
+                return None
+            self._to_next_epoch(opened)
+        if not self._is_read(opened):
+            return None
+        return (self._begin(opened, self._run.begin_step()),)
+
+    def count(self, opened: OpenRun) -> None:
+        """Count the batch that was handed out last, if it isn't counted yet."""
+        if self._unfinished is not None:
+            self._finish(opened)
+
+    def _begin(self, opened: OpenRun, step: Step) -> Any:
+        """Set the generators for the batch that was read, and return it."""
+        assert self._read is not None
+        (batch,), self._read, self._losses = self._read, None, {}
+        gradients = GradientNorm(opened.book.state, opened.monitor.before_own_update)
+        scale = self._updater.loss_scale
+        self._run.seed_micro_batch()
+        gradients.begin()
+        self._unfinished = (step, gradients, scale)
+        return batch
 
     def _is_read(self, opened: OpenRun) -> bool:
         """Read the next batch; where the epoch has no more, stand at the next one's start."""
@@ -109,8 +135,7 @@ class BatchLoop:
         if not self._work.is_left_early:
             return False
         epoch = self._run.state.position.epoch
-        if self._unfinished is not None:
-            self._finish(opened)
+        self.count(opened)
         if self._run.state.position.epoch == epoch:
             self._to_next_epoch(opened)
         return True
