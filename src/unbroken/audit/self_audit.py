@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from unbroken.audit.changes import changed
-from unbroken.audit.declared import declared_objects
+from unbroken.audit.declared import declared_objects, saved_by_adapters
 from unbroken.audit.first_use import FirstUse
 from unbroken.audit.look import Look, look
 from unbroken.audit.saved import SavedState
@@ -106,7 +106,8 @@ class SelfAudit:
 
     def _look(self) -> Look:
         saved = SavedState(self._state.capture())
-        return look(self._objects(), saved, self._looks[-1] if self._looks else None)
+        before = self._looks[-1] if self._looks else None
+        return look(self._objects(), saved, before, saved_by_adapters(self._state.parts))
 
     def _report(self, found: list[Reached], strange: Sequence[Unsaved] = ()) -> None:
         everything = [*described(found, self._objects()), *strange]
