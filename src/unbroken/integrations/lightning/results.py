@@ -68,6 +68,11 @@ def put_logged(trainer: Any, saved: Mapping[str, Any]) -> None:
         setattr(trainer._logger_connector, name, dict(value) if isinstance(value, dict) else value)  # noqa: SLF001  # likewise
 
 
+def all_metrics(module: torch.nn.Module) -> list[Any]:
+    """Return the metrics inside a module."""
+    return [each for each in module.modules() if isinstance(each, Metric)]
+
+
 def metrics_of(module: torch.nn.Module) -> dict[str, Any]:
     """Return the state of the metrics inside a module, by name: no `state_dict()` has it."""
     return {

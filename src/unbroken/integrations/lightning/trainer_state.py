@@ -16,6 +16,7 @@ from lightning.pytorch.loops import _Loop
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from unbroken.integrations.lightning.results import (
+    all_metrics,
     logged_of,
     metrics_of,
     put_logged,
@@ -31,12 +32,12 @@ BESIDE: Final[Mapping[type, tuple[str, ...]]] = {
 
 
 _NUMBER: Final = "number of 0 dimensions"
-"""Tags a tensor of one number: a best score is infinite at first, which is no sign of a bad training."""
+"""Tags a tensor that isn't finite: a best score is so at first, which is no sign of a bad training."""
 
 
 def packed(value: Any) -> Any:
-    """Return nested state with its tensors of one number as plain numbers."""
-    if isinstance(value, torch.Tensor) and value.dim() == 0:
+    """Return nested state whose infinite tensors of one number are plain numbers."""
+    if isinstance(value, torch.Tensor) and value.dim() == 0 and not value.isfinite():
         kind = str(value.dtype).removeprefix("torch.")
         return {_NUMBER: value.item(), "dtype": kind, "device": str(value.device)}
     if type(value) is dict:
@@ -68,6 +69,11 @@ class LoopState:
         self._restored: dict[str, Any] | None = None
         self.is_in_epoch = False
         """Whether the beginning of an epoch ran before the state was saved."""
+
+    @property
+    def saved_objects(self) -> list[Any]:
+        """The metrics of the module."""
+        return all_metrics(self._trainer().lightning_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
@@ -116,6 +122,11 @@ class CallbackState:
         self._trainer = trainer
         self._module = module
         self._restored: dict[str, Any] | None = None
+
+    @property
+    def looked_at(self) -> list[Any]:
+        """The callbacks: what they keep and don't save is told."""
+        return self._callbacks()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each callback that has one, and what hooks add."""
