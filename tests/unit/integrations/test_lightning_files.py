@@ -30,7 +30,7 @@ def test_a_file_is_loadable_and_has_what_lightning_puts_into_it(tmp_path: Path) 
     trainer.fit(module, **fits.loaders("automatic"))
     found = fits.Fitted.load_from_checkpoint(tmp_path / "files" / "last.ckpt")
     assert same(dict(module.state_dict()), dict(found.state_dict()))
-    saved = torch.load(tmp_path / "files" / "last.ckpt", weights_only=False)
+    saved = torch.load(tmp_path / "files" / "last.ckpt", weights_only=True)
     assert {"state_dict", "loops", "callbacks", "optimizer_states", "lr_schedulers"} <= set(saved)
 
 
