@@ -64,6 +64,7 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     return [key for key in expected if not same(expected[key], found[key])]
 
 
+@pytest.mark.slow
 def test_a_killed_program_goes_on_exactly(processes: Any, tmp_path: Path) -> None:
     """Killed inside an epoch and started again, a program comes to the same bits, and says EXACT."""
     _, whole = start(processes, "automatic", tmp_path / "whole")

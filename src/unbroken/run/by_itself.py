@@ -29,7 +29,7 @@ class ByItself(Protocol):
 
 def resume_by_itself(run: ByItself, order: Order) -> None:
     """Resume a run, log what that came to, and have it closed when the program ends."""
-    _be_heard()
+    be_heard()
     for line in lines_of(run.resume()):
         _log.info("%s", line)
     if note := order.note:
@@ -68,7 +68,7 @@ def lines_of(report: ResumeReport) -> list[str]:
     ]
 
 
-def _be_heard() -> None:
+def be_heard() -> None:
     """Show the log on stderr, where the program has not said where logs go."""
     if not _log.hasHandlers():
         handler = logging.StreamHandler()

@@ -26,7 +26,7 @@ from unbroken.integrations.lightning.train_loader import TrainLoader
 from unbroken.integrations.lightning.trainer_state import CallbackState, LoopState, averages_of
 from unbroken.integrations.lightning.validation import Validation
 from unbroken.integrations.lightning.written_files import WrittenFiles
-from unbroken.run.by_itself import lines_of
+from unbroken.run.by_itself import be_heard, lines_of
 from unbroken.run.run import Run
 from unbroken.run.source import ResumeSource, find_source
 
@@ -118,6 +118,7 @@ class ProtectedFit:
         run = self._run = self._new_run()
         try:
             report = run.resume(self._source or "auto", accept=self._accept)
+            be_heard()
             for line in lines_of(report):
                 _log.info("%s", line)
             self._is_to_put_back = self._loops.is_in_epoch
