@@ -78,6 +78,7 @@ def test_a_killed_program_goes_on_exactly(processes: Any, tmp_path: Path) -> Non
     assert "[Replay] EXACT" in (tmp_path / "killed.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_stopped_program_ends_with_75(processes: Any, tmp_path: Path) -> None:
     """After SIGTERM the process ends with 75, having saved."""
     code, nothing = start(processes, "manual", tmp_path / "run", ("training", 6, signal.SIGTERM))

@@ -62,6 +62,7 @@ def test_a_fit_that_is_over_does_its_end_anew(tmp_path: Path) -> None:
     assert [] == [key for key in whole if not same(whole[key], found[key])]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_over_goes_on_to_more_epochs(tmp_path: Path) -> None:
     """With more epochs a finished fit goes on to what a longer one comes to."""
     longer = fits.fit("automatic", tmp_path / "longer", max_epochs=4)
@@ -77,6 +78,7 @@ class Skipping(fits.Fitted):
         return -1 if batch_idx == 3 else None
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_left_early_is_left_early_again(tmp_path: Path) -> None:
     """A module that ends its epochs by itself is resumed in the epoch, and at the batch, where it was."""
     weights = []
@@ -92,6 +94,7 @@ def test_an_epoch_that_is_left_early_is_left_early_again(tmp_path: Path) -> None
     assert same(*weights)
 
 
+@pytest.mark.slow
 def test_validation_changes_nothing_in_the_training(tmp_path: Path) -> None:
     """However often it is validated, with random numbers, the training has the same weights."""
     seldom = fits.fit("automatic", tmp_path / "seldom")

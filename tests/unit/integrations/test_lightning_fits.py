@@ -42,7 +42,17 @@ def require_same(expected: Any, found: Any) -> None:
     assert [] == different, {key: (expected[key], found[key]) for key in different}
 
 
-@pytest.mark.parametrize("kind", sorted(fits.KINDS))
+QUICK = ("accumulating", "cycling", "manual")
+"""Kinds that are tried each time; the others in the soak."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(each, marks=[] if each in QUICK else [pytest.mark.slow])
+        for each in sorted(fits.KINDS)
+    ],
+)
 def test_a_fit_that_was_cut_off_goes_on_exactly(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_change_is_refused_by_name_before_a_step(cut: Path, fault: str) -> Non
     assert before == files_of(cut)
 
 
+@pytest.mark.slow
 def test_another_rate_is_told_and_does_not_act(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
