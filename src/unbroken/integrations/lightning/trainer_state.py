@@ -128,6 +128,12 @@ class CallbackState:
         """The callbacks: what they keep and don't save is told."""
         return self._callbacks()
 
+    @property
+    def saved_for(self) -> dict[str, Any]:
+        """What the module's own hook saves of it."""
+        added = self._added()
+        return {"model": added} if added else {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each callback that has one, and what hooks add."""
         found = {each.state_key: packed(_of_callback(each)) for each in self._callbacks()}
