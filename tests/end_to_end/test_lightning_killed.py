@@ -18,6 +18,7 @@ import torch
 pytest.importorskip("lightning")
 
 from support import lightning_fits as fits
+from support import lightning_kinds as kinds
 from support.sameness import same
 from unbroken.checkpoint import disk
 from unbroken.testing.disk_calls import Call, WatchedSystem
@@ -59,7 +60,7 @@ def start(
     return int(process.exitcode), found
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(expected: Any, found: Any) -> list[str]:
     """Return the names of what is not the same."""
     return [key for key in expected if not same(expected[key], found[key])]
 
@@ -109,7 +110,7 @@ def dying(kind: str, directory: Path, cut: Any, result: Path, options: dict[str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(fits.KINDS))
+@pytest.mark.parametrize("kind", sorted(kinds.KINDS))
 def test_a_program_that_is_killed_over_and_over_goes_on_exactly(
     processes: Any, tmp_path: Path, kind: str
 ) -> None:
@@ -139,7 +140,7 @@ def stock(kind: str, directory: Path, cut: Any, result: Path, options: dict[str,
     trainer, module = fits.made(kind, directory, cut, is_protected=False, **options)
     last = directory / "files" / "last.ckpt"
     given = {"ckpt_path": last, "weights_only": False} if last.exists() else {}
-    trainer.fit(module, **fits.loaders(kind), **given)
+    trainer.fit(module, **kinds.KINDS[kind].loaders(), **given)
     torch.save(fits.outcome(trainer, module, directory), result)
 
 

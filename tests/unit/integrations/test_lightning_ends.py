@@ -15,6 +15,7 @@ import lightning.pytorch as lightning
 
 import unbroken
 from support import lightning_fits as fits
+from support import lightning_kinds as kinds
 from support.sameness import same
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about small programs
@@ -71,7 +72,7 @@ def test_a_fit_that_is_over_goes_on_to_more_epochs(tmp_path: Path) -> None:
     assert [] == [key for key in longer if not same(longer[key], found[key])]
 
 
-class Skipping(fits.Fitted):
+class Skipping(kinds.Fitted):
     """Leaves each epoch after three batches."""
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
@@ -82,13 +83,13 @@ class Skipping(fits.Fitted):
 def test_an_epoch_that_is_left_early_is_left_early_again(tmp_path: Path) -> None:
     """A module that ends its epochs by itself is resumed in the epoch, and at the batch, where it was."""
     weights = []
-    for name, cuts in (("whole", [None]), ("cut", [("training", 5, fits.CutError), None])):
+    for name, cuts in (("whole", [None]), ("cut", [("training", 5, kinds.CutError), None])):
         for cut in cuts:
             trainer, _ = fits.made("automatic", tmp_path / name, settings={"save_every": 1})
             module = Skipping(cut=cut)
             try:
-                trainer.fit(module, **fits.loaders("automatic"))
-            except fits.CutError:
+                trainer.fit(module, **kinds.KINDS["automatic"].loaders())
+            except kinds.CutError:
                 continue
             weights.append(dict(module.state_dict()))
     assert same(*weights)
@@ -107,7 +108,7 @@ def test_validation_changes_nothing_in_the_training(tmp_path: Path) -> None:
 def test_the_loader_of_the_program_is_seen_through_ours(tmp_path: Path) -> None:
     """What a program asks of `trainer.train_dataloader` is answered by its own loader."""
     trainer, module = fits.made("automatic", tmp_path, max_epochs=1)
-    loaders = fits.loaders("automatic")
+    loaders = kinds.KINDS["automatic"].loaders()
     trainer.fit(module, **loaders)
     assert loaders["train_dataloaders"].dataset is trainer.train_dataloader.dataset
     assert 6 == len(trainer.train_dataloader) == trainer.num_training_batches

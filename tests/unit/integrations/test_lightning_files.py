@@ -16,8 +16,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 import unbroken
 from support import lightning_fits as fits
+from support import lightning_kinds as kinds
 from support.sameness import same
 from unbroken.checkpoint import disk
+from unbroken.checkpoint.system import System
 from unbroken.integrations.lightning.checkpoint_io import DurableCheckpointIO
 from unbroken.integrations.lightning.written_files import WrittenFiles
 
@@ -27,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about small p
 def test_a_file_is_loadable_and_has_what_lightning_puts_into_it(tmp_path: Path) -> None:
     """`load_from_checkpoint` reads a file of a protected fit: the weights at the end."""
     trainer, module = fits.made("automatic", tmp_path, max_epochs=1)
-    trainer.fit(module, **fits.loaders("automatic"))
-    found = fits.Fitted.load_from_checkpoint(tmp_path / "files" / "last.ckpt")
+    trainer.fit(module, **kinds.KINDS["automatic"].loaders())
+    found = kinds.Fitted.load_from_checkpoint(tmp_path / "files" / "last.ckpt")
     assert same(dict(module.state_dict()), dict(found.state_dict()))
     saved = torch.load(tmp_path / "files" / "last.ckpt", weights_only=True)
     assert {"state_dict", "loops", "callbacks", "optimizer_states", "lr_schedulers"} <= set(saved)
@@ -38,7 +40,7 @@ def test_a_file_is_flushed_before_it_has_its_name(tmp_path: Path) -> None:
     """A file is written aside, flushed, and only then renamed; its directory is flushed as well."""
     done: list[str] = []
 
-    class Told(disk.System):
+    class Told(System):
         def sync(self, descriptor: int) -> None:
             done.append("sync")
             super().sync(descriptor)
@@ -63,7 +65,7 @@ def test_a_file_is_flushed_before_it_has_its_name(tmp_path: Path) -> None:
 def test_a_file_that_was_there_survives_a_save_that_fails(tmp_path: Path) -> None:
     """Where the disk refuses, the old file stays, and the error says so."""
 
-    class Full(disk.System):
+    class Full(System):
         def write(self, descriptor: int, data: Any) -> int:
             del descriptor, data
             raise OSError(28, "No space left on device")

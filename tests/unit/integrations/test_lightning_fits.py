@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from support import lightning_fits as fits
+from support import lightning_kinds as kinds
 from support.sameness import same
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about small programs
@@ -29,8 +30,8 @@ def cut_and_resumed(
     kind: str, directory: Path, cut: tuple[str, int], caplog: pytest.LogCaptureFixture
 ) -> Any:
     """Return what it comes to where it is cut off once; the resume must be proved."""
-    with pytest.raises(fits.CutError):
-        fits.fit(kind, directory, (*cut, fits.CutError))
+    with pytest.raises(kinds.CutError):
+        fits.fit(kind, directory, (*cut, kinds.CutError))
     caplog.clear()
     with caplog.at_level(logging.INFO, "unbroken"):
         return fits.fit(kind, directory)
@@ -50,7 +51,7 @@ QUICK = ("accumulating", "cycling", "manual")
     "kind",
     [
         pytest.param(each, marks=[] if each in QUICK else [pytest.mark.slow])
-        for each in sorted(fits.KINDS)
+        for each in sorted(kinds.KINDS)
     ],
 )
 def test_a_fit_that_was_cut_off_goes_on_exactly(

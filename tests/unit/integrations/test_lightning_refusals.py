@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 import unbroken
 from support import lightning_fits as fits
+from support import lightning_kinds as kinds
 from unbroken.integrations.lightning import private_names, protect
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about small programs
@@ -33,7 +34,7 @@ def files_of(directory: Path) -> dict[str, str]:
     }
 
 
-class Other(fits.Augmented):
+class Other(kinds.Augmented):
     """Has other samples under the same numbers."""
 
     def __getitem__(self, index: int) -> torch.Tensor:
@@ -55,9 +56,9 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a fit that was cut off after its second checkpoint."""
     directory = tmp_path_factory.mktemp("fit")
     stopping = [EarlyStopping("val_loss", patience=9)]
-    with pytest.raises(fits.CutError):
+    with pytest.raises(kinds.CutError):
         fits.fit(
-            "automatic", directory, ("training", 11, fits.CutError), callbacks=stopping,
+            "automatic", directory, ("training", 11, kinds.CutError), callbacks=stopping,
             settings={"parts": {"kept": Kept()}},
         )  # fmt: skip
     return directory
@@ -65,12 +66,12 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "another seed": ({"seed": 8}, "seed"),
-    "another size of batches": ({"train": fits.shuffled(size=6)}, "batches_per_epoch|batch"),
+    "another size of batches": ({"train": kinds.shuffled(size=6)}, "batches_per_epoch|batch"),
     "other samples": (
         {"train": DataLoader(Other(), batch_size=4, shuffle=True)}, "last batch|batch.*identical|content",
     ),
-    "fewer samples": ({"train": fits.shuffled(23)}, "samples"),
-    "no shuffling": ({"train": DataLoader(fits.Augmented(), batch_size=4)}, "sampler"),
+    "fewer samples": ({"train": kinds.shuffled(23)}, "samples"),
+    "no shuffling": ({"train": DataLoader(kinds.Augmented(), batch_size=4)}, "sampler"),
     "more accumulation": ({"accumulate_grad_batches": 2}, "accumulate_grad_batches"),
     "fewer batches an epoch": ({"limit_train_batches": 5}, "batches_per_epoch"),
     "a forgotten callback": ({"callbacks": []}, "EarlyStopping"),
@@ -98,8 +99,8 @@ def test_another_rate_is_told_and_does_not_act(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A rate that the program changed is told before the first step, and the run's goes on."""
-    with pytest.raises(fits.CutError):
-        fits.fit("automatic", tmp_path, ("training", 11, fits.CutError))
+    with pytest.raises(kinds.CutError):
+        fits.fit("automatic", tmp_path, ("training", 11, kinds.CutError))
     with caplog.at_level("INFO", "unbroken"):
         fits.fit("automatic", tmp_path, rate=0.1)
     assert "optimizer.groups.0.lr: is 0.1, was 0.01" in caplog.text
@@ -142,7 +143,7 @@ def test_a_trainer_is_protected_once(tmp_path: Path) -> None:
 def test_a_trainer_that_has_fitted_is_refused(tmp_path: Path) -> None:
     """A trainer that has trained already is refused, protected or not."""
     found = trainer(tmp_path, limit_val_batches=0)
-    found.fit(fits.Fitted(), fits.shuffled())
+    found.fit(kinds.Fitted(), kinds.shuffled())
     with pytest.raises(unbroken.RunMisused, match="has run fit"):
         protect(found)
 
@@ -151,9 +152,9 @@ def test_a_protected_trainer_fits_once(tmp_path: Path) -> None:
     """A second fit of a protected trainer is refused before it trains."""
     found = trainer(tmp_path, limit_val_batches=0)
     protect(found)
-    found.fit(fits.Fitted(), fits.shuffled())
+    found.fit(kinds.Fitted(), kinds.shuffled())
     with pytest.raises(unbroken.RunMisused, match="a second time"):
-        found.fit(fits.Fitted(), fits.shuffled())
+        found.fit(kinds.Fitted(), kinds.shuffled())
 
 
 def test_what_is_no_trainer_is_refused() -> None:
@@ -168,27 +169,27 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
         protect(trainer(tmp_path), save_evry=3)
 
 
-class Reading(fits.Fitted):
+class Reading(kinds.Fitted):
     """Reads its batches itself."""
 
-    def training_step(self, dataloader_iter: Any) -> Any:
+    def training_step(self, dataloader_iter: Any) -> Any:  # type: ignore[override]  # Lightning's way
         return super().training_step(next(dataloader_iter)[0], 0)
 
 
-class Stream(fits.Lines):
+class Stream(kinds.Lines):
     """Has no length."""
 
 
 FITS: dict[str, tuple[Callable[[], Any], Callable[[], Any], dict[str, Any], list[Any], str]] = {
     "a checkpoint of Lightning": (
-        fits.Fitted, fits.shuffled, {"ckpt_path": "given"}, [], "ckpt_path|checkpoint"),
-    "a step that reads": (Reading, fits.shuffled, {}, [], "dataloader_iter"),
+        kinds.Fitted, kinds.shuffled, {"ckpt_path": "given"}, [], "ckpt_path|checkpoint"),
+    "a step that reads": (Reading, kinds.shuffled, {}, [], "dataloader_iter"),
     "a stream without an end": (
-        fits.Fitted, lambda: DataLoader(Stream(), batch_size=4), {}, [], "DataLoader has no length"),
+        kinds.Fitted, lambda: DataLoader(Stream(), batch_size=4), {}, [], "DataLoader has no length"),
     "stochastic weight averaging": (
-        fits.Fitted, fits.shuffled, {}, [StochasticWeightAveraging(0.1)], "StochasticWeightAveraging"),
+        kinds.Fitted, kinds.shuffled, {}, [StochasticWeightAveraging(0.1)], "StochasticWeightAveraging"),
     "a search for the rate": (
-        fits.Fitted, fits.shuffled, {}, [LearningRateFinder()], "LearningRateFinder"),
+        kinds.Fitted, kinds.shuffled, {}, [LearningRateFinder()], "LearningRateFinder"),
 }  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def test_a_fit_that_cannot_be_resumed_is_refused(tmp_path: Path, case: str) -> N
     found = trainer(tmp_path, limit_val_batches=0, callbacks=callbacks)
     if "ckpt_path" in given:
         other = trainer(tmp_path / "other", limit_val_batches=0)
-        other.fit(fits.Fitted(), fits.shuffled())
+        other.fit(kinds.Fitted(), kinds.shuffled())
         other.save_checkpoint(tmp_path / "other" / "some.ckpt")
         given = {"ckpt_path": tmp_path / "other" / "some.ckpt", "weights_only": False}
     protect(found, tmp_path / "run")
@@ -211,6 +212,16 @@ def test_a_fit_that_cannot_be_resumed_is_refused(tmp_path: Path, case: str) -> N
 def test_every_private_name_is_there(tmp_path: Path) -> None:
     """This version of Lightning has every name of the table."""
     assert [] == private_names.missing_names(trainer(tmp_path))
+
+
+def test_the_page_has_every_private_name() -> None:
+    """The table of private names on the page is that of the code."""
+    page = Path(__file__).parents[3] / "docs" / "frameworks_lightning.md"
+    text = page.read_text(encoding="utf-8")
+    tables = (private_names.OF_TRAINER, private_names.OF_MODULES, private_names.OF_OBJECTS)
+    names = [each for table in tables for found in table.values() for each in found]
+    assert [] == [each for each in [*names, private_names.OF_CALLBACKS] if each not in text]
+    assert all(version in text for version in private_names.TESTED)
 
 
 @pytest.mark.parametrize("version", ["1.9.5", "2.4.1", "3.0.0"])
@@ -237,5 +248,5 @@ def test_a_trial_run_is_left_alone(tmp_path: Path) -> None:
     """A trainer with `fast_dev_run` is not protected: it is no training."""
     found = trainer(tmp_path, fast_dev_run=True)
     protect(found)
-    found.fit(fits.Fitted(), fits.shuffled(), fits.shuffled())
+    found.fit(kinds.Fitted(), kinds.shuffled(), kinds.shuffled())
     assert [] == list(tmp_path.iterdir())
