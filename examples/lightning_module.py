@@ -76,7 +76,7 @@ def main(directory):
     )
     protect(trainer, save_every=10)  # unbroken: the line
     module = Signs()
-    train = DataLoader(Sums(400, first=0), batch_size=16, shuffle=True)
+    train = DataLoader(Sums(240, first=0), batch_size=16, shuffle=True)
     trainer.fit(module, train, DataLoader(Sums(100, first=1000), batch_size=50))
     weights = b"".join(each.detach().numpy().tobytes() for each in module.parameters())
     print(f"step {trainer.global_step}, weights {hashlib.sha256(weights).hexdigest()[:16]}")

@@ -45,7 +45,7 @@ def test_the_example_is_killed_and_goes_on_exactly(tmp_path: Path) -> None:
         patch.setenv("OMP_NUM_THREADS", "1")
         forkserver.ensure_running()
     codes = []
-    for name, kill_at in (("whole", -1), ("killed", 37), ("killed", -1)):
+    for name, kill_at in (("whole", -1), ("killed", 27), ("killed", -1)):
         arguments = (tmp_path / name, kill_at, tmp_path / f"{name}.out")
         process = context.Process(target=child, args=arguments)
         process.start()
@@ -56,7 +56,7 @@ def test_the_example_is_killed_and_goes_on_exactly(tmp_path: Path) -> None:
         (tmp_path / f"{name}.out").read_text(encoding="utf-8").splitlines()
         for name in ("whole", "killed")
     )
-    assert whole[-1].startswith("step 100, weights ")
+    assert whole[-1].startswith("step 60, weights ")
     assert whole[-1] == killed[-1]
     assert any(line.startswith("[Replay] EXACT") for line in killed)
 

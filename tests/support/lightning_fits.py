@@ -41,7 +41,7 @@ def made(
     )
     found = lightning.Trainer(
         default_root_dir=directory, accelerator="cpu", logger=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[saving, *others],
+        enable_model_summary=False, callbacks=[saving, *others], plugins=chosen.plugins(),
         **{**chosen.trainer, **trainer},
     )  # fmt: skip
     if is_protected:
@@ -72,6 +72,7 @@ def outcome(trainer: Any, module: Any, directory: Path) -> dict[str, Any]:
         "weights": dict(module.state_dict()),
         "moments": [each.state_dict() for each in trainer.optimizers],
         "schedules": [each.scheduler.state_dict() for each in trainer.lr_scheduler_configs],
+        "precision": trainer.precision_plugin.state_dict(),
         "metrics": dict(trainer.callback_metrics),
         "callbacks": [_moved(each.state_dict(), root) for each in callbacks],
         "sums": [each.total for each in callbacks if isinstance(each, Steady)],

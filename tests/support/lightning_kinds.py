@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     GradientAccumulationScheduler,
 )
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -176,6 +177,12 @@ def averaging() -> list[Any]:
     return [] if found is None else [found(decay=0.8)]
 
 
+def scaling() -> list[Any]:
+    """Return a precision with a gradient scaler, whose first scales are too large."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=5)
+    return [MixedPrecision("16-mixed", "cpu", scaler)]
+
+
 class OneCycle(Fitted):
     """Asks the trainer how many steps there will be."""
 
@@ -264,6 +271,7 @@ class Kind:
         module: Its class.
         train: Makes its training loaders.
         callbacks: Makes its callbacks, beside those of all.
+        plugins: Makes its plugins.
         trainer: Further arguments of its trainer.
     """
 
@@ -272,8 +280,10 @@ class Kind:
         module: type[Fitted] = Fitted,
         train: Callable[[], Any] = shuffled,
         callbacks: Callable[[], list[Any]] = list,
+        plugins: Callable[[], list[Any]] = list,
         **trainer: Any,
     ) -> None:
+        self.plugins = plugins
         self.module = module
         self.train = train
         self.callbacks = callbacks
@@ -324,4 +334,5 @@ KINDS: Mapping[str, Kind] = {
         callbacks=lambda: [GradientAccumulationScheduler({0: 1, 1: 4})]
     ),
     "half precision": Kind(precision="bf16-mixed"),
+    "scaled": Kind(plugins=scaling),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,9 @@ import torch
 
 pytest.importorskip("lightning")
 
+import lightning.pytorch as lightning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 import unbroken
 from support import lightning_fits as fits
@@ -20,6 +23,7 @@ from support import lightning_kinds as kinds
 from support.sameness import same
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
+from unbroken.integrations.lightning import protect
 from unbroken.integrations.lightning.checkpoint_io import DurableCheckpointIO
 from unbroken.integrations.lightning.written_files import WrittenFiles
 
@@ -34,6 +38,27 @@ def test_a_file_is_loadable_and_has_what_lightning_puts_into_it(tmp_path: Path) 
     assert same(dict(module.state_dict()), dict(found.state_dict()))
     saved = torch.load(tmp_path / "files" / "last.ckpt", weights_only=True)
     assert {"state_dict", "loops", "callbacks", "optimizer_states", "lr_schedulers"} <= set(saved)
+
+
+@pytest.mark.slow
+def test_files_without_a_given_place_are_those_of_one_fit(tmp_path: Path) -> None:
+    """Where Lightning chooses the directory, a fit that was cut off writes all its files into one."""
+    found = []
+    for name, cuts in (("whole", [None]), ("cut", [("training", 11, kinds.CutError), None])):
+        for cut in cuts:
+            lightning.seed_everything(7, verbose=False)
+            trainer = lightning.Trainer(
+                default_root_dir=tmp_path / name, accelerator="cpu", max_epochs=3,
+                enable_progress_bar=False, enable_model_summary=False,
+                callbacks=[ModelCheckpoint(save_top_k=-1, every_n_train_steps=2)],
+            )  # fmt: skip
+            protect(trainer, save_every=4)
+            with nullcontext() if cut is None else pytest.raises(kinds.CutError):
+                trainer.fit(kinds.Fitted(cut=cut), **kinds.KINDS["automatic"].loaders())
+        files = (tmp_path / name).rglob("*.ckpt")
+        found.append(sorted(str(each.relative_to(tmp_path / name)) for each in files))
+    assert 9 == len(found[0])
+    assert found[0] == found[1]
 
 
 def test_a_file_is_flushed_before_it_has_its_name(tmp_path: Path) -> None:

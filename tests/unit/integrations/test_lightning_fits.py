@@ -43,7 +43,7 @@ def require_same(expected: Any, found: Any) -> None:
     assert [] == different, {key: (expected[key], found[key]) for key in different}
 
 
-QUICK = ("accumulating", "cycling", "manual")
+QUICK = ("accumulating", "manual")
 """Kinds that are tried each time; the others in the soak."""
 
 

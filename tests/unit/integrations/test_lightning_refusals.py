@@ -65,7 +65,7 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "another seed": ({"seed": 8}, "seed"),
+    "another seed": ({"seed": 8}, "seed_everything"),
     "another size of batches": ({"train": kinds.shuffled(size=6)}, "batches_per_epoch|batch"),
     "other samples": (
         {"train": DataLoader(Other(), batch_size=4, shuffle=True)}, "last batch|batch.*identical|content",
@@ -202,7 +202,7 @@ def test_a_fit_that_cannot_be_resumed_is_refused(tmp_path: Path, case: str) -> N
         other = trainer(tmp_path / "other", limit_val_batches=0)
         other.fit(kinds.Fitted(), kinds.shuffled())
         other.save_checkpoint(tmp_path / "other" / "some.ckpt")
-        given = {"ckpt_path": tmp_path / "other" / "some.ckpt", "weights_only": False}
+        given = {"ckpt_path": tmp_path / "other" / "some.ckpt"}
     protect(found, tmp_path / "run")
     with pytest.raises(unbroken.SettingsInvalid, match=named):
         found.fit(module(), train(), **given)
@@ -242,6 +242,19 @@ def test_a_version_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(unbroken.SettingsInvalid, match=r"trainer\.fit_loop\._data_source"):
         protect(found)
     assert callbacks == found.callbacks
+
+
+def test_only_the_adapter_imports_lightning() -> None:
+    """No other module of the library imports Lightning or its metrics."""
+    root = Path(unbroken.__file__).parent
+    words = ("import lightning", "from lightning", "import torchmetrics", "from torchmetrics")
+    found = [
+        path.relative_to(root).parts[:2]
+        for path in root.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip().startswith(words)
+    ]
+    assert {("integrations", "lightning")} == set(found)
 
 
 def test_a_trial_run_is_left_alone(tmp_path: Path) -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from unbroken.checks import FactCheck
+from unbroken.checks import Advice, FactCheck
 
 MAY_CHANGE: Final = ("hparams", "trainer.validation")
 """Facts whose change is only noted: what they change in the training is seen otherwise."""
+
+ADVICE: Final[Mapping[str, Advice]] = {
+    "order-unchanged": Advice(
+        remedy="Call seed_everything() with the run's seed before the fit, or give protect(seed=...).",
+    ),
+}
+"""What a finding says here instead of the check's own words."""
 
 CHECKS: Final = (
     FactCheck(

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from unbroken.errors import Stopped
-from unbroken.integrations.lightning.facts import CHECKS, MAY_CHANGE, facts_of
+from unbroken.integrations.lightning.facts import ADVICE, CHECKS, MAY_CHANGE, facts_of
 from unbroken.integrations.lightning.loaders import TrainingData
 from unbroken.integrations.lightning.refusals import fitted_twice, require_fit
 from unbroken.integrations.lightning.train_loader import TrainLoader
@@ -143,6 +143,7 @@ class ProtectedFit:
         facts = {**facts_of(trainer), **settings.pop("facts", {})}
         may_change = [*MAY_CHANGE, *settings.pop("may_change", ())]
         checks = [*CHECKS, *settings.pop("checks", ())]
+        advice = {**ADVICE, **settings.pop("advice", {})}
         schedules = [each.scheduler for each in trainer.lr_scheduler_configs]
         return Run(
             self.directory,
@@ -154,6 +155,7 @@ class ProtectedFit:
             facts=facts,
             may_change=may_change,
             checks=checks,
+            advice=advice,
             **settings,
             **averages_of(trainer),
             **self._parts,
@@ -172,9 +174,11 @@ class ProtectedFit:
         assert run is not None
         if self._is_to_put_back:
             self._is_to_put_back = False
-            self._loops.put_back()
-            self._callbacks.put_back()
+            for part in (self._loops, self._callbacks):
+                part.put_back()
             run.undo_beginning()
+            for part in (self._loops, self._callbacks):
+                part.forget()
             loop._data_fetcher.fetched = loop.epoch_loop.batch_progress.current.ready  # noqa: SLF001  # in the table
         self._loops.is_in_epoch = True
         taken = run.next_batch(self._trainer.current_epoch)

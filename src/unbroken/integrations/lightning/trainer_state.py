@@ -95,6 +95,10 @@ class LoopState:
         self.is_in_epoch = state["is_in_epoch"]
         self.put_back()
 
+    def forget(self) -> None:
+        """Remember no more what was restored."""
+        self._restored = None
+
     def put_back(self) -> None:
         """Put what was restored into the trainer once more."""
         state, trainer = unpacked(self._restored), self._trainer()
@@ -156,6 +160,10 @@ class CallbackState:
         """Take the state in, and remember it."""
         self._restored = state
         self.put_back()
+
+    def forget(self) -> None:
+        """Remember no more what was restored."""
+        self._restored = None
 
     def put_back(self) -> None:
         """Put what was restored into the callbacks once more."""
