@@ -77,17 +77,24 @@ class Look:
     clocks: tuple[float, ...] = ()
 
 
-def look(roots: Mapping[str, Any], saved: SavedState, before: Look | None = None) -> Look:
+def look(
+    roots: Mapping[str, Any],
+    saved: SavedState,
+    before: Look | None = None,
+    known: Iterable[Any] = (),
+) -> Look:
     """Look at all that is reached from a run's objects.
 
     Args:
         roots: The declared objects, by part name.
         saved: Their state.
         before: The look before.
+        known: Objects that are saved as a whole, and not looked at.
     """
     found = Look(clocks=(time.time(), time.monotonic(), time.perf_counter()))
     declared = {id(each) for each in roots.values()}
-    reached = walk(roots, seen=_without_leaves(roots.values()), most_inside=MOST_INSIDE)
+    apart = [*_without_leaves(roots.values()), *known]
+    reached = walk(roots, seen=apart, most_inside=MOST_INSIDE)
     for each in islice(reached, MOST_VALUES):
         if id(each.value) in declared or _is_known(each):
             continue

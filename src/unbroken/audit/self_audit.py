@@ -10,7 +10,11 @@ from typing import Any, Final
 import torch
 
 from unbroken.audit.changes import changed
-from unbroken.audit.declared import declared_objects
+from unbroken.audit.declared import (
+    declared_objects,
+    saved_by_adapters,
+    with_what_adapters_save,
+)
 from unbroken.audit.first_use import FirstUse
 from unbroken.audit.look import Look, look
 from unbroken.audit.saved import SavedState
@@ -105,8 +109,9 @@ class SelfAudit:
         self._looks = [Look()] * LOOKS  # nothing is kept; as many, so that no step looks again
 
     def _look(self) -> Look:
-        saved = SavedState(self._state.capture())
-        return look(self._objects(), saved, self._looks[-1] if self._looks else None)
+        parts, before = self._state.parts, self._looks[-1] if self._looks else None
+        saved = SavedState(with_what_adapters_save(parts, self._state.capture()))
+        return look(self._objects(), saved, before, saved_by_adapters(parts))
 
     def _report(self, found: list[Reached], strange: Sequence[Unsaved] = ()) -> None:
         everything = [*described(found, self._objects()), *strange]

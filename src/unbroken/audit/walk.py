@@ -34,13 +34,16 @@ _PLAIN: Final = (bool, int, float, complex, str, bytes, Enum, type(None))
 _LEAVES: Final = (torch.Tensor, np.ndarray, np.generic, *GENERATORS, *_PLAIN)
 _DEEPEST: Final = 20
 _NO_STATE: Final = frozenset(sys.stdlib_module_names) | {
+    "lightning",
+    "lightning_fabric",
+    "pytorch_lightning",
     "rich",
     "tensorboard",
     "tqdm",
     "unbroken",
     "wandb",
 }
-"""Top packages whose objects hold nothing that decides a step."""
+"""Top packages whose objects hold nothing that decides a step, or are saved by an adapter of ours."""
 _STATE: Final = Schedule | SimpleNamespace | torch.optim.lr_scheduler.LRScheduler
 """Objects that are state although they come from such a package."""
 _CODE: Final = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)

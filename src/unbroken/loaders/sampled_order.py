@@ -69,7 +69,8 @@ class SampledOrder:
         self.epochs.go_on_after(saved, position.epoch, position.batch)
 
     def steps_in(self, epoch: int) -> float:
-        """Return how many batches an epoch has."""
+        """Return how many batches an epoch has; asking begins it."""
+        self.epochs.begin(epoch)
         return len(self.epochs.of(epoch).all())
 
     def at(self, position: Position) -> Sequence[int]:

@@ -112,9 +112,7 @@ class BatchLoop:
         try:
             with closing(self._loops.steps(opened, until, lambda: self._is_read(opened))) as steps:
                 for step in steps:
-                    assert self._read is not None
-                    (batch,), self._read = self._read, None
-                    self._hand_out(opened, step)
+                    batch = self._hand_out(opened, step)
                     try:
                         yield batch
                     except GeneratorExit:
@@ -148,6 +146,27 @@ class BatchLoop:
                 position.batch,
             )
 
+    def ask(self, opened: OpenRun, epoch: int | None) -> tuple[Any] | None:
+        """Return the next batch, alone in a tuple, to a loop that asks for each; None at an epoch's end.
+
+        Args:
+            opened: The open run.
+            epoch: The one that the loop is in; batches that are left of an earlier one are left out.
+        """
+        here = self._run.state.position.epoch
+        if epoch is not None and here != epoch:
+            if here > epoch:
+                return None
+            self._to_next_epoch(opened)
+        if not self._is_read(opened):
+            return None
+        return (self._hand_out(opened, self._run.begin_step()),)
+
+    def count(self, opened: OpenRun) -> None:
+        """Count the batch that was handed out last, if it isn't counted yet."""
+        if self._out is not None:
+            self._finish(opened)
+
     def _is_read(self, opened: OpenRun) -> bool:
         """Read the next batch; where the epoch has no more, stand at the next one's start."""
         state = self._run.state
@@ -160,13 +179,17 @@ class BatchLoop:
             self._to_next_epoch(opened)
         return self._read is not None
 
-    def _hand_out(self, opened: OpenRun, step: Step) -> None:
+    def _hand_out(self, opened: OpenRun, step: Step) -> Any:
+        """Set the generators for the batch that was read, and return it."""
+        assert self._read is not None
+        (batch,), self._read = self._read, None
         sketch = GradientSketch(opened.book.state, opened.monitor.before_own_update)
         self._run.seed_micro_batch()
         sketch.begin()
         self._out = _HandedOut(
             step=step, gradients=sketch, scale=self._updater.loss_scale, losses={}
         )
+        return batch
 
     def _finish(self, opened: OpenRun) -> None:
         """Count the batch that the loop has trained on."""
@@ -202,8 +225,7 @@ class BatchLoop:
         if not self._work.is_left_early:
             return False
         epoch = self._run.state.position.epoch
-        if self._out is not None:
-            self._finish(opened)
+        self.count(opened)
         if self._run.state.position.epoch == epoch:
             self._to_next_epoch(opened)
         return True

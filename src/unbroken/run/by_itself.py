@@ -31,7 +31,7 @@ class ByItself(Protocol):
 
 def resume_by_itself(run: ByItself, order: Order) -> None:
     """Resume a run, log what that came to, and have it closed when the program ends."""
-    _be_heard()
+    be_heard()
     for line in lines_of(run.resume()):
         _log.info("%s", line)
     if note := order.note:
@@ -92,7 +92,7 @@ def _told(finding: Finding, decision: Decision) -> str:
     return told
 
 
-def _be_heard() -> None:
+def be_heard() -> None:
     """Show the log on stderr, where the program has not said where logs go."""
     if not _log.hasHandlers():
         handler = logging.StreamHandler()

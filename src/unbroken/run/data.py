@@ -16,10 +16,11 @@ from unbroken.checks.next_samples_identical import NextSamplesIdentical
 from unbroken.errors import RunMisused, SettingsInvalid
 from unbroken.loaders.iterations import Iterations
 from unbroken.loaders.sampled_batches import SampledBatches
+from unbroken.loaders.sampled_epochs import SampledEpochs
 from unbroken.loaders.sampled_order import SampledOrder
 from unbroken.loaders.stream import Stream, require_iterable
 from unbroken.order.step_batches import StepBatches
-from unbroken.run.order import Batches, Order
+from unbroken.run.order import Batches, Order, OrderedData
 from unbroken.run.resume import ResumePolicy
 
 _ADVICE: Final = {
@@ -68,6 +69,8 @@ def order_of(
     if data is None:
         drawn = Iterations(of_run)
         return drawn, drawn
+    if isinstance(data, OrderedData):
+        return data.order_and_batches(of_run, repeats=repeats)
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
         sampled = SampledOrder(data, of_run)
         return sampled, SampledBatches(data, sampled.epochs, of_run, repeats=repeats)
@@ -78,7 +81,7 @@ def order_of(
 
 def parts_of(batches: Batches | None) -> dict[str, Any]:
     """Return what of the loader is saved and restored, by part name."""
-    return {"data": batches} if isinstance(batches, Stream) and batches.has_state else {}
+    return {"data": batches} if getattr(batches, "has_state", False) else {}
 
 
 def policy_of(
@@ -97,8 +100,9 @@ def policy_of(
 
 def keep_lists(order: Order, layout: Layout) -> None:
     """Let an order that can't be derived again keep its lists in the run's directory."""
-    if isinstance(order, SampledOrder) and not order.epochs.repeats:
-        order.epochs.kept = KeptOrder(layout)
+    epochs = getattr(order, "epochs", None)
+    if isinstance(epochs, SampledEpochs) and not epochs.repeats:
+        epochs.kept = KeptOrder(layout)
 
 
 def _require_seed(seed: object) -> None:

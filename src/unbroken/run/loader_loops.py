@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from unbroken.errors import RunMisused
+from unbroken.errors import RunMisused, SaveFailed
 from unbroken.loaders.iterations import Iterations
 from unbroken.run.batch_loop import BatchLoop
 from unbroken.run.order import Order
@@ -58,6 +59,48 @@ class LoaderLoops(OwnSteps):
             RunMisused: The run has data or an order.
         """
         return self._started("iterations", until)
+
+    def next_batch(self, epoch: int | None = None) -> tuple[Any] | None:
+        """Count the batch before, and return the next one: for a loop that belongs to a framework.
+
+        Such a loop can't be written over `run.batches()`, but it asks an iterator for each batch. A
+        checkpoint that is due is saved here, and a request to stop is honoured, before the batch is
+        read. Signals are heard inside `with run.stop.listening():`.
+
+        Args:
+            epoch: The epoch that the loop is in, from 0, where it may leave one early: what is left of
+                an earlier one is then left out. None where it trains each epoch to its end.
+
+        Returns:
+            The batch, alone in a tuple. None where the epoch that was begun has no more.
+
+        Raises:
+            Stopped: A stop was asked for and the run saved.
+            RunMisused: The run has no data.
+        """
+        loop, opened = self._loop_over("next_batch", is_of_data=True), self._ready()
+        loop.count(opened)
+        if not self._ending.is_stopping():
+            self.save_in_background()
+        return loop.ask(opened, epoch)
+
+    def end_batches(self) -> None:
+        """Count the batch that `next_batch` returned last, and save: the loop has reached its end.
+
+        Raises:
+            Stopped: A stop was asked for, and the run was saved a little before.
+            SaveFailed: No save succeeded within the grace of a stop, or in the time that may be lost.
+        """
+        self._loop_over("end_batches", is_of_data=True).count(self._ready())
+        self._ending.at_goal()
+        self._save_until(lambda _: self._ending.safe_point())
+
+    def save_in_background(self, *, at_once: bool = False) -> None:
+        """Hand over a checkpoint that is due, or wanted `at_once`."""
+        raise NotImplementedError
+
+    def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
+        raise NotImplementedError
 
     def log(self, **values: Any) -> None:
         """Write numbers of the present batch, such as `loss`, into its line of the journal.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from unbroken.state.position import Position
 
@@ -75,4 +75,18 @@ class Batches(Protocol):
 
     def read_again(self, position: Position) -> str:
         """Read the batch that was trained last once more; return its digest, empty where it can't be."""
+        ...
+
+
+@runtime_checkable
+class OrderedData(Protocol):
+    """What `Run(data=...)` takes beside loaders: data that say themselves in which order they come."""
+
+    def order_and_batches(self, seed: int, *, repeats: bool) -> tuple[Order, Batches]:
+        """Return the order of a run, and where its batches are read.
+
+        Args:
+            seed: The run's.
+            repeats: Whether a batch that is read again must hold the same.
+        """
         ...

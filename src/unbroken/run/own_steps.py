@@ -37,6 +37,15 @@ class OwnSteps:
         self.beginning.of_loop(opened)
         return opened.book.begin_step(self, sample_ids)
 
+    def undo_beginning(self) -> None:
+        """Undo what was changed since `resume`: it was done before the checkpoint as well.
+
+        For a loop that runs its beginning anew at each start, and saves only after that. Without this
+        call a change between `resume` and the first step is refused. Nothing is done where the run
+        was not resumed, or has made a step since.
+        """
+        self.beginning.undo(self._ready())
+
     @contextmanager
     def micro_batch(self, samples: int) -> Iterator[None]:
         """Go forward and backward inside: randomness is set before, and the samples count after.

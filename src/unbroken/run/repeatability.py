@@ -1,7 +1,8 @@
 """Whether a run repeats itself: measured once, at the first step in an environment.
 
 The first call of each trained model within that step is made twice more by copies of it, forward and
-backward, before the loop's own call goes on as if nothing had been. What the loop computes outside of
+backward, before the loop's own call goes on as if nothing had been. Where a loop calls the modules right
+inside a model instead, as that of a framework does, these are measured. What the loop computes outside of
 its models, such as the loss, is not in it: there a replay repeats steps from the checkpoint instead.
 """
 
@@ -53,6 +54,7 @@ class Repeatability:
         self._tell = tell
         self._models = list(models.values())
         self._left: dict[str, nn.Module] = {} if known else dict(models)
+        self._inside: dict[str, set[int]] = {}
         self._is_open = known is None
         self._handles: list[RemovableHandle] = []
         self._why = ""
@@ -78,8 +80,9 @@ class Repeatability:
             return
         self._is_open = False
         self._hear_no_more()
-        if self._left and not self._why:
-            self._why = f"the loop makes no call of {next(iter(self._left))} that trains it"
+        uncalled = [name for name in self._left if name not in self._inside]
+        if uncalled and not self._why:
+            self._why = f"the loop makes no call of {uncalled[0]} that trains it"
         if self._why:
             self.noise = None
         self._tell(self.noise, self._why)
@@ -93,29 +96,34 @@ class Repeatability:
             if isinstance(model, torch.jit.ScriptModule) or has_compiled_wrapper(model):
                 self._why = f"{name}: it is compiled, and a copy of it would not be"
                 continue
-            handle = model.register_forward_pre_hook(
-                self._hook(name), with_kwargs=True, prepend=True
-            )
-            self._handles.append(handle)
+            for each in (model, *_trained_inside(model)):
+                if id(each) not in self._inside.get(name, ()):
+                    handle = each.register_forward_pre_hook(
+                        self._hook(name, each), with_kwargs=True, prepend=True
+                    )
+                    self._handles.append(handle)
 
     def _hear_no_more(self) -> None:
         for each in self._handles:
             each.remove()
         self._handles = []
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def _hook(self, name: str, target: nn.Module) -> Callable[[nn.Module, Any, Any], None]:
         def measure(model: nn.Module, args: Any, kwargs: Any) -> None:
             if torch.compiler.is_compiling():
                 return
             # A copy of the model may have this hook too; it is not what is to be measured.
-            if model is self._left.get(name) and torch.is_grad_enabled():
+            if model is target and name in self._left and torch.is_grad_enabled():
                 self._measure(name, model, args, kwargs)
 
         return measure
 
     def _measure(self, name: str, model: nn.Module, args: Any, kwargs: Any) -> None:
         self._hear_no_more()  # the copies would have the hooks too
-        del self._left[name]
+        if model is self._left[name]:
+            del self._left[name]
+        else:  # the loop calls what is inside of it
+            self._inside.setdefault(name, set()).add(id(model))
         try:
             found, so_far = noise_of(model, args, kwargs), self.noise or Noise()
             worst = max(found, so_far, key=lambda each: max(each.outputs, each.gradient))
@@ -127,6 +135,17 @@ class Repeatability:
         except NotMeasurable as error:
             self._why = f"{name}: {error}"
         self._listen()
+
+
+def _trained_inside(model: nn.Module) -> list[nn.Module]:
+    """Return the modules right inside a model, or inside its lists, of which something is trained."""
+    found: list[nn.Module] = []
+    for each in model.children():
+        if isinstance(each, nn.ModuleList | nn.ModuleDict):
+            found += _trained_inside(each)
+        elif any(one.requires_grad for one in each.parameters()):
+            found.append(each)
+    return found
 
 
 def trained_models(state: TrainingState) -> dict[str, nn.Module]:

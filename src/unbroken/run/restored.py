@@ -87,6 +87,11 @@ class ResumedBeginning:
         else:
             require_untouched(restored, self._inspector)
 
+    def undo(self, run: OpenRun) -> None:
+        """Undo what the loop changed since the restore; once a step was made there is nothing to undo."""
+        if self.restored is not None:
+            undo_changes(self.restored, run, self._inspector)
+
     def add_part(self, name: str, build: Callable[[], Built], run: OpenRun) -> Built:
         """Build a part and declare it; see `Run.add_part`."""
         restored, state = self.restored, self._inspector.state

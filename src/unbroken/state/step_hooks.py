@@ -7,6 +7,7 @@ when the garbage collector ends a run within a step, would make that step fail.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
@@ -18,10 +19,10 @@ from torch.optim.optimizer import (
 
 
 class BeforeUpdate(Protocol):
-    """Is told before each step."""
+    """Is told before each step, once its gradients are in."""
 
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take in that an optimizer is about to step."""
+        """Take in that an optimizer is about to step; where a closure goes backward, after its first call."""
         ...
 
 
@@ -60,7 +61,45 @@ def _register() -> None:
     register_optimizer_step_post_hook(_tell_after)
 
 
-def _tell_before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+def _tell_before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+    """Tell that an optimizer steps; return other arguments of its `step` where a closure is among them."""
+    closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    if closure is None or not _before:
+        _tell(optimizer)
+        return None
+    told = _Told(closure, optimizer)
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": told}
+    return (args[0], told, *args[2:]), kwargs
+
+
+class _Told:
+    """A closure that tells of the gradients that its first call leaves.
+
+    Args:
+        closure: Goes forward and backward.
+        optimizer: Calls it.
+    """
+
+    def __init__(self, closure: Callable[[], Any], optimizer: torch.optim.Optimizer) -> None:
+        self._closure = closure
+        self._optimizer = optimizer
+        self._is_told = False
+
+    def __call__(self) -> Any:
+        """Go forward and backward."""
+        loss = self._closure()
+        if not self._is_told:
+            self._is_told = True
+            _tell(self._optimizer)
+        return loss
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the closure."""
+        return getattr(self.__dict__["_closure"], name)
+
+
+def _tell(optimizer: torch.optim.Optimizer) -> None:
     for each in list(_before):
         each.before_update(optimizer)
 

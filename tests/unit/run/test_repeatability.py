@@ -204,3 +204,17 @@ def test_compiled_models_are_left_alone() -> None:
     assert said == ["model: it is compiled, and a copy of it would not be"]
     assert not model._forward_pre_hooks  # no public way shows them
     del compiled
+
+
+def test_what_is_inside_a_model_is_measured_where_the_loop_calls_that(tmp_path: Path) -> None:
+    """A loop that calls the modules inside a model, and never the model, is measured by these."""
+    model = nn.ModuleDict({"body": nn.Linear(4, 8), "heads": nn.ModuleList([nn.Linear(8, 1)])})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    run = unbroken.Run(tmp_path, model=model, optimizer=optimizer, seed=1)
+    for _ in run.iterations(until=2):
+        optimizer.zero_grad()
+        model["heads"][0](model["body"](torch.randn(3, 4))).square().mean().backward()  # type: ignore[index]
+        optimizer.step()
+    run.close()
+    told = [line for line in read_lines(run.layout.history) if line.get("event") == "repeatability"]
+    assert [0.0] == [line.get("gradient") for line in told]
