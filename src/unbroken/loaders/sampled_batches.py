@@ -8,9 +8,11 @@ the run was stopped change nothing. The program's own loader stays as it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from typing import Any
+
+from torch.utils.data import default_collate, default_convert
 
 from unbroken.errors import DataInvalid
 from unbroken.loaders.content import content_digest
@@ -21,7 +23,7 @@ from unbroken.state.position import Position
 from unbroken.state.randomness import seed_everything
 
 Place = tuple[int, int]
-"""An epoch, and batches of it that are done."""
+"""An epoch, and batches of it, or steps, that are done."""
 
 
 class SampledBatches:
@@ -32,20 +34,33 @@ class SampledBatches:
         epochs: The lists of its batches.
         seed: The run's.
         repeats: Whether a batch that is read twice must be the same.
+        per_step: Batches of a step; None for one that is handed out as it is, otherwise they are
+            handed out as a list.
     """
 
-    def __init__(self, loader: Any, epochs: SampledEpochs, seed: int, *, repeats: bool) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        epochs: SampledEpochs,
+        seed: int,
+        *,
+        repeats: bool,
+        per_step: int | None = None,
+    ) -> None:
         self.content = ""
-        """Digest of the batch that was read last; empty where none was."""
+        """Digest of what was read last for a step; empty where nothing was."""
         self.trained = ""
-        """Digest of the batch that was trained last; empty where none was."""
+        """Digest of what was trained last; empty where nothing was."""
         self.trained_at: Place | None = None
-        """Where that batch is in the order."""
+        """Where that is in the order: epoch and number of the step."""
+        self.sizes: Sequence[int] = ()
+        """Samples of each batch that was read last for a step."""
+        self._per_step = per_step
         self._loader = loader
         self._epochs = epochs
         self._seed = seed
         self._is_to_be_compared = repeats
-        self._keys = _Keys(epochs, seed, draws=not draws_nothing(loader.dataset))
+        self._keys = _Keys(epochs, seed, draws=not _draws_nothing(loader))
         self._reader = _reader(loader, self._keys)
         self._iterator: Iterator[Any] | None = None
         self._next: Place | None = None
@@ -56,21 +71,24 @@ class SampledBatches:
         Raises:
             DataInvalid: The first batch of a run differs when it is read once more.
         """
-        place = (position.epoch, position.batch)
-        if self._epochs.of(position.epoch).at(position.batch) is None:
+        places = self._places(position.epoch, position.batch)
+        if not places:
             return None
         first = None
-        if self._next != place:
-            self._begin(place, place if self._is_to_be_compared else None)
+        if self._next != places[0]:
+            self._begin(places[0], places[:1] if self._is_to_be_compared else [])
             if self._is_to_be_compared:
-                first = content_digest(self._fetch(place))
-        batch = self._fetch(place)
-        self.content = content_digest(batch)
-        if first not in (None, self.content):
+                first = content_digest(self._fetch(places[0]))
+        batches = [self._fetch(each) for each in places]
+        if first not in (None, content_digest(batches[0])):
             raise _does_not_repeat(self._loader.dataset)
         self._is_to_be_compared = False
-        self._next = (position.epoch, position.batch + 1)
-        return (batch,)
+        self._next = (position.epoch, places[-1][1] + 1)
+        drawing = self._epochs.of(position.epoch)
+        self.sizes = [len(drawing.at(number) or ()) for _, number in places]
+        step = batches[0] if self._per_step is None else batches
+        self.content = content_digest(step)
+        return (step,)
 
     def read_again(self, position: Position) -> str:
         """Read the batch that was trained last once more, and then from a position on.
@@ -82,12 +100,20 @@ class SampledBatches:
         if last is None or not self._is_to_be_compared:
             return ""
         self._is_to_be_compared = False
-        self._begin((position.epoch, position.batch), last)
-        self.trained = content_digest(self._fetch(last))
+        before = self._places(*last)
+        self._begin((position.epoch, position.batch * (self._per_step or 1)), before)
+        batches = [self._fetch(each) for each in before]
+        self.trained = content_digest(batches[0] if self._per_step is None else batches)
         return self.trained
 
-    def _begin(self, place: Place, before: Place | None) -> None:
-        """Begin to read at a place; another batch is read before it."""
+    def _places(self, epoch: int, step: int) -> list[Place]:
+        """Return where the batches of a step are; none where the epoch has no such step."""
+        per_step, drawing = self._per_step or 1, self._epochs.of(epoch)
+        numbers = range(step * per_step, (step + 1) * per_step)
+        return [(epoch, number) for number in numbers if drawing.at(number) is not None]
+
+    def _begin(self, place: Place, before: list[Place]) -> None:
+        """Begin to read at a place; other batches are read before it."""
         self._iterator, self._next = None, place  # the workers of an epoch that was left end here
         self._keys.begin(place, before)
         generators = [] if self._loader.generator is None else [self._loader.generator]
@@ -108,17 +134,16 @@ class _Keys:
         self._seed = seed
         self.draws = draws
         self._place: Place = (0, 0)
-        self._before: Place | None = None
+        self._before: list[Place] = []
 
-    def begin(self, place: Place, before: Place | None) -> None:
-        """Begin at a place, after a batch from somewhere else."""
+    def begin(self, place: Place, before: list[Place]) -> None:
+        """Begin at a place, after batches from somewhere else."""
         self._place, self._before = place, before
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the keys of each batch, or of what the data set calls a batch."""
         epoch, first = self._place
-        before = [] if self._before is None else [self._before]
-        for place in chain(before, ((epoch, number) for number in count(first))):
+        for place in chain(self._before, ((epoch, number) for number in count(first))):
             drawing = self._epochs.of(place[0])
             if (batch := drawing.at(place[1])) is None:
                 return
@@ -134,6 +159,11 @@ class _Keys:
         if not self.draws:
             return index
         return SampleKey(sample_seed(self._seed, epoch, place, index), index)
+
+
+def _draws_nothing(loader: Any) -> bool:
+    """Say whether nobody draws while samples are read and put together, as far as that is known."""
+    return loader.collate_fn in (default_collate, default_convert) and draws_nothing(loader.dataset)
 
 
 def _reader(loader: Any, keys: _Keys) -> Any:

@@ -42,6 +42,8 @@ class Stream:
         """Digest of the batch that was trained last; empty where none was."""
         self.trained_at: tuple[int, int] | None = None
         """Epoch and number of that batch."""
+        self.sizes: Sequence[int] = ()
+        """Nothing: a step is one batch."""
         self._loader = loader
         self._repeats = repeats
         self._source = _with_state(loader)

@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 
+from unbroken.errors import RunMisused
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.gradient_norm import GradientNorm
 from unbroken.run.loops import Loops
@@ -76,7 +78,7 @@ class BatchLoop:
                 except GeneratorExit:
                     self._work.leave_early()
                     raise
-                self._finish(opened)
+                self.finish(opened)
 
     def _is_read(self, opened: OpenRun) -> bool:
         """Read the next batch; where the epoch has no more, stand at the next one's start."""
@@ -87,9 +89,27 @@ class BatchLoop:
             self._to_next_epoch(opened)
         return self._read is not None
 
-    def _finish(self, opened: OpenRun) -> None:
-        """Count the batch that the loop has trained on."""
-        assert self._unfinished is not None
+    def next_of_step(self) -> None:
+        """Count a batch of a step of several, and set the generators for the one after it.
+
+        Raises:
+            RunMisused: The step has no further batch.
+        """
+        sizes, done = self._batches.sizes, self._run.state.position.samples
+        counted = list(accumulate(sizes, initial=0))
+        if self._unfinished is None or done not in counted[: len(sizes) - 1]:
+            raise RunMisused(
+                "run.next_of_step() was called, and the step has no further batch.",
+                "The randomness of the batch would be that of another place.",
+                "Call it between two batches of one list that run.batches() has given.",
+            )
+        self._run.micro_batch_done(sizes[counted.index(done)], may_stop=False)
+        self._run.seed_micro_batch()
+
+    def finish(self, opened: OpenRun) -> None:
+        """Count the step that the loop has trained on, if it isn't counted yet."""
+        if self._unfinished is None:
+            return
         (step, gradients, scale), self._unfinished = self._unfinished, None
         norm = gradients.end()
         opened.monitor.before_update(step.number, self._run.state.stepped_paths())
@@ -109,8 +129,7 @@ class BatchLoop:
         if not self._work.is_left_early:
             return False
         epoch = self._run.state.position.epoch
-        if self._unfinished is not None:
-            self._finish(opened)
+        self.finish(opened)
         if self._run.state.position.epoch == epoch:
             self._to_next_epoch(opened)
         return True
