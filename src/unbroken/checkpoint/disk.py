@@ -104,6 +104,15 @@ def _write_all(descriptor: int, data: memoryview) -> None:
         written += system.write(descriptor, data[written : written + BLOCK])
 
 
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable that somebody else has written."""
+    descriptor = system.open_to_append(path)
+    try:
+        system.sync(descriptor)
+    finally:
+        system.close(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     system.sync_directory(path)
@@ -164,11 +173,7 @@ def atomic_write(path: Path, aside: Path | None = None, *, durable: bool = True)
     with replacing(path, aside, durable=durable) as new:
         yield new
         if durable:
-            descriptor = system.open_to_append(new)
-            try:
-                system.sync(descriptor)
-            finally:
-                system.close(descriptor)
+            sync_file(new)
 
 
 def remove_tree(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from unbroken import atomic_write
+from unbroken.checkpoint import disk
 from unbroken.testing.disk_calls import recorded
 
 
@@ -50,3 +51,13 @@ def test_nothing_is_flushed_where_that_is_not_wanted(tmp_path: Path) -> None:
     with recorded(tmp_path) as record, atomic_write(place, durable=False) as aside:
         aside.write_text("content", encoding="utf-8")
     assert ["rename"] == [call.kind for call in record.calls]
+
+
+def test_what_another_program_wrote_is_made_durable(tmp_path: Path) -> None:
+    """`sync_file` flushes the bytes of a file, and changes nothing of it."""
+    place = tmp_path / "file"
+    place.write_text("content", encoding="utf-8")
+    with recorded(tmp_path) as record:
+        disk.sync_file(place)
+    assert ["sync"] == [call.kind for call in record.calls if call.kind != "open"]
+    assert "content" == place.read_text(encoding="utf-8")
