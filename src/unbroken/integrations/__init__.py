@@ -1,0 +1,1 @@
+"""Adapters for frameworks that have a training loop of their own."""
