@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,21 @@ def masking_in_workers(directory: Path, until: int) -> Any:
 def test_a_resume_is_exact(train: Any, steps: int) -> None:
     """Each batch of a step draws numbers of its own, also after a resume."""
     assert_resume_is_exact(train, steps)
+
+
+def test_the_workers_end_with_the_run(tmp_path: Path) -> None:
+    """A program that goes on keeps no processes of a training that is closed."""
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(Augmented(), batch_size=2, num_workers=1)
+    before = set(multiprocessing.active_children())
+    run = unbroken.Run(tmp_path, data=loader, model=model, optimizer=optimizer, save_every=0)
+    for batch in run.batches(2):
+        model(batch).square().mean().backward()
+        optimizer.step()
+    assert set(multiprocessing.active_children()) - before
+    run.close()
+    assert set() == set(multiprocessing.active_children()) - before
 
 
 def test_there_is_no_batch_after_the_last(tmp_path: Path) -> None:

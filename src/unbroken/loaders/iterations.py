@@ -64,3 +64,6 @@ class Iterations:
         """Return nothing: what the loop draws is not seen here."""
         del position
         return ""
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -106,6 +106,10 @@ class SampledBatches:
         self.trained = content_digest(batches[0] if self._per_step is None else batches)
         return self.trained
 
+    def close(self) -> None:
+        """Read no more: the workers end."""
+        self._iterator, self._next = None, None
+
     def _places(self, epoch: int, step: int) -> list[Place]:
         """Return where the batches of a step are; none where the epoch has no such step."""
         per_step, drawing = self._per_step or 1, self._epochs.of(epoch)

@@ -144,6 +144,10 @@ class Stream:
         self._begin(place)
         return self.trained if self._repeats else ""
 
+    def close(self) -> None:
+        """Read no more: the workers of a loader end."""
+        self._iterator = None
+
     def _begin(self, place: tuple[int, int]) -> None:
         self._iterator, self.trained = None, ""
         seed_all(order_seed(self.seed, place[0]), self._generators)

@@ -120,6 +120,10 @@ class BatchLoop:
         batches.trained, batches.trained_at = batches.content, (here.epoch, here.batch)
         self._run.end_step(losses, grad_norm=norm, loss_scale=scale, content=batches.content)
 
+    def close(self) -> None:
+        """Let the workers of the loader end; the program may not."""
+        self._batches.close()
+
     def leave_epoch(self, opened: OpenRun) -> bool:
         """Go on to the next epoch, where the loop has left this one's batches by itself.
 

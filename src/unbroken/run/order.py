@@ -66,3 +66,7 @@ class Batches(Protocol):
     def read_again(self, position: Position) -> str:
         """Read the batch that was trained last once more; return its digest, empty where it can't be."""
         ...
+
+    def close(self) -> None:
+        """Read no more: the workers of a loader end."""
+        ...

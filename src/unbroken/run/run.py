@@ -320,5 +320,7 @@ class Run(LoaderLoops):
             SaveFailed: That save went wrong.
         """
         was_open, self._is_open = self._is_open, False
+        if self._batch_loop is not None:
+            self._batch_loop.close()
         if was_open:
             misuse.opened(self._opened).close(is_stopped=self._ending.phase is RunPhase.STOPPING)
