@@ -4,8 +4,9 @@
 
 trains with `protect`, prints the verdict of the resume and what the training came to. Beside training
 arguments, the object may have: `kill`, a step after whose update the process kills itself with SIGKILL;
-`kill_in_evaluation`, a step in whose evaluation it does; `stop`, a step after which it gets SIGTERM;
-`stock`, to train without `protect`.
+`kill_in_evaluation`, a step in whose evaluation it does; `kill_in_folder`, a step in whose folder it has
+written the model and nothing else; `kill_at_change`, the number of a change of the disk; `stop`, a step
+after which it gets SIGTERM; `stock`, to train without `protect`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from unbroken.checkpoint import disk
+from unbroken.checkpoint.system import System
 from unbroken.integrations.transformers import protect
 
 SAMPLES = 22
@@ -156,12 +159,48 @@ def trained(directory: Path, **chosen: Any) -> tuple[dict[str, Any], Any]:
     return came_to(trainer, trainer.train()), trainer
 
 
+def die_while_saving(chosen: dict[str, Any]) -> None:
+    """Kill this process while a folder, or anything, is being written."""
+    if "kill_in_folder" in chosen:
+        own = GPT2LMHeadModel.save_pretrained
+
+        def save(model: Any, directory: Any, *args: Any, **kwargs: Any) -> None:
+            own(model, directory, *args, **kwargs)
+            if str(directory).endswith(f"checkpoint-{chosen['kill_in_folder']}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        GPT2LMHeadModel.save_pretrained = save
+    if "kill_at_change" in chosen:
+        left = iter(range(chosen["kill_at_change"], -1, -1))
+
+        class Dying(System):
+            """Dies instead of making one of the changes."""
+
+            def __getattribute__(self, name: str) -> Any:
+                if not name.startswith("_") and next(left, 1) == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().__getattribute__(name)
+
+        disk.system = Dying()
+
+
+def child(directory: Path, chosen: dict[str, Any]) -> None:
+    """Train in a process of its own; what it came to lies beside the directory afterwards."""
+    warnings.simplefilter("ignore")
+    die_while_saving(chosen)
+    result, trainer = trained(directory, **chosen)
+    result["verdict"] = str(trainer.unbroken.verdict)
+    result["resumed_at"] = trainer.unbroken.report.position.step
+    directory.with_suffix(".json").write_text(json.dumps(result), encoding="utf-8")
+
+
 def main() -> None:
     """Train as a program."""
     warnings.simplefilter("ignore")
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     logging.getLogger("httpx").setLevel("WARNING")
     directory, chosen = Path(sys.argv[1]), json.loads(sys.argv[2])
+    die_while_saving(chosen)
     trainer = trainer_of(directory, **chosen)
     if chosen.get("stock"):
         last = transformers.trainer_utils.get_last_checkpoint(str(directory))
