@@ -142,7 +142,8 @@ def came_to(trainer: Any, output: Any) -> dict[str, Any]:
     """Return what a training came to: weights, log without times, scores."""
     times = ("runtime", "per_second")
     log = [
-        {k: v for k, v in each.items() if not k.endswith(times)} for each in trainer.state.log_history
+        {k: v for k, v in each.items() if not k.endswith(times)}
+        for each in trainer.state.log_history
     ]
     return {
         "weights": digest(trainer),

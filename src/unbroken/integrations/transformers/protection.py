@@ -266,7 +266,7 @@ class Protection:
 
     def _hand_over_save(self) -> None:
         wanted, self._is_save_wanted = self._is_save_wanted, False
-        if wanted:
+        if wanted and not self._run.stop.is_made:  # after the save of a stop, steps are for proof
             self._run.save_in_background(at_once=True)
 
     def finish(self, steps: int) -> None:

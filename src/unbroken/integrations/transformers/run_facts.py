@@ -37,7 +37,7 @@ def facts_of(trainer: Any, scratch: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "settings": must,
         "free": free,
-        "data": {"train": data_set(trainer.train_dataset, trainer.args.seed)},
+        "data": {"train": data_set(trainer.train_dataset)},
         "trainer": {
             "collator": _name(trainer.data_collator),
             "callbacks": _exported_arguments(trainer),
@@ -45,9 +45,7 @@ def facts_of(trainer: Any, scratch: Path) -> dict[str, Any]:
     }
     if (evaluated := trainer.eval_dataset) is not None:
         sets = evaluated if isinstance(evaluated, dict) else {"": evaluated}
-        facts["data"]["eval"] = {
-            name or "all": data_set(each, trainer.args.seed) for name, each in sets.items()
-        }
+        facts["data"]["eval"] = {name or "all": data_set(each) for name, each in sets.items()}
     config: Any = getattr(trainer.model, "config", None)
     if hasattr(config, "to_dict"):
         facts["model"] = _without(plain(config.to_dict()), OF_THE_VERSION)
@@ -73,12 +71,10 @@ def saved_form(processor: Any, scratch: Path) -> str:
     return bytes_digest(json.dumps(found, sort_keys=True).encode())
 
 
-def data_set(dataset: Any, seed: int) -> dict[str, Any]:
+def data_set(dataset: Any) -> dict[str, Any]:
     """Return the number of samples, and a digest of some; reading them changes no generator.
 
-    Args:
-        dataset: Has an index.
-        seed: Of what is drawn for a sample.
+    What is drawn for them is drawn from seeds that no run has, so that another seed is no other data.
     """
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         return {"kind": type(dataset).__name__}
@@ -88,9 +84,9 @@ def data_set(dataset: Any, seed: int) -> dict[str, Any]:
     )
     before, reader = GeneratorStates.capture(), seeded(dataset)
     try:
-        samples = [reader[SampleKey(mix64(seed, each), each)] for each in places]
+        samples = [reader[SampleKey(mix64(SAMPLED, each), each)] for each in places]
         digests = [content_digest(each) for each in samples]
-        first = places and content_digest(reader[SampleKey(mix64(seed, places[0]), places[0])])
+        first = places and content_digest(reader[SampleKey(mix64(SAMPLED, places[0]), places[0])])
     finally:
         before.put_back()
     if digests and first != digests[0]:
