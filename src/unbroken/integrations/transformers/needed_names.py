@@ -65,8 +65,8 @@ SUMS: Final = {
     "flos": "current_flos",
 }
 """Attributes of the loop that are saved, under other names: what the next log counts from."""
-ATTRIBUTES: Final = (*SUMS.values(), "_initial_global_step", "_eval_dataloaders")
-"""All attributes that are set; the last are where the mean loss counts from, and kept workers."""
+ATTRIBUTES: Final = (*SUMS.values(), "_eval_dataloaders")
+"""All attributes that it must know; the last are loaders whose workers are kept."""
 
 
 def require_supported(version: str, trainer_class: Any) -> None:

@@ -89,7 +89,7 @@ class TrainerProgress:
             value = sums[name]
             is_tensor = isinstance(value, torch.Tensor)
             setattr(trainer, attribute, value.to(trainer.args.device) if is_tensor else value)
-        trainer._initial_global_step = 0  # noqa: SLF001  # the mean loss is that of the whole training
+        trainer._initial_global_step = 0  # noqa: SLF001  # versions that have it count the mean loss from here
 
     def _live_sums(self) -> dict[str, Any]:
         found = {name: getattr(self._trainer, each, 0) for name, each in SUMS.items()}
