@@ -121,7 +121,37 @@ def test_the_fingerprint_of_data_that_draw_from_the_clock_is_their_number() -> N
     assert {"samples", "digest"} == data_set(Lines()).keys()
 
 
-def test_a_trainer_that_began_without_protect_begins_a_run(tmp_path: Path) -> None:
+def test_a_directory_of_a_trainer_without_protect_is_refused(tmp_path: Path) -> None:
+    """A new run would replace its folders; with `begin_anew` that is meant."""
+    place = tmp_path / "run"
+    trainer_of(place, max_steps=3).train()
+    with pytest.raises(unbroken.NoUsableCheckpoint, match="checkpoint-3 stands there"):
+        trained(place, max_steps=1)
+    assert not (place / "unbroken").exists()
+    result, trainer = trained(place, max_steps=1, protect={"begin_anew": True})
+    assert (1, "began") == (result["steps"], trainer.unbroken.report.outcome)
+
+
+def test_a_callback_that_says_nothing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its class and what it changes, once; one that changes nothing is not."""
+
+    class Counts(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+        steps = 0
+
+        def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
+            self.steps += 1
+
+    callback = Counts()
+    callback.steps = 0
+    trained(tmp_path / "run", save_steps=1, max_steps=3, callbacks=[callback])
+    told = [each.message for each in caplog.records if "in no checkpoint" in each.message]
+    assert 1 == len(told)
+    assert told[0].startswith("Counts changes steps while training")
+
+
+def test_true_begins_where_nothing_is(tmp_path: Path) -> None:
     """With True there is no error where no state is yet: it begins."""
     trainer = protect(trainer_of(tmp_path / "run", max_steps=1))
     assert 1 == trainer.train(resume_from_checkpoint=True).global_step

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from unbroken.errors import SettingsInvalid
 
-OLDEST: Final = (5, 23)
+OLDEST: Final = (5, 3)
 """The oldest version, by its first two numbers, whose `Trainer` was tried."""
-NEWEST: Final = (5, 23)
+NEWEST: Final = (5, 24)
 """The newest."""
 
 

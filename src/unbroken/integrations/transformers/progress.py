@@ -119,16 +119,49 @@ def is_exportable(callback: Any) -> bool:
     return any(each.__name__ == "ExportableState" for each in type(callback).__mro__)
 
 
-def callbacks_that_say_nothing(trainer: Any) -> list[str]:
-    """Return the classes of callbacks of the program's own that have no state to be saved."""
-    return [
-        type(each).__name__
-        for each in trainer.callback_handler.callbacks
-        if not type(each).__module__.startswith(("transformers.", "unbroken."))
-        and not hasattr(each, "state_dict")
-        and not is_exportable(each)
-        and any(not name.startswith("__") for name in vars(each))
-    ]
+class SilentCallbacks:
+    """Tells of callbacks that keep something while training and say no state, once.
+
+    Args:
+        trainer: A `transformers.Trainer`.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._before: dict[int, dict[str, Any]] | None = None
+
+    def begin(self) -> None:
+        """Look at what they keep before the first step of this start."""
+        self._before = {id(each): _kept(each) for each in self._silent()}
+
+    def tell(self) -> None:
+        """Log what has changed since."""
+        before, self._before = self._before, None
+        if before is None:
+            return
+        for each in self._silent():
+            then, now = before.get(id(each), {}), _kept(each)
+            if changed := [name for name in now if now[name] != then.get(name, now[name])]:
+                _log.warning(
+                    "%s changes %s while training, and is in no checkpoint: the next start begins with "
+                    "it as the program builds it. Where that decides a step, derive the class from "
+                    "transformers' ExportableState, or give it state_dict() and load_state_dict().",
+                    type(each).__name__,
+                    ", ".join(changed[:3]),
+                )
+
+    def _silent(self) -> Iterator[Any]:
+        for each in self._trainer.callback_handler.callbacks:
+            is_known = type(each).__module__.startswith(("transformers.", "unbroken."))
+            if not is_known and not hasattr(each, "state_dict") and not is_exportable(each):
+                yield each
+
+
+def _kept(callback: Any) -> dict[str, Any]:
+    """Return the plain values that a callback keeps, and how long its lists and dicts are."""
+    own = vars(callback).items()
+    plain = {name: each for name, each in own if isinstance(each, bool | int | float | str)}
+    return plain | {name: len(each) for name, each in own if isinstance(each, list | dict | set)}
 
 
 def _exported(callback: Any) -> Any:

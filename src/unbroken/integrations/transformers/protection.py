@@ -25,7 +25,7 @@ import torch
 from unbroken.checks import Advice
 from unbroken.errors import RunMisused
 from unbroken.integrations.transformers.folders import TrainerFolders
-from unbroken.integrations.transformers.progress import TrainerProgress
+from unbroken.integrations.transformers.progress import SilentCallbacks, TrainerProgress
 from unbroken.integrations.transformers.run_facts import facts_of
 from unbroken.integrations.transformers.source import Options, source_of
 from unbroken.integrations.transformers.trainer_saves import TrainerSaves
@@ -86,6 +86,7 @@ class Protection:
         self.folders = TrainerFolders(Path(trainer.args.output_dir))
         self.saves = TrainerSaves(trainer, self.folders)
         self.progress = TrainerProgress(trainer)
+        self._silent = SilentCallbacks(trainer)
         self.run: Run | None = None
         self._source: ResumeSource | None = None
         self._epochs: Generator[int] | None = None
@@ -213,6 +214,7 @@ class Protection:
         self.seconds_before = self.progress.seconds
         self._began = time.monotonic() - self.seconds_before
         self.progress.put_back_sums()
+        self._silent.begin()
 
     def begin_epoch(self) -> None:
         """Enter an epoch; a checkpoint that is due, or a stop, is met before it."""
@@ -266,6 +268,8 @@ class Protection:
 
     def _hand_over_save(self) -> None:
         wanted, self._is_save_wanted = self._is_save_wanted, False
+        if wanted:
+            self._silent.tell()
         if wanted and not self._run.stop.is_made:  # after the save of a stop, steps are for proof
             self._run.save_in_background(at_once=True)
 

@@ -43,7 +43,11 @@ def source_of(directory: Path, resume: object, options: Options) -> ResumeSource
     if options.begin_anew:
         return find_source(directory, "")
     if resume is None or isinstance(resume, bool):
-        return find_source(directory, "auto")
+        source = find_source(directory, "auto")
+        strange = sorted(directory.parent.glob("checkpoint-*"))
+        if source.run_id is None and strange:
+            raise _not_of_a_run(strange[-1], directory)
+        return source
     named = Path(str(resume))
     number = named.name.removeprefix("checkpoint-")
     if named.name.startswith("checkpoint-") and number.isdigit():
@@ -61,4 +65,14 @@ def _of_folder(directory: Path, folder: Path, step: int) -> Path:
         "That folder has the model, but not all from which a training goes on exactly.",
         "Call train(resume_from_checkpoint=True): it goes on from the newest state that is whole; "
         "or begin a new run from the model of that folder in another output_dir.",
+    )
+
+
+def _not_of_a_run(folder: Path, directory: Path) -> NoUsableCheckpoint:
+    return NoUsableCheckpoint(
+        f"{folder} stands there, and {directory} holds no run.",
+        "A training without protect(), or one whose run was deleted, has written it. That folder has not "
+        "all from which a training goes on exactly, and a new run would replace it.",
+        "Give another output_dir, where a run may begin from the model of that folder; or begin anew "
+        "here with protect(trainer, begin_anew=True).",
     )
