@@ -86,11 +86,12 @@ def test_a_resume_is_exact(train: Any, steps: int) -> None:
     assert_resume_is_exact(train, steps)
 
 
-def test_the_workers_end_with_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("are_kept", [False, True])
+def test_the_workers_end_with_the_run(*, are_kept: bool, tmp_path: Path) -> None:
     """A program that goes on keeps no processes of a training that is closed."""
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = DataLoader(Augmented(), batch_size=2, num_workers=1)
+    loader = DataLoader(Augmented(), batch_size=2, num_workers=1, persistent_workers=are_kept)
     before = set(multiprocessing.active_children())
     run = unbroken.Run(tmp_path, data=loader, model=model, optimizer=optimizer, save_every=0)
     for batch in run.batches(2):

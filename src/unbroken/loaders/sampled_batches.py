@@ -107,8 +107,9 @@ class SampledBatches:
         return self.trained
 
     def close(self) -> None:
-        """Read no more: the workers end."""
+        """Read no more: the workers end, those as well that the loader keeps from epoch to epoch."""
         self._iterator, self._next = None, None
+        self._reader.__dict__["_iterator"] = None
 
     def _places(self, epoch: int, step: int) -> list[Place]:
         """Return where the batches of a step are; none where the epoch has no such step."""
