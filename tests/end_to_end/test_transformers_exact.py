@@ -47,12 +47,12 @@ class Counts(TrainerCallback):  # type: ignore[misc]  # likewise
 CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "evaluated by epoch": ({**BY_EPOCH, "num_train_epochs": 3}, 6, 4),
     "ended early": ({**OFTEN, "patience": 2, "learning_rate": 0.5, "num_train_epochs": 9}, 2, 1),
-    "by steps": ({"max_steps": 7, "num_train_epochs": 9}, 5, 3),
-    "an epoch that a callback ends": ({"callbacks": [LeavesTheFirstEpoch()]}, 5, 3),
 }
 """Arguments, the step after which it is ended, and the step it goes on from."""
 
 LONG: dict[str, tuple[dict[str, Any], int, int]] = {
+    "by steps": ({"max_steps": 7, "num_train_epochs": 9}, 5, 3),
+    "an epoch that a callback ends": ({"callbacks": [LeavesTheFirstEpoch()]}, 5, 3),
     "ended early, by epoch": (
         {**BY_EPOCH, "patience": 1, "learning_rate": 0.5, "num_train_epochs": 9}, 6, 4),
     "grouped by length": ({"train_sampling_strategy": "group_by_length"}, 5, 3),

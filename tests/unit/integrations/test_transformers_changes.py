@@ -39,27 +39,32 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"learning_rate": 5e-3}, "settings.learning_rate is 0.005, was 0.01"),
+    ({"per_device_train_batch_size": 4}, "settings.per_device_train_batch_size is 4, was 3"),
+    ({"seed": 7}, "settings.seed is 7, was 42"),
+    ({"data": Lines(shift=1)}, "data.train.digest"),
+    ({"processing_class": tokenizer("a", "c")}, "tokenizer"),
+    ({"config": {"resid_pdrop": 0.3}}, "model.resid_pdrop is 0.3, was 0.1"),
+]  # fmt: skip
+MORE_CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"gradient_accumulation_steps": 1}, "settings.gradient_accumulation_steps is 1, was 2"),
+    ({"num_train_epochs": 5}, "settings.num_train_epochs is 5, was 2"),
+    ({"bf16": True}, "settings.bf16 is True, was False"),
+    ({"lr_scheduler_type": "cosine"}, "settings.lr_scheduler_type"),
+    ({"data": Lines(23)}, "data.train.samples is 23, was 22"),
+    ({"eval_data": Lines(8)}, "data.eval.all.samples is 8, was 9"),
+    ({"processing_class": None}, "tokenizer"),
+    ({"config": {"n_embd": 32}}, "model.n_embd is 32, was 16"),
+    ({"patience": 3, "eval_strategy": "steps", "metric_for_best_model": "loss"}, "trainer.callbacks"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
-    [
-        ({"learning_rate": 5e-3}, "settings.learning_rate is 0.005, was 0.01"),
-        ({"per_device_train_batch_size": 4}, "settings.per_device_train_batch_size is 4, was 3"),
-        ({"gradient_accumulation_steps": 1}, "settings.gradient_accumulation_steps is 1, was 2"),
-        ({"seed": 7}, "settings.seed is 7, was 42"),
-        ({"num_train_epochs": 5}, "settings.num_train_epochs is 5, was 2"),
-        ({"bf16": True}, "settings.bf16 is True, was False"),
-        ({"lr_scheduler_type": "cosine"}, "settings.lr_scheduler_type"),
-        ({"data": Lines(shift=1)}, "data.train.digest"),
-        ({"data": Lines(23)}, "data.train.samples is 23, was 22"),
-        ({"eval_data": Lines(8)}, "data.eval.all.samples is 8, was 9"),
-        ({"processing_class": tokenizer("a", "c")}, "tokenizer"),
-        ({"processing_class": None}, "tokenizer"),
-        ({"config": {"resid_pdrop": 0.3}}, "model.resid_pdrop is 0.3, was 0.1"),
-        ({"config": {"n_embd": 32}}, "model.n_embd is 32, was 16"),
-        ({"patience": 3, "eval_strategy": "steps", "metric_for_best_model": "loss"}, "trainer.callbacks"),
-    ],
+    [*CHANGES, *(pytest.param(*each, marks=pytest.mark.slow) for each in MORE_CHANGES)],
     ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
-)  # fmt: skip
+)
 def test_a_change_is_refused(
     begun: Path, tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
@@ -84,6 +89,7 @@ def test_what_decides_nothing_may_change(begun: Path, tmp_path: Path) -> None:
     assert ["checkpoint-8"] == [each.name for each in place.glob("checkpoint-*")]
 
 
+@pytest.mark.slow
 def test_a_change_that_is_meant_is_taken(begun: Path, tmp_path: Path) -> None:
     """`accept` takes the new value, and the training goes on with it."""
     place = tmp_path / "run"
@@ -121,6 +127,7 @@ def test_the_fingerprint_of_data_that_draw_from_the_clock_is_their_number() -> N
     assert {"samples", "digest"} == data_set(Lines()).keys()
 
 
+@pytest.mark.slow
 def test_a_directory_of_a_trainer_without_protect_is_refused(tmp_path: Path) -> None:
     """A new run would replace its folders; with `begin_anew` that is meant."""
     place = tmp_path / "run"

@@ -13,6 +13,7 @@ The order of events, as the trainer calls:
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from unbroken.checks import Advice
 from unbroken.errors import RunMisused
 from unbroken.integrations.transformers.folders import TrainerFolders
 from unbroken.integrations.transformers.progress import SilentCallbacks, TrainerProgress
+from unbroken.integrations.transformers.refused import require_can_be_protected
 from unbroken.integrations.transformers.run_facts import facts_of
 from unbroken.integrations.transformers.source import Options, source_of
 from unbroken.integrations.transformers.trainer_saves import TrainerSaves
@@ -127,6 +129,7 @@ class Protection:
 
         Raises:
             RunMisused: The trainer was trained already, or this is such a search.
+            SettingsInvalid: The trainer can't be protected any more.
             NoUsableCheckpoint: What was named isn't there, or nothing is whole.
         """
         if trial is not None:
@@ -141,6 +144,7 @@ class Protection:
                 "Its model and optimizer are at the end of the first training, not at its beginning.",
                 "Build a new Trainer with an output_dir of its own, and protect it.",
             )
+        require_can_be_protected(self._trainer, os.environ)  # an argument may be another by now
         self._source = source_of(self.directory, resume, self._options)
         self._is_used = True
 
