@@ -68,7 +68,7 @@ def test_killed_at_any_change_of_the_disk(processes: Any, tmp_path: Path, seed: 
     whole, place = tmp_path / "whole", tmp_path / "killed"
     assert 0 == run(processes, whole, **EVALUATING)
     draw = random.Random(seed)  # noqa: S311  # of a test
-    codes = []
+    codes: list[int] = []
     while len(codes) < 12 and (not codes or codes[-1]):
         codes.append(run(processes, place, kill_at_change=draw.randrange(20, 260), **EVALUATING))
         for each in place.glob("checkpoint-*"):
