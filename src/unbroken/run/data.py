@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from unbroken.checkpoint.kept_order import KeptOrder
 from unbroken.checkpoint.layout import Layout
+from unbroken.checks.check import Check
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.errors import RunMisused, SettingsInvalid
 from unbroken.loaders.iterations import Iterations
 from unbroken.loaders.sampled_batches import SampledBatches
@@ -22,7 +24,6 @@ def order_of(
     order: StepBatches | None,
     data: Any,
     seed: int | None,
-    *,
     repeats: bool,
     per_step: int | None,
 ) -> tuple[Order, Batches | None]:
@@ -67,6 +68,11 @@ def order_of(
 def parts_of(batches: Batches | None) -> dict[str, Any]:
     """Return what of the loader is saved and restored, by part name."""
     return {"data": batches} if isinstance(batches, Stream) and batches.has_state else {}
+
+
+def checks_of(batches: Batches | None) -> list[Check]:
+    """Return the checks that a resume makes of batches; none where the loop has step batches."""
+    return [] if batches is None else [LastBatchIdentical()]
 
 
 def keep_lists(order: Order, layout: Layout) -> None:

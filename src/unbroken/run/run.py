@@ -11,7 +11,6 @@ import torch
 
 from unbroken.checkpoint.layout import Layout
 from unbroken.checks import Advice, Check, Decision, Report
-from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
@@ -19,7 +18,7 @@ from unbroken.order.step_batches import StepBatches
 from unbroken.run import misuse
 from unbroken.run.batch_loop import BatchLoop
 from unbroken.run.by_itself import resume_by_itself
-from unbroken.run.data import keep_lists, order_of, parts_of
+from unbroken.run.data import checks_of, keep_lists, order_of, parts_of
 from unbroken.run.ending import Ending, RunPhase
 from unbroken.run.epoch_work import EpochWork
 from unbroken.run.foreign_beginning import begin_at
@@ -123,8 +122,7 @@ class Run(LoaderLoops):
         **parts: Any,
     ) -> None:
         self.layout = Layout(Path(directory))
-        self._order, batches = order_of(
-            order, data, seed, repeats=data_repeats, per_step=batches_per_step)  # fmt: skip
+        self._order, batches = order_of(order, data, seed, data_repeats, batches_per_step)
         self.updater, self.inspector = gather(
             order=self._order, batches=batches, model=model, optimizer=optimizer, scheduler=scheduler,
             scaler=scaler, parts={**parts, **parts_of(batches)}, facts=facts,
@@ -142,8 +140,7 @@ class Run(LoaderLoops):
         )  # fmt: skip
         self._epoch_work = EpochWork()
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
-        own = [] if batches is None else [LastBatchIdentical()]
-        self._policy = ResumePolicy.of(may_change, [*own, *checks], advice)
+        self._policy = ResumePolicy.of(may_change, [*checks_of(batches), *checks], advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
         self._loops = Loops(
             self, self.stop, self._ending, self._epoch_work, GoalState(self.state),
