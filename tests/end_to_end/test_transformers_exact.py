@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
+import unbroken
 from support.hf_training import Killed, Lines, trained
 
 BY_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
@@ -24,6 +25,17 @@ class LeavesTheFirstEpoch(TrainerCallback):  # type: ignore[misc]  # transformer
     def on_step_end(self, _args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         if state.global_step == 2:
             control.should_epoch_stop = True
+
+
+class Own(Trainer):  # type: ignore[misc]  # likewise
+    """Has methods of its own, which draw."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().compute_loss(model, inputs, *args, **kwargs) * (1 + torch.rand(()))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        torch.rand(3)
+        return super().training_step(*args, **kwargs)
 
 
 class Counts(TrainerCallback):  # type: ignore[misc]  # likewise
@@ -82,6 +94,8 @@ LONG: dict[str, tuple[dict[str, Any], int, int]] = {
         {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
          "metric_for_best_model": "loss", "load_best_model_at_end": True, "save_total_limit": 1}, 5, 4),
     "killed before the first save": ({"save_steps": 6}, 4, 0),
+    "a class derived from Trainer": ({"trainer_class": Own}, 5, 3),
+    "adapters of PEFT": ({"lora": True}, 5, 3),
     "tokens counted": ({"include_num_input_tokens_seen": "all"}, 5, 3),
     "a fraction of an epoch": ({"num_train_epochs": 1.5}, 5, 3),
 }  # fmt: skip
@@ -105,6 +119,7 @@ def test_the_training_is_the_one_that_was_not_stopped(name: str, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 @pytest.mark.parametrize("name", LONG)
 def test_every_way_to_train(name: str, tmp_path: Path) -> None:
     """Samplers, schedules, optimizers, precision, workers, evaluations and saves."""
@@ -119,6 +134,23 @@ def test_a_callback_says_its_state(tmp_path: Path) -> None:
         trained(tmp_path / "ended", callbacks=[Counts()], **{"raise": 5})
     result, _ = trained(tmp_path / "ended", callbacks=[Counts()])
     assert whole == result
+
+
+def test_an_evaluation_changes_nothing(tmp_path: Path) -> None:
+    """With one after each step the weights are those of a training without any."""
+    often = {"eval_strategy": "steps", "eval_steps": 1}
+    with_it, without = (trained(tmp_path / str(len(e)), max_steps=4, **e)[0] for e in (often, {}))
+    assert with_it["weights"] == without["weights"]
+
+
+def test_nothing_is_written_of_a_step_that_came_out_otherwise(tmp_path: Path) -> None:
+    """Samples were edited that no fingerprint reads: it is found in a batch, before a folder appears."""
+    with pytest.raises(Killed):
+        trained(tmp_path / "run", **{"raise": 6, "save_steps": 3})
+    edited = Lines(edited=(3, 6, 10, 13, 17, 20))
+    with pytest.raises((unbroken.ResumeRefused, unbroken.Diverged)):
+        trained(tmp_path / "run", data=edited, save_steps=1)
+    assert ["checkpoint-3"] == [each.name for each in (tmp_path / "run").glob("checkpoint-*")]
 
 
 def test_a_training_that_is_done_trains_nothing(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import torch
 import transformers
 from torch.utils.data import Dataset
@@ -49,8 +51,15 @@ class Killed(BaseException):
 class Lines(Dataset[dict[str, torch.Tensor]]):
     """Token ids of several lengths; a draw of numpy shifts those of each sample."""
 
-    def __init__(self, count: int = SAMPLES, *, draws: bool = True, shift: int = 0) -> None:
-        self.count, self.draws, self.shift = count, draws, shift
+    def __init__(
+        self,
+        count: int = SAMPLES,
+        *,
+        draws: bool = True,
+        shift: int = 0,
+        edited: Collection[int] = (),
+    ) -> None:
+        self.count, self.draws, self.shift, self.edited = count, draws, shift, edited
 
     def __len__(self) -> int:
         return self.count
@@ -60,7 +69,8 @@ class Lines(Dataset[dict[str, torch.Tensor]]):
             raise IndexError(index)  # so that it can be iterated over
         drawn = int(np.random.randint(5)) if self.draws else 0  # noqa: NPY002  # as people write it
         length = 4 + index % 5
-        ids = (torch.arange(length) * 7 + index * 3 + drawn + self.shift) % WORDS
+        drawn += self.shift + (index in self.edited)
+        ids = (torch.arange(length) * 7 + index * 3 + drawn) % WORDS
         return {"input_ids": ids, "labels": ids.clone()}
 
 
@@ -120,8 +130,12 @@ def trainer_of(directory: Path, **chosen: Any) -> Any:
     if "patience" in chosen:
         callbacks.append(EarlyStoppingCallback(chosen["patience"]))
     callbacks += chosen.get("callbacks", [])
+    network = model(**chosen.get("config", {}))
+    if chosen.get("lora"):
+        lora = peft.LoraConfig(target_modules=["c_attn"], lora_dropout=0.1, fan_in_fan_out=True)
+        network = peft.get_peft_model(network, lora)
     return chosen.get("trainer_class", Trainer)(
-        model(**chosen.get("config", {})),
+        network,
         TrainingArguments(output_dir=str(directory), **arguments),
         data_collator=padded,
         train_dataset=chosen.get("data") or Lines(),
