@@ -13,7 +13,8 @@ import torch
 from transformers import Trainer, TrainerCallback
 
 import unbroken
-from support.hf_training import Killed, Lines, trained
+from support.hf_training import Killed, Lines, came_to, trained, trainer_of
+from unbroken.integrations.transformers import protect
 
 BY_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
 OFTEN = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True}
@@ -134,6 +135,27 @@ def test_a_callback_says_its_state(tmp_path: Path) -> None:
         trained(tmp_path / "ended", callbacks=[Counts()], **{"raise": 5})
     result, _ = trained(tmp_path / "ended", callbacks=[Counts()])
     assert whole == result
+
+
+@pytest.mark.slow
+def test_workers_may_come_and_go(tmp_path: Path) -> None:
+    """A start with two goes on from one with none, and the weights are those of none."""
+    whole, _ = trained(tmp_path / "whole")
+    with pytest.raises(Killed):
+        trained(tmp_path / "ended", **{"raise": 5})
+    result, trainer = trained(tmp_path / "ended", dataloader_num_workers=2)
+    assert whole == result
+    assert "EXACT" == str(trainer.unbroken.verdict.outcome)
+
+
+@pytest.mark.slow
+def test_a_folder_may_be_named(tmp_path: Path) -> None:
+    """The training goes on from the run's state of its step, and comes to the same end."""
+    whole, _ = trained(tmp_path / "run")
+    trainer = protect(trainer_of(tmp_path / "run"))
+    output = trainer.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    assert 3 == trainer.unbroken.report.position.step
+    assert whole == came_to(trainer, output)
 
 
 def test_an_evaluation_changes_nothing(tmp_path: Path) -> None:
