@@ -24,7 +24,7 @@ from unbroken.audit.content import (
     tensor_content,
 )
 from unbroken.audit.saved import SavedState, items_of
-from unbroken.audit.walk import GENERATORS, Reached, walk
+from unbroken.audit.walk import GENERATORS, Inside, Reached, inside, walk
 from unbroken.state.generators import generator_digest, generator_state
 from unbroken.tree import unwrap
 
@@ -94,7 +94,7 @@ def look(
     found = Look(clocks=(time.time(), time.monotonic(), time.perf_counter()))
     declared = {id(each) for each in roots.values()}
     apart = [*_without_leaves(roots.values()), *known]
-    reached = walk(roots, seen=apart, most_inside=MOST_INSIDE)
+    reached = walk(roots, seen=apart, most_inside=MOST_INSIDE, inside=_not_inside_wrappers(roots))
     for each in islice(reached, MOST_VALUES):
         if id(each.value) in declared or _is_known(each):
             continue
@@ -106,6 +106,20 @@ def look(
     found.is_cut = next(reached, None) is not None
     found.numbers = {part: saved.numbers(part) for part in roots}
     return found
+
+
+def _not_inside_wrappers(roots: Mapping[str, Any]) -> Inside:
+    """Return what looks inside values, but not inside another optimizer's wrapper: it is that one."""
+    optimizers = [each for each in roots.values() if isinstance(each, torch.optim.Optimizer)]
+    own = {id(each.param_groups): each for each in optimizers}
+
+    def inside_of(value: Any, most: int | None) -> Iterable[tuple[object, Any]]:
+        if isinstance(value, torch.optim.Optimizer):
+            wrapped = own.get(id(value.param_groups), value)
+            return () if wrapped is not value else inside(value, most)
+        return inside(value, most)
+
+    return inside_of
 
 
 def _without_leaves(values: Iterable[Any]) -> list[Any]:

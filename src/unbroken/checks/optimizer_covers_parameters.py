@@ -36,6 +36,14 @@ class OptimizerCoversParameters(Check):
             StateSummary(),
         ),
         (StateSummary(kinds={"o": "optimizer"}, position={"updates": 0}), StateSummary()),
+        (
+            StateSummary(
+                kinds={"o": "optimizer"},
+                position={"updates": 3},
+                values={"o.groups.0.params": []},  # a group of none, as for decay with adapters
+            ),
+            StateSummary(),
+        ),
     )
     DIFFERS = (
         (
@@ -59,7 +67,7 @@ class OptimizerCoversParameters(Check):
             names = [
                 name
                 for path, name in saved.values.items()
-                if path.startswith(f"{part}.groups.") and ".params" in path and name not in known
+                if path.startswith(f"{part}.groups.") and ".params." in path and name not in known
             ]
             expected += len(names)
             missing += [f"{part}: {name}" for name in names if str(name) not in with_state]

@@ -20,6 +20,7 @@ class Iterations:
 
     note = ""
     content = trained = ""
+    sizes: Sequence[int] = ()
     trained_at: Any = None
 
     def __init__(self, seed: int) -> None:

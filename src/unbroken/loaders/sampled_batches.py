@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate, default_convert
 
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
@@ -23,7 +23,7 @@ from unbroken.state.position import Position
 from unbroken.state.randomness import seed_everything
 
 Place = tuple[int, int]
-"""An epoch, and batches of it that are done."""
+"""An epoch, and batches of it, or steps, that are done."""
 
 
 class SampledBatches:
@@ -34,24 +34,40 @@ class SampledBatches:
         epochs: The lists of its batches.
         seed: The run's.
         repeats: Whether a batch that is read twice must be the same.
+        per_step: Batches of a step; None for one that is handed out as it is, otherwise they are
+            handed out as a list.
     """
 
-    def __init__(self, loader: Any, epochs: SampledEpochs, seed: int, *, repeats: bool) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        epochs: SampledEpochs,
+        seed: int,
+        *,
+        repeats: bool,
+        per_step: int | None = None,
+    ) -> None:
         self.content = ""
-        """Digest of the batch that was read last; empty where none was."""
+        """Digest of what was read last for a step; empty where nothing was."""
         self.trained = ""
-        """Digest of the batch that was trained last; empty where none was."""
+        """Digest of what was trained last; empty where nothing was."""
         self.trained_at: Any = None
-        """Its epoch, the samples of the epoch before it, and its indices; None where they can't be saved."""
+        """Of each of its batches the epoch, the samples of the epoch before it, and the indices.
+
+        None where they can't be saved.
+        """
+        self.sizes: Sequence[int] = ()
+        """Samples of each batch that was read last for a step."""
+        self._per_step = per_step
         self._loader = loader
         self._epochs = epochs
         self._seed = seed
         self._is_to_be_compared = repeats
-        self._keys = _Keys(epochs, seed, draws=not draws_nothing(loader.dataset))
+        self._keys = _Keys(epochs, seed, draws=not _draws_nothing(loader))
         self._reader = _reader(loader, self._keys)
         self._iterator: Iterator[Any] | None = None
         self._next: Place | None = None
-        self._taken: Place = (0, 0)
+        self._taken: Sequence[Place] = ()
 
     def take(self, position: Position) -> Any:
         """Return the batch that a run at a position uses next; None where the epoch has no more.
@@ -59,37 +75,34 @@ class SampledBatches:
         Raises:
             DataInvalid: The first batch of a run differs when it is read once more.
         """
-        place = (position.epoch, position.batch)
         self._epochs.begin(position.epoch)
-        drawing = self._epochs.of(position.epoch)
-        if drawing.at(position.batch) is None:
+        places = self._places(position.epoch, position.batch)
+        if not places:
             return None
         first = None
-        if self._next != place:
-            start, batch = drawing.start_of(position.batch), drawing.at(position.batch)
-            again = [position.epoch, start, batch]
-            self._begin(place, again if self._is_to_be_compared else None)
+        if self._next != places[0]:
+            again = self._known(places[:1]) if self._is_to_be_compared else []
+            self._begin(places[0], again)
             if self._is_to_be_compared:
-                first = content_digest(self._fetch(place))
-        batch = self._fetch(place)
-        self.content = content_digest(batch)
-        if first not in (None, self.content):
+                first = content_digest(self._fetch(places[0]))
+        batches = [self._fetch(each) for each in places]
+        if first not in (None, content_digest(batches[0])):
             raise _does_not_repeat(self._loader.dataset)
         self._is_to_be_compared = False
-        self._next = (position.epoch, position.batch + 1)
-        self._taken = place
-        if drawing.at(position.batch + 1) is None:
+        self._next, self._taken = (position.epoch, places[-1][1] + 1), places
+        drawing = self._epochs.of(position.epoch)
+        self.sizes = [len(drawing.at(number) or ()) for _, number in places]
+        if drawing.at(self._next[1]) is None:
             self._iterator = None  # its workers end, unless they persist
-        return (batch,)
+        step = batches[0] if self._per_step is None else batches
+        self.content = content_digest(step)
+        return (step,)
 
     def mark_trained(self) -> None:
         """Take in that the batch that was read last is trained."""
-        epoch, number = self._taken
-        drawing = self._epochs.of(epoch)
-        indices = list(drawing.at(number) or ())
-        is_plain = all(type(each) in (int, str) for each in indices)
-        start = drawing.start_of(number)
-        self.trained, self.trained_at = self.content, [epoch, start, indices] if is_plain else None
+        known = self._known(self._taken)
+        is_plain = all(type(each) in (int, str) for _, _, indices in known for each in indices)
+        self.trained, self.trained_at = self.content, known if is_plain else None
 
     def tell_epoch(self, epoch: int) -> None:
         """Tell the samplers which epoch begins."""
@@ -104,22 +117,36 @@ class SampledBatches:
         last = self.trained_at
         if last is None or not self._is_to_be_compared:
             return ""
-        if hasattr(self._loader.dataset, "set_epoch") and last[0] != position.epoch:
+        if hasattr(self._loader.dataset, "set_epoch") and last[0][0] != position.epoch:
             return ""
         self._epochs.begin(position.epoch)
         self._is_to_be_compared = False
-        self._begin((position.epoch, position.batch), last)
-        self.trained = content_digest(self._fetch((last[0], last[1])))
+        self._begin((position.epoch, position.batch * (self._per_step or 1)), last)
+        batches = [self._fetch((epoch, start)) for epoch, start, _ in last]
+        self.trained = content_digest(batches[0] if self._per_step is None else batches)
         return self.trained
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Read no more: the workers end, those as well that the loader keeps from epoch to epoch."""
         self._iterator, self._next = None, None
         for each in _loaders_in(self._reader):
             each.__dict__["_iterator"] = None
 
-    def _begin(self, place: Place, before: Any) -> None:
-        """Begin to read at a place; another batch is read before it, as `trained_at` has it."""
+    def _places(self, epoch: int, step: int) -> list[Place]:
+        """Return where the batches of a step are; none where the epoch has no such step."""
+        per_step, drawing = self._per_step or 1, self._epochs.of(epoch)
+        numbers = range(step * per_step, (step + 1) * per_step)
+        return [(epoch, number) for number in numbers if drawing.at(number) is not None]
+
+    def _known(self, places: Sequence[Place]) -> list[Any]:
+        """Return batches as `trained_at` has them."""
+        drawings = [(epoch, self._epochs.of(epoch), number) for epoch, number in places]
+        return [
+            [e, each.start_of(number), list(each.at(number) or ())] for e, each, number in drawings
+        ]
+
+    def _begin(self, place: Place, before: Sequence[Any]) -> None:
+        """Begin to read at a place; other batches are read before it, as `trained_at` has them."""
         self._iterator, self._next = None, place  # the workers of an epoch that was left end here
         self._keys.begin(place, before)
         generators = [] if self._loader.generator is None else [self._loader.generator]
@@ -145,17 +172,17 @@ class _Keys:
         self.are_read = False
         """Whether the loader asks for them."""
         self._place: Place = (0, 0)
-        self._before: Any = None
+        self._before: Sequence[Any] = ()
 
-    def begin(self, place: Place, before: Any) -> None:
-        """Begin at a place, after a batch from somewhere else; see `SampledBatches.trained_at`."""
+    def begin(self, place: Place, before: Sequence[Any]) -> None:
+        """Begin at a place, after batches from somewhere else; see `SampledBatches.trained_at`."""
         self._place, self._before = place, before
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the keys of each batch, or of what the data set calls a batch."""
         self.are_read = True
-        if self._before is not None:
-            yield self._keys(*self._before)
+        for each in self._before:
+            yield self._keys(*each)
         epoch, first = self._place
         drawing = self._epochs.of(epoch)
         for number in count(first):
@@ -181,6 +208,11 @@ class _Keys:
         if not self.draws:
             return index
         return SampleKey(sample_seed(self._seed, epoch, place, index), index)
+
+
+def _draws_nothing(loader: Any) -> bool:
+    """Say whether nobody draws while samples are read and put together, as far as that is known."""
+    return loader.collate_fn in (default_collate, default_convert) and draws_nothing(loader.dataset)
 
 
 def _reader(loader: Any, keys: _Keys) -> Any:

@@ -15,18 +15,20 @@ from unbroken.state.position import Position
 
 
 class SampledOrder:
-    """Says which samples a batch has. A step of the run is one batch of the loader.
+    """Says which samples a step has: those of one batch of the loader, or of several.
 
     Args:
         loader: Of PyTorch's class or one derived from it.
         seed: The run's.
+        per_step: Batches of a step; the last step of an epoch has those that are left.
 
     Raises:
         SettingsInvalid: The sampler raises, or gives no batch.
     """
 
-    def __init__(self, loader: Any, seed: int) -> None:
+    def __init__(self, loader: Any, seed: int, per_step: int = 1) -> None:
         self.seed = seed
+        self.per_step = per_step
         self.epochs = SampledEpochs(loader, seed)
         self._loader = loader
 
@@ -62,31 +64,35 @@ class SampledOrder:
         if self._content is not None:
             facts["content"] = self._content
         facts["effective_batch"] = AS_GIVEN if epochs.size is None else epochs.size
+        if self.per_step != 1:
+            facts["batches_per_step"] = self.per_step
         return {**facts, "earlier": epochs.earlier} if epochs.earlier else facts
 
     def go_on_as(self, saved: Mapping[str, Any], position: Position) -> None:
         """Take over a change of the batch size; all else follows from seed and epoch."""
-        self.epochs.go_on_after(saved, position.epoch, position.batch)
+        per_step = saved.get("batches_per_step", 1)
+        self.epochs.go_on_after(saved, position.epoch, position.batch * per_step)
 
     def steps_in(self, epoch: int) -> float:
-        """Return how many batches an epoch has; asking begins it."""
+        """Return how many steps an epoch has; asking begins it."""
         self.epochs.begin(epoch)
-        return len(self.epochs.of(epoch).all())
+        return -(-len(self.epochs.of(epoch).all()) // self.per_step)
 
     def at(self, position: Position) -> Sequence[int]:
-        """Return a number for each sample of the batch that a run at `position` uses next.
+        """Return a number for each sample of the step that a run at `position` does next.
 
         None before the epoch has begun: the loop may still change its sampler.
         """
-        return range(len(self._batch(position)))
+        return range(sum(map(len, self._batches(position))))
 
     def names_at(self, position: Position) -> list[str]:
-        """Return what the sampler calls the samples of that batch."""
-        return [str(each) for each in self._batch(position)]
+        """Return what the sampler calls the samples of that step."""
+        return [str(each) for batch in self._batches(position) for each in batch]
 
     def after(self, position: Position) -> Position:
-        """Return the position when the current batch is done; updates stay as they are."""
-        is_last = self.epochs.of(position.epoch).at(position.batch + 1) is None
+        """Return the position when the current step is done; updates stay as they are."""
+        following = (position.batch + 1) * self.per_step
+        is_last = self.epochs.of(position.epoch).at(following) is None
         epoch = position.epoch + is_last
         batch = 0 if is_last else position.batch + 1
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
@@ -99,13 +105,15 @@ class SampledOrder:
         if self.epochs.begun != position.epoch:
             return []
         found: list[str] = []
-        number, drawing = position.batch, self.epochs.of(position.epoch)
+        number, drawing = position.batch * self.per_step, self.epochs.of(position.epoch)
         while len(found) < count and (batch := drawing.at(number)) is not None:
             found += map(str, batch)
             number += 1
         return found[:count]
 
-    def _batch(self, position: Position) -> Batch:
+    def _batches(self, position: Position) -> list[Batch]:
         if self.epochs.begun != position.epoch:
-            return ()
-        return self.epochs.of(position.epoch).at(position.batch) or ()
+            return []
+        first, drawing = position.batch * self.per_step, self.epochs.of(position.epoch)
+        found = [drawing.at(number) for number in range(first, first + self.per_step)]
+        return [each for each in found if each is not None]

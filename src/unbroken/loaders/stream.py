@@ -44,6 +44,8 @@ class Stream:
         """Digest of the batch that was trained last; empty where none was."""
         self.trained_at: Any = None
         """Nothing: a batch can't be read again alone."""
+        self.sizes: Sequence[int] = ()
+        """Nothing: a step is one batch."""
         self._loader = loader
         self._repeats = repeats
         self._source = _with_state(loader)

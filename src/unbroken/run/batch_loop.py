@@ -18,6 +18,7 @@ import math
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from unbroken.checks.state_summary import StateSummary
@@ -118,7 +119,7 @@ class BatchLoop:
                     except GeneratorExit:
                         self._work.leave_early()
                         raise
-                    self._finish(opened)
+                    self.count(opened)
         finally:
             self._is_going = False
 
@@ -216,6 +217,23 @@ class BatchLoop:
         """Tell the loader which epoch begins; the body may tell it otherwise."""
         self._batches.tell_epoch(epoch)
 
+    def next_of_step(self) -> None:
+        """Count a batch of a step of several, and set the generators for the one after it.
+
+        Raises:
+            RunMisused: The step has no further batch.
+        """
+        sizes, done = self._batches.sizes, self._run.state.position.samples
+        counted = list(accumulate(sizes, initial=0))
+        if self._out is None or done not in counted[: len(sizes) - 1]:
+            raise misuse.no_further_batch()
+        self._run.micro_batch_done(sizes[counted.index(done)], may_stop=False)
+        self._run.seed_micro_batch()
+
+    def close(self) -> None:
+        """Let the workers of the loader end; the program may not."""
+        self._batches.close()
+
     def leave_epoch(self, opened: OpenRun) -> bool:
         """Go on to the next epoch, where the loop has left this one's batches by itself.
 
@@ -258,7 +276,3 @@ class BatchLoop:
         """Say, once, whether a save was asked for inside a batch."""
         is_wanted, self._save_is_wanted = self._save_is_wanted, False
         return is_wanted
-
-    def close(self) -> None:
-        """Let the loader's workers go."""
-        self._batches.close()

@@ -42,7 +42,11 @@ _ADVICE: Final = {
 
 
 def order_of(
-    order: StepBatches | None, data: Any, seed: int | None, *, repeats: bool
+    order: StepBatches | None,
+    data: Any,
+    seed: int | None,
+    repeats: bool,
+    per_step: int | None,
 ) -> tuple[Order, Batches | None]:
     """Return the order of a run, and where its batches are read; None for step batches.
 
@@ -51,10 +55,12 @@ def order_of(
         data: A loader, for a loop over `run.batches()`; with neither, the loop draws its own.
         seed: The run's; None for the one that torch was seeded with.
         repeats: Whether a batch that is read again must hold the same.
+        per_step: Batches of the loader that make a step; None for one.
 
     Raises:
         RunMisused: Both are given.
-        SettingsInvalid: The loader gives no batch, its sampler raises, or the seed is none.
+        SettingsInvalid: The loader gives no batch, its sampler raises, the seed is none, or the
+            batches of a step can't be counted.
     """
     if order is not None:
         if data is not None:
@@ -66,14 +72,17 @@ def order_of(
         return order, None
     of_run = torch.initial_seed() if seed is None else seed
     _require_seed(of_run)
+    is_counted = isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset)
+    _require_per_step(per_step, is_counted=is_counted)
     if data is None:
         drawn = Iterations(of_run)
         return drawn, drawn
     if isinstance(data, OrderedData):
         return data.order_and_batches(of_run, repeats=repeats)
-    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
-        sampled = SampledOrder(data, of_run)
-        return sampled, SampledBatches(data, sampled.epochs, of_run, repeats=repeats)
+    if is_counted:
+        sampled = SampledOrder(data, of_run, per_step or 1)
+        epochs = sampled.epochs
+        return sampled, SampledBatches(data, epochs, of_run, repeats=repeats, per_step=per_step)
     require_iterable(data)
     stream = Stream(data, of_run, repeats=repeats)
     return stream, stream
@@ -112,3 +121,14 @@ def _require_seed(seed: object) -> None:
             "The order and the randomness of each batch derive from 64 bits of it.",
             "Give a whole number from 0 to 2**64 - 1, or none for that of torch.manual_seed().",
         )
+
+
+def _require_per_step(per_step: object, *, is_counted: bool) -> None:
+    if per_step is None or (is_counted and type(per_step) is int and per_step >= 1):
+        return
+    raise SettingsInvalid(
+        f"Run(batches_per_step=) is {per_step!r}"
+        + (", and data= has no index." if not is_counted else "."),
+        "A step of several batches is resumed at a batch whose number is known.",
+        "Give a whole number from 1 with a DataLoader over a data set with an index, or none.",
+    )

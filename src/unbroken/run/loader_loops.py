@@ -102,6 +102,27 @@ class LoaderLoops(OwnSteps):
     def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
         raise NotImplementedError
 
+    def next_of_step(self) -> None:
+        """Go on to the next batch of a step of several: it has randomness of its own.
+
+        For `Run(batches_per_step=...)`, between two batches of one list.
+
+        Raises:
+            RunMisused: The step has no further batch.
+        """
+        self._loop_over("next_of_step", is_of_data=True).next_of_step()
+
+    def step_done(self) -> None:
+        """Count the present batch, or step of several, as trained.
+
+        Asking for the next one does that by itself. Call it where something that must not come from
+        a step that diverged, such as a file of weights, is written before.
+
+        Raises:
+            Diverged: The step was repeated and came out otherwise.
+        """
+        self._loop_over("step_done", is_of_data=None).count(self._ready())
+
     def log(self, **values: Any) -> None:
         """Write numbers of the present batch, such as `loss`, into its line of the journal.
 

@@ -104,6 +104,15 @@ def batches_twice(call: str, epoch: int | None) -> RunMisused:
     )
 
 
+def no_further_batch() -> RunMisused:
+    """Return the error of who goes on to a batch that the step doesn't have."""
+    return RunMisused(
+        "run.next_of_step() was called, and the step has no further batch.",
+        "The randomness of the batch would be that of another place.",
+        "Call it between two batches of one list that run.batches() has given.",
+    )
+
+
 def not_added_again(names: list[str]) -> RunMisused:
     """Return the error of a step, or a save, without parts that the checkpoint has."""
     listed = ", ".join(map(repr, names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from unbroken.state.position import Position
@@ -54,6 +54,8 @@ class Batches(Protocol):
     """Digest of the batch that was read last; empty where that isn't known."""
     trained: str
     """Digest of the batch that was trained last; empty likewise."""
+    sizes: Sequence[int]
+    """Samples of each batch of the step that was read last; empty where the step is one batch."""
     trained_at: Any
     """What is needed to read that batch again, as plain values; None where it can't be."""
 

@@ -72,10 +72,15 @@ class OwnSteps:
         self.beginning.of_step(self._open)
         self._open.book.seed_micro_batch()
 
-    def micro_batch_done(self, samples: int) -> None:
-        """Count a micro-batch whose gradients and sums are in; a stop is honoured here."""
+    def micro_batch_done(self, samples: int, *, may_stop: bool = True) -> None:
+        """Count a micro-batch whose gradients and sums are in; a stop is honoured here.
+
+        Args:
+            samples: How many of the step's samples it had.
+            may_stop: Whether the loop can be resumed here; otherwise a stop waits for the step's end.
+        """
         is_last = self._open.book.micro_batch_done(samples)
-        if not is_last and self.state.is_savable:
+        if may_stop and not is_last and self.state.is_savable:
             self._ending.safe_point()
 
     def end_step(self, losses: Mapping[str, float], **applied: object) -> StepResult:

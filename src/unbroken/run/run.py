@@ -45,6 +45,8 @@ class Run(LoaderLoops):
         directory: Where everything of the run lies.
         data: The loader that a loop over `run.batches()` reads: a `DataLoader`, or any iterable that
             begins anew each epoch. With neither `data` nor `order` the loop draws its own batches.
+        batches_per_step: Batches of `data` that make a step; `run.batches()` then yields each
+            step's as a list. None for one, as it is.
         order: The step batches of a loop over `run.steps()`.
         model: A module, or a dict of modules by part name.
         optimizer: An optimiser, or a dict of them.
@@ -76,7 +78,8 @@ class Run(LoaderLoops):
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A fact's file, a check, a signal, the seed or the loader can't be used.
+        SettingsInvalid: A fact's file, a check, a signal, the seed, the loader or the number of
+            its batches can't be used.
         RunMisused: Both `data` and `order` are given.
     """
 
@@ -92,6 +95,7 @@ class Run(LoaderLoops):
         directory: Path | str,
         *,
         data: Any = None,
+        batches_per_step: int | None = None,
         order: StepBatches | None = None,
         model: Any,
         optimizer: Any,
@@ -120,7 +124,7 @@ class Run(LoaderLoops):
         **parts: Any,
     ) -> None:
         self.layout, self._data = Layout(Path(directory)), data
-        self._order, batches = order_of(order, data, seed, repeats=data_repeats)
+        self._order, batches = order_of(order, data, seed, data_repeats, batches_per_step)
         self.updater, self.inspector = gather(
             order=self._order, batches=batches, model=model, optimizer=optimizer, scheduler=scheduler,
             scaler=scaler, parts={**parts, **parts_of(batches)}, facts=facts,

@@ -110,10 +110,10 @@ def _watching(watched: _Watched) -> Iterator[None]:
         watched.at(run)
         return begin_step(run, *given, **named)
 
-    def done(run: Run, samples: int) -> None:
-        micro_batch_done(run, samples)
+    def done(run: Run, samples: int, *, may_stop: bool = True) -> None:
+        micro_batch_done(run, samples, may_stop=may_stop)
         is_last = run.position.samples >= len(run.inspector.order.at(run.position))
-        if not is_last and run.state.is_savable:
+        if may_stop and not is_last and run.state.is_savable:
             watched.at(run)
 
     setattr(Run, begin_step.__name__, begin)

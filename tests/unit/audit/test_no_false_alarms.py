@@ -126,6 +126,24 @@ def test_schedules_raise_no_alarm(kind: str) -> None:
     assert [] == told(model, optimizer=optimizer, scheduler=SCHEDULES[kind](optimizer))
 
 
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
+def test_a_wrapper_of_a_declared_optimizer_raises_no_alarm() -> None:
+    """Its groups are the optimizer's own; accelerate hands such a one to the schedule."""
+
+    class Wrapper(optim.Optimizer):
+        def __init__(self, wrapped: optim.Optimizer) -> None:
+            self.wrapped = wrapped
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.wrapped, name)
+
+    model = nn.Linear(4, 4)
+    optimizer = optim.Adam(model.parameters())
+    schedule = lr_scheduler.ExponentialLR(optimizer, 0.9)
+    schedule.optimizer = Wrapper(optimizer)
+    assert [] == told(model, optimizer=optimizer, scheduler=schedule)
+
+
 def test_a_schedule_that_waits_for_scores_raises_no_alarm() -> None:
     """It is declared as a part, and stepped by the loop."""
     model = nn.Linear(4, 4)

@@ -130,7 +130,7 @@ def test_a_kill_right_after_a_save_proves_the_data(
         train(tmp_path, 6)
     assert "[Resume] goes on at step 5, from step-00000005" in caplog.text
     evidence = json.loads((tmp_path / "checkpoints/step-00000006/evidence.json").read_bytes())
-    assert evidence["content_at"][:2] == [1, 4]
+    assert evidence["content_at"][0][:2] == [1, 4]
 
 
 def test_other_content_is_a_cause(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class TrainingData:
     def order_and_batches(self, seed: int, *, repeats: bool) -> tuple[Order, Batches]:
         """Return the order of the run, and where its batches are read."""
         sides: list[tuple[Any, Any]] = [
-            order_of(None, each, mix64(seed, number) if number else seed, repeats=repeats)
+            order_of(None, each, mix64(seed, number) if number else seed, repeats, None)
             for number, each in enumerate(self.loaders)
         ]
         spec = self._combined._spec  # noqa: SLF001  # likewise

@@ -58,6 +58,8 @@ class SideBySide:
         """Digest of the batch that was trained last; empty where none was."""
         self.trained_at: Any = None
         """What each loader needs to read its part of that batch again; None for one without a part."""
+        self.sizes: Sequence[int] = ()
+        """Nothing: a step is one batch."""
         self._taken: list[bool] = []
         self._begun: int | None = None
         self._orders = [order for order, _ in sides]
