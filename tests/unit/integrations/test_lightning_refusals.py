@@ -169,6 +169,13 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
         protect(trainer(tmp_path), save_evry=3)
 
 
+@pytest.mark.parametrize("name", ["callbacks", "optimizer1", "seed"])
+def test_a_part_under_a_name_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
+    """A part of the program's own can't have the name of one that the trainer has."""
+    with pytest.raises(unbroken.SettingsInvalid, match=name):
+        protect(trainer(tmp_path), parts={name: Kept()})
+
+
 class Reading(kinds.Fitted):
     """Reads its batches itself."""
 
