@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,15 @@ def test_a_protected_trainer_fits_once(tmp_path: Path) -> None:
     found.fit(kinds.Fitted(), kinds.shuffled())
     with pytest.raises(unbroken.RunMisused, match="a second time"):
         found.fit(kinds.Fitted(), kinds.shuffled())
+
+
+def test_where_lightning_is_missing_it_is_named() -> None:
+    """Without Lightning, `protect` says what to install."""
+    with (
+        patch.dict(sys.modules, {"lightning.pytorch": None}),
+        pytest.raises(unbroken.SettingsInvalid, match=r"unbroken\[lightning\]"),
+    ):
+        protect("trainer")
 
 
 def test_what_is_no_trainer_is_refused() -> None:
