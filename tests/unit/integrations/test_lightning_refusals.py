@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,15 @@ def test_a_protected_trainer_fits_once(tmp_path: Path) -> None:
         found.fit(kinds.Fitted(), kinds.shuffled())
 
 
+def test_where_lightning_is_missing_it_is_named() -> None:
+    """Without Lightning, `protect` says what to install."""
+    with (
+        patch.dict(sys.modules, {"lightning.pytorch": None}),
+        pytest.raises(unbroken.SettingsInvalid, match=r"unbroken\[lightning\]"),
+    ):
+        protect("trainer")
+
+
 def test_what_is_no_trainer_is_refused() -> None:
     """Something else than a trainer of `lightning.pytorch` is refused by its class."""
     with pytest.raises(unbroken.SettingsInvalid, match=r"builtins\.str"):
@@ -167,6 +177,13 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     """A setting that nobody knows is refused by its name."""
     with pytest.raises(unbroken.SettingsInvalid, match="save_evry"):
         protect(trainer(tmp_path), save_evry=3)
+
+
+@pytest.mark.parametrize("name", ["callbacks", "optimizer1", "seed"])
+def test_a_part_under_a_name_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
+    """A part of the program's own can't have the name of one that the trainer has."""
+    with pytest.raises(unbroken.SettingsInvalid, match=name):
+        protect(trainer(tmp_path), parts={name: Kept()})
 
 
 class Reading(kinds.Fitted):

@@ -79,8 +79,13 @@ def require_supported(trainer: Any) -> None:
     Raises:
         SettingsInvalid: The trainer can't be protected.
     """
-    import lightning.pytorch as lightning
-
+    lightning = _imported("lightning.pytorch")
+    if lightning is None:
+        raise SettingsInvalid(
+            "Lightning can't be imported.",
+            "protect() acts on a Trainer of it, and nothing else.",
+            'Install it with `pip install "unbroken[lightning]"`.',
+        )
     if not isinstance(trainer, lightning.Trainer):
         kind = type(trainer)
         raise SettingsInvalid(

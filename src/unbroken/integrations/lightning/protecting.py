@@ -38,11 +38,11 @@ def protect(
             `grace_seconds`, `max_lost_minutes`, `on_diverged`, `data_repeats`, `frozen`, `advice`.
 
     Raises:
-        SettingsInvalid: Lightning's version, the trainer or an argument isn't supported.
+        SettingsInvalid: Lightning's version, the trainer, an argument or a part's name isn't supported.
         RunMisused: The trainer is protected already, or has run.
     """
     require_supported(trainer)
-    require_settings(settings)
+    require_settings(settings, dict(parts or {}))
     from unbroken.integrations.lightning.checkpoint_io import DurableCheckpointIO
     from unbroken.integrations.lightning.protection import Protection
     from unbroken.integrations.lightning.session import ProtectedFit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -46,12 +47,24 @@ CALLBACKS: Final[Mapping[str, tuple[str, str]]] = {
 """Callbacks that can't be resumed: why, and what to do."""
 
 
-def require_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse arguments that nobody knows.
+TAKEN: Final = re.compile(
+    r"(model|optimizer|scheduler|average_model)\d*|scaler|callbacks|lightning"
+)
+"""Names of parts that a fit has already."""
+
+
+def require_settings(settings: Mapping[str, Any], parts: Collection[str]) -> None:
+    """Refuse arguments that nobody knows, and parts under names that are taken.
 
     Raises:
         SettingsInvalid: There is one.
     """
+    for name in sorted(each for each in parts if TAKEN.fullmatch(each) or each in SETTINGS):
+        raise SettingsInvalid(
+            f"protect(parts=...) names a part {name!r}.",
+            "What the trainer has is a part of the run by itself; this name is taken.",
+            "Give it another name, or leave it out where the trainer has it.",
+        )
     for name in sorted(settings.keys() - SETTINGS):
         raise SettingsInvalid(
             f"protect() was given {name}=.",

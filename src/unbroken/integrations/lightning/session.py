@@ -66,12 +66,8 @@ class ProtectedFit:
         self._is_to_put_back = False
         self.is_training = False
         """Whether there was something left to train."""
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        given = self._settings.get("seed")
-        return torch.initial_seed() if given is None else given
+        self.seed = 0
+        """The run's, from the beginning of the fit on."""
 
     def prepare(self) -> None:
         """Put the loaders of the program behind ours, before Lightning asks for them.
@@ -100,6 +96,8 @@ class ProtectedFit:
         """
         module = self._trainer.lightning_module
         require_fit(self._trainer, module, signature(module.training_step).parameters)
+        given = self._settings.get("seed")
+        self.seed = torch.initial_seed() if given is None else given
         if self._source is not None and self._source.checkpoint is not None:
             self._trainer.num_sanity_val_steps = 0
 
@@ -139,7 +137,7 @@ class ProtectedFit:
 
     def _new_run(self) -> Run:
         trainer, module = self._trainer, self._trainer.lightning_module
-        settings = dict(self._settings)
+        settings = {**self._settings, "seed": self.seed}
         facts = {**facts_of(trainer), **settings.pop("facts", {})}
         may_change = [*MAY_CHANGE, *settings.pop("may_change", ())]
         checks = [*CHECKS, *settings.pop("checks", ())]
