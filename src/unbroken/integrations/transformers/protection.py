@@ -195,6 +195,7 @@ class Protection:
             stop_file=options.stop_file,
             stop_signals=options.stop_signals,
             on_diverged=options.on_diverged,
+            **options.parts,
         )
         self.run = run
         resume_by_itself(self, run.inspector.order)
