@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback
 
 import unbroken
@@ -135,6 +136,32 @@ def test_a_callback_says_its_state(tmp_path: Path) -> None:
         trained(tmp_path / "ended", callbacks=[Counts()], **{"raise": 5})
     result, _ = trained(tmp_path / "ended", callbacks=[Counts()])
     assert whole == result
+
+
+@pytest.mark.slow
+def test_further_parts_go_on(tmp_path: Path) -> None:
+    """An average of the weights that a callback makes, and a generator that it draws from."""
+
+    def averaged(place: str, **chosen: Any) -> dict[str, Any]:
+        trainer = trainer_of(tmp_path / place, **chosen)
+        average = AveragedModel(trainer.model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        own = torch.Generator().manual_seed(1)
+
+        class Averages(TrainerCallback):  # type: ignore[misc]  # likewise
+            def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
+                if torch.rand((), generator=own) < 0.7:
+                    average.update_parameters(trainer.model)
+
+        trainer.add_callback(Averages())
+        protect(trainer, parts={"average": average, "own": own})
+        return {"weights": came_to(trainer, trainer.train()), "average": average.state_dict()}
+
+    whole = averaged("whole")
+    with pytest.raises(Killed):
+        averaged("ended", **{"raise": 5})
+    result = averaged("ended")
+    assert whole["weights"] == result["weights"]
+    assert all(torch.equal(e, result["average"][n]) for n, e in whole["average"].items())
 
 
 @pytest.mark.slow

@@ -14,16 +14,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "transformers_trainer.py"
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
-def test_it_trains_and_is_done_at_the_second_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It prints what it came to; started again it prints the same."""
-    main = runpy.run_path(str(EXAMPLE))["main"]
-    for _ in range(2):
-        main(str(tmp_path / "output"))
-    done = re.findall(r"done: 26 steps, loss [0-9.]+", capsys.readouterr().out)
-    assert 2 == len(done)
-    assert 1 == len(set(done))
+def test_it_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what it came to, and the run has its last state."""
+    runpy.run_path(str(EXAMPLE))["main"](str(tmp_path / "output"))
+    assert re.search(r"done: 26 steps, loss [0-9.]+", capsys.readouterr().out)
+    assert (tmp_path / "output" / "unbroken" / "checkpoints" / "step-00000026").is_dir()
 
 
 def test_each_line_for_the_library_says_so() -> None:

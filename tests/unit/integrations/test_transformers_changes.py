@@ -72,11 +72,13 @@ def test_a_change_is_refused(
     place = tmp_path / "run"
     shutil.copytree(begun, place)
     before = (place / "unbroken" / "journal.jsonl").read_bytes()
+    folders = sorted(each.name for each in place.iterdir())
     chosen = {"processing_class": tokenizer("a", "b"), **changed}
     with pytest.raises(unbroken.ResumeRefused) as refused:
         trained(place, **chosen)
     assert told in refused.value.what
     assert before == (place / "unbroken" / "journal.jsonl").read_bytes()
+    assert folders == sorted(each.name for each in place.iterdir())
 
 
 def test_what_decides_nothing_may_change(begun: Path, tmp_path: Path) -> None:

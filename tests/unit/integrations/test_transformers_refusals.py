@@ -82,6 +82,12 @@ def test_a_second_protect_is_refused(tmp_path: Path) -> None:
     assert [] == [each for each in tmp_path.rglob("*") if each.is_file()]
 
 
+def test_a_part_with_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    """Something of the trainer's has it."""
+    with pytest.raises(unbroken.SettingsInvalid, match=r"has model, trainer\."):
+        protect(trainer_of(tmp_path), parts={"model": None, "trainer": None, "other": None})
+
+
 def test_something_else_is_refused() -> None:
     """What is no Trainer has not its methods."""
     with pytest.raises(unbroken.SettingsInvalid, match="was given a Linear"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,12 +39,15 @@ class TrainerFolders:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.hidden = root / HIDDEN
+        self.scratch = root / f"{HIDDEN}-{os.getpid()}"
+        """Where this process may save something to look at it; it is not there before nor afterwards."""
         self.is_saving = False
         """Whether a folder is being written."""
 
     def sweep(self) -> None:
         """Delete what an interruption left, and hide each folder that lost one of its files."""
-        disk.remove_tree(self.hidden)
+        for each in self.root.glob(f"{HIDDEN}*"):
+            disk.remove_tree(each)
         for each in self.root.glob("checkpoint-*"):
             lacking = lacking_files(each)
             if lacking:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from unbroken.integrations.transformers.protection import Protection
 from unbroken.integrations.transformers.refused import require_can_be_protected
 from unbroken.integrations.transformers.source import Options
 from unbroken.run.monitor import OnDiverged
+from unbroken.run.run import Run
 
 AnyTrainer = TypeVar("AnyTrainer")
 
@@ -23,6 +25,7 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
     *,
     accept: Collection[str] = (),
     begin_anew: bool = False,
+    parts: Mapping[str, Any] | None = None,
     save_every: int = 0,
     save_minutes: float = 0.0,
     keep: int = 3,
@@ -40,6 +43,8 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
         trainer: A `transformers.Trainer`, or one of a derived class, that was not trained yet.
         accept: Ids of checks whose difference is meant.
         begin_anew: Begin a new run; the one in the directory is moved to `unbroken/earlier/`.
+        parts: Further objects with `state_dict()` and `load_state_dict()`, or random generators, by
+            name: what callbacks or a derived class keep, such as an average of the weights.
         save_every: Save after every so many steps, beside the trainer's own saves; 0 for never.
         save_minutes: Save when so many minutes have passed; 0 for never.
         keep: How many of the newest states stay. The trainer's folders follow `save_total_limit`.
@@ -53,7 +58,7 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
 
     Raises:
         SettingsInvalid: It is no `Trainer`, its version or one of its arguments isn't supported, or
-            several processes train.
+            several processes train; or a part has a name that is taken.
         RunMisused: It was trained or protected already.
     """
     import transformers  # the only module that may be missing
@@ -64,6 +69,7 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
     options = Options(
         accept=accept,
         begin_anew=begin_anew,
+        parts=_named_otherwise(parts or {}),
         save_every=save_every,
         save_minutes=save_minutes,
         keep=keep,
@@ -74,6 +80,18 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
     )
     _protect(trainer, options, transformers.TrainerCallback)
     return trainer
+
+
+def _named_otherwise(parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parts, unless one has the name of something that the run has already."""
+    taken = sorted({*inspect.signature(Run).parameters, "trainer"} & set(parts))
+    if taken:
+        raise SettingsInvalid(
+            f"protect(parts=) has {', '.join(taken)}.",
+            "Something of the trainer's has that name in the run.",
+            "Give the part another name.",
+        )
+    return dict(parts)
 
 
 def _require_trainer(trainer: Any, trainer_class: Any) -> None:

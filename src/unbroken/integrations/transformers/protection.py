@@ -173,7 +173,7 @@ class Protection:
             ResumeRefused: Something is not as it was. Nothing was changed.
         """
         trainer, options = self._trainer, self._options
-        facts = facts_of(trainer, self.folders.hidden / "tokenizer")
+        facts = facts_of(trainer, self.folders.scratch)
         run = Run(
             self.directory,
             data=getattr(loader, "base_dataloader", loader),
@@ -195,6 +195,7 @@ class Protection:
             stop_file=options.stop_file,
             stop_signals=options.stop_signals,
             on_diverged=options.on_diverged,
+            **options.parts,
         )
         self.run = run
         resume_by_itself(self, run.inspector.order)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.errors import NoUsableCheckpoint
@@ -19,6 +20,7 @@ class Options:
 
     accept: Collection[str] = ()
     begin_anew: bool = False
+    parts: Mapping[str, Any] = field(default_factory=dict)
     save_every: int = 0
     save_minutes: float = 0.0
     keep: int = 3
