@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from unbroken.errors import SaveFailed, Stopped
+from unbroken.loop.durations import seconds_of
 from unbroken.loop.loader_workers import shield_workers
 from unbroken.loop.signals import SIGNALS, stop_signals
 
@@ -33,16 +35,24 @@ class StopRequest:
     Args:
         stop_file: A file whose existence asks for a stop; looked for at most once a second.
         added: Signals that ask for a stop beside `SIGNALS`, by number or name.
+        after: Time from now on after which a stop is asked for, as `1h50m` or in seconds.
 
     Raises:
-        SettingsInvalid: One that was added is no signal that can ask for a stop.
+        SettingsInvalid: One that was added is no signal that can ask for a stop, or the time is none.
     """
 
     SIGNALS: ClassVar = SIGNALS
     """The signals that ask for a stop on this system, whatever is added."""
 
-    def __init__(self, stop_file: Path | None = None, added: Collection[int | str] = ()) -> None:
+    def __init__(
+        self,
+        stop_file: Path | None = None,
+        added: Collection[int | str] = (),
+        after: str | float | None = None,
+    ) -> None:
         self.stop_file = stop_file
+        self._after = after
+        self._ends = math.inf if after is None else time.monotonic() + seconds_of(after)
         self.signals = stop_signals(added)
         self.reason: str | None = None
         self.exit_code = EXIT_STOPPED
@@ -60,6 +70,8 @@ class StopRequest:
     @property
     def is_made(self) -> bool:
         """Whether a stop was asked for."""
+        if self.reason is None and time.monotonic() >= self._ends:
+            self.ask(f"the time that was given, {self._after}")
         if self.reason is None and self.stop_file is not None:
             now = time.monotonic()
             if now - self._looked >= 1.0:

@@ -65,6 +65,8 @@ class Run(LoaderLoops):
         max_lost_minutes: Minutes of work that may be at risk while saving fails.
         grace_seconds: Time from a stop request until the process must be gone.
         stop_file: A file whose existence asks for a stop.
+        stop_after: Time from now on after which the run saves and stops, such as `"1h50m"` or seconds: a
+            job that ends at a limit ends whole. `grace_seconds` before the limit are enough.
         stop_signals: Signals that ask for a stop beside the usual four, such as `["SIGUSR2"]`.
         requested_facts: Facts as they were asked for, where saved ones act.
         frozen: Tensors by leaf path, or ranges of their rows, that nothing may move.
@@ -113,6 +115,7 @@ class Run(LoaderLoops):
         max_lost_minutes: float = 60.0,
         grace_seconds: float = 60.0,
         stop_file: Path | None = None,
+        stop_after: str | float | None = None,
         stop_signals: Collection[int | str] = (),
         requested_facts: Mapping[str, Any] | None = None,
         frozen: Mapping[str, slice | None] | None = None,
@@ -130,17 +133,16 @@ class Run(LoaderLoops):
             scaler=scaler, parts={**parts, **parts_of(batches)}, facts=facts,
             requested_facts=requested_facts, frozen=frozen, probe=probe, seed=seed,
         )  # fmt: skip
-        self.state = self.inspector.state
+        self.state, self._epoch_work = self.inspector.state, EpochWork()
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
         self.due = SaveDue(
             every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes)  # fmt: skip
-        self.stop, self.metrics = StopRequest(stop_file, stop_signals), {}
+        self.stop, self.metrics = StopRequest(stop_file, stop_signals, stop_after), {}
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,
             retention=Retention(keep, keep_every, best_by), grace_seconds=grace_seconds,
             on_diverged=on_diverged, overlap=overlap,
         )  # fmt: skip
-        self._epoch_work = EpochWork()
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
         self._policy = policy_of(batches, may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from unbroken.errors import SettingsInvalid, Stopped
+from unbroken.loop.durations import seconds_of
 from unbroken.loop.signals import SIGNALS
 from unbroken.loop.stop import GracefulStop, StopRequest
 
@@ -184,3 +185,28 @@ def test_the_exit_code_of_a_stop_is_the_errors() -> None:
     stopped = Stopped("what", "why", "remedy", exit_code=130)
     for each in (stopped, copy.copy(stopped)):  # as a process hands it to another
         assert (130, 130, "remedy") == (each.exit_code, each.stop_code, each.remedy)
+
+
+def test_a_stop_is_asked_for_when_the_time_is_over() -> None:
+    """A job that ends at a limit saves before it."""
+    assert not StopRequest(after="1h").is_made
+    request = StopRequest(after=1e-9)
+    assert request.is_made
+    assert request.reason == "the time that was given, 1e-09"
+    assert request.exit_code == 75
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("1h50m", 6600), ("90m", 5400), ("45s", 45), ("2d 1h", 176400), (7.5, 7.5), (3, 3)],
+)
+def test_lengths_of_time(given: str | float, seconds: float) -> None:
+    """As people write them."""
+    assert seconds == seconds_of(given)
+
+
+@pytest.mark.parametrize("given", ["", "1x", "h", "1m2h", "-3s", 0, -1, float("nan"), True, "1.5h"])
+def test_what_is_no_length_of_time_is_refused(given: str | float) -> None:
+    """Rather than run into the limit."""
+    with pytest.raises(SettingsInvalid, match="is no length of time"):
+        seconds_of(given)

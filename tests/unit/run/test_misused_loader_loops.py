@@ -150,3 +150,21 @@ def test_a_failed_batch_comes_again(tmp_path: Path) -> None:
             continue
     training.run.close()
     assert [0, 1, 1, 2] == seen
+
+
+def train_all(training: Training) -> None:
+    for batch in training.run.batches(9):
+        training.update(batch)
+
+
+def test_a_run_stops_and_saves_when_its_time_is_over(tmp_path: Path) -> None:
+    """And the next start goes on, with time of its own."""
+    training = Training(tmp_path, stop_after=1e-9)
+    with pytest.raises(unbroken.Stopped, match="the time that was given"):
+        train_all(training)
+    training.run.close()
+    assert saved(tmp_path) == ["step-00000000"]
+    training = Training(tmp_path, stop_after="1h")
+    train_all(training)
+    training.run.close()
+    assert training.run.position.step == 9

@@ -24,6 +24,7 @@ SETTINGS: Final = frozenset(
         "save_every",
         "save_minutes",
         "seed",
+        "stop_after",
         "stop_file",
         "stop_signals",
     }
