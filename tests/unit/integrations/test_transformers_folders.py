@@ -36,12 +36,18 @@ def test_it_appears_when_it_is_durable(tmp_path: Path) -> None:
 def test_a_folder_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
     """Whatever ends the writing, only hidden files are left, and the next start deletes them."""
     folders = TrainerFolders(tmp_path)
-    with pytest.raises(KeyboardInterrupt), folders.saving("checkpoint-3") as aside:
-        aside.mkdir()
-        raise KeyboardInterrupt
-    assert [".unbroken"] == [each.name for each in tmp_path.iterdir()]
+    (tmp_path / "checkpoint-3").mkdir()
+
+    def interrupted() -> None:
+        with folders.saving("checkpoint-6") as aside:
+            aside.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert {".unbroken", "checkpoint-3"} == {each.name for each in tmp_path.iterdir()}
     folders.sweep()
-    assert [] == list(tmp_path.iterdir())
+    assert ["checkpoint-3"] == [each.name for each in tmp_path.iterdir()]
 
 
 def test_a_disk_that_refuses_leaves_the_older_folder(
@@ -51,7 +57,7 @@ def test_a_disk_that_refuses_leaves_the_older_folder(
 
     class Full(System):
         def sync(self, descriptor: int) -> None:
-            raise OSError(28, "No space left on device")
+            raise OSError(28, "No space left on device", str(descriptor))
 
     folders = TrainerFolders(tmp_path)
     older = write(folders, 3)
