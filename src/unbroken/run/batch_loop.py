@@ -139,7 +139,7 @@ class BatchLoop:
 
     def _tell_place(self, call: str) -> None:
         position = self._run.state.position
-        if self._first_read is not None and position.batch and call == "batches":
+        if self._draws is not None and self._first_read and position.batch and call == "batches":
             _log.info(
                 "[Resume] inside epoch %d, at its batch %d. run.enumerate() counts on from there; "
                 "enumerate(run.batches()) would begin at 0.",
