@@ -1,7 +1,8 @@
 """A stopped PyTorch training run continues as if it had never stopped, and proves it.
 
 Public are the names of `__all__` here, in `unbroken.checks` and in `unbroken.testing`, with what
-docs/api.md says of each. All other modules may change without notice.
+docs/api.md says of each, and `protect` of each adapter in `unbroken.integrations`, with what
+docs/frameworks.md says of it. All other modules may change without notice.
 """
 
 from __future__ import annotations
