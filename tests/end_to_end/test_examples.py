@@ -52,7 +52,15 @@ def started(name: str, place: Path, before: str = "") -> CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("name", ["plain", "nanogpt_style", "gan", "accelerate_loop"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("plain", marks=pytest.mark.slow),
+        "nanogpt_style",
+        pytest.param("gan", marks=pytest.mark.slow),
+        "accelerate_loop",
+    ],
+)
 def test_killed_and_started_again_it_ends_with_the_same_weights(tmp_path: Path, name: str) -> None:
     """And prints the same on the way, from where it went on; every repeated step is exact."""
     if name == "accelerate_loop":

@@ -65,9 +65,11 @@ def verdicts(directory: Path) -> list[str]:
 @pytest.mark.parametrize(
     "deaths",
     [
-        [(2, "batch", 3, signal.SIGKILL)],
+        pytest.param([(2, "batch", 3, signal.SIGKILL)], marks=pytest.mark.slow),
         [(0, "update", 3, signal.SIGKILL), (2, "batch", 9, signal.SIGKILL)],
-        [(1, "work", 1, signal.SIGKILL), (0, "work", 2, signal.SIGKILL)],
+        pytest.param(
+            [(1, "work", 1, signal.SIGKILL), (0, "work", 2, signal.SIGKILL)], marks=pytest.mark.slow
+        ),
         [(2, "update", 4, signal.SIGTERM), (0, "batch", 6, signal.SIGTERM)],
     ],
     ids=["before a save", "gathering, then in a later epoch", "in the epoch's work", "stopped"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     WeightedRandomSampler,
 )
 
@@ -179,3 +181,29 @@ def test_a_loader_that_goes_its_own_way_is_refused(tmp_path: Path) -> None:
     """It can't be begun in the middle: that is said, by name, before anything is trained."""
     with pytest.raises(unbroken.SettingsInvalid, match="The Multi does not ask its sampler"):
         trained(tmp_path, lambda: (Multi(), nothing), 0)
+
+
+def test_a_list_that_no_seed_gives_is_kept(tmp_path: Path) -> None:
+    """A sampler that draws from the system gives its list once; a resume goes on with that."""
+
+    class FromTheSystem(Sampler[int]):
+        def __len__(self) -> int:
+            return SAMPLES
+
+        def __iter__(self) -> Iterator[int]:
+            yield from sorted(range(SAMPLES), key=lambda _: os.urandom(4))
+
+    used: list[float] = []
+    samples: Any = list(DATA)
+    for until in (1, 3):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader: DataLoader[Any] = DataLoader(samples, 4, sampler=FromTheSystem())
+        run = unbroken.Run(tmp_path, data=loader, model=model, optimizer=optimizer)
+        for batch in run.batches(until):
+            used += batch[:, 0].tolist()
+            model(batch).square().mean().backward()
+            optimizer.step()
+        run.close()
+    assert sorted(DATA[:, 0].tolist()) == sorted(used)

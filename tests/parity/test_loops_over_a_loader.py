@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,7 +174,23 @@ def of(loader: Callable[[], Any]) -> Callable[[Path, int], Any]:
     return train
 
 
-@pytest.mark.parametrize("name", LOADERS)
+IN_EVERY_RUN = {
+    "shuffled",
+    "weighted",
+    "in buckets",
+    "counting its epochs",
+    "a stream",
+    "with a state",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=[] if each in IN_EVERY_RUN else pytest.mark.slow)
+        for each in LOADERS
+    ],
+)
 def test_any_loader(name: str) -> None:
     """Whatever says which samples a batch has, and whatever is drawn for them."""
     assert_resume_is_exact(of(LOADERS[name]), 4)
@@ -311,28 +326,3 @@ def lbfgs(directory: Path, until: int) -> Any:
 def test_any_body(train: Callable[[Path, int], Any], steps: int) -> None:
     """Loops as people write them, with nothing changed but where the batches come from."""
     assert_resume_is_exact(train, steps, ignore=["scaler._init_growth_tracker"])
-
-
-def test_a_list_that_no_seed_gives_is_kept(tmp_path: Path) -> None:
-    """A sampler that draws from the system gives its list once; a resume goes on with that."""
-
-    class FromTheSystem(Sampler[int]):
-        def __len__(self) -> int:
-            return SAMPLES
-
-        def __iter__(self) -> Iterator[int]:
-            yield from sorted(range(SAMPLES), key=lambda _: os.urandom(4))
-
-    used: list[float] = []
-    for until in (2, 4):
-        torch.manual_seed(0)
-        model = nn.Linear(4, 1)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        loader = DataLoader(TensorDataset(DATA), 4, sampler=FromTheSystem(), collate_fn=stacked)
-        run = unbroken.Run(tmp_path, data=loader, model=model, optimizer=optimizer)
-        for batch in run.batches(until):
-            used += batch[:, 0].tolist()
-            model(batch).square().mean().backward()
-            optimizer.step()
-        run.close()
-    assert sorted(DATA[:, 0].tolist()) == sorted(used)

@@ -76,8 +76,8 @@ def test_a_save_between_an_update_and_its_steps_end_is_refused(own: Any) -> None
     run.save()
 
 
-def test_rate_and_skipped_updates_are_learned(own: Any) -> None:
-    """A loop of one's own need not tell what PyTorch knows: the rate as it was applied, and a skip."""
+def test_rate_and_steps_without_an_update_are_learned(own: Any) -> None:
+    """A loop of one's own need not tell what PyTorch knows: the rate as it was applied, and no update."""
     run, model, optimizer = own
     for applies in (True, False):
         step = run.begin_step()
@@ -89,7 +89,7 @@ def test_rate_and_skipped_updates_are_learned(own: Any) -> None:
             optimizer.param_groups[0]["lr"] = 0.125  # as a schedule does after its update
         optimizer.zero_grad()
         result = run.end_step(step.losses())
-        assert (0.25 if applies else 0.125, not applies) == (result.rate, result.skipped)
+        assert (0.25 if applies else 0.125, not applies) == (result.rate, result.gathers)
     assert (2, 1) == (run.position.step, run.position.updates)
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, default_collate, default_convert
 
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
+from unbroken.loaders.ended_workers import end_workers
 from unbroken.loaders.sampled_epochs import SampledEpochs
 from unbroken.loaders.seeded_samples import SampleKey, draws_nothing, seeded
 from unbroken.loaders.seeds import Draws, fetch_seed, order_seed, sample_seed
@@ -128,8 +129,10 @@ class SampledBatches:
 
     def close(self) -> None:
         """Read no more: the workers end, those as well that the loader keeps from epoch to epoch."""
+        end_workers(self._iterator)
         self._iterator, self._next = None, None
         for each in _loaders_in(self._reader):
+            end_workers(each.__dict__["_iterator"])
             each.__dict__["_iterator"] = None
 
     def _places(self, epoch: int, step: int) -> list[Place]:

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
+from unbroken.loaders.ended_workers import end_workers
 from unbroken.loaders.found_generators import generators_in
 from unbroken.loaders.seeds import AS_GIVEN, LOADER_SCHEME, fetch_seed, order_seed, seed_all
 from unbroken.state.position import Position
@@ -162,6 +163,7 @@ class Stream:
 
     def close(self) -> None:
         """Let the workers go."""
+        end_workers(self._iterator)
         self._iterator, self._next = None, None
 
     def _begin(self, place: tuple[int, int]) -> None:
