@@ -92,6 +92,7 @@ def test_operations_are_counted_as_the_formula_says() -> None:
     assert counted.heads == 6 * 32 * (51 * 4 + 62 * 11)
 
 
+@pytest.mark.slow
 def test_the_whole_is_written_part_by_part(tmp_path: Path) -> None:
     """The command prints where figures come from, writes JSON, and names what it had no time for.
 
