@@ -68,7 +68,7 @@ class NextSamplesIdentical(Check):
         # `unbroken repair position` goes back to the start of the step: the saved ids begin later then.
         now = now[saved.evidence.get("next_samples_after", 0) :]
         before = before[: len(now)] if "next_samples_after" in saved.evidence else before
-        if not now:
+        if not now and "next_samples_after" in saved.evidence:
             return cannot_compare("the step had more completed samples than ids are recorded")
         if before == now:
             return agrees(f"{len(now)} ids")

@@ -115,12 +115,12 @@ class SampledBatches:
         Returns:
             Its digest; empty where there is none, or where the data set may have changed with the epoch.
         """
+        self._epochs.begin(position.epoch)
         last = self.trained_at
         if last is None or not self._is_to_be_compared:
             return ""
         if hasattr(self._loader.dataset, "set_epoch") and last[0][0] != position.epoch:
             return ""
-        self._epochs.begin(position.epoch)
         self._is_to_be_compared = False
         self._begin((position.epoch, position.batch * (self._per_step or 1)), last)
         batches = [self._fetch((epoch, start)) for epoch, start, _ in last]

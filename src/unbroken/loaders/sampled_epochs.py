@@ -145,7 +145,8 @@ class SampledEpochs:
         self.repeats = lists[0] == lists[1]
         """Whether the list of an epoch can be drawn again."""
         self._drawn_before = 0
-        self.size: int | None = loader.batch_size if type(self.sampler) is BatchSampler else None
+        is_plain = type(self.sampler) is BatchSampler
+        self.size: int | None = self.sampler.batch_size if is_plain else None
         """Samples of a batch; None where the sampler says that itself."""
         self.earlier: list[list[int]] = []
         """Sizes before this one: `[epoch, batch, size]`, in force until that batch."""

@@ -57,7 +57,7 @@ class SampledOrder:
             "loader_scheme": LOADER_SCHEME,
             "seed": self.seed,
             "sampler": [type(each).__name__ for each in chain_of(epochs.sampler)],
-            "drop_last": bool(loader.drop_last),
+            "drop_last": bool(getattr(epochs.sampler, "drop_last", loader.drop_last)),
         }
         if hasattr(loader.dataset, "__len__"):
             facts["samples"] = len(loader.dataset)

@@ -141,10 +141,10 @@ class BatchLoop:
         position = self._run.state.position
         if self._draws is not None and self._first_read and position.batch and call == "batches":
             _log.info(
-                "[Resume] inside epoch %d, at its batch %d. run.enumerate() counts on from there; "
-                "enumerate(run.batches()) would begin at 0.",
-                position.epoch,
+                "[Resume] %d batches of epoch %d are done (run.enumerate() counts on from there, "
+                "enumerate() from 0).",
                 position.batch,
+                position.epoch,
             )
 
     def ask(self, opened: OpenRun, epoch: int | None) -> tuple[Any] | None:

@@ -53,9 +53,8 @@ class Leaving:
             yield
         except GeneratorExit:
             if not self._saver.is_closed and not is_stopping():
-                self._tell(
-                    "The loop was left", "The next start trains it again; run.save() spares that."
-                )
+                spared = "; run.save() spares that" if until is not None else ""
+                self._tell("The loop was left", f"The next start trains it again{spared}.")
                 self._note("left", step=self._state.position.step, until=until)
             raise
 

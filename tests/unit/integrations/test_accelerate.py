@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,25 @@ def test_what_the_accelerator_decides_is_a_fact(tmp_path: Path) -> None:
     with pytest.raises(unbroken.ResumeRefused, match="mixed_precision is 'bf16', was 'no'"):
         train(tmp_path, mixed_precision="bf16")
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)  # likewise
+
+
+def test_another_batch_size_is_told_and_leaves_nothing_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is left of the epoch makes batches of the new size, as in a plain loop."""
+    caplog.set_level(logging.INFO, "unbroken")
+    seen: list[float] = []
+    for batch_size, batches in ((4, 1), (3, 4)):
+        program = Program(batch_size)
+        run = protect(program.accelerator, tmp_path, data=program.loader, save_every=1)
+        for (batch,) in run.batches(batches):
+            seen += batch[:, 0].tolist()
+            program.accelerator.backward(program.model(batch).square().mean())
+            program.optimizer.step()
+            program.optimizer.zero_grad()
+        run.close()
+    assert "Batch size changed! Checkpoint: 4, Current: 3" in caplog.text
+    assert sorted(seen) == sorted(DATA[:, 0].tolist())
 
 
 def saved(tmp_path: Path) -> tuple[Any, Path]:
