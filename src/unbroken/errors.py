@@ -1,7 +1,7 @@
 """The errors a user can meet, each in three sentences: what was found, why it matters, what to do.
 
-The library raises these and never prints or exits; the command line turns `exit_code` into the
-status of the process (see docs/architecture.md, "Exit codes").
+The library raises these and never exits by itself; the command line turns `exit_code` into the status of
+the process (see docs/architecture.md, "Exit codes"), and Python does so with a `Stopped` that nobody catches.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ class KeptOrder:
             raise CheckpointCorrupt(
                 f"{path} can't be read: {error}.",
                 "It holds the order of this epoch's samples, which the sampler can't give again.",
-                "Resume from a checkpoint of an earlier epoch, or delete the file: the rest of the "
-                "epoch then has another order, which the report tells.",
+                "Resume from a checkpoint of an earlier epoch, or begin a new run from the weights.",
             ) from error
 
     def keep(self, epoch: int, batches: Sequence[tuple[Any, ...]]) -> None:

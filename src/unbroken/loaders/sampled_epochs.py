@@ -1,8 +1,8 @@
 """The order of a loader's batches as a function of seed and epoch, whatever its sampler is.
 
 The sampler is drawn from with every generator set from `(seed, epoch)`, when the first batch of the
-epoch is asked for: what the loop sets on it at the beginning of an epoch acts. So its list can be had again at any time, and a resume takes the rest of it: nothing is loaded to be
-skipped. A sampler whose list can't be had again is known by drawing it twice; its lists are kept.
+epoch is asked for: what the loop sets on it at the beginning of an epoch acts. So its list can be had
+again at any time, and a resume takes the rest of it: nothing is loaded to be skipped. A sampler whose list can't be had again is known by drawing it twice; its lists are kept.
 """
 
 from __future__ import annotations

@@ -171,8 +171,7 @@ class Stream:
         seed_all(order_seed(self.seed, place[0]), self._generators)
         if self._told != place[0]:
             self.tell_epoch(place[0])
-        knows_place = self._source is not None and self._saved is not None
-        if knows_place and self._saved is not None and self._saved[0] == place:
+        if self._saved is not None and self._saved[0] == place:
             self._source.load_state_dict(self._saved[1])
             self._iterator = iter(self._loader)
         else:

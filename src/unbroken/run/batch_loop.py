@@ -184,7 +184,7 @@ class BatchLoop:
         """Set the generators for the batch that was read, and return it."""
         assert self._read is not None
         (batch,), self._read = self._read, None
-        sketch = GradientSketch(opened.book.state, opened.monitor.before_own_update)
+        sketch = GradientSketch(self._run.state, opened.monitor.before_own_update)
         self._run.seed_micro_batch()
         sketch.begin()
         self._out = _HandedOut(

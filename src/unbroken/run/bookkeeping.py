@@ -44,7 +44,7 @@ class StepBookkeeping:
         audit: SelfAudit,
     ) -> None:
         self._order = order
-        self.state = self._state = state
+        self._state = state
         self._updater = updater
         self._monitor = monitor
         self._streams = streams

@@ -72,12 +72,12 @@ def lines_of(report: ResumeReport) -> list[str]:
 
 def _changes(changed: Sequence[FactDifference]) -> list[str]:
     """Return what changed and may; files of the program's own by name, for their digests tell nothing."""
-    files = [each.name.removeprefix(f"{OWN_FILES}.") for each in changed if is_own_file(each)]
-    told = [f"[Resume] {each}" for each in changed if not is_own_file(each)]
+    files = [each.name.removeprefix(f"{OWN_FILES}.") for each in changed if _is_own_file(each)]
+    told = [f"[Resume] {each}" for each in changed if not _is_own_file(each)]
     return [*told, *([f"[Resume] edited since the save: {', '.join(files)}"] if files else [])]
 
 
-def is_own_file(change: FactDifference) -> bool:
+def _is_own_file(change: FactDifference) -> bool:
     """Say whether a change is of one of the program's own files."""
     return change.name.startswith(f"{OWN_FILES}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -95,12 +96,13 @@ class LoaderLoops(OwnSteps):
         self._ending.at_goal()
         self._save_until(lambda _: self._ending.safe_point())
 
+    @abstractmethod
     def save_in_background(self, *, at_once: bool = False) -> None:
         """Hand over a checkpoint that is due, or wanted `at_once`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _save_until(self, meanwhile: Callable[[SaveFailed], None]) -> Path:
-        raise NotImplementedError
+        """Save until it succeeds."""
 
     def next_of_step(self) -> None:
         """Go on to the next batch of a step of several: it has randomness of its own.

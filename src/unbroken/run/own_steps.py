@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from unbroken.run.step import Step, StepResult
 from unbroken.state.training_state import TrainingState
 
 
-class OwnSteps:
+class OwnSteps(ABC):
     """What `Run` offers to such a loop."""
 
     metrics: dict[str, float]
@@ -24,11 +25,13 @@ class OwnSteps:
     _ending: Ending
 
     @property
+    @abstractmethod
     def _open(self) -> OpenRun:
-        raise NotImplementedError
+        """What a resume has opened."""
 
+    @abstractmethod
     def _ready(self) -> OpenRun:
-        raise NotImplementedError
+        """The same, where a step may be trained."""
 
     def begin_step(self, sample_ids: Sequence[str] | None = None) -> Step:
         """Begin the next step; a stop is honoured, and other samples are a `StateMismatch`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -123,3 +124,36 @@ def test_an_empty_stream_is_refused() -> None:
     """There is nothing to train on."""
     with pytest.raises(DataInvalid, match="gives no batch"):
         Stream([], 7, repeats=True).take(Position())
+
+
+class OwnDraws(IterableDataset[torch.Tensor]):
+    """Draws from a generator that it keeps, made when it is built."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(42)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        for each in range(6):
+            yield each + torch.as_tensor(self.rng.random(2))
+
+
+class Ahead:
+    """Wraps a loader whose generator nobody else sees."""
+
+    def __init__(self) -> None:
+        data = torch.utils.data.TensorDataset(torch.arange(8.0))
+        self.inner = DataLoader(data, 2, shuffle=True, generator=torch.Generator().manual_seed(5))
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        for (batch,) in self.inner:
+            yield batch
+
+
+@pytest.mark.parametrize("loader", [lambda: DataLoader(OwnDraws(), 2), Ahead])
+def test_a_generator_inside_follows_from_the_epoch(loader: Any) -> None:
+    """A later epoch draws alike in a process that has trained none before."""
+    whole = Stream(loader(), 7, repeats=True)
+    taken(whole, 0, range(3))
+    expected = taken(whole, 1, range(2))
+    found = taken(Stream(loader(), 7, repeats=True), 1, range(2))
+    assert all(map(torch.equal, expected, found))
