@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import unbroken
 from unbroken.integrations.accelerate import folders
+from unbroken.integrations.listed_folder import LIST
 from unbroken.testing import assert_resume_is_exact
 
 accelerate = pytest.importorskip("accelerate")
@@ -118,7 +119,7 @@ def saved(tmp_path: Path) -> tuple[Any, Path]:
 def test_its_own_folders_are_loaded(tmp_path: Path) -> None:
     """What `save_state` wrote is whole, and `load_state` takes it."""
     accelerator, folder = saved(tmp_path)
-    assert (folder / folders.DIGESTS).is_file()
+    assert (folder / LIST).is_file()
     assert not (folder / folders.INCOMPLETE).exists()
     accelerator.load_state(str(folder))
 
@@ -128,7 +129,7 @@ def test_its_own_folders_are_loaded(tmp_path: Path) -> None:
     [
         (lambda f: (f / "random_states_0.pkl").unlink(), "random_states_0.pkl is missing"),
         (lambda f: (f / "optimizer.bin").write_bytes(b"x"), "optimizer.bin is damaged"),
-        (lambda f: (f / folders.DIGESTS).write_bytes(b"{"), "can't be read"),
+        (lambda f: (f / LIST).write_bytes(b"{"), "can't be read"),
         (folders.begin, "it was never finished"),
     ],
     ids=["a file is gone", "a file is torn", "the digests are torn", "killed while it was saved"],

@@ -9,7 +9,8 @@ import pytest
 from unbroken import CheckpointCorrupt, SaveFailed
 from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
-from unbroken.integrations.transformers.folders import LIST, TrainerFolders, require_whole
+from unbroken.integrations.listed_folder import LIST
+from unbroken.integrations.transformers.folders import TrainerFolders, require_whole
 from unbroken.testing.disk_calls import recorded
 
 

@@ -8,23 +8,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.device_read import device_digests
 from unbroken.errors import CheckpointCorrupt, SaveFailed
-from unbroken.state.digest import file_digest
+from unbroken.integrations.listed_folder import fault_in, listed_in, seal
 
 HIDDEN: Final = ".unbroken"
 """What is being written or deleted lies here, beside the folders."""
-LIST: Final = "unbroken_files.json"
-"""The list of a folder's files, with size and digest."""
 
 _log = logging.getLogger("unbroken")
 
@@ -73,7 +69,7 @@ class TrainerFolders:
                 yield aside
             finally:
                 self.is_saving = False
-            self._seal(aside)
+            seal(aside)
             target = self.root / name
             if target.exists():  # a step that is repeated after a kill
                 self.delete(target)
@@ -116,25 +112,6 @@ class TrainerFolders:
                 self.delete(each)
                 left -= 1
 
-    def _seal(self, folder: Path) -> None:
-        """Make all files durable, compare what the device holds, and write the list of them."""
-        found = {}
-        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-            disk.sync_file(path)
-            content = file_digest(path)
-            digests, _ = device_digests(path, [size := path.stat().st_size])
-            if digests != [content]:
-                raise SaveFailed(
-                    f"{path} was written, but other bytes were read back.",
-                    "The device or the system corrupts data; this folder was not made visible.",
-                    "Check the disk, or save to another one.",
-                )
-            found[path.relative_to(folder).as_posix()] = {"size": size, "digest": content}
-        listed = json.dumps({"format": 1, "files": found}, indent=1).encode() + b"\n"
-        disk.write_new_file(folder / LIST, [listed])
-        for each in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-            disk.sync_directory(each)
-
 
 def lacking_files(folder: Path) -> list[str]:
     """Return the files of a folder that are missing or have another size; none where nothing is listed."""
@@ -151,18 +128,16 @@ def require_whole(folder: Path) -> None:
     Raises:
         CheckpointCorrupt: A file is missing, or its bytes are not the ones that were saved.
     """
-    for name, of in _listed(folder).items():
-        path = folder / name
-        if not path.is_file() or file_digest(path) != of["digest"]:
-            raise CheckpointCorrupt(
-                f"The bytes of {path} are not the ones that were saved.",
-                "The model in it would be another one.",
-                "Use another folder, or train the step again from the run's own checkpoints.",
-            )
+    if fault := fault_in(folder, _listed(folder)):
+        raise CheckpointCorrupt(
+            f"The bytes of {folder / fault[0]} are not the ones that were saved.",
+            "The model in it would be another one.",
+            "Use another folder, or train the step again from the run's own checkpoints.",
+        )
 
 
-def _listed(folder: Path) -> dict[str, dict[str, object]]:
+def _listed(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        return dict(json.loads((folder / LIST).read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):  # the trainer's alone, or a stranger's
+        return listed_in(folder)
+    except (OSError, ValueError):  # the trainer's alone, or a stranger's
         return {}
