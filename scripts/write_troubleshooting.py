@@ -13,6 +13,7 @@ from written_page import write_or_compare
 
 from unbroken.checks import Check, Finding, OnAccept, Report, Severity, every_check
 from unbroken.checks.decision import decide
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.checks.report import examine
 from unbroken.report.terminal import render, sentence
 from unbroken_tts.rescue.rescue_checks import RESCUE_CHECKS
@@ -34,6 +35,8 @@ SAME_COMMAND = "Run the same command again with `--resume auto`, and change one 
 BUILD_ALIKE = "Keep the code that builds the model and the optimiser with the run (a tag, a copy)."
 LEAVE_ALONE = "Make `Run.resume()` the last thing before the first step."
 KEEP_FILES = "Keep an unchanged copy of a run's input files with the run."
+
+LAST_BATCH = LastBatchIdentical()
 
 PREVENTION = {
     "vocabulary-size-unchanged": "Extend a tokenizer before the run, never during it.",
@@ -74,6 +77,7 @@ PREVENTION = {
     "logs-continue": "Move and copy the directory of a run as a whole.",
     "earlier-schedule-agrees": "Keep the command line of a run with its output.",
     "earlier-data-agrees": KEEP_FILES,
+    LAST_BATCH.id: KEEP_FILES,
 }
 """By the id of a check: how to avoid the finding."""
 
@@ -136,6 +140,13 @@ what its file says is compared with the settings and the manifests, before anyth
 
 {rescue}
 
+## Findings of a loop over its own loader
+
+A run that is given `data=` compares this, and the next samples, when it reads its first batch.
+`run.resume(accept=["ID"])` before the loop takes the place of `--accept ID`.
+
+{loader}
+
 ## Pages of the earlier guide
 
 | earlier page | now |
@@ -176,6 +187,7 @@ def page() -> str:
         known="\n\n".join(known),
         others="\n\n".join(others),
         rescue="\n\n".join(_entry(each, each.id) for each in RESCUE_CHECKS),
+        loader=_entry(LAST_BATCH, LAST_BATCH.id),
         old="\n".join(old),
     )
 

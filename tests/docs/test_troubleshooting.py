@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.findings import CHECKS
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken_tts.rescue.rescue_checks import RESCUE_IDS
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ def test_the_known_five_come_first_and_every_id_has_an_entry() -> None:
         "Loss variance",
     ] == headings[:5]
     ids = [match.group(1) for each in ENTRIES if (match := re.search(r"Id: `([a-z-]+)`", each))]
-    assert sorted([*CHECKS, *RESCUE_IDS]) == sorted(ids)
+    assert sorted([*CHECKS, *RESCUE_IDS, LastBatchIdentical.id]) == sorted(ids)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda each: each.splitlines()[0])

@@ -9,17 +9,16 @@ known by its second update, for one that is built anew at each step (an inner lo
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 
 from unbroken.audit.content import tensor_content
+from unbroken.audit.program_variables import program_variables
 from unbroken.audit.saved import SavedState
 from unbroken.audit.unsaved import Unsaved, Way
 from unbroken.audit.walk import walk
@@ -167,15 +166,7 @@ def _named(leaf: torch.Tensor) -> str:
 
 def _variable(value: Any) -> str:
     """Return what the functions that are running call an object; empty where none names it."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to them
-    while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in ("unbroken", "torch"):
-            for name, each in (*frame.f_locals.items(), *frame.f_globals.items()):
-                if each is value:
-                    return str(name)
-        frame = frame.f_back
-    return ""
+    return next((name for name, each in program_variables() if each is value), "")
 
 
 def _undeclared(path: str, optimizer: torch.optim.Optimizer) -> NotEncodable:

@@ -38,7 +38,6 @@ class LastBatchIdentical(Check):
     area = "data"
     severity = Severity.CRITICAL
     on_accept = OnAccept.TAKE_NEW
-    compares = "a digest of the last batch before the save with that of the same batch, read again."
     why = (
         "The samples have their names and other content: from here on it would be another training, "
         "and repeated steps would give other results."
@@ -48,7 +47,6 @@ class LastBatchIdentical(Check):
         "set for them."
     )
     remedy = "Use the data of the run as they were, or begin a new run from its weights."
-    does_not = "read other batches; a replay compares each one that it repeats."
     AGREES = (
         (StateSummary(evidence={CONTENT: "ab"}), StateSummary(evidence={CONTENT_AGAIN: "ab"})),
     )

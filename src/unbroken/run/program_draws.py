@@ -7,13 +7,12 @@ named while it can still be declared.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Collection
-from types import FrameType
 from typing import Any, Final
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from unbroken.audit.program_variables import program_variables
 from unbroken.state.generators import generator_digest, is_generator
 
 _log = logging.getLogger("unbroken")
@@ -48,16 +47,11 @@ class ProgramDraws:
 
 
 def _variables() -> list[tuple[str, Any]]:
-    """Return the generators and iterators in the variables of the functions that are running."""
+    """Return the generators and iterators in the program's variables, each by its first name."""
     found: dict[int, tuple[str, Any]] = {}
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to them
-    while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in ("unbroken", "torch"):
-            for name, each in (*frame.f_locals.items(), *frame.f_globals.items()):
-                if is_generator(each) or isinstance(each, _BaseDataLoaderIter):
-                    found.setdefault(id(each), (name, each))
-        frame = frame.f_back
+    for name, each in program_variables():
+        if is_generator(each) or isinstance(each, _BaseDataLoaderIter):
+            found.setdefault(id(each), (name, each))
     return list(found.values())
 
 

@@ -10,6 +10,7 @@ from support.findings import finding, report
 from unbroken.checks import (
     Advice,
     Check,
+    CheckOutcome,
     CheckResult,
     Difference,
     FactCheck,
@@ -22,6 +23,7 @@ from unbroken.checks import (
     require_known,
     wrong_examples,
 )
+from unbroken.checks.last_batch_identical import LastBatchIdentical
 from unbroken.checks.report import examine
 from unbroken.checks.root_cause import causes
 from unbroken.errors import SettingsInvalid
@@ -223,3 +225,10 @@ def test_examples_that_come_out_otherwise_are_told() -> None:
 def test_a_difference_is_data_and_reads_as_a_line(one: Difference, line: str) -> None:
     """The line follows from the fields, or is given."""
     assert line == str(one)
+
+
+def test_the_check_of_a_loader_is_what_it_says() -> None:
+    """It calls equal what is equal, and finds another content; what can't be read again agrees with nothing."""
+    check = LastBatchIdentical()
+    assert [] == wrong_examples(check)
+    assert CheckOutcome.CANNOT_COMPARE == check.compare(StateSummary(), StateSummary()).outcome
