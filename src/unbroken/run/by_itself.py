@@ -86,9 +86,7 @@ def _told(finding: Finding, decision: Decision) -> str:
     """Return what differs, and which value acts where that is in question."""
     told = finding.headline or f"{finding.title}: {finding.numbers}"
     if any(each.id == finding.id for each in decision.use_saved):
-        return (
-            f"{told}; the saved value acts (run.resume(accept=[{finding.id!r}]) takes the new one)"
-        )
+        return f"{told}; the saved value acts (accept=[{finding.id!r}] takes the new one)"
     return told
 
 

@@ -12,7 +12,8 @@ MAY_CHANGE: Final = ("hparams", "trainer.validation")
 
 ADVICE: Final[Mapping[str, Advice]] = {
     "order-unchanged": Advice(
-        remedy="Call seed_everything() with the run's seed before the fit, or give protect(seed=...).",
+        remedy="Give the loader the run's sampler, and call seed_everything() with the run's seed before "
+        "the fit, or give protect(seed=...).",
     ),
 }
 """What a finding says here instead of the check's own words."""

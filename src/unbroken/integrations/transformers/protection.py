@@ -44,6 +44,10 @@ FOLDER: Final = "unbroken"
 EVALUATION: Final = 0x4556414C
 """Sets the seeds of evaluations apart from all others."""
 SAY: Final = {
+    "order-unchanged": Advice(
+        remedy="Give TrainingArguments the run's seed, and what else decides its sampler "
+        "(such as group_by_length).",
+    ),
     "settings-unchanged": Advice(
         cause="The TrainingArguments are not those that the run began with.",
         remedy="Give the run's TrainingArguments again, or use the new ones with "
