@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,63 @@ def test_a_list_that_no_seed_gives_is_kept(tmp_path: Path) -> None:
             optimizer.step()
         run.close()
     assert sorted(DATA[:, 0].tolist()) == sorted(used)
+
+
+class GoingOn(IterableDataset[torch.Tensor]):
+    """Says where it stands, and goes on from there, as streams of torchdata and Hugging Face do."""
+
+    def __init__(self) -> None:
+        self.at, self.reads = 0, 0
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        while self.at < SAMPLES:
+            self.at += 1
+            self.reads += 1
+            yield DATA[self.at - 1]
+        self.at = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.at = state["at"]
+
+
+class Stop(Exception):  # it is no error
+    """Ends a start inside an epoch."""
+
+
+def through(run: unbroken.Run, model: nn.Module, until: int) -> Iterator[float]:
+    """Train the batches of an epoch, up to some number; yield the first value of each sample."""
+    optimizer = run.optimizers[0]
+    for _ in run.epochs(1):
+        for batch in run.batches():
+            if run.position.step == until:
+                raise Stop
+            model(batch).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            yield from batch[:, 0].tolist()
+
+
+def test_a_stream_with_a_state_goes_on_by_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Inside an epoch nothing is read again, nothing of it is undone, and every sample comes once."""
+    caplog.set_level("INFO", "unbroken")
+    used: list[float] = []
+    for until in (2, 3, 99):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        stream = GoingOn()
+        loader: DataLoader[Any] = DataLoader(stream, 2)
+        run = unbroken.Run(tmp_path, data=loader, model=model, optimizer=optimizer, save_every=1)
+        before = run.resume("auto").position.step
+        with suppress(Stop):
+            used += through(run, model, until)
+        run.close()
+        assert stream.reads == min(2 * (until + 1), SAMPLES) - 2 * before
+    assert DATA[:, 0].tolist() == used
+    assert "undone" not in caplog.text
+    assert "read again" not in caplog.text

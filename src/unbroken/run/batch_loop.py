@@ -171,12 +171,12 @@ class BatchLoop:
     def _is_read(self, opened: OpenRun) -> bool:
         """Read the next batch; where the epoch has no more, stand at the next one's start."""
         state = self._run.state
+        self._run.beginning.of_loop(opened)  # before reading moves on what a loader saves of itself
         if self._first_read is not None:
             first, self._first_read = self._first_read, None
             first.compare()
         self._read = self._batches.take(state.position)
         if self._read is None:
-            self._run.beginning.of_loop(opened)
             self._to_next_epoch(opened)
         return self._read is not None
 
