@@ -165,6 +165,25 @@ def test_gradients_that_a_loop_zeroes_later_are_in_no_checkpoint(own: Any) -> No
     assert [2, 0, 0] == sizes, "once it was seen that the next step does without them"
 
 
+def test_gradients_of_a_later_backward_pass_are_saved(own: Any) -> None:
+    """A generator's pass leaves some in the critic, which has stepped already, for its next update."""
+    run, model, optimizer = own
+    sizes = []
+    for number in range(3):
+        step = run.begin_step()
+        optimizer.zero_grad()
+        run.seed_micro_batch()
+        step.backward(model(DATA[list(step.indices)]).square().mean())
+        run.micro_batch_done(len(step.indices))
+        optimizer.step()
+        if number == 2:
+            optimizer.zero_grad()
+            model(DATA[:2]).square().mean().backward()
+        run.end_step(step.losses())
+        sizes.append(len(run.state.capture()["gradients"][TENSORS]))
+    assert sizes == [2, 0, 2], "those of the extra pass are state"
+
+
 def test_a_batch_that_is_read_before_it_is_trained_is_not_saved_half(own: Any) -> None:
     """A stop between the reading of two micro-batches, without a gradient yet, waits for the step."""
     run, model, _ = own

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,9 +24,16 @@ class OptimizerSteps:
     Args:
         parts: Every declared optimiser, by name.
         declared: The leaf path of every parameter of the declared modules, by its identity.
+        tell: Is called with the name of each that has stepped.
     """
 
-    def __init__(self, parts: Mapping[str, OptimizerPart], declared: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, OptimizerPart],
+        declared: Mapping[int, str],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._tell = tell
         self._parts = dict(parts)
         self._declared = declared
         self._names = {id(part.optimizer): name for name, part in parts.items()}
@@ -107,6 +114,7 @@ class OptimizerSteps:
                 rate.detach().clone() if isinstance(rate, torch.Tensor) else rate
                 for rate in map(_rate, self._parts[name].optimizer.param_groups)
             ]
+            self._tell(name)
 
     def _outer(self, optimizer: torch.optim.Optimizer) -> str:
         """Return the declared optimiser that holds the parameters of one that isn't; else nothing."""

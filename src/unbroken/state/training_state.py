@@ -77,8 +77,10 @@ class TrainingState:
         """Parameters that any declared optimiser updates, by leaf path: their gradients are state."""
         self._held = -1
         self.look_for_parameters()
-        self.optimizer_steps = OptimizerSteps(self._optimizers, parameter_names(declared))
         self._standing = StandingGradients(self._optimizers)
+        self.optimizer_steps = OptimizerSteps(
+            self._optimizers, parameter_names(declared), self._standing.stepped
+        )
         self._steps_counted = 0
         self.position = Position()
         self.sums = PartialSums()
