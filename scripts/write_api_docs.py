@@ -54,6 +54,12 @@ GROUPS = (
         "that wait, where no step follows.\n",
     ),
     Group(
+        title="A loop that stays as it is",
+        package="unbroken",
+        names=("protect", "Values"),
+        example="protect",
+    ),
+    Group(
         title="Probe and validation",
         package="unbroken",
         names=("Probe", "isolated"),

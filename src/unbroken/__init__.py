@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from unbroken.loop.stop import StopRequest
     from unbroken.order.mix import Mix
     from unbroken.order.step_batches import MicroBatch, StepBatches
+    from unbroken.protection.protect import protect
     from unbroken.report.countdown import count_down, why_unattended
     from unbroken.report.layout import terminal_width
     from unbroken.report.progress import new_bars, progress_bars
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from unbroken.state.facts import FactDifference
     from unbroken.state.mix import mix64, mix64_each, permutation
     from unbroken.state.position import Position
+    from unbroken.state.values import Values
 
 __all__ = [
     "AppendFile",
@@ -90,6 +92,7 @@ __all__ = [
     "Stopped",
     "TrainingWentBad",
     "UnbrokenError",
+    "Values",
     "atomic_write",
     "count_down",
     "counted",
@@ -104,6 +107,7 @@ __all__ = [
     "new_bars",
     "permutation",
     "progress_bars",
+    "protect",
     "read_tensors",
     "render_report",
     "run_program",
@@ -136,6 +140,7 @@ _LAZY: Final = {
     "MicroBatch": "unbroken.order.step_batches",
     "Mix": "unbroken.order.mix",
     "StepBatches": "unbroken.order.step_batches",
+    "protect": "unbroken.protection.protect",
     "count_down": "unbroken.report.countdown",
     "why_unattended": "unbroken.report.countdown",
     "terminal_width": "unbroken.report.layout",
@@ -157,6 +162,7 @@ _LAZY: Final = {
     "mix64_each": "unbroken.state.mix",
     "permutation": "unbroken.state.mix",
     "Position": "unbroken.state.position",
+    "Values": "unbroken.state.values",
 }
 _RENAMED: Final = {"render_report": ("unbroken.report.terminal", "render")}
 """What is called otherwise where it lives, as it needs less of a name there."""

@@ -32,7 +32,7 @@ def test_there_are_examples() -> None:
 
 
 RUN_EACH = """
-import os, re, sys, traceback
+import linecache, os, re, sys, traceback
 from pathlib import Path
 
 page, title, failed = Path(sys.argv[1]).read_text("utf-8"), "", 0
@@ -44,6 +44,7 @@ for number, (code, heading) in enumerate(each.groups() for each in found):
         place.mkdir(exist_ok=True)
         os.chdir(place)
         sys.path_importer_cache.clear()
+        linecache.cache[title] = (len(code), None, code.splitlines(True), title)
         try:
             exec(compile(code, title, "exec"), {"__name__": "__main__"})
             print("ran", title)

@@ -123,20 +123,7 @@ def _is_submodule(value: Reached) -> bool:
 def _line(value: Reached) -> str:
     key = str(value.key)
     name = key if key.isidentifier() else "part"
-    return f"Run(..., {name}={_expression(value)})"
-
-
-def _expression(value: Reached) -> str:
-    """Return a path as a program writes it: numbers and other keys in brackets."""
-    if value.above is None:
-        return str(value.key)
-    before = _expression(value.above)
-    key = value.key
-    is_name = isinstance(key, str) and key.isidentifier()
-    if is_name and not isinstance(value.above.value, Mapping):
-        return f"{before}.{key}"
-    is_number = isinstance(value.above.value, nn.Module) and str(key).isdigit()
-    return f"{before}[{key}]" if is_number else f"{before}[{key!r}]"
+    return f"Run(..., {name}={value.expression})"
 
 
 def _kind(value: Any) -> str:

@@ -75,6 +75,18 @@ class Reached:
             yield above
             above = above.above
 
+    @property
+    def expression(self) -> str:
+        """The path as a program writes it: numbers and other keys in brackets."""
+        if self.above is None:
+            return str(self.key)
+        before, key = self.above.expression, self.key
+        is_name = isinstance(key, str) and key.isidentifier()
+        if is_name and not isinstance(self.above.value, Mapping):
+            return f"{before}.{key}"
+        is_number = isinstance(self.above.value, nn.Module) and str(key).isdigit()
+        return f"{before}[{key}]" if is_number else f"{before}[{key!r}]"
+
 
 Inside = Callable[[Any, int | None], Iterable[tuple[object, Any]]]
 """What is inside a value, by key."""

@@ -1,4 +1,4 @@
-"""The `unbroken` program: inspects and manages checkpoints; no GPU is needed."""
+"""The `unbroken` program: runs scripts, inspects and manages checkpoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from unbroken.cli.program import Program, run_program
 
 COMMANDS: Final = {
+    "run": "run a training script as it is, so that it goes on where it was stopped",
     "selftest": "inject every known fault into a tiny training and show what finds it",
     "verify": "read every byte of checkpoints and compare it with what was saved",
     "inspect": "show the contents of a checkpoint: position, sizes, parts, tensors, facts",
@@ -22,7 +23,7 @@ COMMANDS: Final = {
 }
 
 DESCRIPTION: Final = """\
-Inspect and manage the checkpoints of a training run. A PATH is a checkpoint or the
+Run a training so that it can be stopped, and inspect and manage its checkpoints. A PATH is a checkpoint or the
 directory of a run. Tensors are read in blocks: a checkpoint may be larger than the memory."""
 
 EXIT_CODES: Final = """\

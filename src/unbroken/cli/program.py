@@ -143,15 +143,19 @@ def _refuse_left_over(left_over: list[str], parser: Parser) -> NoReturn:
 
 
 def _join_negative_numbers(words: list[str]) -> list[str]:
-    """Write `--flag -1e-5` as `--flag=-1e-5`, since argparse takes `-1e-5` for a flag."""
+    """Write `--flag -1e-5` as `--flag=-1e-5`, since argparse takes `-1e-5` for a flag.
+
+    What follows `--` is another program's.
+    """
+    end = words.index("--") if "--" in words else len(words)
     joined: list[str] = []
-    for word in words:
+    for word in words[:end]:
         is_number = re.fullmatch(r"-(\.?\d.*|inf|nan|infinity)", word, re.IGNORECASE)
         if is_number and joined and re.fullmatch(r"--[\w-]+", joined[-1]):
             joined[-1] += f"={word}"
         else:
             joined.append(word)
-    return joined
+    return joined + words[end:]
 
 
 def _report(error: UnbrokenError) -> int:
