@@ -10,6 +10,9 @@ from unbroken.state.facts import ABSENT
 AT_BIRTH = "schedules_at_birth"
 """Name of the settings, in the evidence of a checkpoint."""
 
+OF_RUN, OF_LOOP = "schedule", "schedule of the loop"
+"""Kinds of parts: a schedule that the run moves with each update, and one that the loop moves."""
+
 COUNTERS = frozenset(
     {
         "updates", "last_epoch", "_step_count", "_last_lr", "T_cur", "T_i", "best",
@@ -20,8 +23,13 @@ COUNTERS = frozenset(
 
 
 def changed_settings(saved: StateSummary, built: StateSummary) -> set[str]:
-    """Return the paths of the settings that the code asks for now, or no more, and otherwise before."""
-    before, now = settings_asked_for(saved), settings_asked_for(built)
+    """Return the paths of the settings that the code asks for now, or no more, and otherwise before.
+
+    Not those of a schedule that was saved before its settings were known: of a loop, by an earlier version.
+    """
+    known = saved.of_kind(OF_RUN, OF_LOOP)
+    before = settings_asked_for(saved)
+    now = {path: each for path, each in settings_asked_for(built).items() if is_below(path, known)}
     return {
         path
         for path in before.keys() | now.keys()
@@ -34,7 +42,7 @@ def settings_asked_for(seen: StateSummary) -> dict[str, Any]:
     born: dict[str, Any] | None = seen.evidence.get(AT_BIRTH)
     if born is not None:
         return born
-    parts = seen.of_kind("schedule")
+    parts = seen.of_kind(OF_RUN, OF_LOOP)
     return {
         path: each
         for path, each in seen.values.items()

@@ -14,9 +14,9 @@ from unbroken.checks.optimizer_options_unchanged import (
     OptimizerOptionsUnchanged,
     options_asked_for,
 )
-from unbroken.checks.schedule_settings import settings_asked_for
+from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN, settings_asked_for
 from unbroken.checks.schedule_unchanged import ScheduleUnchanged
-from unbroken.checks.state_summary import StateSummary
+from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.checks.trainable_parameters_unchanged import flags_built
 
 
@@ -57,7 +57,10 @@ class AtBirth:
         return cls(
             frozen={**frozen, **known},
             options=options_asked_for(asked(OptimizerOptionsUnchanged.id)),
-            schedules=settings_asked_for(asked(ScheduleUnchanged.id)),
+            schedules={
+                **_not_known(built, saved),
+                **settings_asked_for(asked(ScheduleUnchanged.id)),
+            },
             trained=flags_built(built if saved is None else saved),
         )
 
@@ -69,3 +72,10 @@ class AtBirth:
             schedule_settings.AT_BIRTH: dict(self.schedules),
             trainable_parameters_unchanged.AT_BIRTH: dict(self.trained),
         }
+
+
+def _not_known(built: StateSummary, saved: StateSummary | None) -> dict[str, Any]:
+    """Return the settings of schedules that an earlier version saved without them."""
+    known = () if saved is None else saved.of_kind(OF_RUN, OF_LOOP)
+    settings = settings_asked_for(built)
+    return {path: each for path, each in settings.items() if not is_below(path, known)}

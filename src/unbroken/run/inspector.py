@@ -19,6 +19,7 @@ from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
 from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AT
+from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
@@ -200,7 +201,9 @@ class StateInspector:
         if isinstance(part, OptimizerPart):
             return "optimizer"
         if name in self.schedules and has_known_counters(self.schedules[name]):
-            return "schedule"
+            return OF_RUN
+        if isinstance(part.target, LRScheduler | Schedule) and has_known_counters(part.target):
+            return OF_LOOP
         return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 
     def structure(self) -> StateSummary:

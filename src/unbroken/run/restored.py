@@ -16,6 +16,7 @@ from typing import TypeVar
 from unbroken.checks.catalogue import CONTENT, LIBRARY
 from unbroken.checks.decision import decide
 from unbroken.checks.report import examine
+from unbroken.checks.schedule_settings import OF_LOOP
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import StateMismatch
 from unbroken.run import misuse
@@ -170,14 +171,15 @@ def _changed(before: StateSummary, now: StateSummary) -> list[str]:
 def require_untouched(restored: StateSummary, inspector: StateInspector) -> None:
     """Compare the live objects before the first step with what they were after the restore.
 
-    Modes are left out: a loop calls `model.train()` here. So are parts of no kind that is known:
+    Modes are left out: a loop calls `model.train()` here. So are schedules that it moves, and parts of no kind that is known:
     a validation may have noted its score.
 
     Raises:
         ResumeRefused: Something changed what was restored; the objects refuse to train.
     """
     began = time.monotonic()
-    kinds = {name: kind for name, kind in inspector.kinds().items() if kind != "other"}
+    at_will = ("other", OF_LOOP)
+    kinds = {name: kind for name, kind in inspector.kinds().items() if kind not in at_will}
     now = replace(inspector.content(), kinds=kinds)
     checks = [each for each in LIBRARY if each.id in CONTENT]
     findings = examine(checks, replace(restored, kinds=kinds), now)

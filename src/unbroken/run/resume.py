@@ -23,7 +23,7 @@ from unbroken.checks.expected_state import expected_state
 from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
 from unbroken.checks.report import Finding, Report, examine
-from unbroken.checks.schedule_settings import changed_settings
+from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN, changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused, StateMismatch
 from unbroken.journal.logs import logs_of
@@ -274,7 +274,7 @@ def _put_in(
     live = state.capture() if taken else {}
     kinds = inspector.kinds()
     for name in saved:
-        if kinds.get(name) == "schedule" and "schedule-unchanged" in taken:
+        if kinds.get(name) in (OF_RUN, OF_LOOP) and "schedule-unchanged" in taken:
             saved[name] = with_new(saved[name], live[name], changed_settings(summary, built), name)
         if kinds.get(name) == "optimizer" and "optimizer-options-unchanged" in taken:
             changed = changed_options(summary, built)
