@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support.tiny_trainer import write_tiny_trainer
+
 PROGRAM = Path(__file__).parents[1] / "support" / "chaos_program.py"
 
 pytestmark = [
@@ -19,17 +22,33 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["plain", "accelerate", "lightning", "transformers"])
+def flags_of_trainer(place: Path) -> list[str]:
+    """Write the files of a tiny training, and return its flags but for the directory of the run."""
+    trainer = write_tiny_trainer(place)
+    flags = trainer.flags(place / "unused", "--max-steps", "8")
+    at = flags.index("--output-dir")
+    return flags[:at] + flags[at + 2 :]
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "unchanged", "trainer", "accelerate", "lightning", "transformers"]
+)
 def test_it_passes_at_every_file_event(tmp_path: Path, kind: str) -> None:
     """It ends with the bytes of the run that was not killed, whether a file is missing or torn."""
-    pytest.importorskip("torch" if kind == "plain" else kind)
+    if kind in ("accelerate", "lightning", "transformers"):
+        pytest.importorskip(kind)
     command = [
         sys.executable, "-m", "ckpt_chaos", "run", "--work", str(tmp_path / "chaos"),
         "--result-file", "{out}/end.bin", "--step-regex", r"goes on at step (\d+)",
         "--max-points", "16", "--timeout", "300",
         "--", sys.executable, str(PROGRAM), kind, "{out}",
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+        "CHAOS_FLAGS": json.dumps(flags_of_trainer(tmp_path) if kind == "trainer" else []),
+    }
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=3000, check=False
     )

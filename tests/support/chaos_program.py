@@ -5,6 +5,8 @@ python chaos_program.py KIND OUT
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,36 @@ def plain(out: Path) -> nn.Module:
             optimizer.step()
             optimizer.zero_grad()
     return model
+
+
+def unchanged(out: Path) -> nn.Module:
+    """The same, with a loop that knows nothing of us."""
+    import unbroken
+
+    def train() -> nn.Module:
+        model = model_of()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        loader = DataLoader(TensorDataset(DATA), 8, shuffle=True)
+        for _ in range(2):
+            for (batch,) in loader:
+                model(batch).square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return model
+
+    return unbroken.protect(out / "run", save_every=3)(train)()
+
+
+def trainer(out: Path) -> bytes:
+    """The trainer of text to speech, with the flags in CHAOS_FLAGS; return what it saved last."""
+    from support.tiny_trainer import leaf_digests
+    from unbroken_tts.cli.main import main as program
+
+    flags = json.loads(os.environ["CHAOS_FLAGS"])
+    code = program(["train", "--resume", "auto", "--output-dir", str(out / "run"), *flags])
+    if code:
+        raise SystemExit(code)
+    return json.dumps(leaf_digests(out / "run"), sort_keys=True).encode()
 
 
 def accelerate(out: Path) -> nn.Module:
@@ -115,10 +147,11 @@ def transformers(out: Path) -> nn.Module:
 def main() -> None:
     """Train, and write the weights last."""
     kind, out = sys.argv[1], Path(sys.argv[2])
-    kinds = (plain, accelerate, lightning, transformers)
-    model = {each.__name__: each for each in kinds}[kind](out)
-    values = b"".join(each.detach().numpy().tobytes() for each in model.parameters())
-    (out / "end.bin").write_bytes(values)
+    kinds: Any = (plain, unchanged, trainer, accelerate, lightning, transformers)
+    end = {each.__name__: each for each in kinds}[kind](out)
+    if isinstance(end, nn.Module):
+        end = b"".join(each.detach().numpy().tobytes() for each in end.parameters())
+    (out / "end.bin").write_bytes(end)
 
 
 if __name__ == "__main__":
