@@ -1,7 +1,7 @@
 """Write docs/works-with-loops.md: kill the loops that people have, resume them in their own way and in ours.
 
-    python scripts/write_works_with_loops.py            # some minutes; each start is a process
-    python scripts/write_works_with_loops.py --kinds loop
+python scripts/write_works_with_loops.py            # some minutes; each start is a process
+python scripts/write_works_with_loops.py --kinds loop
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ PAGE = ROOT / "docs" / "works-with-loops.md"
 PROGRAM = ROOT / "tests" / "support" / "loops_people_have.py"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.loops_people_have import NEEDS, SAVE_EVERY  # noqa: E402  # after the path
+from support.loop_model import SAVE_EVERY  # noqa: E402  # after the path
+from support.loops_people_have import NEEDS  # noqa: E402
 
 KILLED_AT = (5, 2, 7, 4)
 """Updates of each start at which it is killed."""

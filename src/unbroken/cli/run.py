@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from unbroken.errors import SettingsInvalid, UnbrokenError
+from unbroken.errors import SettingsInvalid, Stopped, UnbrokenError
 
 if TYPE_CHECKING:
     from unbroken.cli.program import Parser
@@ -132,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
             accept=arguments.accept,
             policies=policies,
         )
+    except Stopped as stop:
+        return stop.exit_code  # the log has told it
     except UnbrokenError:
         raise
     except Exception as error:  # noqa: BLE001  # of the script: told as Python would

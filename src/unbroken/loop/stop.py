@@ -166,8 +166,7 @@ class GracefulStop:
         return Stopped(
             f"Stopped by {self.request.reason}; saved as {self.saved}.",
             "The run is saved completely and can continue from here, bit for bit.",
-            f"{self.request.before_a_start}Start the same program again: "
-            'run.resume("auto") goes on from here.',
+            f"{self.request.before_a_start}Start the same program again: it goes on from here.",
             exit_code=self.request.exit_code,
             topic="stopped",
             given={"before": self.request.before_a_start},

@@ -1,109 +1,79 @@
-"""What a start begins with anew: plain variables that the loop carries on, and the program's own objects."""
+"""What a start begins with anew, as the source tells it: plain variables that the loop carries on."""
 
 from __future__ import annotations
 
-import ast
 import io
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from unbroken.audit.changes import changed
-from unbroken.audit.look import Look, look
-from unbroken.audit.saved import SavedState
-from unbroken.audit.unsaved import described
-from unbroken.protection.carried import carried
+from unbroken.protection.carried import Carried
 from unbroken.protection.chosen_loader import resolved
 from unbroken.protection.found import FoundObjects
-from unbroken.state.training_state import TrainingState
 
-_log = logging.getLogger("unbroken")
+_CAN_BE_KEPT: Final = ("bool", "int", "float", "str", "list", "dict", "NoneType", "Tensor")
+IN_THE_MIDDLE: Final = "where an epoch is resumed in its middle"
 
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """A variable that no checkpoint has."""
+    """Something that no checkpoint has."""
 
     expression: str
-    kind: str
-    """What it holds."""
-    is_inside: bool
-    """Whether only an epoch that is resumed in its middle begins with it anew."""
-
-    @property
-    def can_be_kept(self) -> bool:
-        """Whether `unbroken.Values` can hold it."""
-        return self.kind in ("bool", "int", "float", "str", "list", "dict", "NoneType", "Tensor")
+    what: str
+    """What it is, and when it is lost."""
+    can_be_kept: bool = False
+    """Whether `unbroken.Values` can hold it."""
 
 
-def begun_anew(loop: ast.For, variables: Mapping[str, Any], found: FoundObjects) -> list[Anew]:
-    """Return what the loop carries from round to round, and no part saves.
+def begun_anew(
+    carried: Carried, variables: Mapping[str, Any], found: FoundObjects
+) -> Iterator[Anew]:
+    """Yield what the loop carries on, and no part saves.
 
     Args:
-        loop: As it was written.
+        carried: What it carries on, by its source.
         variables: When it begins.
         found: What is saved.
     """
     saved = [each.value for each in (*found.saved(), *found.loaders)]
-    told: list[Anew] = []
-    for expression, is_inside in sorted(carried(loop).items(), key=lambda each: each[1]):
-        holders = list(_holders(expression, variables))
-        if any(one is each for one in holders for each in saved):
-            continue
-        first = expression.partition(".")[0]
-        if first not in variables and not is_inside:
-            continue  # the first round makes it
+    for expression in sorted(carried.between):
         value = resolved(expression, variables)
-        is_bound = value is not None or expression in variables
-        told.append(Anew(expression, _kind(value) if is_bound else "number", is_inside))
-    for name, value in variables.items():
-        if hasattr(value, "__next__") and not isinstance(value, io.IOBase):
-            told.append(Anew(name, "iterator", is_inside=False))
-    return told
-
-
-class ChangedInPlain:
-    """Looks at objects of the program that can't be saved, before the first round and after it.
-
-    Args:
-        found: What was found.
-        state: What is saved.
-    """
-
-    def __init__(self, found: FoundObjects, state: TrainingState) -> None:
-        self._state = state
-        self._roots = {
-            each.expression: each.value for each in found.plain if "." not in each.expression
-        }
-        self._known = [each.value for each in (*found.saved(), *found.loaders)]
-        self._before: Look | None = self._look(None) if self._roots else None
-
-    def after_round(self) -> None:
-        """Tell, once, what the first round has changed."""
-        before, self._before = self._before, None
-        if before is None:
-            return
-        found = described(changed([before, self._look(before)], is_later=True), self._roots)
-        if found:
-            listed = ", ".join(f"{each.path} ({each.kind})" for each in found)
-            _log.warning(
-                "[Protect] Changed in this round, and in no checkpoint: %s. A start begins with it as "
-                "the program builds it; give its object state_dict() and load_state_dict().",
-                listed,
+        holders = [resolved(each, variables) for each in _holders(expression)]
+        if any(one is each for one in (value, *holders) for each in saved):
+            continue
+        if expression.partition(".")[0] in variables and not callable(value):
+            kind = _kind(value)
+            yield Anew(expression, kind, can_be_kept=kind in _CAN_BE_KEPT)
+    for each in found.saved():
+        if each.expression in carried.assigned and each in found.parts:
+            yield Anew(
+                each.expression, "the objects that the loop assigns to it; only this one is saved"
             )
+    for expression, function in carried.within.items():
+        where = f"in {function}(), " if function else ""
+        yield Anew(expression, f"{where}{IN_THE_MIDDLE}")
+    for optimizer in found.optimizers:
+        if _has_unknown_schedule(optimizer.value, found):
+            yield Anew(f"a schedule of {optimizer.expression}", "it was not found")
 
-    def _look(self, before: Look | None) -> Look:
-        return look(self._roots, SavedState(self._state.capture()), before, self._known)
+
+def _has_unknown_schedule(optimizer: Any, found: FoundObjects) -> bool:
+    """Say whether a schedule of PyTorch was made of an optimizer, and none was found."""
+    has_schedule = any("initial_lr" in group for group in optimizer.param_groups)
+    return has_schedule and not any(
+        getattr(each.value, "optimizer", None) is not None or hasattr(each.value, "get_last_lr")
+        for each in found.parts
+    )
 
 
-def _holders(expression: str, variables: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield what an expression stands for, and what each part of it before does."""
+def _holders(expression: str) -> Iterator[str]:
+    """Yield the expressions in which one is an attribute."""
     names = expression.split(".")
-    for length in range(len(names), 0, -1):
-        yield resolved(".".join(names[:length]), variables)
+    for length in range(len(names) - 1, 0, -1):
+        yield ".".join(names[:length])
 
 
 def _kind(value: Any) -> str:

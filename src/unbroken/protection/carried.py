@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 _CHANGING: Final = frozenset(
@@ -19,29 +21,88 @@ _CHANGING: Final = frozenset(
 """Methods that change what they are called on."""
 
 
-def carried(loop: ast.For) -> dict[str, bool]:
-    """Return what a loop reads that an earlier round, or the code before it, has written.
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Expressions, such as `best` or `self.best`."""
 
-    Returns:
-        By its expression, such as `best` or `self.best`, whether it was written in the loop's own
-        body before an inner loop that goes on with it, as the sum of an epoch is.
+    between: frozenset[str]
+    """What a round reads that an earlier one, or the code before the loop, has written."""
+    within: Mapping[str, str]
+    """What goes on from batch to batch within a round; the function that it is in, empty for the loop's own."""
+    assigned: frozenset[str]
+    """What the loop assigns at all."""
+    anew: frozenset[str]
+    """What each round assigns before it reads it."""
+    iterated: frozenset[str]
+    """What the loop takes the next value of, or goes through."""
+
+
+def carried(loop: ast.For, called: Sequence[ast.AST] = ()) -> Carried:
+    """Return what a loop carries on.
+
+    Args:
+        loop: As it was written.
+        called: The functions of its file that it calls.
     """
-    found = dict.fromkeys(_carried_by(loop), False)
+    whole = _Uses.of([loop])
+    within = dict.fromkeys(_within(loop.body) - whole.carried, "")
+    between, iterated = set(whole.carried), set(_iterated(loop))
+    for each in called:
+        if isinstance(each, ast.FunctionDef):
+            uses, names = _Uses.of(each.body), _names_of_others(each)
+            own = {a.arg for a in ast.walk(each.args) if isinstance(a, ast.arg)}
+            own |= {name for name in uses.written if name not in names}
+            between |= uses.written & names
+            between |= {name for name in uses.changed if name.partition(".")[0] not in own}
+            within |= dict.fromkeys(_within(each.body) - names, each.name)
+            iterated |= {name for name in _iterated(each) if name.partition(".")[0] not in own}
+    for node in (*loop.body, *called):
+        within |= dict.fromkeys(_counted_by_itself(node), "")
+    return Carried(
+        between=frozenset(between),
+        within=within,
+        assigned=frozenset(whole.written),
+        anew=frozenset(whole.anew),
+        iterated=frozenset(iterated),
+    )
+
+
+def _within(statements: Sequence[ast.stmt]) -> set[str]:
+    """Return what is written before an inner loop that goes on with it, as the sum of an epoch is."""
+    found: set[str] = set()
     before: set[str] = set()
-    for statement in loop.body:
-        for inner in _loops_in(statement):
-            found.update(dict.fromkeys((before & set(_carried_by(inner))) - set(found), True))
+    for statement in statements:
+        for inner in (each for each in ast.walk(statement) if isinstance(each, ast.For)):
+            found |= before & _Uses.of([inner]).carried
         before |= _Uses.of([statement]).written
     return found
 
 
-def _loops_in(statement: ast.stmt) -> list[ast.For]:
-    return [each for each in ast.walk(statement) if isinstance(each, ast.For)]
+def _names_of_others(function: ast.FunctionDef) -> set[str]:
+    """Return the names that a function takes from outside by `global` or `nonlocal`."""
+    told = (each for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal))
+    return {name for each in told for name in each.names}
 
 
-def _carried_by(loop: ast.For) -> list[str]:
-    uses = _Uses.of([loop])
-    return sorted(uses.written - uses.anew | uses.changed)
+def _iterated(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Call) and dotted(each.func) == "next" and each.args:
+            yield dotted(each.args[0])
+        elif isinstance(each, ast.For):
+            yield from expressions_in(each.iter)
+
+
+def _counted_by_itself(node: ast.AST) -> Iterator[str]:
+    """Yield what a loop is over that counts the batches by itself: `islice(loader, 6)`, `range(6)` with `next`."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.For):
+            calls = [one for one in ast.walk(each.iter) if isinstance(one, ast.Call)]
+            names = {dotted(one.func).rpartition(".")[2] for one in calls}
+            asks = any(
+                isinstance(one, ast.Call) and dotted(one.func) == "next" for one in ast.walk(each)
+            )
+            if "islice" in names or {"zip", "range"} <= names or ("range" in names and asks):
+                yield ast.unparse(each.iter)
 
 
 class _Uses(ast.NodeVisitor):
@@ -53,11 +114,18 @@ class _Uses(ast.NodeVisitor):
         """Written before anything has read it."""
         self.changed: set[str] = set()
         """Changed in place."""
+        self._targets: set[str] = set()  # what inner loops go through, one by one
         self._seen: defaultdict[str, int] = defaultdict(int)
         self._ifs = 0
 
+    @property
+    def carried(self) -> set[str]:
+        """What is read, or changed in place, before it is written anew."""
+        found = self.written - self.anew | self.changed
+        return {each for each in found if each.partition(".")[0] not in self._targets}
+
     @classmethod
-    def of(cls, statements: list[ast.stmt]) -> _Uses:
+    def of(cls, statements: Sequence[ast.stmt]) -> _Uses:
         uses = cls()
         for each in statements:
             uses.visit(each)
@@ -84,6 +152,11 @@ class _Uses(ast.NodeVisitor):
 
     def visit_For(self, node: ast.For) -> None:
         self._in_order([node.iter, node.target, *node.body, *node.orelse])
+        names = {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
+        self._targets |= names
+        if names & self.changed:  # what the loop is over holds what is changed
+            self.changed |= set(expressions_in(node.iter))
+            self.changed -= names
 
     def visit_If(self, node: ast.If) -> None:
         self.visit(node.test)
@@ -94,7 +167,7 @@ class _Uses(ast.NodeVisitor):
         self._in_order(node.finalbody)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGING:
+        if isinstance(node.func, ast.Attribute) and _changes(node.func.attr):
             self.changed |= {dotted(node.func.value)} - {""}
         self.generic_visit(node)
 
@@ -144,6 +217,12 @@ class _Uses(ast.NodeVisitor):
         self._ifs += 1
         self._in_order(nodes)
         self._ifs -= 1
+
+
+def _changes(method: str) -> bool:
+    """Say whether a method changes what it is called on; PyTorch's that do so end with an underscore."""
+    is_in_place = method.endswith("_") and not method.startswith("_")
+    return method in _CHANGING or (is_in_place and method != "requires_grad_")
 
 
 def dotted(node: ast.expr) -> str:

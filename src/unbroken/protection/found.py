@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
+from functools import partial
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import torch
@@ -20,6 +21,7 @@ from unbroken.state.parts import Stateful
 
 _DATA: Final = (DataLoader, Dataset, Sampler)
 """What belongs to a loader, and is not looked into."""
+_FUNCTIONS: Final = (FunctionType, MethodType, partial)
 _MOST_INSIDE: Final = 64
 """Entries of each container that are looked at, from its front and its end."""
 _ADAPTERS: Final = {
@@ -56,8 +58,6 @@ class FoundObjects:
     parts: list[Found] = field(default_factory=list)
     """All else that can be saved: schedules, averages, generators, objects of the program's own."""
     loaders: list[Found] = field(default_factory=list)
-    plain: list[Found] = field(default_factory=list)
-    """Objects of the program's own that can't be saved, but may hold what decides a step."""
 
     def saved(self) -> Iterator[Found]:
         """Yield what becomes a part."""
@@ -72,7 +72,7 @@ def find(variables: Mapping[str, Any]) -> FoundObjects:
     """
     found = FoundObjects()
     modules: list[Found] = []
-    roots = {n: each for n, each in variables.items() if not isinstance(each, type | ModuleType)}
+    roots = dict(_without_code(variables.items()))
     for each in walk(roots, most_inside=_MOST_INSIDE, inside=_inside):
         value, here = each.value, Found(each.expression, each.value)
         _require_no_framework(here)
@@ -88,14 +88,43 @@ def find(variables: Mapping[str, Any]) -> FoundObjects:
             found.scalers.append(here)
         elif _is_whole(value):
             found.parts.append(here)
-        elif not each.is_leaf and hasattr(value, "__dict__"):
-            found.plain.append(here)
     _sort_modules(modules, found)
     return _with_names(found)
 
 
 def _inside(value: Any, most: int | None) -> Iterable[tuple[object, Any]]:
-    return () if isinstance(value, _DATA) or _is_whole(value) else inside(value, most)
+    if isinstance(value, _DATA) or _is_whole(value):
+        return ()
+    return _without_code(inside(value, most))
+
+
+def _without_code(entries: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Yield entries; in place of a function what it holds: a callback may step a schedule."""
+    for key, value in entries:
+        if isinstance(value, type | ModuleType):
+            continue
+        yield key, (_held_by(value) if isinstance(value, _FUNCTIONS) else value)
+
+
+def _held_by(function: Any) -> dict[str, Any]:
+    if isinstance(function, partial):
+        given = dict(enumerate(function.args)) | function.keywords
+        return {**{str(key): each for key, each in given.items()}, **_held_by(function.func)}
+    if isinstance(function, MethodType):
+        return {"__self__": function.__self__}
+    cells = zip(
+        getattr(getattr(function, "__code__", None), "co_freevars", ()),
+        getattr(function, "__closure__", None) or (),
+        strict=False,
+    )
+    return {name: _content(cell) for name, cell in cells}
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing is in it yet
+        return None
 
 
 def _is_whole(value: Any) -> bool:

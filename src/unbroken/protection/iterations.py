@@ -6,7 +6,7 @@ Any other loop over it, such as a measurement without gradients, and any other l
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol
 
 from torch.utils.data import DataLoader
@@ -20,12 +20,16 @@ class Asked(Protocol):
     handed_out: int
     """Batches of the run that were handed out in this start."""
 
-    def batches_for(self, iteration: Iteration) -> Iterator[Any] | None:
+    def batches_for(self, iteration: Iteration) -> Generator[Any] | None:
         """Return the run's batches, for a loop that trains on them; None for any other."""
         ...
 
-    def next_of(self, batches: Iterator[Any]) -> Any:
+    def next_of(self, batches: Generator[Any]) -> Any:
         """Return the next of the run's batches."""
+        ...
+
+    def is_asked_again(self, iteration: Iteration) -> None:
+        """Take in that an iterator over the run's loader is asked after its end."""
         ...
 
     def is_asked_elsewhere(self, iteration: Iteration) -> None:
@@ -50,7 +54,7 @@ class Iteration:
         self._asked = asked
         self._make_plain = plain
         self._plain: Iterator[Any] | None = None
-        self._batches: Iterator[Any] | None = None
+        self._batches: Generator[Any] | None = None
 
     def __iter__(self) -> Iteration:
         return self
@@ -60,6 +64,8 @@ class Iteration:
             self._batches = self._asked.batches_for(self)
             if self._batches is None:
                 self._plain = self._make_plain()
+        if self.is_done and self._batches is not None:
+            self._asked.is_asked_again(self)
         try:
             if self._batches is not None:
                 return self._asked.next_of(self._batches)
@@ -69,6 +75,12 @@ class Iteration:
         except StopIteration:
             self.is_done = True
             raise
+
+    def leave(self) -> None:
+        """Leave the rest of the epoch out, as a `break` does; refuse to go on later."""
+        self.is_done = True
+        if self._batches is not None:
+            self._batches.close()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or self._plain is None:

@@ -80,11 +80,8 @@ def protect(
                 raise refusals.second_call(function.__qualname__, directory)
             source = rewritten.source()
             has_run = True
-            session = Session(directory, source, data, accept, policies)
-            try:
+            with Session(directory, source, data, accept, policies) as session:
                 result: Returned = rewritten.asking(session, source)(*args, **kwargs)
-            finally:
-                session.close()
             return result
 
         return protected

@@ -160,7 +160,7 @@ def kept_iterator(name: str) -> RunMisused:
     """Return the error of an iterator over a loader that outlives a round of the loop."""
     return RunMisused(
         f"An iterator over a loader is kept from one round of the loop to the next: {name}.",
-        "Which batch comes next stands in a variable that no checkpoint has. No checkpoint was saved.",
+        "Which batch comes next stands in a variable that no checkpoint has.",
         "Loop over the loader inside of each round. Otherwise: " + _BY_HAND,
     )
 
@@ -174,11 +174,39 @@ def second_pass(loader: str) -> RunMisused:
     )
 
 
+def replaced(name: str) -> RunMisused:
+    """Return the error of a model or an optimizer that the loop replaces."""
+    return RunMisused(
+        f"{name} was replaced by another object inside the loop.",
+        "The run saves the one that was there when it began. From here on no checkpoint would hold what is "
+        "trained.",
+        "Build it before the loop, once. Otherwise: " + _BY_HAND,
+    )
+
+
+def built_inside(optimizer: object) -> RunMisused:
+    """Return the error of updates by an optimizer that the loop has built."""
+    return RunMisused(
+        f"An optimizer that was not there when the loop began makes updates: {type(optimizer).__name__}.",
+        "Neither its state nor what it trains is in a checkpoint.",
+        "Build it before the loop. Otherwise: " + _BY_HAND,
+    )
+
+
+def loader_built_inside(name: str, loader: str) -> SettingsInvalid:
+    """Return the error of a loop that builds the loader that it trains on, beside one that is there."""
+    return SettingsInvalid(
+        f"The loop trains on {name}, which it builds itself; before it only {loader} is there.",
+        "Its order is not known when a start goes on. Nothing was written.",
+        f"Build {name} before the loop. Otherwise: " + _BY_HAND,
+    )
+
+
 def nothing_trained(loader: str) -> RunMisused:
     """Return the error of a round that asked for no batch."""
     return RunMisused(
         f"A round of the loop ended, and it has read no batch of {loader} to train on.",
-        "Its samples, or those of another loader, would not be counted. No checkpoint was saved.",
+        "Its samples, or those of another loader, would not be counted.",
         "Name the loader that it trains on: data='...'. Otherwise: " + _BY_HAND,
     )
 
@@ -188,7 +216,8 @@ def trained_elsewhere(read: str, loader: str) -> RunMisused:
     return RunMisused(
         f"The loop trains on batches of {read}, and the run counts those of {loader}.",
         "A start would train on some of them twice, or never. This update was not made.",
-        f"Name the loader that it trains on: data={read!r}. Otherwise: " + _BY_HAND,
+        f"Name the loader that it trains on, data={read!r}, or build it before the loop. Otherwise: "
+        + _BY_HAND,
     )
 
 

@@ -18,8 +18,11 @@ from typing import Any, Final
 from unbroken.protection import refusals
 from unbroken.protection.training_loop import (
     Function,
+    Functions,
     Scope,
+    called_by,
     functions_of,
+    trained_on,
     training_loop,
     training_scope,
 )
@@ -43,6 +46,10 @@ class Source:
     """As it was written."""
     names: frozenset[str]
     """Names that the function, or what it calls in this file, reads."""
+    called: tuple[Function, ...]
+    """Functions of the file that the loop calls."""
+    trains_on: tuple[str, ...]
+    """What the loop mentions where it goes backward over something."""
 
     @property
     def is_over(self) -> str:
@@ -77,7 +84,7 @@ class RewrittenFunction:
         scope = Scope(self._function.__name__, self._node)
         loop = training_loop(scope, functions, self._file)
         names = _names_read(self._node, functions)
-        return Source(self._function.__name__, self._file, loop, names)
+        return _source(self._function.__name__, self._file, loop, names, functions)
 
     def asking(self, asked: object, source: Source) -> Callable[..., Any]:
         """Return the function, its loop asking `asked`."""
@@ -136,10 +143,24 @@ def rewritten_script(text: str, file: str, function: str) -> tuple[CodeType, Sou
     scope = training_scope(module, function, file)
     functions = functions_of(module)
     loop = training_loop(scope, functions, file)
-    source = Source(scope.name or file, file, loop, _names_read(scope.node, functions))
+    names = _names_read(scope.node, functions)
+    source = _source(scope.name or file, file, loop, names, functions)
     asking = _with_loop_asking(module, loop)
     assert isinstance(asking, ast.Module)
     return compile(ast.fix_missing_locations(asking), file, "exec", dont_inherit=True), source
+
+
+def _source(
+    name: str, file: str, loop: ast.For, names: frozenset[str], functions: Functions
+) -> Source:
+    return Source(
+        name=name,
+        file=file,
+        loop=loop,
+        names=names,
+        called=tuple(called_by(loop, functions)),
+        trains_on=tuple(trained_on(loop, functions)),
+    )
 
 
 def _source_of(function: FunctionType) -> tuple[ast.Module, Function]:
@@ -179,7 +200,7 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
             yield from _codes_in(each)
 
 
-def _names_read(node: ast.AST, functions: dict[str, list[Function]]) -> frozenset[str]:
+def _names_read(node: ast.AST, functions: Functions) -> frozenset[str]:
     """Return the names that code reads, and what it calls in its file."""
     found: set[str] = set()
     waiting, seen = [node], {id(node)}

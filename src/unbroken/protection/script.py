@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ class Script:
     file: str
     text: str
     arguments: Sequence[str]
+    """With its own name first."""
     first_path: str
     """Where its imports are looked for first."""
     spec: ModuleSpec | None = None
@@ -43,7 +44,8 @@ def script_of(path: str, arguments: Sequence[str]) -> Script:
             "It is the script that was to be run.",
             "Give the path of a Python script, or -m and the name of a module.",
         ) from None
-    return Script(path, text, arguments, str(Path(path).resolve().parent))
+    whole = Path(path).absolute()
+    return Script(str(whole), text, [path, *arguments], str(whole.resolve().parent))
 
 
 def module_of(name: str, arguments: Sequence[str]) -> Script:
@@ -69,7 +71,7 @@ def module_of(name: str, arguments: Sequence[str]) -> Script:
             "It is the program that was to be run.",
             "Give the path of a Python script, or -m and the name of a module.",
         )
-    return Script(spec.origin, text, arguments, here, spec)
+    return Script(spec.origin, text, [spec.origin, *arguments], here, spec)
 
 
 def run_script(
@@ -96,15 +98,14 @@ def run_script(
     """
     code, source = rewritten_script(script.text, script.file, function)
     main = ModuleType("__main__")
-    session = Session(directory, source, data, accept, policies)
-    vars(main).update({"__file__": script.file, "__spec__": script.spec, ASKED: session})
+    vars(main).update({"__file__": script.file, "__spec__": script.spec})
+    vars(main)["__loader__"] = SourceFileLoader("__main__", script.file)
     if script.spec is not None:
         vars(main)["__package__"] = script.spec.parent
         vars(main)["__loader__"] = script.spec.loader
     sys.modules["__main__"] = main
-    sys.argv = [script.file, *script.arguments]
+    sys.argv = list(script.arguments)
     sys.path[0] = script.first_path
-    try:
+    with Session(directory, source, data, accept, policies) as session:
+        vars(main)[ASKED] = session
         exec(code, vars(main))  # noqa: S102  # that is what running a script is
-    finally:
-        session.close()

@@ -54,7 +54,7 @@ def table(
     ]
     if anew:
         lines += ["  found and not saved: begins at each start as the program builds it"]
-        lines += _rows([(each.expression, _how(each)) for each in anew])
+        lines += _rows([(each.expression, each.what) for each in anew])
         lines += _kept(anew)
     lines += ["  the same, written by hand", f"    {_by_hand(directory, found, loader)}"]
     return "\n".join(lines)
@@ -83,13 +83,9 @@ def _size(tensors: Iterable[Any]) -> str:
     return f"{size:.3g} GB"
 
 
-def _how(anew: Anew) -> str:
-    return f"{anew.kind}, where an epoch is resumed in its middle" if anew.is_inside else anew.kind
-
-
 def _kept(anew: Sequence[Anew]) -> list[str]:
     """Return the line that saves what decides the training, such as a best score."""
-    names = [each.expression for each in anew if each.can_be_kept and not each.is_inside]
+    names = [each.expression for each in anew if each.can_be_kept]
     if not names:
         return []
     given = ", ".join(f"{each.rpartition('.')[2]}={each}" for each in names)

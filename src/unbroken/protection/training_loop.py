@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from unbroken.protection import refusals
+from unbroken.protection.carried import expressions_in
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Loop = ast.For | ast.AsyncFor | ast.While
@@ -18,6 +19,8 @@ BACKWARD: Final = "backward"
 """What is called on a loss, or by what scales it, in a loop that trains."""
 STEP: Final = "step"
 """What is called on an optimizer or a schedule."""
+_METHODS_OF_TORCH: Final = frozenset({"backward", "eval", "step", "to", "train", "zero_grad"})
+"""Of modules and optimizers: a method of the same name in the file is probably not meant."""
 _OWN_SCOPE: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -88,7 +91,7 @@ def training_scope(module: ast.Module, wanted: str, where: str) -> Scope:
         node
         for scope in training
         for loop in loops[scope]
-        for node in _called(loop, functions)
+        for node in called_by(loop, functions)
         if node is not scope.node
     }
     outermost = [each for each in training if each.node not in called]
@@ -123,9 +126,9 @@ def _outermost(node: ast.AST) -> Iterator[Loop]:
             yield from _outermost(child)
 
 
-def _calls(loop: Loop, what: str, functions: Functions) -> bool:
+def _calls(loop: ast.AST, what: str, functions: Functions) -> bool:
     """Say whether a loop calls a method of that name, by itself or in functions of the file."""
-    nodes = [loop, *_called(loop, functions)]
+    nodes = [loop, *called_by(loop, functions)]
     return any(
         isinstance(each.func, ast.Attribute) and each.func.attr == what
         for node in nodes
@@ -138,23 +141,49 @@ def _calls_a_name(loop: Loop) -> bool:
     return any(isinstance(each, ast.Call) for line in loop.body for each in ast.walk(line))
 
 
-def _called(loop: Loop, functions: Functions) -> set[Function]:
-    """Return the functions of the file that a loop calls, and those that they call."""
-    found: set[Function] = set()
+def called_by(loop: ast.AST, functions: Functions) -> list[Function]:
+    """Return the functions of the file that code calls, and those that they call."""
+    found: dict[Function, None] = {}
     waiting: list[ast.AST] = [loop]
     while waiting:
         for each in ast.walk(waiting.pop()):
             if isinstance(each, ast.Call):
-                new = set(functions.get(_name(each.func), ())) - found
-                found |= new
+                new = [one for one in _meant(each, functions) if one not in found]
+                found |= dict.fromkeys(new)
                 waiting += new
-    return found
+    return list(found)
 
 
-def _name(called: ast.expr) -> str:
-    """Return the name of a function of the file, or of a method of `self`; empty for anything else."""
+def trained_on(loop: ast.For, functions: Functions) -> Iterator[str]:
+    """Yield what the loop mentions where it goes backward: what inner loops are over, what calls are given."""
+    for node in ast.walk(loop):
+        if isinstance(node, ast.For) and node is not loop and _calls(node, BACKWARD, functions):
+            yield from expressions_in(node.iter)
+        elif isinstance(node, ast.Call) and any(
+            _calls(each, BACKWARD, functions) for each in _meant(node, functions)
+        ):
+            for given in (*node.args, *(each.value for each in node.keywords)):
+                yield from expressions_in(given)
+
+
+def _meant(call: ast.Call, functions: Functions) -> list[Function]:
+    """Return the functions, or methods, of the file that a call may mean."""
+    called = call.func
     if isinstance(called, ast.Name):
-        return called.id
+        return [each for each in functions.get(called.id, ()) if not _is_method(each)]
     if not isinstance(called, ast.Attribute) or not isinstance(called.value, ast.Name):
-        return ""
-    return called.attr if called.value.id in ("self", "cls") else ""
+        return []
+    is_own = called.value.id in ("self", "cls")
+    if not is_own and called.attr in _METHODS_OF_TORCH and not _has_variables(call):
+        return []  # such as model.train()
+    return [each for each in functions.get(called.attr, ()) if _is_method(each)]
+
+
+def _is_method(function: Function) -> bool:
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    return bool(arguments) and arguments[0].arg in ("self", "cls")
+
+
+def _has_variables(call: ast.Call) -> bool:
+    given = (*call.args, *(each.value for each in call.keywords))
+    return any(not isinstance(each, ast.Constant) for each in given)

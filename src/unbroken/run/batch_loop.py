@@ -107,6 +107,7 @@ class BatchLoop:
             until: Batches that are then completed; None for those of the epoch.
             call: How the loop asked for them.
         """
+        self._loops.require_not_ended()
         self._require_new(until, call)
         self._tell_place(call)
         self._is_going = True

@@ -52,6 +52,7 @@ class Ending:
         self.is_told = False
         """Whether a stop is logged: the program then need not catch it to say so."""
         self._step_seconds = 0.0
+        self._stopped_by: Stopped | None = None
 
     @property
     def phase(self) -> RunPhase:
@@ -86,12 +87,22 @@ class Ending:
             Stopped: The state is saved and the steps after it are made.
             SaveFailed: No save succeeded within the grace.
         """
+        self.require_not_ended()
         if not self._request.is_made:
             return
         if self._graceful is None:
             self._graceful = self._saved()
         if self._graceful.is_over(self._step_seconds):
             raise self._stopped(self._graceful)
+
+    def require_not_ended(self) -> None:
+        """End a program again that went on after its end: it caught the error, with others perhaps.
+
+        Raises:
+            Stopped: The one that it was ended by.
+        """
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     def at_goal(self) -> None:
         """End a run that reached its last step while it was stopping.
@@ -103,7 +114,7 @@ class Ending:
             raise self._stopped(self._graceful)
 
     def _stopped(self, graceful: GracefulStop) -> Stopped:
-        stopped = graceful.stopped()
+        self._stopped_by = stopped = graceful.stopped()
         if self.is_told:
             _log.warning("%s", stopped)
         return stopped

@@ -103,6 +103,14 @@ class Loops:
         """Are called at both ends of an epoch's body."""
         self._is_running = False
 
+    def require_not_ended(self) -> None:
+        """End a program again that has caught the error of its stop, and goes on.
+
+        Raises:
+            Stopped: It has.
+        """
+        self._ending.require_not_ended()
+
     def before_step(self) -> None:
         """Honour a request to stop before a step of a loop of one's own; `steps` does it itself."""
         if not self._is_running:
@@ -119,6 +127,7 @@ class Loops:
                 self.hooks.begin_epoch(run.position.epoch)
                 run.beginning.of_body()
                 yield run.position.epoch
+                ending.require_not_ended()
                 if work.has_steps(run.position) and not self.hooks.leave_epoch(opened):
                     raise work.left_early(run.position)
                 self._save_if_training(at_once=work.end())

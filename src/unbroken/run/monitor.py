@@ -217,7 +217,7 @@ class ResumeMonitor:
                 f"{verdict}.",
                 "Whether this run's arithmetic repeats itself can't be seen in such a loop, and this "
                 "process has used other samples than the run's. It was not saved.",
-                'Start again with resume("auto"): the next start repeats nothing in one process. To '
+                "Start again: the next start repeats nothing in one process. To "
                 "have noise measured, take the samples of each micro-batch from its `indices`.",
             )
         since = f"resumed from {self._checkpoint}" if self._checkpoint else "begun again"
@@ -225,8 +225,8 @@ class ResumeMonitor:
             f"{verdict}.",
             f"The run, {since}, repeats steps that the journal knows, and this one came out "
             "otherwise: from here on it would be another training. It was not saved.",
-            'Put back what changed and start again with run.resume("auto"); to go on with the other '
-            'training, give Run(..., on_diverged="continue").',
+            "Put back what changed and start the program again; to go on with the other training, give "
+            'on_diverged="continue".',
             topic="diverged",
         )
 
@@ -238,7 +238,7 @@ class ResumeMonitor:
             "The checkpoint holds no probe, so the first losses have to tell: weights, data or the "
             "model are not what they were. This step was not saved."
         )
-        self._end(*leap, line["step"], why, ", and give Run(...) a probe")
+        self._end(*leap, line["step"], why, ", and probe=")
 
     def _end(self, headline: str, found: str, step: int, why: str, also: str = "") -> None:
         """Tell what makes it another training, and stop unless it was asked to go on."""
@@ -248,7 +248,7 @@ class ResumeMonitor:
             raise Diverged(
                 f"{headline} at step {step:,}: {found}.",
                 why,
-                'Put back what changed and start again with run.resume("auto"); to go on all the same, '
-                f'give Run(..., on_diverged="continue"){also}.',
+                "Put back what changed and start the program again; to go on all the same, give "
+                f'on_diverged="continue"{also}.',
                 topic="diverged",
             )
