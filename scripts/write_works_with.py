@@ -59,7 +59,7 @@ Each optimiser trained a small model for {steps} steps, and once more from what 
 after step {saved}: {how} *Exact* means that weights and all state of the optimiser end with the same
 bits. `make test` repeats this in one process for the packages of the `dev` extra.
 
-What is not in the table is treated by these rules:
+Loops and frameworks are in [works-with-loops.md](works-with-loops.md). What is not in the table here is treated by these rules:
 
 - What the optimiser's own `state_dict()` gives is saved, and its own `load_state_dict()` takes it back.
   Where a class, an object or a hook has its own way, that way is gone.
