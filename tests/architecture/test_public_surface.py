@@ -23,11 +23,11 @@ PUBLIC = {
         "Diverged", "FactDifference", "MicroBatch", "Mix", "NoUsableCheckpoint", "NotEncodable", "Parser",
         "Position", "Probe", "Program", "ResumeRefused", "ResumeReport", "ResumeSource", "Run",
         "RunDirectory", "RunMisused", "SaveFailed", "Schedule", "SettingsInvalid", "StateMismatch", "Step",
-        "StepBatches", "StepResult", "StopRequest", "Stopped", "TrainingWentBad", "UnbrokenError",
+        "StepBatches", "StepResult", "StopRequest", "Stopped", "Tracker", "TrainingWentBad", "UnbrokenError", "Values",
         "atomic_write", "count_down", "counted", "find_checkpoint", "find_source",
         "ignore_stop_signals", "isolated",
         "legible", "mix64", "mix64_each", "nearest", "new_bars", "permutation", "progress_bars",
-        "read_tensors", "render_report", "run_program", "save_report", "terminal_width", "usable_cores",
+        "protect", "read_tensors", "render_report", "run_program", "save_report", "terminal_width", "tracker", "usable_cores",
         "warmup_cosine", "why_unattended", "write_tensors",
     ],
     "unbroken.checks": [

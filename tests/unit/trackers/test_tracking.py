@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+import unbroken
+from support.sameness import same
+from support.tracked_training import BATCHES, EPOCHS, STEPS, train
+from unbroken.trackers import tracking
+
+Rows = list[tuple[int, dict[str, float]]]
+
+
+class Listed:
+    """A tracker that keeps its rows in a list, and can't be asked what it has."""
+
+    def __init__(self, rows: Rows | None = None) -> None:
+        self.rows: Rows = [] if rows is None else rows
+        self.ids: list[str] = []
+        self.is_closed = False
+
+    def begin(self, run_id: str, step: int) -> int | None:
+        del step
+        self.ids.append(run_id)
+        return None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.rows.append((step, dict(values)))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Asked(Listed):
+    """The same, and it knows the last step that it has."""
+
+    def begin(self, run_id: str, step: int) -> int | None:
+        super().begin(run_id, step)
+        return max((each for each, _ in self.rows), default=0)
+
+
+class Failing(Listed):
+    """Fails at one of its calls, as without a network."""
+
+    def __init__(self, call: str, rows: Rows | None = None) -> None:
+        super().__init__(rows)
+        self.call = call
+        self.calls = 0
+
+    def _fail(self, call: str) -> None:
+        if call == self.call:
+            self.calls += 1
+            raise ConnectionError("no route to host")
+
+    def begin(self, run_id: str, step: int) -> int | None:
+        self._fail("begin")
+        return super().begin(run_id, step)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        if step > 5:
+            self._fail("log")
+        super().log(step, values)
+
+    def close(self) -> None:
+        self._fail("close")
+
+
+def lines_of(directory: Path) -> list[dict[str, float]]:
+    """Return the lines of a run's journal."""
+    return [json.loads(each) for each in (directory / "journal.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, torch.nn.Module]:
+    """What a tracker gets of the run that nobody stops, and its model."""
+    tracker = Listed()
+    model = train(tmp_path_factory.mktemp("whole"), [tracker])
+    return tracker.rows, model
+
+
+def test_each_step_comes_once_whole_and_as_the_journal_has_it(tmp_path: Path) -> None:
+    """Losses, rate and gradient norm of each step; a score with the step it was measured after."""
+    tracker = Listed()
+    train(tmp_path, [tracker])
+    expected: Rows = [
+        (
+            int(each["step"]),
+            {f"train/{name}": each[name] for name in ("loss", "lr", "grad_norm") if name in each},
+        )
+        for each in lines_of(tmp_path)
+    ]
+    assert expected == [
+        (step, {name: each for name, each in values.items() if name.startswith("train/")})
+        for step, values in tracker.rows
+    ]
+    measured = [step for step, values in tracker.rows if "val_loss" in values]
+    assert [BATCHES * epoch for epoch in range(1, EPOCHS + 1)] == measured
+    assert tracker.is_closed
+
+
+def test_trackers_change_nothing(tmp_path: Path, whole: tuple[Rows, torch.nn.Module]) -> None:
+    """With two of them the weights are those of a run without, and both get all."""
+    first, second = Listed(), Asked()
+    with_two = train(tmp_path / "two", [first, second])
+    without = train(tmp_path / "none", [])
+    assert same(without.state_dict(), with_two.state_dict())
+    assert whole[0] == first.rows == second.rows
+
+
+def test_without_trackers_the_directory_is_as_before(tmp_path: Path) -> None:
+    """No file and no line is for nobody."""
+    train(tmp_path, [])
+    assert not (tmp_path / "trackers.json").exists()
+    assert '"scores"' not in (tmp_path / "history.jsonl").read_text()
+
+
+class Left(Exception):
+    """Ends a training in its midst."""
+
+
+def train_until(directory: Path, tracker: unbroken.Tracker, step: int) -> None:
+    """Train, and end by an error after a step; what follows the last save is trained again."""
+    with pytest.MonkeyPatch.context() as patch:
+        log = unbroken.Run.log
+
+        def leave(run: unbroken.Run, **values: object) -> None:
+            log(run, **values)
+            if run.position.step == step:
+                run.close()
+                raise Left
+
+        patch.setattr(unbroken.Run, "log", leave)
+        with pytest.raises(Left):
+            train(directory, [tracker])
+
+
+@pytest.mark.parametrize("kind", [Listed, Asked])
+def test_steps_that_are_trained_again_come_once(
+    tmp_path: Path, whole: tuple[Rows, torch.nn.Module], kind: type[Listed]
+) -> None:
+    """Whether the tracker knows what it has or not, and under one id."""
+    rows: Rows = []
+    ids = []
+    for step in (5, 16, 17):
+        tracker = kind(rows)
+        train_until(tmp_path, tracker, step)
+        ids += tracker.ids
+    last = kind(rows)
+    train(tmp_path, [last])
+    assert whole[0] == rows
+    assert 1 == len({*ids, *last.ids})
+
+
+def test_what_a_tracker_has_lost_comes_again(
+    tmp_path: Path, whole: tuple[Rows, torch.nn.Module]
+) -> None:
+    """One that was killed with rows in its memory only gets them from the journal, scores too."""
+    rows: Rows = []
+    train_until(tmp_path, Asked(rows), 17)
+    del rows[2:]
+    train(tmp_path, [Asked(rows)])
+    assert whole[0] == rows
+
+
+def test_a_tracker_that_joins_later_gets_the_whole_curve(
+    tmp_path: Path, whole: tuple[Rows, torch.nn.Module]
+) -> None:
+    """Its steps are in the journal; scores are in the history where another tracker was there."""
+    train_until(tmp_path, Listed(), 13)
+
+    class Late(Listed):
+        pass
+
+    late = Late()
+    train(tmp_path, [late])
+    assert whole[0] == late.rows
+
+
+@pytest.mark.parametrize("call", ["begin", "log", "close"])
+def test_a_failing_tracker_stops_nothing(
+    tmp_path: Path,
+    whole: tuple[Rows, torch.nn.Module],
+    call: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told once, with what to do; the other tracker gets all, and training ends alike."""
+    failing, other = Failing(call), Listed()
+    with caplog.at_level(logging.WARNING, "unbroken"):
+        model = train(tmp_path, [failing, other])
+    told = [each.getMessage() for each in caplog.records if "TRACKER" in each.getMessage()]
+    assert 1 == len(told) == failing.calls
+    assert "Failing failed with ConnectionError: no route to host" in told[0]
+    assert "the next start hands over what is missing" in told[0]
+    assert same(whole[1].state_dict(), model.state_dict())
+    assert whole[0] == other.rows
+
+
+def test_the_start_after_a_failure_hands_over_what_is_missing(
+    tmp_path: Path, whole: tuple[Rows, torch.nn.Module]
+) -> None:
+    """Nothing is lost by an hour without a network."""
+    rows: Rows = []
+    train_until(tmp_path, Failing("log", rows), 17)
+    assert [1, 2, 3, 4, 5] == [step for step, _ in rows]
+    train(tmp_path, [Failing("never", rows)])
+    assert whole[0] == rows
+
+
+def test_a_tracker_that_hangs_holds_no_step_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run ends, and says that not everything was taken in."""
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 0.1)
+    answer = threading.Event()
+
+    class Hanging(Listed):
+        def log(self, step: int, values: Mapping[str, float]) -> None:
+            del step, values
+            answer.wait(60)
+
+    train(tmp_path, [Hanging()])
+    answer.set()
+    assert STEPS == lines_of(tmp_path)[-1]["step"]
+    assert "Hanging has not taken in everything in time" in caplog.text
+
+
+def test_another_run_in_the_directory_is_another_run_of_the_tracker(tmp_path: Path) -> None:
+    """The id is the run's own, and steps of the run before count for nothing."""
+    ids = []
+    for _ in range(2):
+        tracker = Listed()
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run = unbroken.Run(tmp_path, model=model, optimizer=optimizer, seed=1, trackers=[tracker])
+        run.resume("")
+        for _ in run.iterations(3):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        run.close()
+        assert [run.run_id] == tracker.ids
+        assert [1, 2, 3] == [step for step, _ in tracker.rows]
+        ids += tracker.ids
+    assert 2 == len(set(ids))
+
+
+def test_steps_of_a_run_with_an_order_come_too(tmp_path: Path) -> None:
+    """With what was given to `backward`, and a step that was given up has no loss."""
+    tracker = Listed()
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    order = unbroken.StepBatches(["a", "b"], lengths=None, effective_batch=1, seed=1)
+    run = unbroken.Run(tmp_path, order=order, model=model, optimizer=optimizer, trackers=[tracker])
+    run.resume("auto")
+    for step in run.steps(until=3):
+        if step.number == 2:
+            step.give_up("too long")
+            continue
+        for _ in step.micro_batches(size=1):
+            step.backward(model(torch.ones(1, 2)).sum(), hits=0.5)
+        step.update()
+    run.close()
+    assert [(1, 0.5), (2, None), (3, 0.5)] == [
+        (step, values.get("train/hits")) for step, values in tracker.rows
+    ]
+    assert all("train/lr" in values for _, values in tracker.rows)
+
+
+def test_a_record_that_can_not_be_written_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And it stops nothing."""
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "trackers.json").mkdir()
+    tracker = Listed()
+    train(tmp_path, [tracker])
+    assert STEPS == tracker.rows[-1][0]
+    assert "trackers.json can't be written" in caplog.text
+
+
+def test_a_package_that_is_missing_is_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything of the training is built."""
+    for kind in ("wandb", "mlflow", "trackio"):
+        monkeypatch.setitem(sys.modules, kind, None)
+        with pytest.raises(unbroken.SettingsInvalid, match=f"python -m pip install {kind}"):
+            unbroken.tracker(kind)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: unbroken.tracker("comet"), "Name one of tensorboard, wandb, mlflow, trackio"),
+        (lambda: unbroken.tracker("tensorboard", folder="x"), "was given folder"),
+        (lambda: tracking.require_trackers("wandb"), "unbroken.tracker"),
+        (lambda: tracking.require_trackers([Listed]), "has no begin"),
+    ],
+)
+def test_what_is_no_tracker_is_refused(make: object, words: str) -> None:
+    """Unknown names and options, a name instead of a tracker, and a class instead of an object."""
+    assert callable(make)
+    with pytest.raises(unbroken.SettingsInvalid, match=words):
+        make()
