@@ -114,8 +114,12 @@ class OwnSteps(ABC):
         return self._tracked(self._open.book.give_up(why, self._open.record.step))
 
     def _track_scores(self) -> None:
-        """Hand the last step to the trackers, with the scores that were measured since."""
-        self._open.tracking.hand_over(self.state.position.step, self.metrics)
+        """Hand the last step to the trackers, with the scores that were measured since.
+
+        Not those after a stop was saved: the next start repeats them, and measures what was left out.
+        """
+        if not self._ending.is_stopping():
+            self._open.tracking.hand_over(self.state.position.step, self.metrics)
 
     def _tracked(self, result: StepResult) -> StepResult:
         self._open.tracking.step(result.step, result.losses, result.rate, result.grad_norm)
