@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from support.shown_by_trackers import READERS, Points, read_shown
 from support.tiny_trainer import environment
-from support.tracked_training import EPOCHS, STEPS
+from support.tracked_training import EPOCHS, STEPS, train
 
 INSTALLED = [kind for kind in READERS if importlib.util.find_spec(kind)]
 KILLS = [("11", "batch"), ("16", "work")]
@@ -61,3 +62,36 @@ def test_one_run_and_each_step_once_with_the_same_values(
     assert list(range(1, STEPS + 1)) == [step for step, _ in expected["train/loss"]]
     assert EPOCHS == len(expected["val_loss"])
     assert expected == read_shown(kind, killed)
+
+
+def test_no_tracker_moves_the_training(whole: Path, tmp_path: Path) -> None:
+    """None draws from the generators in which the steps draw: without them the journal is the same."""
+    train(tmp_path, [])
+    assert journal(tmp_path) == journal(whole.parent / "run")
+
+
+def journal(directory: Path) -> list[dict[str, object]]:
+    """Return the lines of a run's journal."""
+    return [json.loads(each) for each in (directory / "journal.jsonl").read_text().splitlines()]
+
+
+def test_without_a_login_wandb_is_left_out(tmp_path: Path) -> None:
+    """Nobody is asked at the terminal, nothing is sent, and the training ends as it does without."""
+    pytest.importorskip("wandb")
+    code = (
+        "import sys, unbroken; from pathlib import Path; from support.tracked_training import train;"
+        "train(Path(sys.argv[1]), [unbroken.tracker('wandb', dir=sys.argv[1])])"
+    )
+    kept = {name: each for name, each in environment().items() if not name.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={
+            **kept, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1",
+            "HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_CONFIG_DIR": str(tmp_path),
+        },
+        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    assert 1 == done.stderr.count("TRACKER LEFT OUT")
+    assert "Run `wandb login` once, or set WANDB_MODE=offline" in done.stderr
+    assert STEPS == journal(tmp_path)[-1]["step"]
