@@ -56,7 +56,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_run_and_each_step_once_with_the_same_values(
     kind: str, whole: Path, killed: Path
 ) -> None:
-    """Also what a tracker had in memory only when the process died, and the scores of epochs."""
+    """Also what a tracker had only in memory when the process died, and the scores of epochs.
+
+    The run is not closed by the program: the last row comes when the program ends.
+    """
     pytest.importorskip(kind)
     expected: Points = read_shown(kind, whole)
     assert list(range(1, STEPS + 1)) == [step for step, _ in expected["train/loss"]]

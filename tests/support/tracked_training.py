@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,17 @@ KILL = 9
 
 
 def train(
-    directory: Path, trackers: Sequence[unbroken.Tracker], death: int = 0, *, at: str = "batch"
+    directory: Path,
+    trackers: Sequence[unbroken.Tracker],
+    death: int = 0,
+    *,
+    at: str = "batch",
+    is_closed: bool = True,
 ) -> torch.nn.Module:
-    """Train; die in the batch of this number, or in the epoch's work after it (`at="work"`)."""
+    """Train; die in the batch of this number, or in the epoch's work after it (`at="work"`).
+
+    Unless `is_closed`, the run is left to close itself at the program's end.
+    """
     torch.manual_seed(2)
     data = torch.randn(8 * BATCHES, 5, generator=torch.Generator().manual_seed(1))
     model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1))
@@ -33,9 +42,19 @@ def train(
         directory, data=loader, model=model, optimizer=optimizer, scheduler=schedule, save_every=3,
         trackers=trackers,
     )  # fmt: skip
-    run.resume("auto")
+    with closing(run) if is_closed else nullcontext():
+        _loop(run, model, optimizer, data, lambda step, place: die(death, at, step, place))
+    return model
+
+
+def _loop(
+    run: unbroken.Run,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: torch.Tensor,
+    event: Callable[[int, str], None],
+) -> None:
     for _ in run.epochs(EPOCHS):
-        total = 0.0
         for (batch,) in run.batches():
             loss = model(batch).square().mean()
             loss.backward()
@@ -43,16 +62,17 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
             run.log(loss=loss, grad_norm=norm)
-            total += loss.item()
-            if death == run.position.step + 1 and at == "batch":
-                os.kill(os.getpid(), KILL)
+            event(run.position.step + 1, "batch")
         with torch.no_grad():
             run.metrics = {"val_loss": model.eval()(data).square().mean().item()}
         model.train()
-        if death == run.position.step and at == "work":
-            os.kill(os.getpid(), KILL)
-    run.close()
-    return model
+        event(run.position.step, "work")
+
+
+def die(death: int, at: str, step: int, place: str) -> None:
+    """End this process as `kill -9` does, if this is the step and the place."""
+    if (death, at) == (step, place):
+        os.kill(os.getpid(), KILL)
 
 
 def main(directory: str, kinds: str, death: str, at: str) -> None:
@@ -70,7 +90,7 @@ def main(directory: str, kinds: str, death: str, at: str) -> None:
     trackers = [
         unbroken.tracker(kind, project="tests", **options[kind]) for kind in kinds.split(",")
     ]
-    train(Path(directory) / "run", trackers, int(death), at=at)
+    train(Path(directory) / "run", trackers, int(death), at=at, is_closed=False)
 
 
 if __name__ == "__main__":

@@ -271,7 +271,8 @@ class Run(LoaderLoops):
             raise misuse.can_not_train()
         if self._opened is None and self._batch_loop is not None:
             self._ending.is_told = True
-            resume_by_itself(self, self._order)
+            closes = resume_by_itself(self, self._order)
+            self._open.tracking.at_exit = closes
             self._batch_loop.watch(ProgramDraws(self._known_generators()))
         return self._open
 

@@ -10,6 +10,7 @@ The order of events:
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -36,9 +37,13 @@ class Delivery:
         tracker: The tracker.
         name: What it is called in messages and in the run's own record.
         handed_over: The run's record of how far each has come.
+        at_exit: Called at the end of the program, before what the tracker itself does then.
     """
 
-    def __init__(self, tracker: Tracker, name: str, handed_over: HandedOver) -> None:
+    def __init__(
+        self, tracker: Tracker, name: str, handed_over: HandedOver, at_exit: Callable[[], None]
+    ) -> None:
+        self._at_exit = at_exit
         self._tracker = tracker
         self._name = name
         self._handed_over = handed_over
@@ -95,6 +100,8 @@ class Delivery:
     def _catch_up(self, run_id: str, step: int, missing: Missing) -> None:
         recorded = self._handed_over.of(self._name)
         had = self._tracker.begin(run_id, min(recorded, step))
+        # What is registered last is called first: wandb would end its run before the last rows come.
+        atexit.register(self._at_exit)
         self._had = recorded if had is None else had
         if self._had < step:
             for row in missing(self._had, step):

@@ -65,7 +65,11 @@ class Tracking:
         self._open: Row | None = None
         self._handed_over = HandedOver(layout.trackers_file, run_id)
         named = zip(_names(trackers), trackers, strict=True)
-        self._deliveries = [Delivery(each, name, self._handed_over) for name, each in named]
+        self.at_exit: Callable[[], None] = lambda: None
+        """Closes the run at the end of the program, where nobody else does."""
+        self._deliveries = [
+            Delivery(each, name, self._handed_over, self._program_ends) for name, each in named
+        ]
         for each in self._deliveries:
             each.begin(run_id, step, partial(recorded, layout))
 
@@ -96,6 +100,9 @@ class Tracking:
         if values:
             for each in self._deliveries:
                 each.put(Row(step, values))
+
+    def _program_ends(self) -> None:
+        self.at_exit()  # as it is then: a run that closes itself says so after trackers have begun
 
     def close(self, *, is_stopped: bool) -> None:
         """Wait a while for what is not handed over yet.

@@ -29,6 +29,8 @@ class Wandb:
 
     def __init__(self, project: str, name: Name = None, **options: Any) -> None:
         self._wandb = package("wandb", "wandb")
+        # Before the run is there: what begins first ends last, and wandb's helper has to outlive it.
+        self._settings = self._wandb.setup().settings
         # A run that the program itself has open stays what it is.
         self._options = {"project": project, "reinit": "create_new", **options}
         self._name = name
@@ -64,8 +66,7 @@ class Wandb:
             SettingsInvalid: There is none.
         """
         mode = self._options.get("mode") or os.environ.get("WANDB_MODE")
-        settings = self._wandb.setup().settings
-        if (mode or settings.mode) in OFFLINE or self._wandb.login(prompt=False):
+        if (mode or self._settings.mode) in OFFLINE or self._wandb.login(prompt=False):
             return
         raise SettingsInvalid(
             "Nobody is logged in to Weights & Biases.",

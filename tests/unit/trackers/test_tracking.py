@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -13,6 +16,7 @@ import torch
 import unbroken
 from support.sameness import same
 from support.tracked_training import BATCHES, EPOCHS, STEPS, train
+from unbroken.checkpoint.layout import Layout
 from unbroken.trackers import tracking
 
 Rows = list[tuple[int, dict[str, float]]]
@@ -133,7 +137,6 @@ def train_until(directory: Path, tracker: unbroken.Tracker, step: int) -> None:
         def leave(run: unbroken.Run, **values: object) -> None:
             log(run, **values)
             if run.position.step == step:
-                run.close()
                 raise Left
 
         patch.setattr(unbroken.Run, "log", leave)
@@ -309,3 +312,51 @@ def test_what_is_no_tracker_is_refused(make: object, words: str) -> None:
     assert callable(make)
     with pytest.raises(unbroken.SettingsInvalid, match=words):
         make()
+
+
+def test_what_a_process_repeats_comes_once_and_a_late_score_alone(tmp_path: Path) -> None:
+    """Steps that the replay makes twice in one process; a score that is measured after the hand-over."""
+    tracker, notes = Listed(), []
+    shown = tracking.Tracking(
+        [tracker],
+        Layout(tmp_path),
+        "id",
+        0,
+        lambda event, **details: notes.append((event, details)),
+    )
+    for step in (1, 2, 1, 2, 3):
+        shown.step(step, {"loss": float(step)}, math.nan, math.nan)
+        shown.hand_over(step, {})
+    shown.hand_over(3, {"val_loss": 0.5})
+    shown.hand_over(3, {"val_loss": 0.5})
+    shown.close(is_stopped=False)
+    assert [
+        (1, {"train/loss": 1.0}),
+        (2, {"train/loss": 2.0}),
+        (3, {"train/loss": 3.0}),
+        (3, {"val_loss": 0.5}),
+    ] == tracker.rows
+    assert [("scores", {"step": 3, "values": {"val_loss": 0.5}})] == notes
+
+
+def test_a_stop_hands_over_no_step_that_the_next_start_repeats(
+    tmp_path: Path, whole: tuple[Rows, torch.nn.Module]
+) -> None:
+    """Two steps follow a save at a stop; what is measured after them may be cut short."""
+    tracker = Listed()
+    with pytest.MonkeyPatch.context() as patch:
+        log = unbroken.Run.log
+
+        def stop(run: unbroken.Run, **values: object) -> None:
+            log(run, **values)
+            if run.position.step == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(unbroken.Run, "log", stop)
+        with pytest.raises(unbroken.Stopped):
+            train(tmp_path, [tracker])
+    rows = list(tracker.rows)
+    assert lines_of(tmp_path)[-1]["step"] > rows[-1][0]
+    again = Listed(rows)
+    train(tmp_path, [again])
+    assert whole[0] == rows
