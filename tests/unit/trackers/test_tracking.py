@@ -17,7 +17,7 @@ import unbroken
 from support.sameness import same
 from support.tracked_training import BATCHES, EPOCHS, STEPS, train
 from unbroken.checkpoint.layout import Layout
-from unbroken.trackers import tracking
+from unbroken.trackers import delivery, tracking
 
 Rows = list[tuple[int, dict[str, float]]]
 
@@ -234,6 +234,31 @@ def test_a_tracker_that_hangs_holds_no_step_up(
     assert "Hanging has not taken in everything in time" in caplog.text
 
 
+def test_a_tracker_that_is_too_slow_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waits for it would fill the memory; it is told once, and gets nothing more."""
+    monkeypatch.setattr(delivery, "MOST_WAITING", 3)
+    answer = threading.Event()
+
+    class Slow(Listed):
+        def log(self, step: int, values: Mapping[str, float]) -> None:
+            answer.wait(60)
+            super().log(step, values)
+
+    tracker = Slow()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "CLOSE_SECONDS", 0.1)
+        train(tmp_path, [tracker])
+    answer.set()
+    assert 1 == caplog.text.count("TRACKER LEFT OUT")
+    assert "Slow is too slow: 3 steps wait for it" in caplog.text
+    for thread in threading.enumerate():
+        if thread.name == "unbroken tracker Slow":
+            thread.join(60)
+    assert len(tracker.rows) < 5
+
+
 def test_another_run_in_the_directory_is_another_run_of_the_tracker(tmp_path: Path) -> None:
     """The id is the run's own, and steps of the run before count for nothing."""
     ids = []
@@ -326,17 +351,20 @@ def test_what_a_process_repeats_comes_once_and_a_late_score_alone(tmp_path: Path
     )
     for step in (1, 2, 1, 2, 3):
         shown.step(step, {"loss": float(step)}, math.nan, math.nan)
-        shown.hand_over(step, {})
+        shown.hand_over(step, {"first": 1.0} if step == 1 else {})
     shown.hand_over(3, {"val_loss": 0.5})
     shown.hand_over(3, {"val_loss": 0.5})
     shown.close(is_stopped=False)
     assert [
-        (1, {"train/loss": 1.0}),
+        (1, {"train/loss": 1.0, "first": 1.0}),
         (2, {"train/loss": 2.0}),
         (3, {"train/loss": 3.0}),
         (3, {"val_loss": 0.5}),
     ] == tracker.rows
-    assert [("scores", {"step": 3, "values": {"val_loss": 0.5}})] == notes
+    assert [
+        ("scores", {"step": 1, "values": {"first": 1.0}}),
+        ("scores", {"step": 3, "values": {"val_loss": 0.5}}),
+    ] == notes
 
 
 def test_a_stop_hands_over_no_step_that_the_next_start_repeats(
