@@ -1,92 +1,19 @@
 from __future__ import annotations
 
-import json
-import logging
 import math
 import os
 import signal
-import sys
-import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
 import unbroken
+from support.listed_trackers import Asked, Listed, Rows, lines_of, train_until
 from support.sameness import same
-from support.tracked_training import BATCHES, EPOCHS, STEPS, train
+from support.tracked_training import BATCHES, EPOCHS, train
 from unbroken.checkpoint.layout import Layout
-from unbroken.trackers import delivery, tracking
-
-Rows = list[tuple[int, dict[str, float]]]
-
-
-class Listed:
-    """A tracker that keeps its rows in a list, and can't be asked what it has."""
-
-    def __init__(self, rows: Rows | None = None) -> None:
-        self.rows: Rows = [] if rows is None else rows
-        self.ids: list[str] = []
-        self.is_closed = False
-
-    def begin(self, run_id: str, step: int) -> int | None:
-        del step
-        self.ids.append(run_id)
-        return None
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.rows.append((step, dict(values)))
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Asked(Listed):
-    """The same, and it knows the last step that it has."""
-
-    def begin(self, run_id: str, step: int) -> int | None:
-        super().begin(run_id, step)
-        return max((each for each, _ in self.rows), default=0)
-
-
-class Failing(Listed):
-    """Fails at one of its calls, as without a network."""
-
-    def __init__(self, call: str, rows: Rows | None = None) -> None:
-        super().__init__(rows)
-        self.call = call
-        self.calls = 0
-
-    def _fail(self, call: str) -> None:
-        if call == self.call:
-            self.calls += 1
-            raise ConnectionError("no route to host")
-
-    def begin(self, run_id: str, step: int) -> int | None:
-        self._fail("begin")
-        return super().begin(run_id, step)
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        if step > 5:
-            self._fail("log")
-        super().log(step, values)
-
-    def close(self) -> None:
-        self._fail("close")
-
-
-def lines_of(directory: Path) -> list[dict[str, float]]:
-    """Return the lines of a run's journal."""
-    return [json.loads(each) for each in (directory / "journal.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, torch.nn.Module]:
-    """What a tracker gets of the run that nobody stops, and its model."""
-    tracker = Listed()
-    model = train(tmp_path_factory.mktemp("whole"), [tracker])
-    return tracker.rows, model
+from unbroken.trackers import tracking
 
 
 def test_each_step_comes_once_whole_and_as_the_journal_has_it(tmp_path: Path) -> None:
@@ -123,25 +50,6 @@ def test_without_trackers_the_directory_is_as_before(tmp_path: Path) -> None:
     train(tmp_path, [])
     assert not (tmp_path / "trackers.json").exists()
     assert '"scores"' not in (tmp_path / "history.jsonl").read_text()
-
-
-class Left(Exception):
-    """Ends a training in its midst."""
-
-
-def train_until(directory: Path, tracker: unbroken.Tracker, step: int) -> None:
-    """Train, and end by an error after a step; what follows the last save is trained again."""
-    with pytest.MonkeyPatch.context() as patch:
-        log = unbroken.Run.log
-
-        def leave(run: unbroken.Run, **values: object) -> None:
-            log(run, **values)
-            if run.position.step == step:
-                raise Left
-
-        patch.setattr(unbroken.Run, "log", leave)
-        with pytest.raises(Left):
-            train(directory, [tracker])
 
 
 @pytest.mark.parametrize("kind", [Listed, Asked])
@@ -186,79 +94,6 @@ def test_a_tracker_that_joins_later_gets_the_whole_curve(
     assert whole[0] == late.rows
 
 
-@pytest.mark.parametrize("call", ["begin", "log", "close"])
-def test_a_failing_tracker_stops_nothing(
-    tmp_path: Path,
-    whole: tuple[Rows, torch.nn.Module],
-    call: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """It is told once, with what to do; the other tracker gets all, and training ends alike."""
-    failing, other = Failing(call), Listed()
-    with caplog.at_level(logging.WARNING, "unbroken"):
-        model = train(tmp_path, [failing, other])
-    told = [each.getMessage() for each in caplog.records if "TRACKER" in each.getMessage()]
-    assert 1 == len(told) == failing.calls
-    assert "Failing failed with ConnectionError: no route to host" in told[0]
-    assert "the next start hands over what is missing" in told[0]
-    assert same(whole[1].state_dict(), model.state_dict())
-    assert whole[0] == other.rows
-
-
-def test_the_start_after_a_failure_hands_over_what_is_missing(
-    tmp_path: Path, whole: tuple[Rows, torch.nn.Module]
-) -> None:
-    """Nothing is lost by an hour without a network."""
-    rows: Rows = []
-    train_until(tmp_path, Failing("log", rows), 17)
-    assert [1, 2, 3, 4, 5] == [step for step, _ in rows]
-    train(tmp_path, [Failing("never", rows)])
-    assert whole[0] == rows
-
-
-def test_a_tracker_that_hangs_holds_no_step_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The run ends, and says that not everything was taken in."""
-    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 0.1)
-    answer = threading.Event()
-
-    class Hanging(Listed):
-        def log(self, step: int, values: Mapping[str, float]) -> None:
-            del step, values
-            answer.wait(60)
-
-    train(tmp_path, [Hanging()])
-    answer.set()
-    assert STEPS == lines_of(tmp_path)[-1]["step"]
-    assert "Hanging has not taken in everything in time" in caplog.text
-
-
-def test_a_tracker_that_is_too_slow_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What waits for it would fill the memory; it is told once, and gets nothing more."""
-    monkeypatch.setattr(delivery, "MOST_WAITING", 3)
-    answer = threading.Event()
-
-    class Slow(Listed):
-        def log(self, step: int, values: Mapping[str, float]) -> None:
-            answer.wait(60)
-            super().log(step, values)
-
-    tracker = Slow()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracking, "CLOSE_SECONDS", 0.1)
-        train(tmp_path, [tracker])
-    answer.set()
-    assert 1 == caplog.text.count("TRACKER LEFT OUT")
-    assert "Slow is too slow: 3 steps wait for it" in caplog.text
-    for thread in threading.enumerate():
-        if thread.name == "unbroken tracker Slow":
-            thread.join(60)
-    assert len(tracker.rows) < 5
-
-
 def test_another_run_in_the_directory_is_another_run_of_the_tracker(tmp_path: Path) -> None:
     """The id is the run's own, and steps of the run before count for nothing."""
     ids = []
@@ -299,44 +134,6 @@ def test_steps_of_a_run_with_an_order_come_too(tmp_path: Path) -> None:
         (step, values.get("train/hits")) for step, values in tracker.rows
     ]
     assert all("train/lr" in values for _, values in tracker.rows)
-
-
-def test_a_record_that_can_not_be_written_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """And it stops nothing."""
-    tmp_path.mkdir(exist_ok=True)
-    (tmp_path / "trackers.json").mkdir()
-    tracker = Listed()
-    train(tmp_path, [tracker])
-    assert STEPS == tracker.rows[-1][0]
-    assert "trackers.json can't be written" in caplog.text
-
-
-def test_a_package_that_is_missing_is_named_with_the_command(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Before anything of the training is built."""
-    for kind in ("wandb", "mlflow", "trackio"):
-        monkeypatch.setitem(sys.modules, kind, None)
-        with pytest.raises(unbroken.SettingsInvalid, match=f"python -m pip install {kind}"):
-            unbroken.tracker(kind)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: unbroken.tracker("comet"), "Name one of tensorboard, wandb, mlflow, trackio"),
-        (lambda: unbroken.tracker("tensorboard", folder="x"), "was given folder"),
-        (lambda: tracking.require_trackers("wandb"), "unbroken.tracker"),
-        (lambda: tracking.require_trackers([Listed]), "has no begin"),
-    ],
-)
-def test_what_is_no_tracker_is_refused(make: object, words: str) -> None:
-    """Unknown names and options, a name instead of a tracker, and a class instead of an object."""
-    assert callable(make)
-    with pytest.raises(unbroken.SettingsInvalid, match=words):
-        make()
 
 
 def test_what_a_process_repeats_comes_once_and_a_late_score_alone(tmp_path: Path) -> None:
