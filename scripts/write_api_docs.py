@@ -60,6 +60,13 @@ GROUPS = (
         example="protect",
     ),
     Group(
+        title="Trackers",
+        package="unbroken",
+        names=("tracker", "Tracker"),
+        example="trackers",
+        note="How a run goes on in each of them: [library.md](library.md#trackers).\n",
+    ),
+    Group(
         title="Probe and validation",
         package="unbroken",
         names=("Probe", "isolated"),

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from unbroken.state.mix import mix64, mix64_each, permutation
     from unbroken.state.position import Position
     from unbroken.state.values import Values
+    from unbroken.trackers.named import tracker
+    from unbroken.trackers.tracker import Tracker
 
 __all__ = [
     "AppendFile",
@@ -90,6 +92,7 @@ __all__ = [
     "StepResult",
     "StopRequest",
     "Stopped",
+    "Tracker",
     "TrainingWentBad",
     "UnbrokenError",
     "Values",
@@ -113,6 +116,7 @@ __all__ = [
     "run_program",
     "save_report",
     "terminal_width",
+    "tracker",
     "usable_cores",
     "warmup_cosine",
     "why_unattended",
@@ -163,6 +167,8 @@ _LAZY: Final = {
     "permutation": "unbroken.state.mix",
     "Position": "unbroken.state.position",
     "Values": "unbroken.state.values",
+    "tracker": "unbroken.trackers.named",
+    "Tracker": "unbroken.trackers.tracker",
 }
 _RENAMED: Final = {"render_report": ("unbroken.report.terminal", "render")}
 """What is called otherwise where it lives, as it needs less of a name there."""

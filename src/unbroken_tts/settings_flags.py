@@ -206,7 +206,9 @@ def _range(field: FieldInfo, *, has_ceiling: bool = False) -> str:
     if choices := _choices(field):
         return "one of " + ", ".join(choices)
     if _is_repeatable(field):
-        return "a file name, or a list of them"
+        kinds = get_args(field.annotation)
+        choices = [w for kind in kinds if get_origin(kind) is Literal for w in get_args(kind)]
+        return f"one of {', '.join(choices)}" if choices else "a file name, or a list of them"
     types_ = _types(field)
     limits = {key: value for item in _metadata(field) for key, value in _limits(item)}
     if "pattern" in limits:

@@ -88,6 +88,11 @@ class Layout:
         return self.root / "pins.json"
 
     @property
+    def trackers_file(self) -> Path:
+        """The last step that each tracker has taken in; it may be a second behind."""
+        return self.root / "trackers.json"
+
+    @property
     def probe_file(self) -> Path:
         """The small batch whose losses every save and resume measures."""
         return self.root / "probe.safetensors"
@@ -100,7 +105,8 @@ class Layout:
     @property
     def replaced(self) -> tuple[Path, ...]:
         """The files that only the writer of the run replaces, atomically."""
-        return (self.latest, self.run_file, self.start_file, self.probe_file)
+        return (
+            self.latest, self.run_file, self.start_file, self.probe_file, self.trackers_file)  # fmt: skip
 
     @property
     def moved(self) -> tuple[Path, ...]:
@@ -118,6 +124,7 @@ class Layout:
             self.probe_file,
             self.start_file,
             self.order,
+            self.trackers_file,
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
@@ -13,6 +13,7 @@ from unbroken.protection import refusals
 from unbroken.protection.rewritten import RewrittenFunction
 from unbroken.protection.session import Session
 from unbroken.run.monitor import OnDiverged
+from unbroken.trackers.tracker import Tracker
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -35,6 +36,7 @@ class Policies(TypedDict, total=False):
     on_diverged: OnDiverged
     seed: int
     data_repeats: bool
+    trackers: Sequence[Tracker]
 
 
 def protect(
@@ -57,7 +59,7 @@ def protect(
         accept: Ids of checks whose difference is meant.
         policies: As in `Run`: `facts`, `may_change`, `save_every`, `save_minutes`, `keep`, `keep_every`,
             `max_lost_minutes`, `grace_seconds`, `stop_file`, `stop_after`, `stop_signals`,
-            `on_diverged`, `seed`, `data_repeats`.
+            `on_diverged`, `seed`, `data_repeats`, `trackers`.
 
     Returns:
         The decorator.

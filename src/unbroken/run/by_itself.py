@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from unbroken.checks import CheckOutcome, Decision, Finding, Severity
@@ -29,8 +29,12 @@ class ByItself(Protocol):
         ...
 
 
-def resume_by_itself(run: ByItself, order: Order) -> None:
-    """Resume a run, log what that came to, and have it closed when the program ends."""
+def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
+    """Resume a run, log what that came to, and have it closed when the program ends.
+
+    Returns:
+        What closes it then.
+    """
     be_heard()
     for line in lines_of(run.resume()):
         _log.info("%s", line)
@@ -43,6 +47,8 @@ def resume_by_itself(run: ByItself, order: Order) -> None:
         left = this()
         if left is not None:
             left.close()
+
+    return close
 
 
 def lines_of(report: ResumeReport) -> list[str]:

@@ -25,6 +25,7 @@ from unbroken.run.plan import RunPlan
 from unbroken.run.resume_monitor import is_other_journal, monitor_of
 from unbroken.run.saves import CheckpointSaves
 from unbroken.run.told_unsaved import note_of, told_unsaved
+from unbroken.trackers.tracking import Tracking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class OpenRun:
     book: StepBookkeeping
     leaving: Leaving
     audit: SelfAudit
+    tracking: Tracking
     restored: resuming.Restored
     """What the restore came to; it can be done once more."""
     metrics: Mapping[str, float]
@@ -58,6 +60,7 @@ class OpenRun:
         """
         with ExitStack() as ending:  # each of them, whatever goes wrong with another; last first
             ending.callback(self.lock.release)
+            ending.callback(self.tracking.close, is_stopped=is_stopped)
             ending.callback(self.record.close)
             ending.callback(self.leaving.closed, is_stopped=is_stopped)
             ending.callback(self.saves.saver.close)
@@ -107,6 +110,9 @@ def open_run(
         monitor=monitor,
         book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams, audit),
         audit=audit,
+        tracking=Tracking(
+            plan.trackers, source.layout, entered.run_id, plan.state.position.step, record.note
+        ),
         leaving=Leaving(plan.state, saver, record.note),
         restored=restored,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},

@@ -96,8 +96,9 @@ class OwnSteps(ABC):
         Raises:
             Diverged: The step was repeated and came out otherwise; nothing newer is saved.
         """
+        self._track_scores()
         self.metrics = {}
-        return self._open.book.end_step(losses, self._open.record.step, applied)
+        return self._tracked(self._open.book.end_step(losses, self._open.record.step, applied))
 
     def give_up_step(self, why: str) -> StepResult:
         """Count the present step as one that can't be done; see `Step.give_up`.
@@ -108,5 +109,18 @@ class OwnSteps(ABC):
         Raises:
             Diverged: The step was repeated, and was not given up the first time.
         """
+        self._track_scores()
         self.metrics = {}
-        return self._open.book.give_up(why, self._open.record.step)
+        return self._tracked(self._open.book.give_up(why, self._open.record.step))
+
+    def _track_scores(self) -> None:
+        """Hand the last step to the trackers, with the scores that were measured since.
+
+        Not those after a stop was saved: the next start repeats them, and measures what was left out.
+        """
+        if not self._ending.is_stopping():
+            self._open.tracking.hand_over(self.state.position.step, self.metrics)
+
+    def _tracked(self, result: StepResult) -> StepResult:
+        self._open.tracking.step(result.step, result.losses, result.rate, result.grad_norm)
+        return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from unbroken.run.order import Order
 from unbroken.run.update import Updater
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.training_state import TrainingState
+from unbroken.trackers.tracker import Tracker
 
 
 class Retention(NamedTuple):
@@ -39,6 +41,8 @@ class RunPlan:
     on_diverged: OnDiverged
     overlap: bool
     """Whether what only optimisers change is copied beside the next forward pass."""
+    trackers: Sequence[Tracker]
+    """Where the numbers of each step are shown."""
 
     @property
     def order(self) -> Order:

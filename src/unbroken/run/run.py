@@ -36,6 +36,8 @@ from unbroken.run.restored import Built, ResumedBeginning
 from unbroken.run.resume import ResumeReport, ResumeSource, find_source
 from unbroken.run.step import Step
 from unbroken.state.position import Position
+from unbroken.trackers.tracker import Tracker
+from unbroken.trackers.tracking import require_trackers
 
 
 class Run(LoaderLoops):
@@ -76,12 +78,13 @@ class Run(LoaderLoops):
         seed: What all randomness of the steps derives from; None for the order's seed, or for that
             of `torch.manual_seed`.
         data_repeats: Whether a batch that is read again must hold the same.
+        trackers: Where the numbers of each step are shown, such as `[unbroken.tracker("wandb")]`.
         parts: Further objects with `state_dict()` and `load_state_dict()`, by name.
 
     Raises:
         NotEncodable: A part can't be saved, or two have the same name.
-        SettingsInvalid: A fact's file, a check, a signal, the seed, the loader or the number of
-            its batches can't be used.
+        SettingsInvalid: A fact's file, a check, a signal, a tracker, the seed, the loader or the
+            number of its batches can't be used.
         RunMisused: Both `data` and `order` are given.
     """
 
@@ -124,6 +127,7 @@ class Run(LoaderLoops):
         overlap: bool = False,
         seed: int | None = None,
         data_repeats: bool = True,
+        trackers: Sequence[Tracker] = (),
         **parts: Any,
     ) -> None:
         self.layout, self._data = Layout(Path(directory)), data
@@ -141,15 +145,14 @@ class Run(LoaderLoops):
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,
             retention=Retention(keep, keep_every, best_by), grace_seconds=grace_seconds,
-            on_diverged=on_diverged, overlap=overlap,
+            on_diverged=on_diverged, overlap=overlap, trackers=require_trackers(trackers),
         )  # fmt: skip
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
         self._policy = policy_of(batches, may_change, checks, advice)
         self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
+        goal = GoalState(self.state)
         self._loops = Loops(
-            self, self.stop, self._ending, self._epoch_work, GoalState(self.state),
-            self._save_until,
-        )  # fmt: skip
+            self, self.stop, self._ending, self._epoch_work, goal, self._save_until)  # fmt: skip
         self._batch_loop = None if batches is None else BatchLoop(
             self, self._loops, self._epoch_work, batches, self.updater)  # fmt: skip
 
@@ -268,7 +271,8 @@ class Run(LoaderLoops):
             raise misuse.can_not_train()
         if self._opened is None and self._batch_loop is not None:
             self._ending.is_told = True
-            resume_by_itself(self, self._order)
+            closes = resume_by_itself(self, self._order)
+            self._open.tracking.at_exit = closes
             self._batch_loop.watch(ProgramDraws(self._known_generators()))
         return self._open
 
@@ -322,6 +326,7 @@ class Run(LoaderLoops):
                 return
             at_once |= self._batch_loop.takes_delayed_save()
         if not self._epoch_work.delays_save(self.position, at_once=at_once):
+            self._track_scores()
             self._open.saves.save_if_due(self.metrics, at_once=at_once)
 
     def close(self) -> None:
@@ -332,7 +337,9 @@ class Run(LoaderLoops):
         Raises:
             SaveFailed: That save went wrong.
         """
-        was_open, self._is_open = self._is_open, False
+        if was_open := self._is_open:
+            self._track_scores()
+        self._is_open = False
         if self._batch_loop is not None:
             self._batch_loop.close()
         if was_open:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from unbroken_tts.settings.declaration import Count, Group, NotNegative, setting
 
 
@@ -53,4 +57,17 @@ class LogSettings(Group, title="Log and validation"):
         "needs --codec.",
         0,
         metavar="N",
+    )
+    track: tuple[Literal["wandb", "mlflow", "trackio"], ...] = setting(
+        "may change",
+        "Also show every step in Weights & Biases, MLflow or Trackio, as one run over all starts; its "
+        "package must be installed. Repeat the flag for several. TensorBoard is always written.",
+        (),
+        metavar="wandb|mlflow|trackio",
+    )
+    track_project: Annotated[str, Field(min_length=1)] = setting(
+        "may change",
+        "The project of --track; of MLflow the experiment.",
+        "unbroken-tts",
+        metavar="NAME",
     )

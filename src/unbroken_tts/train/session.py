@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +54,7 @@ from unbroken_tts.train.remedies import REMEDIES
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
 from unbroken_tts.train.run_facts import MAY_CHANGE, facts_of, frozen_tensors
+from unbroken_tts.train.tracked import curves_name, trackers_of
 from unbroken_tts.train.validation import BestValidation, Validation, autocast_for
 
 NO_TEXT_RULES = (
@@ -142,7 +142,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
         validation=_validation(settings, inputs, execution, autocast, run),
         autocast=autocast,
         until=until,
-        name=_curves_name(run),
+        name=curves_name(run.layout.root, run.run_id),
         notes=(*initial.notes, *_notes(settings, run, until)),
     )
 
@@ -289,15 +289,7 @@ def make_run(
         requested_facts=facts | {"settings": setting_facts(asked)},
         frozen=frozen_tensors(built.model),
         probe=probe,
+        trackers=trackers_of(settings, source.layout.root),
         best=best,
         **extra,
     )
-
-
-def _curves_name(run: Run) -> str:
-    """Return the name of the run's curves, made from the time it began."""
-    born = RunDirectory(run.layout.root).created
-    if born is None:  # edited by somebody
-        return f"run_{run.run_id}"
-    # In UTC: the name stays the same if the run continues in another time zone.
-    return time.strftime("run_%Y%m%d_%H%M%S", time.gmtime(born))

@@ -152,7 +152,8 @@ def _save(
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
     probe = probe_of(built.model, PairDataset(inputs.train.pairs), acting.layout, autocast)
     facts = facts_of(acting, inputs, initial, execution)
-    run = make_run(acting, source, order, built, BestValidation(), facts, acting, probe)
+    quiet = acting.model_copy(update={"track": ()})  # no step is trained here
+    run = make_run(quiet, source, order, built, BestValidation(), facts, acting, probe)
     unfinished = run.layout.root / UNFINISHED
     with atomic_write(unfinished) as aside:
         aside.write_text(str(training.run.best.old.path.parent.resolve()), encoding="utf-8")
