@@ -23,7 +23,7 @@ from unbroken.run.resume import ResumeReport
 from unbroken.selftest.base import WithoutSyncs
 
 CONFIGURATIONS = 300
-IN_EVERY_RUN = 20
+IN_EVERY_RUN = 10
 """Of them, those of `make test`: every optimiser and every schedule is among so many."""
 PORTION = 10
 """Of them, those of one test."""

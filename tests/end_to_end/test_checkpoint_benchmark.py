@@ -48,6 +48,7 @@ def require_steps_alone_and_beside_each_writer(report: dict[str, Any]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_all_is_measured_and_what_is_restored_is_what_was_saved(report: dict[str, Any]) -> None:
     """All of it in one test: a benchmark is run once, however the tests are spread over processes."""
     require_every_way_of_saving(report)

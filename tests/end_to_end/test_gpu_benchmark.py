@@ -124,6 +124,7 @@ def test_a_part_that_fails_leaves_its_traceback(tmp_path: Path) -> None:
     assert "cuda:99" in json.loads(file.read_text(encoding="utf-8"))["trouble"]
 
 
+@pytest.mark.slow
 def test_each_part_notes_what_it_found(notes: dict[str, Any]) -> None:
     """All of it in one test: a benchmark is run once, however the tests are spread over processes."""
     require_a_killed_training_found_to_be_exact(notes)

@@ -48,7 +48,13 @@ def whole(trainer: TinyTrainer, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGTERM", 75), ("SIGINT", 130), ("SIGUSR1", 75), ("SIGHUP", 75)]
+    ("name", "code"),
+    [
+        ("SIGTERM", 75),
+        ("SIGINT", 130),
+        pytest.param("SIGUSR1", 75, marks=pytest.mark.slow),
+        pytest.param("SIGHUP", 75, marks=pytest.mark.slow),
+    ],
 )
 def test_workers_survive_a_signal_to_the_whole_group(
     trainer: TinyTrainer, whole: Path, tmp_path: Path, name: str, code: int

@@ -40,6 +40,7 @@ def require_little_padding(report: dict[str, Any]) -> None:
     assert shares["random, tight layout, batch 64"] > 0.4
 
 
+@pytest.mark.slow
 def test_both_ways_are_measured(report: dict[str, Any]) -> None:
     """All of it in one test: a benchmark is run once, however the tests are spread over processes."""
     require_the_same_tokens_both_ways(report)

@@ -22,7 +22,13 @@ def results(kind: str, starts: int, steps: int, precision: str, burners: int = 3
     return list(json.loads(done.stdout).values())
 
 
-@pytest.mark.parametrize(("kind", "precision"), [("library", "bf16"), ("trainer", "fp32")])
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        ("library", "bf16"),
+        pytest.param("trainer", "fp32", marks=pytest.mark.slow),
+    ],
+)
 def test_a_few_starts_compute_the_same_steps(kind: str, precision: str) -> None:
     """Four starts of two steps: one journal, one set of weights and moments."""
     assert [4] == results(kind, 4, 2, precision, burners=1)
