@@ -24,7 +24,7 @@ from unbroken.selftest.base import WithoutSyncs
 
 CONFIGURATIONS = 300
 IN_EVERY_RUN = 10
-"""Of them, those of `make test`: every optimiser and every schedule is among so many."""
+"""Of them, those of `make test`; the others are in `make soak`."""
 PORTION = 10
 """Of them, those of one test."""
 

@@ -13,6 +13,7 @@ from unbroken.checkpoint import disk
 from unbroken.checkpoint.system import System
 from unbroken.run.step import Step
 from unbroken.selftest.brought import brought
+from unbroken.selftest.loaders import over_a_loader, over_weights
 from unbroken.selftest.training import TrainingPlan, TrialTraining, build, sample_of, train
 
 SAVED_AT = 10
@@ -95,6 +96,8 @@ SETTINGS: dict[str, Callable[[], TrainingPlan]] = {
     "loose": loose,
     "inside": inside,
     "brought": brought,
+    "loader": over_a_loader,
+    "weighted loader": over_weights,
 }
 """The programs whose runs are resumed, by name."""
 

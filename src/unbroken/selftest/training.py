@@ -63,6 +63,8 @@ class TrainingPlan:
     )
     bring: Callable[[TrainingPlan], dict[str, Any]] = field(default=lambda _: {})
     """Builds further parts by name: models, optimisers that the loop steps, generators."""
+    loader: Callable[[TrainingPlan], Any] | None = None
+    """Builds the loader of a loop that keeps its own; without one the run has step batches."""
     own_order: Callable[[TrialTraining, Step], Sequence[int]] | None = None
     """The order of a loop that chooses its own samples and passes their names."""
     unchecked_order: Callable[[], Callable[[TrialTraining, Step], Sequence[int]]] | None = None
@@ -123,10 +125,11 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
     scaler = plan.build_scaler(plan)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     brought = plan.bring(plan)
-    order = StepBatches(plan.names(plan), None, plan.effective_batch, plan.seed)
+    loader = plan.loader(plan) if plan.loader else None
     run = Run(
         directory,
-        order=order,
+        data=loader,
+        order=None if plan.loader else step_batches_of(plan),
         model=model,
         optimizer=optimizer,
         scheduler=schedule,
@@ -134,6 +137,7 @@ def build(plan: TrainingPlan, directory: Path) -> TrialTraining:
         facts=plan.facts(),
         checks=CHECKS,
         frozen={"model.old_voices": None},
+        seed=plan.seed if plan.loader else None,
         probe=probe_of(plan, model),
         save_every=plan.save_every,
         ema=ema,
@@ -160,6 +164,9 @@ def train(training: TrialTraining, until: int) -> None:
     It leaves the loop at the beginning of the next step, so that nothing is saved at the end.
     """
     plan = training.plan
+    if plan.loader is not None:
+        _train_batches(training, until)
+        return
     make_order = plan.unchecked_order if training.is_unchecked else None
     loose_order = None if make_order is None else make_order()
     for step in training.run.steps(until + 1):
@@ -182,6 +189,41 @@ def train(training: TrialTraining, until: int) -> None:
         training.ema.update_parameters(training.model)
         for hook in plan.after_step:
             hook(training)
+
+
+def _train_batches(training: TrialTraining, until: int) -> None:
+    """Train until `until` batches are completed, with a loop over the loader that updates itself.
+
+    A program that saves ends there; another leaves the loop in the next batch, so that nothing is saved.
+    """
+    plan, run = training.plan, training.run
+    for indices, tokens in run.batches(until if plan.save_every else until + 1):
+        if run.position.step == until:
+            break
+        for hook in plan.before_step:
+            hook(training)
+        voices = indices % (OLD_VOICES + NEW_VOICES)
+        logits = training.model(tokens[:, :-1], voices)
+        loss = plan.loss(training, logits, tokens[:, 1:]) / len(indices)
+        loss.backward()
+        nn.utils.clip_grad_norm_(training.model.parameters(), plan.clip)
+        for hook in plan.before_update:
+            hook(training)
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+        training.schedule.step()
+        training.ema.update_parameters(training.model)
+        run.log(loss=loss)
+        training.results.append(
+            StepResult(step=run.position.step + 1, losses={"loss": loss.item()})
+        )
+        for hook in plan.after_step:
+            hook(training)
+
+
+def step_batches_of(plan: TrainingPlan) -> StepBatches:
+    """Return the order of a loop over `run.steps()`."""
+    return StepBatches(plan.names(plan), None, plan.effective_batch, plan.seed)
 
 
 def forward(
