@@ -124,12 +124,16 @@ class Stream:
         """Return the batch that a run at a position uses next; None where the epoch has no more.
 
         Raises:
-            DataInvalid: The loader gives no batch, or fewer than before the stop.
+            DataInvalid: The loader gives no batch, or fewer than before the stop; or the first batch of
+                a run differs when it is read once more.
         """
         place = (position.epoch, position.batch)
+        first = self._first_of_run(place)
         if self._next != place:
             self._begin(place)
         batch = self._fetch(place)
+        if first is not None and batch is not None and content_digest(batch[0]) != first:
+            raise _does_not_repeat(self._loader)
         if batch is None:
             self._ended[place[0]] = place[1]
             self._iterator = None
@@ -139,6 +143,19 @@ class Stream:
         self.content = content_digest(batch[0])
         self._next = (place[0], place[1] + 1)
         return batch
+
+    def _first_of_run(self, place: tuple[int, int]) -> str | None:
+        """Read the first batch of a run, where no state says where it stands; return its digest.
+
+        It is read once more then: a resume has to read from the first batch on.
+        """
+        if place != (0, 0) or self._next is not None or self.has_state or not self._repeats:
+            return None
+        self._begin(place)
+        batch = self._fetch(place)
+        end_workers(self._iterator)
+        self._next = None
+        return None if batch is None else content_digest(batch[0])
 
     def read_again(self, position: Position) -> str:
         """Begin to read where the run stands; return the digest of the last batch that was dropped.
@@ -219,6 +236,16 @@ def _with_state(loader: Any) -> Any:
         return loader
     dataset = getattr(loader, "dataset", None)
     return dataset if has_both(dataset) and not getattr(loader, "num_workers", 0) else None
+
+
+def _does_not_repeat(loader: Any) -> DataInvalid:
+    return DataInvalid(
+        f"The {type(loader).__name__} gives another first batch when it is read again.",
+        "A resume has to read the epoch again, and would train on other batches: it was shuffled or drawn "
+        "with what is no function of the seed, such as the time or the number of the process.",
+        "Give its shuffling a seed, such as shuffle(..., seed=1) of webdataset, begin at the "
+        "same place in each `__iter__`, or let it pass with Run(data_repeats=False).",
+    )
 
 
 def _is_empty(loader: Any) -> DataInvalid:

@@ -96,17 +96,14 @@ def test_a_change_is_refused_by_name_before_a_step(cut: Path, fault: str) -> Non
 
 
 @pytest.mark.slow
-def test_another_rate_is_told_and_does_not_act(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A rate that the program changed is told before the first step, and the run's goes on."""
+def test_another_rate_is_refused(tmp_path: Path) -> None:
+    """The schedule derives from it; both values are told."""
     with pytest.raises(kinds.CutError):
         fits.fit("automatic", tmp_path, ("training", 11, kinds.CutError))
-    with caplog.at_level("INFO", "unbroken"):
+    with pytest.raises(unbroken.ResumeRefused) as error:
         fits.fit("automatic", tmp_path, rate=0.1)
-    assert "optimizer.groups.0.lr: is 0.1, was 0.01" in caplog.text
-    assert "hparams.rate is 0.1, was 0.01" in caplog.text
-    assert "EXACT (2/2 steps" in caplog.text
+    assert "LR mismatch" in str(error.value)
+    assert "scheduler.base_lrs.0: is 0.1, was 0.01" in str(error.value)
 
 
 def trainer(directory: Path, **given: Any) -> Any:

@@ -157,3 +157,41 @@ def test_a_generator_inside_follows_from_the_epoch(loader: Any) -> None:
     expected = taken(whole, 1, range(2))
     found = taken(Stream(loader(), 7, repeats=True), 1, range(2))
     assert all(map(torch.equal, expected, found))
+
+
+class ByTheClock(IterableDataset[int]):
+    """Is shuffled with what is another number each time, as by the time or the process."""
+
+    seed = 0
+
+    def __iter__(self) -> Iterator[int]:
+        ByTheClock.seed += 1
+        order = torch.randperm(50, generator=torch.Generator().manual_seed(ByTheClock.seed))
+        yield from order.tolist()
+
+
+def test_a_stream_that_does_not_repeat_is_refused_when_the_run_begins() -> None:
+    """Weeks later, at its first resume, it would be too late; who knows may let it pass."""
+    loader = DataLoader(ByTheClock(), 4)
+    with pytest.raises(DataInvalid, match="another first batch when it is read again") as error:
+        Stream(loader, 3, repeats=True).take(Position())
+    assert "data_repeats=False" in error.value.remedy
+    assert Stream(loader, 3, repeats=False).take(Position()) is not None
+
+
+def test_only_the_first_batch_of_a_run_is_read_twice() -> None:
+    """A resume reads what is done anyway, and a stream with a state is not read again."""
+    reads = 0
+
+    class Counted(IterableDataset[int]):
+        def __iter__(self) -> Iterator[int]:
+            nonlocal reads
+            for each in range(12):
+                reads += 1
+                yield each
+
+    stream = Stream(DataLoader(Counted(), 4), 3, repeats=True)
+    taken(stream, 0, range(3))
+    assert reads == 12 + 4
+    taken(stream, 1, range(3))
+    assert reads == 24 + 4
