@@ -73,10 +73,11 @@ def test_it_prints_what_it_prints_by_itself(tmp_path: Path) -> None:
     place = tmp_path / "plain"
     place.mkdir()
     plain = preloaded.run_code(SCRIPT.read_text("utf-8"), cwd=place).stdout
-    whole = unbroken_run(tmp_path / "whole", "--", str(SCRIPT)).stdout
+    whole = unbroken_run(tmp_path / "whole", "--track", "tensorboard", "--", str(SCRIPT)).stdout
     assert [each.split()[0] for each in plain.splitlines()] == [
         each.split()[0] for each in whole.splitlines()
     ]
+    assert list((tmp_path / "whole" / "runs").rglob("events.out.tfevents.*"))
 
 
 def test_a_module_is_run_as_python_runs_it(tmp_path: Path) -> None:
@@ -112,6 +113,7 @@ print("done", __name__, __package__, sys.argv[1:])
     ("words", "code", "told"),
     [
         (["--", "missing.py"], 2, "missing.py can't be read"),
+        (["--track", "nothing", "--", "idle.py"], 2, "There is no tracker 'nothing'"),
         (["--", "-m", "missing.module"], 2, "No source of a module 'missing.module'"),
         (["--", "-X", "dev", "train.py"], 2, "Options of Python act when it starts"),
         (["--", "python9.9", "train.py"], 2, "`python9.9` is not found"),

@@ -110,6 +110,19 @@ def _add_policies(parser: Parser) -> None:
         type=int,
         help="what all randomness of the steps derives from (default: that of torch.manual_seed)",
     )
+    parser.add_argument(
+        "--track",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="show the run in tensorboard, wandb, mlflow or trackio; repeat it for several",
+    )
+    parser.add_argument(
+        "--track-project",
+        metavar="NAME",
+        default="unbroken",
+        help="the trackers' project (default unbroken)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -120,9 +133,11 @@ def run(arguments: argparse.Namespace) -> int:
         SystemExit: The script ends so.
     """
     from unbroken.protection.script import run_script
+    from unbroken.trackers.named import tracker
 
     script = _script(list(arguments.command_words))
     policies = {n: getattr(arguments, n) for n in POLICIES if getattr(arguments, n) is not None}
+    policies["trackers"] = [tracker(n, project=arguments.track_project) for n in arguments.track]
     try:
         run_script(
             script,
