@@ -10,6 +10,9 @@ from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.schedule_settings import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 
+RATES = (".lr", ".initial_lr", ".max_lr", ".min_lr")
+"""Entries of a group that follow from its schedule."""
+
 
 def expected_state(
     saved: StateSummary, built: StateSummary, live: StateSummary, taken: Collection[str]
@@ -33,7 +36,7 @@ def expected_state(
         if is_below(path, optimizers) and ".groups." in path:
             if "optimizer-options-unchanged" in taken and path in changed:
                 values[path] = built.values[path]
-            elif path.endswith(".lr"):
+            elif path.endswith(RATES):
                 new = live.values.get(path) if "schedule-unchanged" in taken else values[path]
                 values[path] = new
     evidence = dict(saved.evidence)

@@ -34,6 +34,7 @@ POLICIES: Final = (
     "stop_file",
     "stop_after",
     "seed",
+    "on_diverged",
 )
 """Flags that are arguments of `unbroken.Run`."""
 
@@ -109,6 +110,11 @@ def _add_policies(parser: Parser) -> None:
         metavar="N",
         type=int,
         help="what all randomness of the steps derives from (default: that of torch.manual_seed)",
+    )
+    parser.add_argument(
+        "--on-diverged",
+        choices=("stop", "continue"),
+        help="what to do when a repeated step comes out otherwise (default stop)",
     )
     parser.add_argument(
         "--track",

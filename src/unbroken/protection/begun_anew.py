@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -44,7 +45,9 @@ def begun_anew(
         holders = [resolved(each, variables) for each in _holders(expression)]
         if any(one is each for one in (value, *holders) for each in saved):
             continue
-        if expression.partition(".")[0] in variables and not callable(value):
+        if isinstance(value, ModuleType) or callable(value):
+            continue  # such as nn.utils.clip_grad_norm_
+        if expression.partition(".")[0] in variables:
             kind = _kind(value)
             yield Anew(expression, kind, can_be_kept=kind in _CAN_BE_KEPT)
     for each in found.saved():
@@ -52,7 +55,7 @@ def begun_anew(
             yield Anew(
                 each.expression, "the objects that the loop assigns to it; only this one is saved"
             )
-    for expression, function in carried.within.items():
+    for expression, function in sorted(carried.within.items()):
         where = f"in {function}(), " if function else ""
         yield Anew(expression, f"{where}{IN_THE_MIDDLE}")
     for optimizer in found.optimizers:

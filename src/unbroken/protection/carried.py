@@ -37,12 +37,15 @@ class Carried:
     """What the loop takes the next value of, or goes through."""
 
 
-def carried(loop: ast.For, called: Sequence[ast.AST] = ()) -> Carried:
+def carried(
+    loop: ast.For, called: Sequence[ast.AST] = (), training: Sequence[ast.AST] = ()
+) -> Carried:
     """Return what a loop carries on.
 
     Args:
         loop: As it was written.
         called: The functions of its file that it calls.
+        training: Those of them that go backward: only these are resumed in their middle.
     """
     whole = _Uses.of([loop])
     within = dict.fromkeys(_within(loop.body) - whole.carried, "")
@@ -54,9 +57,10 @@ def carried(loop: ast.For, called: Sequence[ast.AST] = ()) -> Carried:
             own |= {name for name in uses.written if name not in names}
             between |= uses.written & names
             between |= {name for name in uses.changed if name.partition(".")[0] not in own}
-            within |= dict.fromkeys(_within(each.body) - names, each.name)
+            if each in training:
+                within |= dict.fromkeys(_within(each.body) - names, each.name)
             iterated |= {name for name in _iterated(each) if name.partition(".")[0] not in own}
-    for node in (*loop.body, *called):
+    for node in (*loop.body, *training):
         within |= dict.fromkeys(_counted_by_itself(node), "")
     return Carried(
         between=frozenset(between),

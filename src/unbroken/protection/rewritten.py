@@ -22,6 +22,7 @@ from unbroken.protection.training_loop import (
     Scope,
     called_by,
     functions_of,
+    goes_backward,
     trained_on,
     training_loop,
     training_scope,
@@ -48,6 +49,8 @@ class Source:
     """Names that the function, or what it calls in this file, reads."""
     called: tuple[Function, ...]
     """Functions of the file that the loop calls."""
+    training: tuple[Function, ...]
+    """Those of them that go backward."""
     trains_on: tuple[str, ...]
     """What the loop mentions where it goes backward over something."""
 
@@ -159,6 +162,9 @@ def _source(
         loop=loop,
         names=names,
         called=tuple(called_by(loop, functions)),
+        training=tuple(
+            each for each in called_by(loop, functions) if goes_backward(each, functions)
+        ),
         trains_on=tuple(trained_on(loop, functions)),
     )
 

@@ -66,7 +66,7 @@ def set_up(source: Source, variables: Mapping[str, Any], data: str) -> SetUp:
     found = find(variables)
     if not found.optimizers:
         raise refusals.no_optimizer()
-    carries = carried(source.loop, source.called)
+    carries = carried(source.loop, source.called, source.training)
     require_no_iterator(carries.iterated, variables)
     loader = chosen_loader(found.loaders, variables, source, data)
     if loader is not None and not data:

@@ -90,7 +90,7 @@ def _kept(anew: Sequence[Anew]) -> list[str]:
         return []
     given = ", ".join(f"{each.rpartition('.')[2]}={each}" for each in names)
     return [
-        f"    to save them: values = unbroken.Values({given}); use values.{_last(names[0])} in the loop"
+        f"    to save them, from a new run on: values = unbroken.Values({given}); use values.{_last(names[0])} in the loop"
     ]
 
 

@@ -154,6 +154,11 @@ def called_by(loop: ast.AST, functions: Functions) -> list[Function]:
     return list(found)
 
 
+def goes_backward(node: ast.AST, functions: Functions) -> bool:
+    """Say whether code goes backward, by itself or in what it calls."""
+    return _calls(node, BACKWARD, functions)
+
+
 def trained_on(loop: ast.For, functions: Functions) -> Iterator[str]:
     """Yield what the loop mentions where it goes backward: what inner loops are over, what calls are given."""
     for node in ast.walk(loop):

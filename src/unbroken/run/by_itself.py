@@ -35,9 +35,7 @@ def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
     Returns:
         What closes it then.
     """
-    be_heard()
-    for line in lines_of(run.resume()):
-        _log.info("%s", line)
+    tell(run.resume())
     if note := order.note:
         _log.info("[Data] %s.", note)
     this = weakref.ref(run)
@@ -49,6 +47,13 @@ def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
             left.close()
 
     return close
+
+
+def tell(report: ResumeReport) -> None:
+    """Log what a resume came to, on stderr where the program has not said where logs go."""
+    be_heard()
+    for line in lines_of(report):
+        _log.info("%s", line)
 
 
 def lines_of(report: ResumeReport) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from unbroken.errors import RunMisused, SaveFailed
 from unbroken.loaders.iterations import Iterations
 from unbroken.run.batch_loop import BatchLoop
+from unbroken.run.by_itself import tell
 from unbroken.run.order import Order
 from unbroken.run.own_steps import OwnSteps
 
@@ -138,7 +139,11 @@ class LoaderLoops(OwnSteps):
 
     def _started(self, call: str, until: int | None) -> Generator[Any]:
         loop = self._loop_over(call, is_of_data=call != "iterations")
-        return loop.go(self._ready(), until, call)
+        opened = self._ready()
+        if not self._ending.is_told:  # the program has called resume() itself
+            self._ending.is_told = True
+            tell(opened.report)
+        return loop.go(opened, until, call)
 
     def _loop_over(self, call: str, *, is_of_data: bool | None) -> BatchLoop:
         loop = self._batch_loop

@@ -27,6 +27,7 @@ from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN, changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
 from unbroken.errors import ResumeRefused, StateMismatch
 from unbroken.journal.logs import logs_of
+from unbroken.run.accepted_curve import accepted_rates
 from unbroken.run.inspector import ADDED, StateInspector
 from unbroken.run.saved_summary import position_to_go_on_from, summary_of
 from unbroken.run.source import ResumeSource, StartOutcome, confirm_source, find_source
@@ -273,8 +274,12 @@ def _put_in(
     # Not kept otherwise: the old moments are freed before the saved ones are read.
     live = state.capture() if taken else {}
     kinds = inspector.kinds()
+    curves = []
     for name in saved:
         if kinds.get(name) in (OF_RUN, OF_LOOP) and "schedule-unchanged" in taken:
+            if kinds[name] == OF_LOOP:
+                target = getattr(state.parts[name], "target", None)
+                curves.append(accepted_rates(target, saved[name]))
             saved[name] = with_new(saved[name], live[name], changed_settings(summary, built), name)
         if kinds.get(name) == "optimizer" and "optimizer-options-unchanged" in taken:
             changed = changed_options(summary, built)
@@ -284,6 +289,8 @@ def _put_in(
                 saved[name]["groups"][i] = with_new(old, new, changed, f"{name}.groups.{i}")
     position = position_to_go_on_from(checkpoint)
     state.restore(saved, position)
+    for put in curves:
+        put()
     inspector.go_on_after(summary, position)
 
 

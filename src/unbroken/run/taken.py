@@ -18,6 +18,8 @@ def with_new(saved: Any, live: Any, changed: Collection[str], path: str) -> Any:
         changed: Paths of the leaves whose new value acts; one that is not live is left out.
         path: Where both stand.
     """
+    if not _leads_to(path, changed):
+        return saved  # with its own type: a Counter, an ordered dict
     if isinstance(saved, Mapping) and isinstance(live, Mapping):
         kept = [key for key in saved if key in live or not is_below(join(path, key), changed)]
         new = [key for key in live if key not in saved and _leads_to(join(path, key), changed)]

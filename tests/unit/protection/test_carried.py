@@ -12,7 +12,7 @@ def carried_by(source: str) -> tuple[list[str], dict[str, str]]:
     """Return what the first loop of a source carries between its rounds, and within one."""
     loop, *called = ast.parse(dedent(source)).body
     assert isinstance(loop, ast.For)
-    found = carried(loop, called)
+    found = carried(loop, called, called)
     return sorted(found.between), dict(found.within)
 
 

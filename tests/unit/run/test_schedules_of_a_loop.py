@@ -32,12 +32,16 @@ Scheduled = Callable[[Any], Any]
 
 
 def train(
-    directory: Path, schedule: Scheduled, batches: int, accept: tuple[str, ...] = ()
+    directory: Path,
+    schedule: Scheduled,
+    batches: int,
+    accept: tuple[str, ...] = (),
+    rate: float = 0.1,
 ) -> list[float]:
     """Train to a batch, the schedule stepped after each; return the rate of each update."""
     torch.manual_seed(0)
     model = nn.Linear(4, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     scheduler = schedule(optimizer)
     loader = DataLoader(TensorDataset(torch.randn(40, 4)), batch_size=4)
     run = unbroken.Run(
@@ -115,6 +119,16 @@ def test_another_curve_is_refused_and_acts_where_it_is_accepted(
     assert 'accept=["schedule-unchanged"]' in str(error.value)
     train(tmp_path, after, 6, accept=("schedule-unchanged",))
     train(tmp_path, after, 8)
+
+
+@pytest.mark.parametrize("name", [each for each in CURVES if each not in ("plateau", "cyclic")])
+def test_an_accepted_rate_is_that_of_the_new_curve(name: str, tmp_path: Path) -> None:
+    """From the next update on, as if the run had begun with it; later starts need not accept it again."""
+    curve = CURVES[name]
+    train(tmp_path / "run", curve, 5)
+    new = train(tmp_path / "run", curve, 8, ("schedule-unchanged",), rate=0.3)
+    new += train(tmp_path / "run", curve, 9, rate=0.3)
+    assert new == pytest.approx(train(tmp_path / "new", curve, 9, rate=0.3)[5:], rel=1e-12)
 
 
 def test_an_accepted_setting_is_the_schedules(tmp_path: Path) -> None:
