@@ -12,23 +12,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from support import preloaded
+from support.dying import DYING
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-DYING = """
-import os
-from unbroken.run.own_steps import OwnSteps
-
-done, count = OwnSteps.micro_batch_done, iter(range(10**6))
-
-def dying(self, *args, **named):
-    if next(count) == {at}:
-        os.kill(os.getpid(), 9)
-    return done(self, *args, **named)
-
-OwnSteps.micro_batch_done = dying
-"""
-"""Ends the process at a batch, before it is counted."""
 
 
 def started(name: str, place: Path, before: str = "") -> CompletedProcess[str]:
@@ -69,7 +55,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(tmp_path: Path, 
         (tmp_path / each).mkdir()
     whole = started(name, tmp_path / "whole")
     assert 0 == whole.returncode, whole.stderr
-    killed = started(name, tmp_path / "killed", DYING.format(at=13))
+    killed = started(name, tmp_path / "killed", DYING.format(at=13, by=9))
     assert -signal.SIGKILL == killed.returncode, killed.stderr
     resumed = started(name, tmp_path / "killed")
     assert 0 == resumed.returncode, resumed.stderr

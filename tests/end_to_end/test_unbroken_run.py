@@ -10,25 +10,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from support import preloaded
+from support.dying import DYING
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "unchanged.py"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-
-DYING = """
-import os
-from unbroken.run.own_steps import OwnSteps
-
-done, count = OwnSteps.micro_batch_done, iter(range(10**6))
-
-def dying(self, *args, **named):
-    if next(count) == {at}:
-        os.kill(os.getpid(), {by})
-    return done(self, *args, **named)
-
-OwnSteps.micro_batch_done = dying
-"""
-"""The process gets a signal at a batch, before it is counted."""
 
 
 def unbroken_run(

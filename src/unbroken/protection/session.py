@@ -186,9 +186,7 @@ class Session:
         if not self._has_trained:
             raise refusals.nothing_trained(self._made.loader.expression)
         out = _alive(self._out)
-        if (
-            out is not None and not out.is_done
-        ):  # such as by a `break`; it may be kept in a variable
+        if out is not None and not out.is_done:  # by a `break`, or it is kept in a variable
             if run.has_last_batch():
                 next(out, None)
             out.leave()

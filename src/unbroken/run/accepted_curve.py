@@ -30,10 +30,11 @@ def accepted_rates(schedule: Any, saved: Mapping[str, Any]) -> Callable[[], None
         return _nothing
     if not isinstance(made, int):
         return _nothing
-    series = next_rates(schedule, made - schedule.last_epoch + 1)
+    count = made - schedule.last_epoch + 1
+    series = next_rates(schedule, count)
     groups = schedule.optimizer.param_groups
     bases: list[dict[str, Any]] = [{k: g[k] for k in BASES if k in g} for g in groups]
-    if len(series) != len(groups) or any(len(each) <= made for each in series):
+    if len(series) != len(groups) or any(len(each) != count for each in series):
         return _nothing  # it can't be foreseen
 
     def put() -> None:
