@@ -32,6 +32,7 @@ class StepBookkeeping:
         monitor: Looks at each completed step where a resume is watched.
         streams: What the randomness of each step derives from.
         audit: Looks at the first steps for what no checkpoint holds.
+        tell: Tells other processes the line of a step that is done.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class StepBookkeeping:
         monitor: ResumeMonitor,
         streams: RandomStreams,
         audit: SelfAudit,
+        tell: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._order = order
         self._state = state
@@ -49,6 +51,7 @@ class StepBookkeeping:
         self._monitor = monitor
         self._streams = streams
         self._audit = audit
+        self._tell = tell
         self._cut = StepCut()
 
     def begin_epoch(self) -> None:
@@ -189,4 +192,5 @@ class StepBookkeeping:
             self._monitor.step(line, result.rates, drew=drew)
         finally:
             journal(line)
+        self._tell(line)
         return result
