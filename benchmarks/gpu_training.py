@@ -34,7 +34,8 @@ from unbroken_tts.train.validation import autocast_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from unbroken.run.step import Step, StepResult
+    from unbroken.run.step import Step
+    from unbroken.run.step_result import StepResult
     from unbroken_tts.data.batch import Batch
     from unbroken_tts.model.trained_part import TrainedPart
 

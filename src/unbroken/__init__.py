@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from unbroken.run.resume import ResumeReport
     from unbroken.run.run import Run
     from unbroken.run.source import ResumeSource, find_source
-    from unbroken.run.step import Step, StepResult
+    from unbroken.run.step import Step
+    from unbroken.run.step_result import StepResult
     from unbroken.state.facts import FactDifference
     from unbroken.state.mix import mix64, mix64_each, permutation
     from unbroken.state.position import Position
@@ -162,7 +163,7 @@ _LAZY: Final = {
     "ResumeSource": "unbroken.run.source",
     "find_source": "unbroken.run.source",
     "Step": "unbroken.run.step",
-    "StepResult": "unbroken.run.step",
+    "StepResult": "unbroken.run.step_result",
     "FactDifference": "unbroken.state.facts",
     "mix64": "unbroken.state.mix",
     "mix64_each": "unbroken.state.mix",

@@ -5,7 +5,8 @@
 `DIRECTORY` is the run's; the ranks meet through the file `MEETING`. An option of the form `NAME=RANK@N`
 acts on one rank, in its batch N of this start: `die` (SIGKILL), `stop` (SIGTERM), `raise`, `drift` (moves a
 weight), `leave` (makes no update). `epochs=N`, `rate=RANK@VALUE` and `directory=RANK@NAME` change the
-arguments.
+arguments. With `steps=N` the run divides the samples itself, without a wrapper: N steps of `BATCH` samples, in
+micro-batches of `size=RANK@N`, or 3, with dropout of `dropout=P`; `seed=RANK@N` begins with other weights.
 """
 
 from __future__ import annotations
@@ -57,11 +58,13 @@ def main() -> None:
     rank, count, place, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     options = dict(each.split("=") for each in sys.argv[5:])
     torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=count
-    )
-    train(place, rank, count, options)
-    distributed.destroy_process_group()
+    if count > 1 or "steps" not in options:
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=count
+        )
+    (train_steps if "steps" in options else train)(place, rank, count, options)
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def of_rank(options: dict[str, str], name: str, rank: int) -> str | None:
@@ -107,6 +110,40 @@ def train(place: str, rank: int, count: int, options: dict[str, str]) -> None:
             run.log(loss=loss)
         scheduler.step()
     sys.stdout.write(f"{digest(model, optimizer)}\n")
+
+
+def train_steps(place: str, rank: int, count: int, options: dict[str, str]) -> None:
+    """Train steps that the run divides among the processes; print what it ends with, and the verdict."""
+    del count
+    drawn = torch.Generator().manual_seed(1)
+    x, y = torch.randn(SAMPLES, 8, generator=drawn), torch.randn(SAMPLES, 1, generator=drawn)
+    torch.manual_seed(int(of_rank(options, "seed", rank) or 5))
+    dropout = nn.Dropout(float(options.get("dropout", 0)))
+    model = nn.Sequential(nn.Linear(8, 64), nn.GELU(), dropout, nn.Linear(64, 1))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=float(of_rank(options, "rate", rank) or 1e-2)
+    )
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40)
+    names = [f"sample-{number}" for number in range(SAMPLES)]
+    order = unbroken.StepBatches(names, lengths=None, effective_batch=BATCH, seed=3)
+    run = unbroken.Run(
+        place, order=order, model=model, optimizer=optimizer, scheduler=scheduler, save_every=3
+    )
+    run.resume()
+    size = int(of_rank(options, "size", rank) or 3)
+    for step in run.steps(int(options["steps"])):
+        for micro in step.micro_batches(size):
+            part = list(micro.indices)
+            if step.samples_done == BATCH // 4:
+                act({"stop": options.get("inside", "")}, rank, step.number, model)
+            step.backward((model(x[part]) - y[part]).square().sum() / len(step.indices))
+        result = step.update(clip_norm=1.0)
+        act(options, rank, result.step, model)
+        if result.step % 3 == 0:
+            run.save()  # on the disk before the next step may be the last
+    run.close()
+    verdict = run.monitor.verdict
+    sys.stdout.write(f"{verdict.outcome if verdict else None} {digest(model, optimizer)}\n")
 
 
 def act(options: dict[str, str], rank: int, done: int, model: nn.Module) -> None:

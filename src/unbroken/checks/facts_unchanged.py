@@ -168,6 +168,7 @@ EXECUTION_UNCHANGED: Final = FactCheck(
     area="environment",
     covers=(
         "environment.threads",
+        "environment.processes",
         "environment.platform",
         "environment.processor",
         "environment.python",
@@ -180,7 +181,7 @@ EXECUTION_UNCHANGED: Final = FactCheck(
     example=(2, 1),
     severity=Severity.WARNING,
     on_accept=OnAccept.KEEP_SAVED,
-    compares="system, processor, Python, number of computing threads, determinism flag, matrix "
+    compares="system, processor, Python, number of computing threads and of processes, determinism flag, matrix "
     "precision, computing precision.",
     why=f"{LAST_BITS} {ROUNDING}",
     cause="The run moved to another machine, or threads, precision or determinism were set "

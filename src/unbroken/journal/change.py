@@ -13,6 +13,8 @@ from unbroken.state.software import LIBRARIES
 
 MICRO_BATCH_SIZE = "micro_batch"
 """Name of the journal's number that tells how a step was cut: samples of its micro-batches."""
+PROCESSES = "environment.processes"
+"""Name of the fact that counts the processes that train; it is not there where one does."""
 DEVICE = "device"
 """Name of what the steps were computed on, which a process with a card may choose."""
 DEVICES = "environment.devices"
@@ -43,6 +45,7 @@ MASKS_MAY_DIFFER = frozenset({Kind.CUT, Kind.DEVICE, Kind.CARD, Kind.KERNELS})
 
 _KINDS = {
     "environment.threads": Kind.THREADS,
+    PROCESSES: Kind.CUT,
     "environment.deterministic": Kind.KERNELS,
     "environment.processor": Kind.KERNELS,
     "environment.platform": Kind.KERNELS,
@@ -90,6 +93,9 @@ class EnvironmentChange:
             return f"{_devices(self.was)} -> {_devices(self.now)}"
         if self.name == DEVICE:
             return f"computed on {self.now}, was on {self.was}"
+        if self.name == PROCESSES:
+            was, now = (1 if each is ABSENT else each for each in (self.was, self.now))
+            return f"processes are {now}, were {was}"
         if self.kind is Kind.CUT:
             return f"micro-batches of {self.now}, were {self.was}"
         return f"{self.name} is {self.now}, was {self.was}"

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from unbroken.errors import SettingsInvalid
 from unbroken.order.mix import Mix
+from unbroken.order.share import WHOLE, Share
 from unbroken.state.mix import permutation
 from unbroken.state.position import Position
 
@@ -72,6 +73,8 @@ class StepBatches:
         self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64)
         self.effective_batch = effective_batch
         self.seed = seed
+        self.share = WHOLE
+        """What this process trains of each step batch; the run sets it when it is resumed."""
         self.mix = mix
         self.earlier: list[list[int]] = []
         """Effective batches before this one: `[epoch, batch, size]`, in force until that batch."""
@@ -196,18 +199,27 @@ class StepBatches:
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
 
     def micro_batches(self, position: Position, size: int) -> Iterator[MicroBatch]:
-        """Yield the micro-batches from `position` on, without end, at most `size` samples each."""
+        """Yield the micro-batches from `position` on, without end, at most `size` samples each.
+
+        Where several processes train a run, those of this one's share.
+        """
+        return self._micro_batches(position, size, self.share)
+
+    def _micro_batches(self, position: Position, size: int, share: Share) -> Iterator[MicroBatch]:
         while True:
             batch = self.at(position)
-            for start in range(position.samples, len(batch), size):
+            begin, end = share.of(position.samples, len(batch), size)
+            cut = share.cut(len(batch) - position.samples, size)
+            for start in range(begin, end, cut):
                 here = replace(position, samples=start)
-                yield MicroBatch(here, tuple(int(i) for i in batch[start : start + size]))
+                indices = batch[start : min(start + cut, end)]
+                yield MicroBatch(here, tuple(int(i) for i in indices))
             position = self.after(position)
 
     def next_ids(self, position: Position, count: int) -> list[str]:
         """Return the names of the next `count` samples from `position` on."""
         found: list[str] = []
-        for micro in self.micro_batches(position, self.effective_batch):
+        for micro in self._micro_batches(position, self.effective_batch, WHOLE):
             found.extend(self.ids[i] for i in micro.indices)
             if len(found) >= count:
                 break

@@ -12,8 +12,10 @@ from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
-from unbroken.run.step import LoopCalls, Step, StepResult
+from unbroken.run.shared_step import SharedStep
+from unbroken.run.step import LoopCalls, Step
 from unbroken.run.step_cut import StepCut
+from unbroken.run.step_result import StepResult
 from unbroken.run.update import Updater, learned_of_step
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.randomness import has_drawn_since
@@ -33,6 +35,7 @@ class StepBookkeeping:
         streams: What the randomness of each step derives from.
         audit: Looks at the first steps for what no checkpoint holds.
         tell: Tells other processes the line of a step that is done.
+        shared: This process's share of each step, where several train.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class StepBookkeeping:
         streams: RandomStreams,
         audit: SelfAudit,
         tell: Callable[[Mapping[str, Any]], None],
+        shared: SharedStep,
     ) -> None:
         self._order = order
         self._state = state
@@ -52,6 +56,7 @@ class StepBookkeeping:
         self._streams = streams
         self._audit = audit
         self._tell = tell
+        self._shared = shared
         self._cut = StepCut()
 
     def begin_epoch(self) -> None:
@@ -77,6 +82,7 @@ class StepBookkeeping:
             monitor=self._monitor,
             cut=self._cut,
             audit=self._audit,
+            shared=self._shared,
         )
         if sample_ids is not None:
             step.require_samples(sample_ids)
@@ -113,6 +119,16 @@ class StepBookkeeping:
         self._cut.micro_batch(samples)
         if self._monitor.asks_for_draws and not self._cut.drew:
             self._cut.drew = has_drawn_since(self._streams.seed_at(before))
+        return self._are_all_done()
+
+    def pass_over(self, samples: int) -> None:
+        """Count samples of the step that another process trains."""
+        if samples:
+            self._state.pass_over(samples)
+            self._are_all_done()
+
+    def _are_all_done(self) -> bool:
+        """Say whether the step has no more samples; then what follows its micro-batches begins."""
         position = self._state.position
         is_last = position.samples >= len(self._order.at(position))
         if is_last:

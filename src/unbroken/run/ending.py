@@ -99,6 +99,16 @@ class Ending:
         if self._agreement.decide(self._graceful.is_over(self._step_seconds)):
             raise self._stopped(self._graceful)
 
+    def point_inside_step(self) -> None:
+        """Stop inside a step if it was asked for; where several processes train, not before its end.
+
+        Raises:
+            Stopped: The state is saved and the steps after it are made.
+            SaveFailed: No save succeeded within the grace.
+        """
+        if self._agreement.is_alone:
+            self.safe_point()
+
     def require_not_ended(self) -> None:
         """End a program again that went on after its end: it caught the error, with others perhaps.
 

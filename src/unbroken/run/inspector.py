@@ -85,8 +85,6 @@ class StateInspector:
     """Where a run that hands batches out reads them."""
     replicas: Replicas = field(default_factory=lambda: Replicas({}))
     """Its models that several processes keep alike."""
-    processes: int = 1
-    """How many train."""
     at_birth: AtBirth = field(default_factory=AtBirth)
     """What the code asked for at the run's start."""
     streams: RandomStreams = field(init=False)
@@ -107,6 +105,10 @@ class StateInspector:
         """Derive randomness by the scheme that the run began with."""
         self.streams = streams_of(seed_scheme, self.seed)
 
+    def trained_by(self, processes: int) -> None:
+        """Take in how many processes train."""
+        self.environment = {**self.environment, **({"processes": processes} if processes > 1 else {})}  # fmt: skip
+
     def go_on_after(self, saved: StateSummary, position: Position) -> None:
         """Take over what a saved order went through, and which batch was trained last."""
         self.order.go_on_as(saved.facts.get("order", {}), position)
@@ -119,8 +121,6 @@ class StateInspector:
         order = self.order.facts()
         if self.seed != self.order.seed:
             order["run_seed"] = self.seed
-        if self.processes > 1:
-            order["processes"] = self.processes
         return {**self.declared_facts, "order": order, "environment": self.environment}
 
     def require_out_of_reach(self) -> None:

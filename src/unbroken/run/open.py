@@ -34,6 +34,7 @@ from unbroken.run.shared_start import (
     lock_of,
     require_same_program,
 )
+from unbroken.run.shared_step import SharedStep
 from unbroken.run.told_unsaved import note_of, told_unsaved
 from unbroken.trackers.tracking import Tracking
 
@@ -92,12 +93,13 @@ def open_run(
         DirectoryInUse: Another process writes to the run. Nothing was changed.
         RankFailed: Another rank failed, so that none goes on.
     """
-    lock, plan.inspector.processes = lock_of(ranks, source.layout), ranks.count
+    lock = lock_of(ranks, source.layout)
+    plan.inspector.trained_by(ranks.count)
     with together(ranks):
         lock.take()
     with _given_back_on_failure(lock, source.layout):
-        require_same_program(ranks, plan.inspector)
-        source = confirmed(ranks, source)
+        require_same_program(ranks, plan)
+        source = confirmed(ranks, source, may_move=plan.may_move)
         with together(ranks):
             restored = _restored(plan, source, policy)
         lock.require_ours()
@@ -122,6 +124,7 @@ def open_run(
             plan.streams,
             audit,
             partial(_told, plan, saver),
+            SharedStep(ranks if plan.may_move else None),
         ),
         audit=audit,
         ranks=ranks,
@@ -189,7 +192,7 @@ def _restored(
         plan.inspector.probe.take_kept(source.layout)
     if source.checkpoint is None:
         return resuming.begin_again(source, plan.inspector, policy)
-    return resuming.restore(source.checkpoint, plan.inspector, policy, source.layout)
+    return resuming.restore(source.checkpoint, plan.inspector, policy, source.records)
 
 
 def _report(
@@ -218,7 +221,7 @@ def _past(plan: RunPlan, source: resuming.ResumeSource, report: resuming.Report)
     saved = source.checkpoint
     facts = arithmetic_facts(plan.inspector.facts)
     return read_past(
-        source.layout,
+        source.records,
         plan.state.position.step,
         saved_by=saved.manifest.start if saved else 0,
         facts=facts,

@@ -10,7 +10,8 @@ from unbroken.run.ending import Ending
 from unbroken.run.loops import Loops
 from unbroken.run.open import OpenRun
 from unbroken.run.restored import Built, ResumedBeginning
-from unbroken.run.step import Step, StepResult
+from unbroken.run.step import Step
+from unbroken.run.step_result import StepResult
 from unbroken.state.training_state import TrainingState
 
 
@@ -95,7 +96,11 @@ class OwnSteps(ABC):
         """
         is_last = self._open.book.micro_batch_done(samples)
         if may_stop and not is_last and self.state.is_savable:
-            self._ending.safe_point()
+            self._ending.point_inside_step()
+
+    def pass_over(self, samples: int) -> None:
+        """Count samples of the step that another process trains."""
+        self._open.book.pass_over(samples)
 
     def end_step(self, losses: Mapping[str, float], **applied: object) -> StepResult:
         """Count a completed step and write its line into the journal.

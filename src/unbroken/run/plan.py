@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unbroken.loop.due import SaveDue
+from unbroken.order.step_batches import StepBatches
 from unbroken.run.agreement import Agreement
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged
@@ -51,6 +52,11 @@ class RunPlan:
     def order(self) -> Order:
         """Which samples a step has."""
         return self.inspector.order
+
+    @property
+    def may_move(self) -> bool:
+        """Whether any number of processes may train it: the run itself divides each step's samples."""
+        return isinstance(self.order, StepBatches)
 
     @property
     def state(self) -> TrainingState:

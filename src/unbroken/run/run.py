@@ -210,9 +210,7 @@ class Run(LoaderLoops):
             DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
         ranks = ranks_here()
-        if ranks.count > 1 and isinstance(self._order, StepBatches):
-            raise misuse.step_batches_of_one_process(ranks.count)
-        source = source_for(ranks, self.layout, how)
+        source = source_for(ranks, self.layout, how, may_move=self._plan.may_move)
         self.layout = source.layout
         keep_lists(self._order, self.layout)
         policy = replace(self._policy, accept=accept, confirm=confirm)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
-from unbroken.errors import CheckpointCorrupt, ResumeRefused, SettingsInvalid
+from unbroken.errors import CheckpointCorrupt, ResumeRefused, RunMisused, SettingsInvalid
 from unbroken.ranks.group import Ranks, together
 from unbroken.run.enter import Entered, enter
 from unbroken.run.inspector import StateInspector
@@ -50,6 +51,7 @@ class _Found:
 
     root: Path
     run_id: str | None
+    scheme: int | None
     checkpoint: Path | None
 
 
@@ -70,13 +72,16 @@ def _require_one_directory(ranks: Ranks, root: Path) -> None:
         )
 
 
-def source_for(ranks: Ranks, layout: Layout, how: str | ResumeSource) -> ResumeSource:
+def source_for(
+    ranks: Ranks, layout: Layout, how: str | ResumeSource, *, may_move: bool
+) -> ResumeSource:
     """Return what this rank continues from; one process finds it, and all hear of it.
 
     Args:
         ranks: The processes of the run.
         layout: The directory that this rank was given.
         how: As in `Run.resume`.
+        may_move: Whether another number of processes may go on.
 
     Raises:
         NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
@@ -89,51 +94,66 @@ def source_for(ranks: Ranks, layout: Layout, how: str | ResumeSource) -> ResumeS
     with together(ranks):
         if ranks.rank == 0:
             found = find_source(layout.root, how) if isinstance(how, str) else how
-    return shared_source(ranks, found)
+    return shared_source(ranks, found, may_move=may_move)
 
 
-def shared_source(ranks: Ranks, found: ResumeSource | None) -> ResumeSource:
+def shared_source(ranks: Ranks, found: ResumeSource | None, *, may_move: bool) -> ResumeSource:
     """Return what this rank continues from, as the leader found it.
 
     Args:
         ranks: The processes of the run.
         found: What the leader found; None on other ranks.
+        may_move: Whether another number of processes may go on.
 
     Raises:
-        ResumeRefused: The checkpoint was saved by another number of processes.
+        ResumeRefused: The checkpoint was saved by another number of processes, and that may not be.
         CheckpointCorrupt: This rank can't see the leader's checkpoint.
     """
     with together(ranks):
-        if found is not None:
+        if found is not None and not may_move:
             _require_count(ranks, found)
     told = ranks.from_leader(None if found is None else _told(found))
     with together(ranks):
-        return found if found is not None else _as_told(told, ranks.rank)
+        return found if found is not None else _as_told(told, ranks, may_move=may_move)
 
 
 def _told(found: ResumeSource) -> _Found:
     path = found.checkpoint.path.absolute() if found.checkpoint else None
-    return _Found(root=found.layout.root.absolute(), run_id=found.run_id, checkpoint=path)
+    scheme = None if found.run_id is None else found.seed_scheme
+    root = found.layout.root.absolute()
+    return _Found(root=root, run_id=found.run_id, scheme=scheme, checkpoint=path)
 
 
-def _as_told(told: _Found, rank: int) -> ResumeSource:
-    layout = layout_of_rank(Layout(told.root), rank)
-    checkpoint = None if told.checkpoint is None else _seen(told.checkpoint, rank)
+def _as_told(told: _Found, ranks: Ranks, *, may_move: bool) -> ResumeSource:
+    layout = layout_of_rank(Layout(told.root), ranks.rank)
     is_named = told.run_id is not None and run_id_of(layout) is None
     return ResumeSource(
-        layout=layout, run_id=told.run_id, checkpoint=checkpoint, is_named_again=is_named
+        layout=layout,
+        run_id=told.run_id,
+        checkpoint=None if told.checkpoint is None else _seen(told.checkpoint, ranks),
+        is_named_again=is_named,
+        scheme=told.scheme,
+        # What every rank writes of a whole step is the same, and the leader was there all along.
+        recorded_in=Layout(told.root) if may_move else None,
     )
 
 
-def confirmed(ranks: Ranks, source: ResumeSource) -> ResumeSource:
+def confirmed(ranks: Ranks, source: ResumeSource, *, may_move: bool) -> ResumeSource:
     """Return what is found now, if anything changed since the leader looked.
+
+    Args:
+        ranks: The processes of the run.
+        source: What was found.
+        may_move: Whether another number of processes may go on.
 
     Raises:
         NoUsableCheckpoint: What was asked for isn't there any more.
     """
     with together(ranks):
         now = confirm_source(source) if ranks.rank == 0 else None
-    return shared_source(ranks, now) if ranks.from_leader(now is not source) else source
+    if not ranks.from_leader(now is not source):
+        return source
+    return shared_source(ranks, now, may_move=may_move)
 
 
 def enter_together(
@@ -149,7 +169,10 @@ def enter_together(
 
     Raises:
         SaveFailed: The disk refused; nothing was trained yet.
+        SettingsInvalid: The ranks of a new run begin with different weights.
     """
+    if source.checkpoint is None and plan.may_move:
+        _require_same_weights(ranks, plan.inspector)
     entered = None
     with together(ranks):
         if ranks.rank == 0:
@@ -159,12 +182,14 @@ def enter_together(
         entered = entered or enter(source, plan.inspector, plan.seed, plan.grace_seconds, run_id)
     plan.agreement.among(ranks)
     plan.inspector.replicas.begin(evidence)
-    return entered
+    return replace(entered, notes=(*entered.notes, *_restarts(os.environ)))
 
 
-def _seen(path: Path, rank: int) -> Checkpoint:
+def _seen(path: Path, ranks: Ranks) -> Checkpoint:
+    rank = ranks.rank
     try:
-        return Checkpoint.at(path).of_rank(rank)
+        found = Checkpoint.at(path)
+        return found.of_rank(rank) if found.ranks == ranks.count else found
     except CheckpointCorrupt as error:
         raise CheckpointCorrupt(
             f"Rank {rank} can't use the checkpoint that rank 0 found: {error.what}",
@@ -186,15 +211,23 @@ def _require_count(ranks: Ranks, found: ResumeSource) -> None:
     )
 
 
-def require_same_program(ranks: Ranks, inspector: StateInspector) -> None:
+def require_same_program(ranks: Ranks, plan: RunPlan) -> None:
     """Compare what the ranks are made of, before any of them is restored.
 
     Raises:
-        SettingsInvalid: They differ in a fact, a part or a shape.
+        SettingsInvalid: They differ in a fact, a part, a shape or an option.
+        RunMisused: Gradients would be added up by the run and by PyTorch.
     """
     if ranks.count == 1:
         return
-    mine = _compared(inspector)
+    if plan.may_move and plan.inspector.replicas:
+        raise RunMisused(
+            "Run(order=) was given a model in DistributedDataParallel.",
+            "The run itself divides the samples of a step and adds up the gradients, so PyTorch's "
+            "averages would be added up once more.",
+            "Give Run(...) and the optimizer the model as it is, without the wrapper.",
+        )
+    mine = _compared(plan.inspector)
     of_leader = ranks.from_leader(mine)
     found = differences(of_leader, mine)
     listed = "\n".join(
@@ -207,6 +240,34 @@ def require_same_program(ranks: Ranks, inspector: StateInspector) -> None:
                 "The processes of one training make each step together, of one model and with one set of "
                 "settings.",
                 "Start the same program with the same arguments on every rank.",
+            )
+
+
+def _restarts(environment: Mapping[str, str]) -> list[str]:
+    """Warn where torchrun could not start a group again: https://github.com/pytorch/pytorch/issues/135712."""
+    restarts = environment.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    is_shared = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if restarts == "0" or not is_shared:
+        return []
+    return [
+        (
+            "WARNING: torchrun may not bring the processes up again after a restart, for they find addresses "
+            "of the ones before: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+        )
+    ]
+
+
+def _require_same_weights(ranks: Ranks, inspector: StateInspector) -> None:
+    if ranks.count == 1:
+        return
+    digest = inspector.digest()
+    of_leader = ranks.from_leader(digest)
+    with together(ranks):
+        if digest != of_leader:
+            raise SettingsInvalid(
+                f"Rank {ranks.rank} begins with other weights than rank 0.",
+                "The ranks add up the gradients of one model; each would go on training its own.",
+                "Build the model from the same seed on every rank, or load the same weights.",
             )
 
 

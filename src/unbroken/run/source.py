@@ -42,6 +42,15 @@ class ResumeSource:
     """What `find_source` was asked for; None where a checkpoint was named and nothing was searched."""
     seen: tuple[object, ...] = ()
     """What was there then, to find out whether it changed."""
+    scheme: int | None = None
+    """By which scheme the run derives its randomness, where another process has told."""
+    recorded_in: Layout | None = None
+    """Whose journal knows the steps so far; None for that of `layout`."""
+
+    @property
+    def records(self) -> Layout:
+        """The directory whose journal knows the steps so far."""
+        return self.recorded_in or self.layout
 
     def initial_facts(self) -> InitialFacts | None:
         """Return what a run that begins again was begun with.
@@ -56,6 +65,8 @@ class ResumeSource:
     @property
     def seed_scheme(self) -> int:
         """By which scheme the run that is continued derives its randomness."""
+        if self.scheme is not None:
+            return self.scheme
         if self.is_named_again and self.checkpoint is not None:
             schemes = self.checkpoint.evidence().get("schemes", {})
             return int(schemes.get("seed_scheme", MicroBatchStreams.scheme))

@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.errors import RunMisused, StateMismatch
-from unbroken.journal.line import CONTENT, GATHERS, GIVEN_UP, RATES, SCALE, SKETCH
-from unbroken.order.step_batches import MicroBatch, sample_digest
+from unbroken.order.step_batches import MicroBatch
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
+from unbroken.run.shared_step import SharedStep
 from unbroken.run.step_cut import StepCut
+from unbroken.run.step_result import StepResult
 from unbroken.run.step_update import StepUpdate
 from unbroken.run.update import Updater
-from unbroken.state.position import Position
 from unbroken.state.training_state import TrainingState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
-    """What a completed step came to."""
-
-    step: int
-    """Steps completed, this one included."""
-    losses: Mapping[str, float]
-    """`loss` and the named sums given to `backward`, over the whole step batch."""
-    grad_norm: float = math.nan
-    """Norm of all gradients before clipping."""
-    gradient_sketch: float = math.nan
-    """Norm of some entries of the gradients, where a loop makes its own updates."""
-    rate: float = math.nan
-    """Learning rate of the first group, as it was applied."""
-    rates: Mapping[str, float] = field(default_factory=dict)
-    """Learning rates of all groups, by name, as they were applied."""
-    loss_scale: float | None = None
-    """What the loss was scaled with; None without a scaler."""
-    skipped: bool = False
-    """Whether the update was left out, by the loss scaler or because something was not finite."""
-    gathers: bool = False
-    """Whether the loop made no update: it gathers gradients over several steps."""
-    given_up: str = ""
-    """Why the loop gave the step up; empty where it didn't."""
-    content: str = ""
-    """Digest of what the batch held; empty where that isn't known."""
-    fingerprint: Mapping[str, float] = field(default_factory=dict)
-    """What tells whether weights, buffers, averages and modes were what they were; see `state/fingerprint`."""
-
-    def line(self, position: Position, epoch: int, ids: Sequence[str]) -> dict[str, Any]:
-        """Return the step's line in the journal.
-
-        Args:
-            position: Where the run stands after it.
-            epoch: The epoch it belongs to.
-            ids: Names of its samples, in order.
-        """
-        line: dict[str, Any] = {
-            "step": position.step,
-            "updates": position.updates,
-            "epoch": epoch,
-            "samples": len(ids),
-            "sample_digest": sample_digest(ids),
-            **self.losses,
-            "lr": self.rate,
-            "grad_norm": self.grad_norm,
-            **self.fingerprint,
-        }
-        if len(self.rates) > 1:
-            line[RATES] = dict(self.rates)
-        if self.loss_scale is not None:
-            line[SCALE] = self.loss_scale
-        line |= {"skipped": True} if self.skipped else {}
-        line |= {GATHERS: True} if self.gathers else {}
-        line |= {CONTENT: self.content} if self.content else {}
-        if not math.isnan(self.gradient_sketch):
-            line[SKETCH] = self.gradient_sketch
-        return line | ({GIVEN_UP: self.given_up} if self.given_up else {})
 
 
 class LoopCalls(Protocol):
@@ -90,6 +28,9 @@ class LoopCalls(Protocol):
 
     def micro_batch_done(self, samples: int) -> None:
         """Count a micro-batch whose gradients and sums are in."""
+
+    def pass_over(self, samples: int) -> None:
+        """Count samples of the step that another process trains."""
 
     def end_step(self, losses: Mapping[str, float], **applied: Any) -> StepResult:
         """Count a completed step and write its line into the journal."""
@@ -109,6 +50,7 @@ class Step:
         monitor: Looks at the step where a resume is watched.
         cut: Told into how many samples the step is cut.
         audit: Looks at the first loss for what it trains beside the run.
+        shared: This process's share of the step, where several train.
     """
 
     def __init__(
@@ -121,6 +63,7 @@ class Step:
         monitor: ResumeMonitor,
         cut: StepCut,
         audit: SelfAudit,
+        shared: SharedStep,
     ) -> None:
         self._calls = calls
         self._state = state
@@ -128,6 +71,8 @@ class Step:
         self._monitor = monitor
         self._cut = cut
         self._audit = audit
+        self._shared = shared
+        self._began_at = state.position.samples
         self.indices = tuple(int(i) for i in order.at(state.position))
         """Sample numbers of the whole step batch."""
         self.ids = order.names_at(state.position)
@@ -166,22 +111,50 @@ class Step:
         """Yield what is left of the step batch, at most `size` samples at a time.
 
         The global generators are set from the position before each. A stop request is honoured
-        between two micro-batches: the run saves, partial gradients and all.
+        between two micro-batches: the run saves, partial gradients and all. Where several processes
+        train, these are the micro-batches of this one's share, which may have none; a stop then waits
+        for the step's end.
         """
-        self._cut.plan(min(size, len(self.indices)))
-        while self.samples_done < len(self.indices):
+        begin, end = self._shared.mine(self.samples_done, len(self.indices), size)
+        size = self._shared.share.cut(len(self.indices) - self._began_at, size)
+        self._cut.plan(size)
+        if self._shared.share.rank and self.samples_done:  # rank 0 has what was gathered before
+            self._calls.seed_micro_batch()
+            self._state.drop_gradients()
+            self._state.sums.clear()
+        self._calls.pass_over(begin - self.samples_done)
+        while self.samples_done < end:
             start = self.samples_done
             self._calls.seed_micro_batch()
-            indices = self.indices[start : start + size]
+            indices = self.indices[start : min(start + size, end)]
             yield MicroBatch(self._state.position, indices)
             self._calls.micro_batch_done(len(indices))
+        self._calls.pass_over(len(self.indices) - end)
+
+    def share(self, size: int) -> int:
+        """Return how many samples of the step this process trains: all that are left, or its share.
+
+        Args:
+            size: Most samples of a micro-batch.
+        """
+        begin, end = self._shared.share.of(self.samples_done, len(self.indices), size)
+        return end - begin
 
     def begin_again(self) -> None:
         """Go back to the step's start: what its micro-batches left so far is dropped.
 
         For a step that can't be finished as it was cut. Nothing was updated yet, and all randomness
         follows from the position, so it is as if the step had just begun.
+
+        Raises:
+            RunMisused: Several processes train, and the step was begun before a stop.
         """
+        if self._began_at and not self._shared.is_alone:
+            raise RunMisused(
+                f"Step {self.number} was begun before a stop, and can't begin again in several processes.",
+                "What one rank drops the others would count.",
+                "Resume this step in one process, or with smaller micro-batches.",
+            )
         self._calls.seed_micro_batch()  # undoes what a resumed step's beginning did a second time
         self._state.drop_unfinished_step()
 
@@ -256,10 +229,12 @@ class Step:
             skips_nonfinite=on_nonfinite == "skip",
             optimizers=optimizers,
         )
+        self._shared.require_can_update(by_closure=closure is not None)
         if closure is not None:
             applied = update.by_closure(closure, self._take_what_is_left)
         else:
             self._require_all_samples()
+            self._shared.add_up(self._state, self._began_at, len(self.indices))
             applied = update.of_gradients()
         if not applied["skipped"]:
             self._updater.move_schedules(self._state.position.updates + 1, score)

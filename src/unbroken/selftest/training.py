@@ -17,7 +17,8 @@ from unbroken.loop.schedule import Schedule, warmup_cosine
 from unbroken.order.step_batches import StepBatches
 from unbroken.run.probe import Probe
 from unbroken.run.run import Run
-from unbroken.run.step import Step, StepResult
+from unbroken.run.step import Step
+from unbroken.run.step_result import StepResult
 from unbroken.selftest.checks import CHECKS
 from unbroken.selftest.model import NEW_VOICES, OLD_VOICES, Model
 

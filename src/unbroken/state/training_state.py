@@ -202,6 +202,11 @@ class TrainingState:
         self.has_uncounted = False
         return before
 
+    def pass_over(self, samples: int) -> None:
+        """Count samples of the step that another process trains."""
+        self.position = replace(self.position, samples=self.position.samples + samples)
+        self._steps_counted = self.optimizer_steps.count
+
     def drop_unfinished_step(self) -> None:
         """Go back to the start of the step: the gradients and sums of its micro-batches are dropped."""
         self.drop_gradients()

@@ -1,0 +1,46 @@
+"""The share of a step batch that one of several processes trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Some neighbouring micro-batches of what is left of a step batch.
+
+    Shares begin where one process would begin a micro-batch, so that any number of processes cuts the
+    step alike, as long as there are enough micro-batches for them; with more processes they are smaller.
+    """
+
+    rank: int
+    """Number of the process."""
+    count: int
+    """How many processes there are."""
+
+    def of(self, begin: int, end: int, size: int) -> tuple[int, int]:
+        """Return the first sample of the share and the one after its last; it may have none.
+
+        Args:
+            begin: Samples of the step batch that are done.
+            end: Samples that it has.
+            size: Most samples of a micro-batch.
+        """
+        cut = self.cut(end - begin, size)
+        pieces = -(-(end - begin) // cut)
+        first, last = (pieces * each // self.count for each in (self.rank, self.rank + 1))
+        return begin + cut * first, min(end, begin + cut * last)
+
+    def cut(self, left: int, size: int) -> int:
+        """Return the size of micro-batches: with few samples each process gets some.
+
+        Args:
+            left: Samples that are to be divided.
+            size: Most samples of a micro-batch.
+        """
+        return max(1, min(size, -(-left // self.count)))
+
+
+WHOLE: Final = Share(rank=0, count=1)
+"""The share of a process that trains alone."""

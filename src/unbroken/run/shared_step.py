@@ -1,0 +1,88 @@
+"""A step that several processes train: each a share of its samples, all of them the same update."""
+
+from __future__ import annotations
+
+from unbroken.errors import RunMisused
+from unbroken.order.share import Share
+from unbroken.ranks.gradients import add_up
+from unbroken.ranks.group import OneProcess, Ranks
+from unbroken.state.training_state import TrainingState
+
+
+class SharedStep:
+    """What a step needs to know of the other processes.
+
+    Args:
+        ranks: The processes; one where the program divides the samples itself.
+    """
+
+    def __init__(self, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks or OneProcess()
+        self.share = Share(rank=self._ranks.rank, count=self._ranks.count)
+        """What this process trains of each step batch."""
+        self._mine: tuple[int, int] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this process trains whole steps."""
+        return self._ranks.count == 1
+
+    def mine(self, begin: int, end: int, size: int) -> tuple[int, int]:
+        """Return the first sample of this process's share and the one after its last.
+
+        A step that begins again, in smaller micro-batches, keeps its share: the others have theirs.
+
+        Args:
+            begin: Samples of the step that are done.
+            end: Samples that it has.
+            size: Most samples of a micro-batch.
+        """
+        if self.is_alone or self._mine is None:
+            self._mine = self.share.of(begin, end, size)
+        return self._mine
+
+    def add_up(self, state: TrainingState, begin: int, end: int) -> None:
+        """Give this process the gradients and sums of the whole step; the next one may follow.
+
+        Args:
+            state: What is updated, and what this process has gathered.
+            begin: Samples that were done when the step began.
+            end: Samples that it has.
+
+        Raises:
+            RunMisused: A gradient has a form that can't be added up, or the ranks left samples out.
+            RankFailed: A rank ended, or does not answer.
+        """
+        if self.is_alone:
+            return
+        mine, self._mine = self._mine or (begin, begin), None
+        _require_all(self._ranks.gather(mine), begin, end)
+        add_up(self._ranks, list(state.updated.values()), state.sums.values)
+
+    def require_can_update(self, *, by_closure: bool) -> None:
+        """Refuse what several processes can't do.
+
+        Raises:
+            RunMisused: An optimiser evaluates the loss by itself.
+        """
+        if by_closure and not self.is_alone:
+            raise RunMisused(
+                "step.update() was given a closure, and several processes train.",
+                "Each rank would evaluate the loss of its own samples, and update otherwise.",
+                "Train in one process, or with an optimizer that takes gradients.",
+            )
+
+
+def _require_all(shares: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Refuse a step of which ranks trained samples twice, or not at all."""
+    at = begin
+    for first, last in shares:
+        if first != at:
+            break
+        at = last
+    if at != end:
+        raise RunMisused(
+            f"The ranks trained the samples {', '.join(f'{a} to {b}' for a, b in shares)} of a step with {end}.",
+            "Some would be used twice, or left out without a trace. Nothing was updated.",
+            "Cut steps alike on every rank: give step.micro_batches() the same size.",
+        )
