@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
+from unbroken.checks.declared_values import OF_VALUES
 from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AT
 from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.checks.state_summary import Leaf, StateSummary
@@ -44,6 +45,7 @@ from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.position import Position
 from unbroken.state.random_streams import EpochStreams, RandomStreams, streams_of
 from unbroken.state.training_state import OWN_PARTS, TrainingState
+from unbroken.state.values import Values
 from unbroken.watch.foreseen_rates import ForeseenRates
 
 GATHERED = 1
@@ -204,6 +206,8 @@ class StateInspector:
             return OF_RUN
         if isinstance(part.target, LRScheduler | Schedule) and has_known_counters(part.target):
             return OF_LOOP
+        if isinstance(part.target, Values):
+            return OF_VALUES
         return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 
     def structure(self) -> StateSummary:

@@ -159,7 +159,12 @@ def _report(
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *entered.notes, *([note_of(unsaved)] if unsaved else [])),
+        notes=(
+            *source.notes,
+            *entered.notes,
+            *restored.notes,
+            *([note_of(unsaved)] if unsaved else []),
+        ),
         checks=restored.report,
         decision=restored.decision,
     )
