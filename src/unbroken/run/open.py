@@ -64,7 +64,7 @@ class OpenRun:
             ending.callback(self.record.close)
             ending.callback(self.leaving.closed, is_stopped=is_stopped)
             ending.callback(self.saves.saver.close)
-            ending.callback(self.monitor.close)
+            ending.callback(self.monitor.close, is_finished=self.leaving.is_finished)
             ending.callback(self.audit.close)
 
 
