@@ -80,6 +80,13 @@ class ResumeMonitor:
         self._replay = None
         self._log.drop_waiting()
 
+    def finished(self) -> None:
+        """Say that the run is finished, where no step was trained and none was to be repeated."""
+        verdict = self.verdict
+        if not self._has_trained and verdict is not None and not verdict.known:
+            self.nothing_to_train()
+            self._log.finished(verdict.step)
+
     @property
     def asks_for_draws(self) -> bool:
         """Whether the replay wants to know if a step draws random numbers."""
@@ -197,10 +204,8 @@ class ResumeMonitor:
         Args:
             is_finished: Whether all that was asked for is trained.
         """
-        verdict = self.verdict
-        if is_finished and not self._has_trained and verdict is not None and not verdict.known:
-            self.nothing_to_train()
-            self._log.finished(verdict.step)
+        if is_finished:
+            self.finished()
         if self._repeatability is not None:
             self._repeatability.close()
         if self._replay is not None:
