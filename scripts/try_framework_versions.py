@@ -16,7 +16,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,17 +71,25 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="frameworks-"))
     trials = [*trials_of(extras(), given.only or FRAMEWORKS), *map(also, given.also)]
-    rows, has_failed = [], False
+    for each in trials:
+        if each.framework not in FRAMEWORKS:
+            parser.error(f"--also {each.framework}: there are tests of {', '.join(FRAMEWORKS)}")
+    print(line("framework", "installed", "tests"), line("---", "---", "---"), sep="\n", flush=True)
+    came_to: dict[str, tuple[str, bool]] = {}
     for each in trials:
         print(f"{' '.join(each.requirements)} ...", file=sys.stderr, flush=True)
+        which = f"{each.framework}, {'oldest' if each.is_oldest else 'newest'}"
         try:
-            row, failed = tried(each, folder.absolute())
+            python = environment(each, folder.absolute())
+            versions = installed(python, each)
+            if f"{each.framework} {versions}" not in came_to:  # the oldest may be the newest
+                came_to[f"{each.framework} {versions}"] = tried(python, each)
+            said, _ = came_to[f"{each.framework} {versions}"]
         except TrialFailed as error:
-            row, failed = [each.framework, str(error), "", ""], True
-        rows.append(row)
-        has_failed |= failed
-    print(table(rows))
-    return int(has_failed)
+            versions, said = "", str(error)
+            came_to[which] = said, True
+        print(line(which, versions, said), flush=True)
+    return int(any(has_failed for _, has_failed in came_to.values()))
 
 
 def extras() -> dict[str, list[str]]:
@@ -105,30 +112,32 @@ def also(requirement: str) -> Trial:
     return Trial(re.split(r"[=<>~]", requirement)[0], False, (requirement,))
 
 
-def tried(trial: Trial, folder: Path) -> tuple[list[str], bool]:
-    """Install a version, run the tests; return the row of the table, and whether any failed.
+def installed(python: Path, trial: Trial) -> str:
+    """Return the versions that an environment has.
 
     Raises:
-        TrialFailed: It can't be installed.
+        TrialFailed: It has none.
     """
-    python = environment(trial, folder)
     asked = [re.split(r"[=<>~]", each)[0] for each in trial.requirements]
-    versions = run(str(python), "-c", SAY_VERSIONS, *asked, "torch").strip()
+    return run(str(python), "-c", SAY_VERSIONS, *asked, "torch").strip()
+
+
+def tried(python: Path, trial: Trial) -> tuple[str, bool]:
+    """Run the tests in an environment; return what they came to, and whether any failed."""
     files = sorted(
         str(e.relative_to(ROOT)) for each in TESTS[trial.framework] for e in ROOT.glob(each)
     )
-    began = time.monotonic()
     ended = subprocess.run(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--timeout", "900", *files],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    (folder / f"{python.parents[1].name}.log").write_text(ended.stdout + ended.stderr, "utf-8")
+    place = python.parents[1]
+    log = place.with_name(f"{place.name}.log")
+    log.write_text(ended.stdout + ended.stderr, "utf-8")
     counts = counted(ended.stdout)
-    minutes = f"{(time.monotonic() - began) / 60:.0f} min"
     said = ", ".join(f"{counts[each]} {each}" for each in COUNTS if each in counts) or "no result"
-    which = "oldest" if trial.is_oldest else "newest"
-    return [f"{trial.framework}, {which}", versions, said, minutes], ended.returncode != 0
+    return (f"{said}: see {log}" if ended.returncode else said), ended.returncode != 0
 
 
 def environment(trial: Trial, folder: Path) -> Path:
@@ -180,11 +189,9 @@ def counted(output: str) -> dict[str, int]:
     return {name.rstrip("s") if name == "errors" else name: int(number) for number, name in found}
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as a table of a page."""
-    heads = ("framework", "installed", "tests", "time")
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(each)} |" for each in lines)
+def line(*cells: str) -> str:
+    """Return a line of a table, as a page has it."""
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

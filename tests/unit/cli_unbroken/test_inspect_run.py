@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,3 +99,24 @@ def test_latest_where_there_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixt
     """No checkpoint is invented."""
     assert 4 == main(["inspect", str(tmp_path / "latest")])
     assert f"{tmp_path} is neither a checkpoint nor" in capsys.readouterr().err
+
+
+def test_one_that_a_process_writes_to(tmp_path: Path, shown: Callable[..., str]) -> None:
+    """The process is named, whatever the history says of the start before."""
+    trained(tmp_path, 2)
+    code = (
+        "import sys; from pathlib import Path; from unbroken.checkpoint.layout import Layout\n"
+        "from unbroken.checkpoint.lock import WriterLock\n"
+        "WriterLock(Layout(Path(sys.argv[1]))).take(); print('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as holder:  # fmt: skip
+        assert holder.stdout
+        assert holder.stdin
+        holder.stdout.readline()
+        said = shown("inspect", tmp_path)
+        holder.stdin.close()
+    assert f"state          in use by process {holder.pid} on " in said
