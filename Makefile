@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test soak check lint format-check types imports spelling generated format demo example bench bench-checkpoint clean
+.PHONY: help setup test soak frameworks check lint format-check types imports spelling generated format demo example bench bench-checkpoint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: $(STAMP) ## all tests but the soak
 
 soak: $(STAMP) ## the long tests: many kills, many seeds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -m slow --timeout 3600
+
+frameworks: $(STAMP) ## each adapter's tests with the oldest and the newest version of its framework
+	$(BIN)/python scripts/try_framework_versions.py
 
 check: lint format-check types imports spelling generated ## everything that needs no test run
 

@@ -42,7 +42,10 @@ def test_an_entry_answers_the_five_questions(entry: str) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "WARNING: Batch size changed! Checkpoint: 8, Current: 64",
+        (
+            "WARNING: Batch size changed! Checkpoint: 8, Current: 64. If the run goes on, the new size "
+            "acts from the first sample not yet trained"
+        ),
         "WARNING: Resuming mid-accumulation cycle (counter=2)",
         "CRITICAL: LR mismatch (100.0% difference)",
         "CRITICAL: Gradient masking FAILED! Base embeddings have gradients",

@@ -73,7 +73,8 @@ class BatchGeometryUnchanged(Check):
         if before != now:
             return differs(
                 f"{now} samples a step, was {before}",
-                headline=f"WARNING: Batch size changed! Checkpoint: {before}, Current: {now}",
+                headline=f"WARNING: Batch size changed! Checkpoint: {before}, Current: {now}. If the run "
+                "goes on, the new size acts from the first sample not yet trained",
             )
         cuts = [each.fact("execution.batch") for each in (saved, live)]
         if cuts[0] != cuts[1]:

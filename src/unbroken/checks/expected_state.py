@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from unbroken.checks.declared_values import with_new_values
 from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.schedule_settings import changed_settings
 from unbroken.checks.state_summary import StateSummary, is_below
@@ -25,6 +26,7 @@ def expected_state(
         live: As it stands; its rates are held against the schedule by a check of their own.
         taken: Ids of the checks whose new value acts.
     """
+    saved = with_new_values(saved, built, live)
     values: dict[str, Any] = dict(saved.values)
     changed = changed_options(saved, built)
     optimizers = saved.of_kind("optimizer")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unbroken.checks.check import Check, CheckResult, OnAccept, Severity
+from unbroken.checks.declared_values import OF_VALUES
 from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.checks.state import compare_state, modes, untrained_models
 from unbroken.checks.state_summary import Leaf, StateSummary, is_below
@@ -55,7 +56,7 @@ class OtherStateIdentical(Check):
     def compare(self, saved: StateSummary, live: StateSummary) -> CheckResult:
         """Compare every leaf; averages and teachers are named if only they differ."""
         seconds = untrained_models(live)
-        parts = [*live.of_kind(OF_RUN, OF_LOOP, "scaler", "other"), *seconds]
+        parts = [*live.of_kind(OF_RUN, OF_LOOP, "scaler", OF_VALUES, "other"), *seconds]
         found = compare_state(saved, live, parts, modes(saved, live))
         paths = [each.path for each in found.differences]
         if paths and all(is_below(each, seconds) for each in paths):

@@ -38,7 +38,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("a", metavar="A", type=Path, help="a checkpoint or a run's directory")
+    parser.add_argument(
+        "a",
+        metavar="A",
+        type=Path,
+        help="a checkpoint, latest in a run's directory, or that directory",
+    )
     parser.add_argument("b", metavar="B", type=Path, help="the other")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)

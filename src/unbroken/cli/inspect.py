@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Show what is in a checkpoint: its position, parts and sizes, every tensor with its digest, the facts
-of the run and what was observed at the save. For a run's directory: its checkpoints, one per line.
-Tensors are not read; `unbroken verify` reads them.
+of the run and what was observed at the save. For a run's directory: which run it is, how it stands,
+and its checkpoints, one per line. Tensors are not read; `unbroken verify` reads them.
 
   unbroken inspect training_output
+  unbroken inspect training_output/latest
   unbroken inspect training_output/checkpoints/step-00003500 --json"""
 
 
@@ -32,7 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("path", metavar="PATH", type=Path, help="a checkpoint or a run's directory")
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a checkpoint, latest in a run's directory, or that directory",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -45,14 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
         NoUsableCheckpoint: There is none.
     """
     from unbroken.checkpoint.read import Checkpoint
-    from unbroken.cli.paths import checkpoints_at
+    from unbroken.cli.paths import checkpoints_at, newest_if_latest, run_directory_of
+    from unbroken.cli.run_summary import run_summary
 
-    found = checkpoints_at(arguments.path)
-    if found == [arguments.path]:
-        said = _content(Checkpoint.at(arguments.path))
+    path = newest_if_latest(arguments.path)
+    found = checkpoints_at(path)
+    if found == [path]:
+        said = _content(Checkpoint.at(path))
         show = _show_content
     else:
-        said = {"path": str(arguments.path), "checkpoints": [_summary(each) for each in found]}
+        said = {
+            "path": str(path),
+            "run": run_summary(run_directory_of(found[-1]), found),
+            "checkpoints": [_summary(each) for each in found],
+        }
         show = _show_list
     if arguments.json:
         print(json.dumps(said, ensure_ascii=False, default=repr))
@@ -113,7 +125,10 @@ def _content(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _show_list(said: dict[str, Any]) -> None:
+    from unbroken.cli.run_summary import shown_lines
 
+    if said["run"] is not None:
+        print("\n".join([*shown_lines(said["run"]), ""]))
     for each in said["checkpoints"]:
         if "problem" in each:
             print(f"{each['name']:<18}{each['problem']}")

@@ -12,11 +12,13 @@ def checkpoints_at(path: Path) -> list[Path]:
     """Return the checkpoint directories of a path, oldest position first.
 
     Args:
-        path: A checkpoint, a run's directory, or the `checkpoints` in it.
+        path: A checkpoint, a run's directory, `latest` in one for its newest checkpoint, or the
+            `checkpoints` in it.
 
     Raises:
         NoUsableCheckpoint: There is none.
     """
+    path = newest_if_latest(path)
     if (path / MANIFEST).exists() or (path.is_dir() and is_checkpoint_name(path.name)):
         return [path]
     for place in (Layout(path).checkpoints, path):
@@ -38,6 +40,17 @@ def one_checkpoint_at(path: Path) -> Path:
         NoUsableCheckpoint: There is none.
     """
     return checkpoints_at(path)[-1]
+
+
+def newest_if_latest(path: Path) -> Path:
+    """Return the newest checkpoint of a run for `latest` in its directory, and any other path as it is.
+
+    Raises:
+        NoUsableCheckpoint: The run has none.
+    """
+    if path.name != Layout(path).latest.name or path.is_dir():
+        return path
+    return one_checkpoint_at(path.parent)
 
 
 def run_directory_of(checkpoint: Path) -> Layout:

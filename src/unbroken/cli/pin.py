@@ -63,9 +63,9 @@ def change(paths: list[Path], *, is_pin: bool) -> int:
     """
     from unbroken.checkpoint.pins import read_pins, write_pins
     from unbroken.checkpoint.read import Checkpoint
-    from unbroken.cli.paths import run_directory_of
+    from unbroken.cli.paths import newest_if_latest, run_directory_of
 
-    for path in paths:
+    for path in map(newest_if_latest, paths):
         name = path.absolute().name
         layout = run_directory_of(path)
         if is_pin:

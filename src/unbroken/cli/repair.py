@@ -39,7 +39,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("path", metavar="PATH", type=Path, help="a checkpoint or a run's directory")
+    add(
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a checkpoint, latest in a run's directory, or that directory",
+    )
     add("what", metavar="schedule|position|previous", choices=CHOICES, help="what to repair")
     add("--dry-run", action="store_true", help="change nothing, only explain")
     parser.set_defaults(run=run)
@@ -56,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         SaveFailed: The disk can't be written; existing checkpoints are untouched.
     """
     from unbroken.checkpoint.lock import WriterLock
+    from unbroken.cli.paths import newest_if_latest
 
+    arguments.path = newest_if_latest(arguments.path)
     layout, store = _run_at(arguments.path)
     if arguments.dry_run:
         _explain(_planned(arguments, store))

@@ -37,7 +37,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "paths", metavar="PATH", type=Path, nargs="+", help="a checkpoint or a run's directory"
+        "paths",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        help="a checkpoint, latest in a run's directory, or that directory",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)

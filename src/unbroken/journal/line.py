@@ -20,15 +20,20 @@ RATES = "lrs"
 """Name of the learning rates of all groups, where there is more than one."""
 SKETCH = "gradient_sketch"
 """Name of the norm of some entries of the gradients, where a loop makes its own updates."""
+DIRECTION = "gradient_direction"
+"""Name of the sum of the same entries, divided by that norm."""
 SCALE = "grad_scale"
 """Name of what a gradient scaler scaled the loss with."""
 _APPLIED = (
     "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
 )  # fmt: skip
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS, SKETCH}
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS, SKETCH, DIRECTION}
 OWN_NAMES = frozenset(_NOT_LOSSES - {"lr", "grad_norm"})
 """Names of a line that no loop may give to something else."""
 
+
+ROUNDED = 1e-5
+"""Relative difference of a direction that a factor brings about: each entry is rounded anew."""
 
 FIRST = ""
 """Stands for the name of the first group, whose rate every line has."""
@@ -56,6 +61,9 @@ class JournalLine:
         """`loss` and whatever else the loop journalled by name."""
         self.gradient = fields.get(SKETCH, fields.get("grad_norm"))
         """Norm of all gradients before clipping, or of some of their entries."""
+        self.is_clipped: bool = SKETCH in fields
+        """Whether the loop may have clipped the gradients already, as far as they are told."""
+        self._direction = fields.get(DIRECTION)
         self.update = (bool(line.get("skipped", False)), line.get("updates"))
         """Whether the update was left out, and how many were made."""
         self.is_given_up = GIVEN_UP in line
@@ -95,6 +103,11 @@ class JournalLine:
     def is_scaled_as(self, other: JournalLine) -> bool:
         """Say whether the loss was scaled alike, as far as both tell."""
         return None in (self.scale, other.scale) or _same(self.scale, other.scale)
+
+    def is_factor_of(self, other: JournalLine) -> bool:
+        """Say whether the gradients differ by a common factor alone, as far as both tell."""
+        both = (self._direction, other._direction)
+        return None not in both and relative_difference(*both) <= ROUNDED
 
     def loss_difference(self, other: JournalLine) -> float:
         """Return the relative difference of `loss`, or of all losses if there is none.

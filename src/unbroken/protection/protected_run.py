@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from typing import Any
 
+from unbroken.protection.kept_table import KeptTable
 from unbroken.run.resume import ResumeReport
 from unbroken.run.run import Run
 
@@ -13,14 +14,17 @@ class ProtectedRun(Run):
     """Gives out its batches to a loop over the loader itself."""
 
     accepted: Collection[str] = ()
+    table: KeptTable | None = None
 
     def resume(self, *given: Any, **named: Any) -> ResumeReport:
         """Continue the run, or begin one; see `Run.resume`."""
         return super().resume(*given, **{"accept": self.accepted, **named})
 
     def begin(self) -> None:
-        """Resume the run."""
+        """Resume the run, and keep the table of what it saves."""
         self._ready()
+        if self.table is not None:
+            self.table.keep()
 
     def batches_of_loader(self) -> Generator[Any]:
         """Yield what is left of the epoch, to a loop over the loader itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from unbroken.protection.begun_anew import begun_anew
 from unbroken.protection.carried import Carried, carried
 from unbroken.protection.chosen_loader import chosen_loader, is_over, require_no_iterator, resolved
 from unbroken.protection.found import Found, FoundObjects, find
+from unbroken.protection.kept_table import KeptTable
 from unbroken.protection.protected_run import ProtectedRun
 from unbroken.protection.rewritten import Source
 from unbroken.protection.table import table
 from unbroken.run.by_itself import be_heard
 
-_log = logging.getLogger("unbroken")
 FIRST_ROUND: Final = "first_round"
 """The fact with what the loop begins."""
 SAY: Final = {
@@ -120,7 +119,9 @@ def run_of(
     run.accepted = accept
     be_heard()
     anew = list(begun_anew(made.carried, variables, found))
-    _log.info("%s", table(made.source, directory, found, loader, anew))
+    text = table(made.source, directory, found, loader, anew)
+    run.table = KeptTable(run.layout, text, found, loader, anew)
+    run.table.show()
     return run, [each.expression for each in anew]
 
 

@@ -13,6 +13,7 @@ from unbroken.counts import counted
 from unbroken.protection.begun_anew import Anew
 from unbroken.protection.found import Found, FoundObjects
 from unbroken.protection.rewritten import Source
+from unbroken.state.values import Values
 
 _MOST: Final = 20
 """Rows of a kind that are shown."""
@@ -55,7 +56,7 @@ def table(
     if anew:
         lines += ["  found and not saved: begins at each start as the program builds it"]
         lines += _rows([(each.expression, each.what) for each in anew])
-        lines += _kept(anew)
+        lines += _kept(anew, _values_of(found))
     lines += ["  the same, written by hand", f"    {_by_hand(directory, found, loader)}"]
     return "\n".join(lines)
 
@@ -83,12 +84,26 @@ def _size(tensors: Iterable[Any]) -> str:
     return f"{size:.3g} GB"
 
 
-def _kept(anew: Sequence[Anew]) -> list[str]:
-    """Return the line that saves what decides the training, such as a best score."""
+def _values_of(found: FoundObjects) -> str:
+    """Return how the program calls the plain values that are saved already; empty where none are."""
+    return next((each.expression for each in found.parts if isinstance(each.value, Values)), "")
+
+
+def _kept(anew: Sequence[Anew], values: str) -> list[str]:
+    """Return the line that saves what decides the training, such as a best score.
+
+    Args:
+        anew: What is not saved.
+        values: The plain values that are; empty for none.
+    """
     names = [each.expression for each in anew if each.can_be_kept]
     if not names:
         return []
     given = ", ".join(f"{each.rpartition('.')[2]}={each}" for each in names)
+    if values:
+        return [
+            f"    to save them, in this run too: give {values} = unbroken.Values({given}, ...), and use them there"
+        ]
     return [
         f"    to save them, from a new run on: values = unbroken.Values({given}); use values.{_last(names[0])} in the loop"
     ]

@@ -32,7 +32,7 @@ class Divergence:
 _OF_FINGERPRINT: Final[dict[str, tuple[str, str]]] = {
     WEIGHTS: (
         "weights",
-        "the update after the step before (optimizer state, weight decay) or what else writes to them",
+        "the update after the step before ({update}) or what else writes to them",
     ),
     BUFFERS: ("buffers", "what moves them (running statistics, their momentum)"),
     AVERAGES: ("averages", "what updates the models that no optimizer trains"),
@@ -160,17 +160,27 @@ def of_outputs(
         )
         return Divergence(tells.cause, f"{found}{_figure(a)}{_percent(a, b)}; {tells.sentence}")
     if relative_difference(was.gradient, now.gradient):
-        why = "the backward pass, the loss scaler"
-        why += " or the partial gradients" if is_first and inside_step else ""
-        return Divergence(
-            DivergenceCause.GRADIENT,
-            f"{'the same loss but ' if was.losses else ''}another gradient: norm {_figure(now.gradient)}, was "
-            f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}; {why} changed",
-        )
+        return _of_gradient(was, now, has_partial=is_first and inside_step)
     fingerprint = was.differing_fingerprints(now)
     if not fingerprint:
         return of_update(was, now)
     return _of_fingerprint(fingerprint[0], was, now, is_spoiled=is_first and is_as_saved)
+
+
+def _of_gradient(was: JournalLine, now: JournalLine, *, has_partial: bool) -> Divergence:
+    """Say that the gradient differs: in its size alone, or in its direction."""
+    found = f"{'the same loss but ' if was.losses else ''}another gradient: norm {_figure(now.gradient)}, was "
+    found += f"{_figure(was.gradient)}{_percent(was.gradient, now.gradient)}"
+    if was.is_factor_of(now):
+        why = (
+            "in the same direction: gradient clipping (max_norm), a factor of the loss, the number of "
+            "batches that an update gathers, or the loss scaler changed"
+        )
+        return Divergence(DivergenceCause.GRADIENT, f"{found}, {why}")
+    why = "the backward pass, the loss scaler"
+    why += ", gradient clipping" if was.is_clipped else ""
+    why += " or the partial gradients" if has_partial else ""
+    return Divergence(DivergenceCause.GRADIENT, f"{found}; {why} changed")
 
 
 def _of_fingerprint(
@@ -182,6 +192,7 @@ def _of_fingerprint(
         found = f"the same loss and gradient, but {_modes(was, now)}"
         return Divergence(DivergenceCause.UPDATE, found)
     what, why = _OF_FINGERPRINT[name]
+    why = why.format(update=_in_update(was))
     why = f"{_SPOILED}, or {why}" if is_spoiled else why
     return Divergence(
         DivergenceCause.UPDATE,
@@ -233,18 +244,23 @@ def _of_loss(
     if not is_first and (is_rounded or not is_told):
         return Divergence(
             DivergenceCause.UPDATE,
-            "the steps before gave the same result: the update after them (optimizer state, weight "
-            "decay), the content of these samples or dropout is not what it was",
+            f"the steps before gave the same result: the update after them ({_in_update(was)}), the "
+            "content of these samples or dropout is not what it was",
         )
     if WEIGHTS in fingerprint:
         told = (
             "the weights differ, while the losses before were the same: the update after them "
-            "(optimizer state, weight decay), or what else writes to them, is not what it was"
+            f"({_in_update(was)}), or what else writes to them, is not what it was"
         )
         told += f". The optimizer state was the checkpoint's: {_SPOILED}" if is_as_saved else ""
         told += ", or what is not declared to Run(...) acts on the update" if is_as_saved else ""
         return Divergence(DivergenceCause.UPDATE, told)
     return Divergence(DivergenceCause.LOSS, _OUTSIDE)
+
+
+def _in_update(was: JournalLine) -> str:
+    """Name what an update makes of a gradient, from where the journal tells it."""
+    return "optimizer state, weight decay" + ("" if was.is_clipped else ", gradient clipping")
 
 
 def _figure(value: Any) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from unbroken.checks import schedule_settings, trainable_parameters_unchanged
+from unbroken.checks import declared_values, schedule_settings, trainable_parameters_unchanged
+from unbroken.checks.declared_values import names_asked_for
 from unbroken.checks.optimizer_options_unchanged import (
     OptimizerOptionsUnchanged,
     options_asked_for,
@@ -32,6 +33,8 @@ class AtBirth:
     """Their settings."""
     trained: Mapping[str, Any] = field(default_factory=dict)
     """Which parameters require gradients."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Names of the plain values, by part."""
 
     @classmethod
     def of(
@@ -62,6 +65,7 @@ class AtBirth:
                 **settings_asked_for(asked(ScheduleUnchanged.id)),
             },
             trained=flags_built(built if saved is None else saved),
+            values=names_asked_for(built),
         )
 
     def evidence(self) -> dict[str, Any]:
@@ -71,6 +75,7 @@ class AtBirth:
             "options_at_birth": dict(self.options),
             schedule_settings.AT_BIRTH: dict(self.schedules),
             trainable_parameters_unchanged.AT_BIRTH: dict(self.trained),
+            **({declared_values.AT_BIRTH: dict(self.values)} if self.values else {}),
         }
 
 

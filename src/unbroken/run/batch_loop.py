@@ -209,7 +209,8 @@ class BatchLoop:
         self._run.end_step(
             losses,
             grad_norm=norm,
-            gradient_sketch=sketch,
+            gradient_sketch=sketch.norm,
+            gradient_direction=sketch.direction,
             loss_scale=out.scale,
             content=batches.content,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 
@@ -19,6 +19,14 @@ TENSORS: Final = 12
 """How many gradients of an optimiser are looked at, spread evenly over its parameters."""
 ENTRIES: Final = 16
 """Neighbouring entries of each, from its middle."""
+
+
+class Sketch(NamedTuple):
+    """What some entries of the gradients came to; NaN where nothing stepped."""
+
+    norm: float = math.nan
+    direction: float = math.nan
+    """Their sum, divided by their norm: a factor on all of them, as of clipping, leaves it."""
 
 
 class GradientSketch:
@@ -47,13 +55,16 @@ class GradientSketch:
             self._at_first()
         self._entries[name] = _entries(optimizer)
 
-    def end(self) -> float:
-        """Hear no more; return the norm of what was looked at, NaN where nothing stepped."""
+    def end(self) -> Sketch:
+        """Hear no more; return what was looked at."""
         tell_no_more(self)
         found = [each for each in self._entries.values() if each is not None]
         if not found:
-            return math.nan
-        return math.hypot(*(entry for each in found for entry in each.tolist()))
+            return Sketch()
+        entries = [entry for each in found for entry in each.tolist()]
+        norm = math.hypot(*entries)
+        is_plain = math.isfinite(norm) and norm > 0
+        return Sketch(norm, math.fsum(entries) / norm if is_plain else math.nan)
 
 
 def _entries(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:

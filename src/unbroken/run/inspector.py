@@ -19,14 +19,12 @@ from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
 from unbroken.checkpoint.snapshot import Snapshot
 from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AT
-from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.checks.state_summary import Leaf, StateSummary
 from unbroken.errors import SettingsInvalid
 from unbroken.journal.logs import logs_of
 from unbroken.loop.rates_ahead import (
     WIDENING,
     foresees,
-    has_known_counters,
     next_rates,
     scheduled_rates,
     whole_curve,
@@ -36,11 +34,12 @@ from unbroken.run import misuse
 from unbroken.run.at_birth import AtBirth
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.run.order import Batches, Order
+from unbroken.run.part_kind import kind_of
 from unbroken.run.probe import Probe, probed
 from unbroken.run.replicas import Replicas
 from unbroken.state.digest import combined_digest
 from unbroken.state.frozen import frozen_digests, reached
-from unbroken.state.modules import ModulePart, across_samples
+from unbroken.state.modules import across_samples
 from unbroken.state.optimizers import OptimizerPart
 from unbroken.state.position import Position
 from unbroken.state.random_streams import EpochStreams, RandomStreams, streams_of
@@ -200,19 +199,9 @@ class StateInspector:
 
     def kinds(self) -> dict[str, str]:
         """Return of what kind each part is."""
-        found = {name: self._kind(name, part) for name, part in self.state.parts.items()}
+        parts = self.state.parts.items()
+        found = {name: kind_of(part, self.schedules.get(name)) for name, part in parts}
         return found | dict.fromkeys(OWN_PARTS, "run")
-
-    def _kind(self, name: str, part: Any) -> str:
-        if isinstance(part, ModulePart):
-            return "model"
-        if isinstance(part, OptimizerPart):
-            return "optimizer"
-        if name in self.schedules and has_known_counters(self.schedules[name]):
-            return OF_RUN
-        if isinstance(part.target, LRScheduler | Schedule) and has_known_counters(part.target):
-            return OF_LOOP
-        return "scaler" if isinstance(part.target, torch.amp.GradScaler) else "other"
 
     def structure(self) -> StateSummary:
         """Return the objects as the code built them, before anything is restored into them."""

@@ -32,6 +32,8 @@ class Leaving:
         self._note = note
         self._until: int | None = None
         self._told: Position | None = None
+        self.is_finished = False
+        """Whether the last loop came to its end."""
 
     @property
     def unsaved(self) -> tuple[int, int]:
@@ -48,7 +50,7 @@ class Leaving:
             until: Steps that are to be completed; None where none are said.
             is_stopping: Says whether a stop was saved: the steps since then are for the next start.
         """
-        self._until = until
+        self._until, self.is_finished = until, False
         try:
             yield
         except GeneratorExit:
@@ -75,6 +77,7 @@ class Leaving:
             "closed",
             step=self._state.position.step,
             until=self._until,
+            finished=self.is_finished,
             unsaved_steps=steps,
             unsaved_samples=samples,
             error=None if error is None or issubclass(error, Stopped) else error.__name__,

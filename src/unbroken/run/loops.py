@@ -134,6 +134,7 @@ class Loops:
                 ending.safe_point()
             ending.at_goal()
             self._save_until(lambda _: ending.safe_point())
+            opened.leaving.is_finished = True
 
     def steps(
         self, opened: OpenRun, until: int | None, is_ready: Callable[[], bool] = lambda: True
@@ -169,6 +170,7 @@ class Loops:
             if run.position.step == until and not work.is_to_do(run.position):
                 self._save_until(lambda _: ending.safe_point())
                 self._goal.reached()
+                opened.leaving.is_finished = True
 
     def _is_left_rightly(self) -> bool:
         """Say whether a loop that is left has nothing to tell: it stops, or its epoch goes on."""

@@ -58,6 +58,7 @@ class ResumeMonitor:
         self._repeatability = repeatability
         self._ended: float | None = None
         self._last_step = 0
+        self._has_trained = False
         self._conclude(self.verdict)
 
     @property
@@ -78,6 +79,13 @@ class ResumeMonitor:
         """Claim nothing, and drop what waits to be told: no step follows that it would be about."""
         self._replay = None
         self._log.drop_waiting()
+
+    def finished(self) -> None:
+        """Say that the run is finished, where no step was trained and none was to be repeated."""
+        verdict = self.verdict
+        if not self._has_trained and verdict is not None and not verdict.known:
+            self.nothing_to_train()
+            self._log.finished(verdict.step)
 
     @property
     def asks_for_draws(self) -> bool:
@@ -121,6 +129,7 @@ class ResumeMonitor:
         Raises:
             Diverged: It proves that this is another training than the one that was saved.
         """
+        self._has_trained = True
         self._log.say_waiting()
         self._log.remark(self._idle.take(line, rates))
         if self._repeatability is not None:
@@ -189,8 +198,14 @@ class ResumeMonitor:
                 "What is frozen would go on to move with each update. This step was not saved.",
             )
 
-    def close(self) -> None:
-        """Conclude from what was repeated, where training ends before all of it was."""
+    def close(self, *, is_finished: bool = False) -> None:
+        """Conclude from what was repeated, where training ends before all of it was.
+
+        Args:
+            is_finished: Whether all that was asked for is trained.
+        """
+        if is_finished:
+            self.finished()
         if self._repeatability is not None:
             self._repeatability.close()
         if self._replay is not None:

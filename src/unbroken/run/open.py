@@ -77,7 +77,7 @@ class OpenRun:
             ending.callback(self.record.close)
             ending.callback(self.leaving.closed, is_stopped=is_stopped)
             ending.callback(self.saves.saver.close)
-            ending.callback(self.monitor.close)
+            ending.callback(self.monitor.close, is_finished=self.leaving.is_finished)
             ending.callback(self.audit.close)
 
 
@@ -209,7 +209,12 @@ def _report(
         checkpoint=source.checkpoint.path if source.checkpoint else None,
         steps_to_repeat=len(past.beyond),
         changed=restored.changed,
-        notes=(*source.notes, *entered.notes, *([note_of(unsaved)] if unsaved else [])),
+        notes=(
+            *source.notes,
+            *entered.notes,
+            *restored.notes,
+            *([note_of(unsaved)] if unsaved else []),
+        ),
         checks=restored.report,
         decision=restored.decision,
     )

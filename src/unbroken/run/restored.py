@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from unbroken.checks.catalogue import CONTENT, LIBRARY
 from unbroken.checks.decision import decide
+from unbroken.checks.declared_values import OF_VALUES
 from unbroken.checks.report import examine
 from unbroken.checks.schedule_settings import OF_LOOP
 from unbroken.checks.state_summary import StateSummary, is_below
@@ -178,7 +179,7 @@ def require_untouched(restored: StateSummary, inspector: StateInspector) -> None
         ResumeRefused: Something changed what was restored; the objects refuse to train.
     """
     began = time.monotonic()
-    at_will = ("other", OF_LOOP)
+    at_will = ("other", OF_VALUES, OF_LOOP)
     kinds = {name: kind for name, kind in inspector.kinds().items() if kind not in at_will}
     now = replace(inspector.content(), kinds=kinds)
     checks = [each for each in LIBRARY if each.id in CONTENT]

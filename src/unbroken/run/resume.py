@@ -5,6 +5,7 @@ The only place that knows both the disk and the checks.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from unbroken.checks.advice import Advice
 from unbroken.checks.catalogue import every_check, require_known
 from unbroken.checks.check import Check, Stage
 from unbroken.checks.decision import Decision, decide
+from unbroken.checks.declared_values import OF_VALUES, told_of_values
 from unbroken.checks.expected_state import expected_state
 from unbroken.checks.optimizer_options_unchanged import changed_options
 from unbroken.checks.other_facts_unchanged import OtherFactsUnchanged
@@ -134,6 +136,8 @@ class Restored:
     """The whole checkpoint, with parts that are only added, and restored, later."""
     checkpoint: Checkpoint | None = None
     """What was resumed; None where nothing was restored."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it."""
 
     def put_back(self) -> bool:
         """Put the saved state back as it was; say whether that could be done.
@@ -177,7 +181,8 @@ def restore(
     decision = _decided(findings, began, policy, inspector)
     if decision.blocking and not (decision.can_be_confirmed and policy.confirm):
         raise _not_the_run(report_of(findings, began), decision)
-    put_in = partial(_put_in, checkpoint, inspector, saved, built, decision)
+    declared = _declared_values(inspector)
+    put_in = partial(_put_in, checkpoint, inspector, saved, built, decision, declared)
     put_in()
     taken = {each.id for each in decision.use_new}
     inspector.note_birth(built, saved, taken)
@@ -203,6 +208,7 @@ def restore(
         evidence=saved.evidence,
         again=put_in,
         saved=whole,
+        notes=tuple(told_of_values(saved, built)),
         checkpoint=checkpoint,
     )
 
@@ -264,12 +270,22 @@ def _confirmed(report: Report, decision: Decision, policy: ResumePolicy) -> bool
     return confirm is not None and confirm(report, decision)
 
 
+def _declared_values(inspector: StateInspector) -> dict[str, dict[str, Any]]:
+    """Return a copy of the plain values of each part, as the program set them."""
+    return {
+        name: copy.deepcopy(dict(inspector.state.parts[name].capture()))
+        for name, kind in inspector.kinds().items()
+        if kind == OF_VALUES
+    }
+
+
 def _put_in(
     checkpoint: Checkpoint,
     inspector: StateInspector,
     summary: StateSummary,
     built: StateSummary,
     decision: Decision,
+    declared: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Put the saved state into the live objects, but for what a new value was taken of."""
     state = inspector.state
@@ -280,6 +296,8 @@ def _put_in(
     kinds = inspector.kinds()
     curves = []
     for name in saved:
+        if name in declared:  # what the checkpoint has not begins as the program sets it
+            saved[name] = {**copy.deepcopy(dict(declared[name])), **saved[name]}
         if kinds.get(name) in (OF_RUN, OF_LOOP) and "schedule-unchanged" in taken:
             if kinds[name] == OF_LOOP:
                 target = getattr(state.parts[name], "target", None)

@@ -82,6 +82,13 @@ class ResumeLog:
             known=verdict.known,
         )
 
+    def finished(self, step: int) -> None:
+        """Say that a start found nothing left to train."""
+        self.say(
+            f"[Resume] the run is finished, at step {step:,}: nothing was left to train, and nothing to repeat.",
+            is_alarm=False,
+        )
+
     def repeatability(self, noise: Noise | None, why: str, **computed: Any) -> None:
         """Say whether the run repeats itself, where it doesn't or that could not be measured.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unbroken.journal.line import CONTENT, GATHERS, GIVEN_UP, RATES, SCALE, SKETCH
+from unbroken.journal.line import CONTENT, DIRECTION, GATHERS, GIVEN_UP, RATES, SCALE, SKETCH
 from unbroken.order.step_batches import sample_digest
 from unbroken.state.position import Position
 
@@ -24,6 +24,8 @@ class StepResult:
     """Norm of all gradients before clipping."""
     gradient_sketch: float = math.nan
     """Norm of some entries of the gradients, where a loop makes its own updates."""
+    gradient_direction: float = math.nan
+    """Sum of these entries, divided by their norm: a common factor, as of clipping, leaves it as it is."""
     rate: float = math.nan
     """Learning rate of the first group, as it was applied."""
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -69,4 +71,6 @@ class StepResult:
         line |= {CONTENT: self.content} if self.content else {}
         if not math.isnan(self.gradient_sketch):
             line[SKETCH] = self.gradient_sketch
+        if not math.isnan(self.gradient_direction):
+            line[DIRECTION] = self.gradient_direction
         return line | ({GIVEN_UP: self.given_up} if self.given_up else {})

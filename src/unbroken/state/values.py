@@ -12,7 +12,8 @@ class Values(SimpleNamespace):
 
     Numbers, texts, lists, dicts and tensors, as attributes:
     `values = unbroken.Values(best=0.0, waited=0)`, declared by `Run(..., values=values)` or found
-    by `unbroken.protect`, and used as `values.best`.
+    by `unbroken.protect`, and used as `values.best`. One that a program declares later begins as the
+    program sets it, and the resume names it.
     """
 
     def state_dict(self) -> dict[str, Any]:

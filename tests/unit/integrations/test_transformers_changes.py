@@ -165,3 +165,16 @@ def test_true_begins_where_nothing_is(tmp_path: Path) -> None:
     trainer = protect(trainer_of(tmp_path / "run", max_steps=1))
     assert 1 == trainer.train(resume_from_checkpoint=True).global_step
     assert "began" == trainer.unbroken.report.outcome
+
+
+def test_a_finished_training_that_is_started_again_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is trained, and nothing is left unproved; the weights are those of the end."""
+    whole, _ = trained(tmp_path / "run")
+    caplog.set_level("INFO", "unbroken")
+    again, trainer = trained(tmp_path / "run")
+    assert whole["weights"] == again["weights"]
+    assert "[Resume] the run is finished, at step " in caplog.text
+    assert "UNPROVED" not in caplog.text
+    assert trainer.unbroken.verdict is None

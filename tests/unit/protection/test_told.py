@@ -59,6 +59,15 @@ def plain_values() -> None:
         history.append(total)
 
 
+def values_and_a_plain_one() -> None:
+    model, optimizer, loader = parts()
+    values, worst = unbroken.Values(best=9.0), 0.0
+    for _ in range(2):
+        for batch in loader:
+            values.best = min(values.best, step(model, optimizer, batch))
+            worst = max(worst, values.best)
+
+
 def average_without_state() -> None:
     model, optimizer, loader = parts()
     average = Average(model)
@@ -133,6 +142,12 @@ def few_batches() -> None:
             ["    best     float", "    history  list", "    total    where an epoch is"],
         ),
         (plain_values, ["unbroken.Values(best=best, history=history)"]),
+        (
+            values_and_a_plain_one,
+            [
+                "in this run too: give values = unbroken.Values(worst=worst, ...), and use them there"
+            ],
+        ),
         (average_without_state, ["    average  Average"]),
         (average_by_helper, ["in no checkpoint: shadow.0, shadow.1. A start"]),
         (by_helpers, ["    STEPS  dict", "    count  int"]),

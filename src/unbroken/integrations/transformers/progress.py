@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from unbroken.integrations.transformers import of_trl
 from unbroken.integrations.transformers.needed_names import SUMS
 
 OF_THE_START: Final = frozenset(
@@ -23,6 +24,8 @@ OF_THE_START: Final = frozenset(
      "trial_params", "stateful_callbacks"}
 )  # fmt: skip
 """Fields of `TrainerState` that each start sets itself."""
+OF_TRL: Final = "of_trl"
+"""Beside the loop's sums: what a trainer of TRL keeps."""
 BEST: Final = "best_model_checkpoint"
 """The field that names a folder in the output directory."""
 
@@ -89,12 +92,15 @@ class TrainerProgress:
             value = sums[name]
             is_tensor = isinstance(value, torch.Tensor)
             setattr(trainer, attribute, value.to(trainer.args.device) if is_tensor else value)
+        of_trl.put_back(trainer, sums.get(OF_TRL, {}))
         trainer._initial_global_step = 0  # noqa: SLF001  # versions that have it count the mean loss from here
 
     def _live_sums(self) -> dict[str, Any]:
         found = {name: getattr(self._trainer, each, 0) for name, each in SUMS.items()}
         tensors = {k: each for k, each in found.items() if isinstance(each, torch.Tensor)}
-        return {**found, **{name: each.detach().clone().cpu() for name, each in tensors.items()}}
+        plain = {**found, **{name: each.detach().clone().cpu() for name, each in tensors.items()}}
+        more = of_trl.kept_by(self._trainer)
+        return {**plain, OF_TRL: _plain(more)} if more else plain
 
     def _callbacks(self) -> Iterator[tuple[str, Any, Any, Any]]:
         """Yield the callbacks that say their state, by name, with how it is read and put in."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unbroken.errors import RunMisused, SettingsInvalid
+from unbroken.integrations.transformers import of_trl
 from unbroken.integrations.transformers.needed_names import require_supported
 from unbroken.integrations.transformers.protected import ProtectedTraining
 from unbroken.integrations.transformers.protection import Protection
@@ -69,7 +70,7 @@ def protect(  # noqa: PLR0913  # each argument is one policy of the run
     options = Options(
         accept=accept,
         begin_anew=begin_anew,
-        parts=_named_otherwise(parts or {}),
+        parts={**of_trl.parts_of(trainer), **_named_otherwise(parts or {})},
         save_every=save_every,
         save_minutes=save_minutes,
         keep=keep,

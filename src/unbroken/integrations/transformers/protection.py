@@ -295,6 +295,7 @@ class Protection:
             next(self._epochs, None)
         if run.position.step:
             run.save()
+        run.monitor.finished()
         self.close()
 
     def close(self) -> None:
