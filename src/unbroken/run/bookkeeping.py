@@ -12,6 +12,7 @@ from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
+from unbroken.run.sample_ledger import SampleLedger
 from unbroken.run.step import LoopCalls, Step, StepResult
 from unbroken.run.step_cut import StepCut
 from unbroken.run.update import Updater, learned_of_step
@@ -32,6 +33,7 @@ class StepBookkeeping:
         monitor: Looks at each completed step where a resume is watched.
         streams: What the randomness of each step derives from.
         audit: Looks at the first steps for what no checkpoint holds.
+        ledger: Says which samples a step used.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class StepBookkeeping:
         monitor: ResumeMonitor,
         streams: RandomStreams,
         audit: SelfAudit,
+        ledger: SampleLedger,
     ) -> None:
         self._order = order
+        self._ledger = ledger
         self._state = state
         self._updater = updater
         self._monitor = monitor
@@ -182,6 +186,7 @@ class StepBookkeeping:
         )
         self.leave_step()
         line = result.line(state.position, before.epoch, ids)
+        line |= self._ledger.fields(before, state.position, ids)
         if self._cut.largest:
             line[MICRO_BATCH_SIZE] = self._cut.largest
         drew, self._cut = self._cut.drew, StepCut()

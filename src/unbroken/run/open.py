@@ -23,6 +23,7 @@ from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.resume_monitor import is_other_journal, monitor_of
+from unbroken.run.sample_ledger import SampleLedger
 from unbroken.run.saves import CheckpointSaves
 from unbroken.run.told_unsaved import note_of, told_unsaved
 from unbroken.trackers.tracking import Tracking
@@ -93,6 +94,10 @@ def open_run(
         record, saver = _begin_writing(plan, source, lock, restored, entered)
         monitor = monitor_of(plan, source, restored, entered, past, record)
         audit = SelfAudit(plan.state, record.note)
+        ledger = SampleLedger(plan.order, record.note)
+        book = StepBookkeeping(
+            plan.order, plan.state, plan.updater, monitor, plan.streams, audit, ledger
+        )
     return OpenRun(
         layout=source.layout,
         run_id=entered.run_id,
@@ -108,7 +113,7 @@ def open_run(
             audit=audit,
         ),
         monitor=monitor,
-        book=StepBookkeeping(plan.order, plan.state, plan.updater, monitor, plan.streams, audit),
+        book=book,
         audit=audit,
         tracking=Tracking(
             plan.trackers, source.layout, entered.run_id, plan.state.position.step, record.note
