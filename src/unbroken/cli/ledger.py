@@ -26,7 +26,10 @@ REMEDY: Final = (
     "Either lines of the journal were lost or edited, or the weights after that step are of another "
     "training. Go on from a checkpoint before it; `unbroken doctor` shows what changed at each resume."
 )
-UNPROVED: Final = "Nothing has to be done: this version writes the sums, and proves the epochs that begin with it."
+UNPROVED: Final = (
+    "This version writes the sums, but for several loaders side by side: epochs that begin with it "
+    "are proved."
+)
 
 
 def run_ledger(paths: Sequence[Path], *, as_json: bool) -> int:

@@ -12,7 +12,13 @@ from unbroken.checkpoint.layout import Layout, place_in_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.counts import counted
-from unbroken.doctor.ledger_epochs import AS_DRAWN, LEFT_OUT, LedgerEpoch, prove_epochs
+from unbroken.doctor.ledger_epochs import (
+    AS_DRAWN,
+    BEGUN_ELSEWHERE,
+    LEFT_OUT,
+    LedgerEpoch,
+    prove_epochs,
+)
 from unbroken.doctor.ledger_path import Fault, ReportProgress, TrainedPath, read_path
 from unbroken.doctor.ledger_starts import read_starts
 from unbroken.errors import UnbrokenError
@@ -190,12 +196,14 @@ def _proved(epochs: list[LedgerEpoch]) -> str:
     whole = [each for each in epochs if each.standing == "proved"]
     verdicts = [each.verdict for each in whole]
     how = "each sample was used exactly once"
-    if any(each.startswith(AS_DRAWN) for each in verdicts):
+    if whole and all(each.startswith("each batch") for each in verdicts):
+        how = "each batch was used exactly once"
+    elif any(each.startswith(AS_DRAWN) for each in verdicts):
         how = "each sample was used exactly as often as the order drew it"
     elif any(LEFT_OUT in each for each in verdicts):
         how = "no sample was used twice, and only those were left out that the order leaves out"
     text = f"Proved: in {counted(len(whole), 'whole epoch')} {how}." if whole else (
-        "No epoch is over yet.")  # fmt: skip
+        "No epoch has come to its end.")  # fmt: skip
     is_open = len(whole) < len(epochs)
     return text + (" The others have no repeat and no gap so far." if whole and is_open else
                    " There is no repeat and no gap so far." if is_open else "")  # fmt: skip
@@ -209,10 +217,14 @@ def _broken(epochs: list[LedgerEpoch]) -> str:
 
 
 def _not_proved(epochs: list[LedgerEpoch]) -> str:
-    open_ones = [str(each.number) for each in epochs if each.standing == "unproved"]
-    listed = ", ".join(open_ones[:5]) + (", …" if len(open_ones) > 5 else "")
+    unproved = [each for each in epochs if each.standing == "unproved"]
+    listed = ", ".join(str(each.number) for each in unproved[:5]) + (
+        ", …" if len(unproved) > 5 else "")  # fmt: skip
+    why = "its lines have no sums of the samples"
+    if all(each.verdict.endswith(BEGUN_ELSEWHERE) for each in unproved):
+        why = "its beginning is not in this directory"
     return (
-        f"Not proved from this journal for epoch {listed}: its lines have no sums of the samples. "
+        f"Not proved from this journal for epoch {listed}: {why}. "
         "What was proved: no step is missing, none stands twice, repeated steps had the same samples."
     )
 

@@ -19,13 +19,14 @@ from typing import Any, Literal
 from unbroken.counts import counted
 from unbroken.doctor.ledger_path import EpochList, Fault, TrainedPath, TrainedStep
 from unbroken.doctor.ledger_starts import Starts, Used
-from unbroken.order.sample_sum import MODULUS, sample_sum
+from unbroken.order.sample_sum import MODULUS, count_samples
 from unbroken.order.step_batches import sample_digest
 
 Standing = Literal["proved", "open", "unproved", "faulty"]
 """What an epoch came to; `open` is one that isn't over, without repeat or gap so far."""
 
 AS_DRAWN = "as its order drew"
+BEGUN_ELSEWHERE = "begun elsewhere"
 LEFT_OUT = "the order left out"
 MOST_RECOMPUTED = 5_000_000
 """Largest data set whose sum is computed here from its size."""
@@ -212,7 +213,7 @@ class _Proof:
         """Compare the epoch with what its order's list holds."""
         if not self._is_whole:
             missing = sum(each.sum is None for each in self._steps)
-            why = f"{counted(missing, 'step')} without a sum" if missing else "begun elsewhere"
+            why = f"{counted(missing, 'step')} without a sum" if missing else BEGUN_ELSEWHERE
             return "unproved", f"not proved: {why}", []
         used = Used(samples, self._sum())
         if used != (ended.samples, ended.sum):
@@ -233,7 +234,8 @@ class _Proof:
 
     def _of_places(self) -> tuple[Standing, str, list[Fault]]:
         if self._after is None:
-            return "open", "each batch once so far", []
+            is_step = self._steps[0].digest == _digest(f"iteration {self._steps[0].step - 1}")
+            return "open", f"each {'step' if is_step else 'batch'} once so far", []
         is_left = self._steps[0].epoch in self._starts.left
         return "proved", "each batch once" + (", until the loop left it" if is_left else ""), []
 
@@ -311,4 +313,4 @@ def _digest(name: str) -> str:
 @cache
 def _sum_of_numbers(count: int) -> int | None:
     """Return the sum of the names 0 to N-1; None if that would take long."""
-    return sample_sum(map(str, range(count))) if 0 <= count <= MOST_RECOMPUTED else None
+    return count_samples(map(str, range(count))).sum if 0 <= count <= MOST_RECOMPUTED else None

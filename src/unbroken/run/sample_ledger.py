@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from unbroken.journal.line import EPOCH_ENDED, SAMPLE_SUM
-from unbroken.order.sample_sum import sample_sum, sum_text
+from unbroken.order.sample_sum import count_samples, sample_sum, sum_text
 from unbroken.run.order import Order
 from unbroken.state.position import Position
 
@@ -53,18 +53,18 @@ class SampleLedger:
     def _tell(self, before: Position) -> None:
         """Note what the order says was used of the epoch before the first step of this start."""
         self._has_told = True
-        used = list(self._names_before(before))
-        told = {"samples": len(used), "sum": sum_text(sample_sum(used))}
+        used = count_samples(self._names_before(before))
+        told = {"samples": used.samples, "sum": sum_text(used.sum)}
         self._note(USED_BEFORE, step=before.step, epoch=before.epoch, **told)
 
     def _list_of(self, end: Position) -> dict[str, Any]:
         """Return what the list of an epoch holds: samples, how many of them differ, of how many."""
-        names = list(self._names_before(end))
+        listed = count_samples(self._names_before(end))
         return {
-            "samples": len(names),
-            "distinct": len(set(names)),
+            "samples": listed.samples,
+            "distinct": listed.distinct,
             "of": self._order.facts().get("samples"),
-            "sum": sum_text(sample_sum(names)),
+            "sum": sum_text(listed.sum),
         }
 
     def _names_before(self, end: Position) -> Iterator[str]:

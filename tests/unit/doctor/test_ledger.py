@@ -204,3 +204,39 @@ def test_a_journal_without_sums_says_what_it_can_prove() -> None:
     assert "its lines have no sums of the samples" in found.sentence
     written.journal[13]["sample_digest"] = written.journal[12]["sample_digest"]
     assert "used the same samples as step" in examined(written).sentence
+
+
+def test_a_run_that_goes_on_in_another_directory_is_proved_from_there() -> None:
+    """Its order says what was used before; where nothing does, the epoch is not called proved."""
+    written, order = WrittenLedger(), step_batches(17, 3)
+    written.start(order, 0, 8)
+    written.journal.clear()
+    written.history.clear()
+    written.start(order, 8, 8)
+    found = examined(written)
+    assert ("proved", 17, "each once") == (
+        found.outcome,
+        found.epochs[0].samples,
+        found.epochs[0].verdict,
+    )
+    assert "the journal begins after step 8; it tells nothing of those before" in found.notes
+    written.history = [each for each in written.history if each["event"] == "start"]
+    found = examined(written)
+    assert "not proved: begun elsewhere" == found.epochs[0].verdict
+    assert "its beginning is not in this directory" in found.sentence
+
+
+def test_a_start_that_was_stopped_as_another_training_counts_for_nothing() -> None:
+    """What its repeated steps used is told, and the steps before it stand."""
+    written, order = WrittenLedger(), step_batches(17, 3)
+    written.start(order, 0, 10)
+    written.start(step_batches(17, 3, seed=4), 8, 1)
+    written.history.append({"event": "diverged", "start": 2, "step": 9, "continued": False})
+    found = examined(written)
+    assert ("proved", 10) == (found.outcome, found.steps)
+    assert "start 2 was stopped when it repeated step 9 with other samples" in found.notes[0]
+    written.places[10] = order.after(order.after(written.places[8]))
+    written.start(order, 8, 20)
+    found = examined(written)
+    assert "proved" == found.outcome
+    assert [1, 3] == found.epochs[1].starts

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbroken.order.sample_sum import sample_sum, sum_of_text, sum_text
+from unbroken.order.sample_sum import count_samples, sample_sum, sum_of_text, sum_text
 
 NAMES = st.lists(st.text(), max_size=20)
 
@@ -34,6 +34,18 @@ def test_order_and_cut_change_nothing(one: list[str], other: list[str], chance: 
 def test_one_more_or_one_less_is_another_sum(names: list[str], more: str) -> None:
     """However the rest is ordered."""
     assert sample_sum([more, *names]) != sample_sum(names)
+
+
+@given(NAMES)
+def test_a_whole_list_is_counted_alike(names: list[str]) -> None:
+    """In blocks, with the same sum, and each name that comes again told."""
+    assert (len(names), len(set(names)), sample_sum(names)) == count_samples(iter(names))
+
+
+def test_more_than_a_block_is_counted() -> None:
+    """As a data set of 70,000 samples, of which one comes again."""
+    names = [str(i) for i in range(70_000)]
+    assert (70_001, 70_000, sample_sum([*names, "7"])) == count_samples([*names, "7"])
 
 
 def test_a_name_that_is_no_text_of_unicode_has_a_sum() -> None:

@@ -172,6 +172,7 @@ def test_a_stream_is_proved_batch_by_batch(tmp_path: Path) -> None:
     found = ledger_of(tmp_path)
     verdicts = [each.verdict for each in found.epochs]
     assert ["each batch once", "each batch once", "each batch once so far"] == verdicts
+    assert "each batch was used exactly once" in found.sentence
     lines = (tmp_path / "journal.jsonl").read_text("utf-8").splitlines()
     lines[-2] = lines[-2].replace(json.loads(lines[-2])["sample_digest"], "0" * 32)
     (tmp_path / "journal.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
@@ -267,4 +268,4 @@ def test_a_loop_that_draws_its_own_has_numbered_steps(tmp_path: Path) -> None:
             optimizer.zero_grad()
         run.close()
     [epoch] = ledger_of(tmp_path).epochs
-    assert ("each batch once so far", 9) == (epoch.verdict, epoch.steps)
+    assert ("each step once so far", 9) == (epoch.verdict, epoch.steps)
