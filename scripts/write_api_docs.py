@@ -129,7 +129,7 @@ GROUPS = (
         names=(
             "UnbrokenError", "SettingsInvalid", "DataInvalid", "DirectoryInUse", "NotEncodable",
             "RunMisused", "StateMismatch", "ResumeRefused", "Diverged", "CheckpointCorrupt",
-            "NoUsableCheckpoint", "SaveFailed", "TrainingWentBad", "Stopped",
+            "NoUsableCheckpoint", "SaveFailed", "RankFailed", "TrainingWentBad", "Stopped",
         ),
         example="errors",
     ),

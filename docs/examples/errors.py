@@ -19,5 +19,7 @@ run = unbroken.Run(
 )
 try:
     run.begin_step()
+except unbroken.RankFailed:  # under torchrun: another process of this run ended
+    raise
 except unbroken.RunMisused as error:
     print(error.remedy)  # run.resume("auto") comes first

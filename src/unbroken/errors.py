@@ -132,6 +132,12 @@ class OwnerChanged(SaveFailed):
     """Another process took the run over: this one may not write to it any more."""
 
 
+class RankFailed(UnbrokenError):
+    """Another process of the same run ended, failed, or does not answer; this one can't go on alone."""
+
+    exit_code = 7
+
+
 class TrainingWentBad(UnbrokenError):
     """A loss or gradient stopped being a finite number."""
 

@@ -21,7 +21,7 @@ PUBLIC = {
     "unbroken": [
         "AppendFile", "Checkpoint", "CheckpointCorrupt", "DataInvalid", "DirectoryInUse",
         "Diverged", "FactDifference", "MicroBatch", "Mix", "NoUsableCheckpoint", "NotEncodable", "Parser",
-        "Position", "Probe", "Program", "ResumeRefused", "ResumeReport", "ResumeSource", "Run",
+        "Position", "Probe", "Program", "RankFailed", "ResumeRefused", "ResumeReport", "ResumeSource", "Run",
         "RunDirectory", "RunMisused", "SaveFailed", "Schedule", "SettingsInvalid", "StateMismatch", "Step",
         "StepBatches", "StepResult", "StopRequest", "Stopped", "Tracker", "TrainingWentBad", "UnbrokenError", "Values",
         "atomic_write", "count_down", "counted", "find_checkpoint", "find_source",

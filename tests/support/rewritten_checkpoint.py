@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.commit import Snapshot, commit, copy_to_host
+from unbroken.checkpoint.commit import commit
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.snapshot import Snapshot, copy_to_host
 
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
 """`change(parts, evidence)` changes both in place."""

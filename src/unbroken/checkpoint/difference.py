@@ -79,12 +79,13 @@ def difference(
     """
     state_a, state_b = a.stored_parts(), b.stored_parts()
     tensors_a, tensors_b = _tensors(a), _tensors(b)
+    known = a.leaves, b.leaves
     names = list(dict.fromkeys([*tensors_a, *tensors_b]))
     found = []
     for done, name in enumerate(names):
         report(done, len(names))
         pair = (tensors_a.get(name), tensors_b.get(name))
-        digests = [each.manifest.leaves[name].digest for each in (a, b)] if all(pair) else []
+        digests = [each[name].digest for each in known] if all(pair) else []
         differing = _leaf(name, *pair, digests)
         if differing is not None:
             found.append(differing)

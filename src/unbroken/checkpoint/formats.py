@@ -1,8 +1,10 @@
 """The formats of a manifest; everything that differs between them is in this module.
 
 Format 2, which is written, has a digest for the head of each file and one for each tensor, so every
-byte is digested once. Format 3, which is written where tensors lay on a device, also names the device. Format 1, which can still be read, has a digest of each file and another one of
-each tensor.
+byte is digested once. Format 3, which is written where tensors lay on a device, also names the device.
+Format 4, which is written where several processes train, has the digests of their manifests as well; a
+manifest of one of them but the first has format 5. Format 1, which can still be read, has a digest of
+each file and another one of each tensor.
 """
 
 from __future__ import annotations
@@ -168,19 +170,48 @@ class Manifest3(Manifest2):
     format: Literal[3]  # type: ignore[assignment]  # a number tells the formats apart
 
 
+class Manifest4(Manifest3):
+    """Format 4: as format 3, of the first of several processes."""
+
+    format: Literal[4]  # type: ignore[assignment]  # a number tells the formats apart
+    ranks: list[Digest]
+    """Of the manifests of the other processes, in their order."""
+
+
+class Manifest5(Manifest3):
+    """Format 5: as format 3, of another process; what equals the first one's is not stored again."""
+
+    format: Literal[5]  # type: ignore[assignment]  # a number tells the formats apart
+    rank: Count
+    """Number of the process, from 1."""
+    shared: dict[str, Digest]
+    """Tensors that equal the first process's, and lie in its files."""
+
+
 def new_manifest(*, leaves: Mapping[str, PlacedLeaf], **content: Any) -> Manifest2:
     """Return the manifest of a new checkpoint, in the lowest format that can tell all of it.
 
     Args:
-        leaves: Every tensor.
-        content: The other fields, but for the format.
+        leaves: Every tensor that is stored.
+        content: The other fields, but for the format; `ranks`, or `rank` and `shared`, where several
+            processes save together.
     """
+    if "ranks" in content:
+        return Manifest4(format=4, leaves=leaves, **content)
+    if "rank" in content:
+        return Manifest5(format=5, leaves=leaves, **content)
     if any(each.device for each in leaves.values()):
         return Manifest3(format=FORMAT_WITH_DEVICES, leaves=leaves, **content)
     return Manifest2(format=FORMAT, leaves=leaves, **content)
 
 
-KNOWN: Final[Mapping[str, type[Manifest]]] = {"1": Manifest1, "2": Manifest2, "3": Manifest3}
+KNOWN: Final[Mapping[str, type[Manifest]]] = {
+    "1": Manifest1,
+    "2": Manifest2,
+    "3": Manifest3,
+    "4": Manifest4,
+    "5": Manifest5,
+}
 """The formats that can be read, by the `repr` of their number: 2.0 and "2" don't match."""
 
 

@@ -22,6 +22,9 @@ LONGEST_NAME = 255
 Place = tuple[int, int]
 """Completed steps, and samples of the next one."""
 
+RANKS = "ranks"
+"""Directory in a run's that contains what each process but the leader records of itself."""
+
 FILE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.(safetensors|json)")
 """The form of the names of a checkpoint's files; no other file is ever opened."""
 
@@ -103,6 +106,11 @@ class Layout:
         return self.root / "base"
 
     @property
+    def ranks(self) -> Path:
+        """Contains the records of the other processes, where several train the run."""
+        return self.root / RANKS
+
+    @property
     def replaced(self) -> tuple[Path, ...]:
         """The files that only the writer of the run replaces, atomically."""
         return (
@@ -125,6 +133,7 @@ class Layout:
             self.start_file,
             self.order,
             self.trackers_file,
+            self.ranks,
         )
 
     @property
@@ -145,6 +154,31 @@ class Layout:
     def superseded(self) -> Path:
         """Checkpoints that were given up by resuming from an older one."""
         return self.root / "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class RankLayout(Layout):
+    """The paths of a process that is not the leader: records of its own, the checkpoints of the run."""
+
+    leader: Path
+    """The run's directory."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Contains one directory per checkpoint, each with what every process saved."""
+        return self.leader / "checkpoints"
+
+
+def layout_of_rank(layout: Layout, rank: int) -> Layout:
+    """Return the paths of one process of a run; the leader's are the run's."""
+    if rank == 0:
+        return layout
+    return RankLayout(root=layout.ranks / rank_name(rank), leader=layout.root)
+
+
+def rank_name(rank: int) -> str:
+    """Return the name of the directories of a process, in a run and in its checkpoints."""
+    return f"rank-{rank:05d}"
 
 
 def checkpoint_name(position: Position) -> str:

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
-from unbroken.checkpoint.formats import Manifest
-from unbroken.checkpoint.layout import EVIDENCE, FACTS, STATE
+from unbroken.checkpoint.formats import LeafEntry, Manifest, Manifest4, Manifest5
+from unbroken.checkpoint.layout import EVIDENCE, FACTS, MANIFEST, STATE, rank_name
 from unbroken.checkpoint.manifest import read_manifest
 from unbroken.checkpoint.tensor_file import StoredTensor, open_tensors
 from unbroken.checkpoint.verify import damaged, verify_file
 from unbroken.errors import CheckpointCorrupt, StateMismatch
 from unbroken.state.codec import decode
-from unbroken.state.digest import tensor_digest
+from unbroken.state.digest import bytes_digest, tensor_digest
 from unbroken.state.dtypes import DTYPES
 from unbroken.state.modules import ModulePart
 from unbroken.state.position import Position
@@ -35,6 +35,8 @@ class Checkpoint:
 
     path: Path
     manifest: Manifest
+    leader: Checkpoint | None = None
+    """What the first of several processes saved, where this is what another one did."""
 
     @classmethod
     def at(cls, path: Path) -> Checkpoint:
@@ -43,9 +45,40 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: The manifest is missing or damaged.
         """
-        found = cls(path, read_manifest(path))
+        manifest = read_manifest(path)
+        is_of_another = isinstance(manifest, Manifest5)
+        found = cls(path, manifest, cls.at(path.parent) if is_of_another else None)
         _ = found.position
+        if found.leader is not None:
+            found.leader.require_has(found)
         return found
+
+    @property
+    def ranks(self) -> int:
+        """How many processes saved it together."""
+        return 1 + len(self.manifest.ranks) if isinstance(self.manifest, Manifest4) else 1
+
+    def of_rank(self, rank: int) -> Checkpoint:
+        """Return what one of the processes saved, by its number; 0 is the first.
+
+        Raises:
+            CheckpointCorrupt: It is missing or damaged.
+        """
+        return self if rank == 0 else Checkpoint.at(self.path / rank_name(rank))
+
+    def require_has(self, other: Checkpoint) -> None:
+        """Compare the manifest of another process with what this one knows of it.
+
+        Raises:
+            CheckpointCorrupt: They were not saved together.
+        """
+        known = self.manifest.ranks if isinstance(self.manifest, Manifest4) else []
+        rank = other.manifest.rank if isinstance(other.manifest, Manifest5) else 0
+        digest = bytes_digest((other.path / MANIFEST).read_bytes())
+        if not 0 < rank <= len(known) or other.path.name != rank_name(rank):
+            raise self._corrupt(f"{other.path.name} is not part of it")
+        if known[rank - 1] != digest or other.position != self.position:
+            raise self._corrupt(f"the manifest of {other.path.name} is not the one that was saved")
 
     @property
     def position(self) -> Position:
@@ -54,8 +87,19 @@ class Checkpoint:
 
     @property
     def size(self) -> int:
-        """Bytes of all its files without the manifest."""
+        """Bytes of its files without the manifest, nor those of other processes."""
         return sum(each.size for each in self.manifest.files.values())
+
+    @property
+    def leaves(self) -> Mapping[str, LeafEntry]:
+        """Every tensor of the state by its path, those as well that the first process stored."""
+        if self.leader is None or not isinstance(self.manifest, Manifest5):
+            return self.manifest.leaves
+        stored, shared = self.leader.manifest.leaves, self.manifest.shared
+        for leaf, digest in shared.items():
+            if leaf not in stored or stored[leaf].digest != digest:
+                raise self._corrupt(f"{leaf!r:.200} is not stored as its manifest says")
+        return {**{leaf: stored[leaf] for leaf in shared}, **self.manifest.leaves}
 
     def verify(self, report: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Read every file and compare its size and digests with the manifest.
@@ -67,15 +111,17 @@ class Checkpoint:
             CheckpointUnreadable: The system can't read a file.
             CheckpointCorrupt: A file is missing, a link, of another size, or has other bytes.
         """
-        done, total = 0, self.size
+        every = [self.of_rank(rank) for rank in range(self.ranks)]
+        done, total = 0, sum(each.size for each in every)
 
         def moved(count: int) -> None:
             nonlocal done
             done += count
             report(done, total)
 
-        for name, segments in self.manifest.segments.items():
-            verify_file(self.path, name, segments, moved)
+        for each in every:
+            for name, segments in each.manifest.segments.items():
+                verify_file(each.path, name, segments, moved)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of the run at the save."""
@@ -146,8 +192,7 @@ class Checkpoint:
     def digests(self, part: str) -> dict[str, str]:
         """Return the digest of each tensor of a part, by leaf; equal digests mean equal bits."""
         file = f"{part}.safetensors"
-        leaves = self.manifest.leaves.items()
-        return {leaf: each.digest for leaf, each in leaves if each.file == file}
+        return {leaf: each.digest for leaf, each in self.leaves.items() if each.file == file}
 
     def stored_parts(self) -> dict[str, Any]:
         """Return the state of every part with its tensors still on the disk.
@@ -158,8 +203,9 @@ class Checkpoint:
         return {name: _decoded(each, self.tensors(name)) for name, each in self._parts().items()}
 
     def _in_memory(self, part: str, device: torch.device = HOST) -> dict[str, torch.Tensor]:
+        known = self.leaves
         return {
-            leaf: self._read(leaf, each).to(home(each.device, device))
+            leaf: self._read(leaf, each, known[leaf].digest).to(home(each.device, device))
             for leaf, each in self.tensors(part).items()
         }
 
@@ -178,7 +224,14 @@ class Checkpoint:
         Raises:
             CheckpointCorrupt: The file's header doesn't match the manifest.
         """
-        name = f"{part}.safetensors"
+        own = self._stored(f"{part}.safetensors")
+        if self.leader is None or not isinstance(self.manifest, Manifest5):
+            return own
+        shared = self.manifest.shared
+        others = self.leader.tensors(part).items()
+        return {**{leaf: each for leaf, each in others if leaf in shared}, **own}
+
+    def _stored(self, name: str) -> dict[str, StoredTensor]:
         if name not in self.manifest.files:
             return {}
         if (self.path / name).is_symlink():
@@ -202,9 +255,9 @@ class Checkpoint:
             for leaf, each in tensors.items()
         }
 
-    def _read(self, leaf: str, stored: StoredTensor) -> torch.Tensor:
+    def _read(self, leaf: str, stored: StoredTensor, digest: str) -> torch.Tensor:
         tensor = stored.read()
-        if tensor_digest(tensor) != self.manifest.leaves[leaf].digest:
+        if tensor_digest(tensor) != digest:
             raise self._corrupt(f"{leaf} is not the tensor that was saved")
         return tensor
 

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from unbroken.checkpoint.commit import HostSnapshot, Snapshot, copy_to_host, tensor_files
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.late_copy import LateCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import usual
+from unbroken.checkpoint.shared_commit import SharedCommit
+from unbroken.checkpoint.snapshot import HostSnapshot, Snapshot, copy_to_host, tensor_files
 from unbroken.checkpoint.store import Store
 from unbroken.cores import spare_cores
 from unbroken.errors import SaveFailed
@@ -40,9 +41,10 @@ class Saver:
         before_commit: Called in the background before the first byte is written.
         after_commit: Called in the background with the place of a new checkpoint.
         require_ours: Raises if another process owns the run; called before visible changes.
+        shared: Commits with the other processes of the run; None where there are none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the directory, what stays in it, and who is told
         self,
         layout: Layout,
         run_id: str,
@@ -53,8 +55,9 @@ class Saver:
         before_commit: Callable[[], None] = lambda: None,
         after_commit: Callable[[Path], None] = lambda _place: None,
         require_ours: Callable[[], None] = lambda: None,
+        shared: SharedCommit | None = None,
     ) -> None:
-        self.store = Store(layout, run_id, require_ours)
+        self.store = Store(layout, run_id, require_ours, shared)
         self.policies = usual(keep, keep_every)
         self.best_by = best_by
         self.before_commit = before_commit
@@ -138,6 +141,8 @@ class Saver:
                 snapshot, self._host, prove=not self._is_proved, overlap=self._can_overlap()
             )
         except (MemoryError, OSError) as error:
+            if self.store.shared is not None:
+                self._thread.submit(self.store.shared.refuse, f"no memory for a copy ({error})")
             raise SaveFailed(
                 f"There is not enough memory for a copy of the state: {error}.",
                 "The work since the last checkpoint is at risk; the last one is untouched.",
@@ -199,6 +204,11 @@ class Saver:
             ) from error
         self._is_proved = True
         return self.newest
+
+    @property
+    def is_written(self) -> bool:
+        """Whether no save is being written."""
+        return self._pending is None or self._pending.done()
 
     def look(self) -> Path | None:
         """Like `finish`, but without waiting: returns None while a save is pending."""

@@ -21,7 +21,7 @@ def read_again(path: Path, run_id: str) -> Checkpoint | None:
     Raises:
         CheckpointCorrupt: It is damaged on the device, not only in memory.
     """
-    for each in path.iterdir() if path.is_dir() else ():
+    for each in path.rglob("*") if path.is_dir() else ():
         if each.is_file() and not each.is_symlink():
             drop_from_cache(each)
     checkpoint = Checkpoint.at(path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import HostSnapshot, commit, replaced_name, set_aside
+from unbroken.checkpoint.commit import commit, replaced_name, set_aside
 from unbroken.checkpoint.document import MAX_DOCUMENT_BYTES
 from unbroken.checkpoint.layout import (
     CHECKPOINT_NAME,
@@ -24,6 +24,8 @@ from unbroken.checkpoint.pins import read_pins
 from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.retention import CheckpointInfo, DeletionPlan, RetentionPolicy, plan
 from unbroken.checkpoint.second_reading import read_again
+from unbroken.checkpoint.shared_commit import SharedCommit
+from unbroken.checkpoint.snapshot import HostSnapshot
 from unbroken.errors import (
     CheckpointCorrupt,
     CheckpointOfLaterVersion,
@@ -73,14 +75,21 @@ class Store:
         run_id: Checkpoints of other runs are left alone.
         require_ours: Called just before a visible change; raises if another
             process owns the run.
+        shared: Commits with the other processes of the run; None where there are none.
     """
 
     def __init__(
-        self, layout: Layout, run_id: str, require_ours: Callable[[], None] = lambda: None
+        self,
+        layout: Layout,
+        run_id: str,
+        require_ours: Callable[[], None] = lambda: None,
+        shared: SharedCommit | None = None,
     ) -> None:
         self.layout = layout
         self.run_id = run_id
         self.require_ours = require_ours
+        self.shared = shared
+        self._tidies = shared is None or shared.is_leader
 
     def listed(self) -> tuple[list[Checkpoint], list[SkippedCheckpoint]]:
         """Return this run's checkpoints, oldest first, and those that could not be read."""
@@ -203,7 +212,8 @@ class Store:
 
     def save(self, copied: HostSnapshot) -> Path:
         """Commit a snapshot in host memory."""
-        return commit(self.layout, copied, self.require_ours)
+        committed = commit if self.shared is None else self.shared.commit
+        return committed(self.layout, copied, self.require_ours)
 
     def plan(
         self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str | None
@@ -237,6 +247,8 @@ class Store:
         self, policies: Sequence[RetentionPolicy], metric: str | None, verified: str
     ) -> list[str]:
         """Delete what retention allows after a newer checkpoint was verified; return the names."""
+        if not self._tidies:
+            return []
         try:
             doomed = self.plan(policies, metric, verified).deleted
         except DataInvalid as error:
@@ -260,12 +272,16 @@ class Store:
 
     def set_aside_newer(self, position: Position) -> list[Path]:
         """Move the checkpoints that are newer than a position to `superseded/`."""
+        if not self._tidies:
+            return []
         listed, _ = self.listed()
         newer = [each for each in listed if _place(each.position) > _place(position)]
         return [set_aside(self.layout, each.path) for each in newer]
 
     def sweep(self) -> None:
         """Restore or delete what an interrupted save or deletion left behind."""
+        if not self._tidies:
+            return
         names = "|".join(re.escape(each.name) for each in self.layout.replaced)
         half_replaced = re.compile(rf"\.({names})\.\d+\.tmp")
         for path in list(self.layout.root.iterdir()):

@@ -83,16 +83,18 @@ def _head(checkpoint: Checkpoint) -> dict[str, Any]:
         "metrics": dict(manifest.metrics),
         "verified_from": manifest.verified_from,
         "bytes": checkpoint.size,
+        "processes": checkpoint.ranks,
     }
 
 
 def _content(checkpoint: Checkpoint) -> dict[str, Any]:
     manifest = checkpoint.manifest
     sizes = {name: each.size for name, each in manifest.files.items()}
+    leaves = checkpoint.leaves
     parts = {
         name: {
             "bytes": sizes.get(f"{name}.safetensors", 0),
-            "leaves": sum(each.file == f"{name}.safetensors" for each in manifest.leaves.values()),
+            "leaves": sum(each.file == f"{name}.safetensors" for each in leaves.values()),
         }
         for name in checkpoint.part_names()
     }
@@ -103,7 +105,7 @@ def _content(checkpoint: Checkpoint) -> dict[str, Any]:
         "parts": parts,
         "leaves": {
             name: {"dtype": each.dtype, "shape": each.shape, "digest": each.digest}
-            for name, each in manifest.leaves.items()
+            for name, each in leaves.items()
         },
         "facts": checkpoint.facts(),
         "evidence": checkpoint.evidence(),
@@ -129,6 +131,8 @@ def _show_content(said: dict[str, Any]) -> None:
     print(f"run            {shown(said['run_id'])}, start {said['start']}, format {said['format']}")
     print(f"created        {time_text(said['created'])}, verified from {said['verified_from']}")
     print("position       " + ", ".join(f"{k} {v}" for k, v in said["position"].items()))
+    if said["processes"] > 1:
+        print(f"ranks          {said['processes']} processes; this is what the first one stored")
     for name, value in said["metrics"].items():
         print(f"metric         {shown(name)} = {value!r}")
     print(f"size           {size_text(said['bytes'])} in {len(said['files'])} files")

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unbroken.checkpoint.commit import Snapshot, commit, copy_to_host, set_aside
+from unbroken.checkpoint.commit import commit, set_aside
 from unbroken.checkpoint.file_image import HostCopy
 from unbroken.checkpoint.latest import name_latest
 from unbroken.checkpoint.layout import Layout, checkpoint_name
 from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.snapshot import Snapshot, copy_to_host
 from unbroken.checkpoint.store import Store
 from unbroken.errors import CheckpointCorrupt, NoUsableCheckpoint, SettingsInvalid
 from unbroken.state.facts import seed_of

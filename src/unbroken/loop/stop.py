@@ -58,6 +58,10 @@ class StopRequest:
         self.exit_code = EXIT_STOPPED
         self.since = 0.0
         self._looked = 0.0
+        self.waits_for_others = False
+        """Whether other processes train as well, so that a request counts once all have heard of it."""
+        self.is_agreed = False
+        """Whether they have."""
         shield_workers(self)
 
     def ask(self, reason: str, exit_code: int = EXIT_STOPPED) -> None:
@@ -69,7 +73,12 @@ class StopRequest:
 
     @property
     def is_made(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was asked for, of all processes that train."""
+        return self.is_agreed if self.waits_for_others else self.is_asked
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a stop was asked for, of this process."""
         if self.reason is None and time.monotonic() >= self._ends:
             self.ask(f"the time that was given, {self._after}")
         if self.reason is None and self.stop_file is not None:

@@ -33,6 +33,7 @@ class StepBookkeeping:
         monitor: Looks at each completed step where a resume is watched.
         streams: What the randomness of each step derives from.
         audit: Looks at the first steps for what no checkpoint holds.
+        tell: Tells other processes the line of a step that is done.
         ledger: Says which samples a step used.
     """
 
@@ -44,6 +45,7 @@ class StepBookkeeping:
         monitor: ResumeMonitor,
         streams: RandomStreams,
         audit: SelfAudit,
+        tell: Callable[[Mapping[str, Any]], None],
         ledger: SampleLedger,
     ) -> None:
         self._order = order
@@ -53,6 +55,7 @@ class StepBookkeeping:
         self._monitor = monitor
         self._streams = streams
         self._audit = audit
+        self._tell = tell
         self._cut = StepCut()
 
     def begin_epoch(self) -> None:
@@ -194,4 +197,5 @@ class StepBookkeeping:
             self._monitor.step(line, result.rates, drew=drew)
         finally:
             journal(line)
+        self._tell(line)
         return result

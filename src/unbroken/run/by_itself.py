@@ -35,8 +35,9 @@ def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
     Returns:
         What closes it then.
     """
-    tell(run.resume())
-    if note := order.note:
+    report = run.resume()
+    tell(report)
+    if (note := order.note) and report.rank == 0:
         _log.info("[Data] %s.", note)
     this = weakref.ref(run)
 
@@ -50,9 +51,12 @@ def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
 
 
 def tell(report: ResumeReport) -> None:
-    """Log what a resume came to, on stderr where the program has not said where logs go."""
-    be_heard()
-    for line in lines_of(report):
+    """Log what a resume came to, on stderr where the program has not said where logs go.
+
+    Where several processes train, the first one does so for all.
+    """
+    be_heard(report.rank)
+    for line in lines_of(report) if report.rank == 0 else ():
         _log.info("%s", line)
 
 
@@ -101,11 +105,13 @@ def _told(finding: Finding, decision: Decision) -> str:
     return told
 
 
-def be_heard() -> None:
-    """Show the log on stderr, where the program has not said where logs go."""
+def be_heard(rank: int = 0) -> None:
+    """Show the log on stderr, where the program has not said where logs go; of others their warnings."""
     if not _log.hasHandlers():
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(
+            logging.Formatter(f"[rank {rank}] %(message)s" if rank else "%(message)s")
+        )
         _log.addHandler(handler)
         if _log.level == logging.NOTSET:
-            _log.setLevel(logging.INFO)
+            _log.setLevel(logging.WARNING if rank else logging.INFO)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unbroken.errors import SaveFailed, Stopped
 from unbroken.loop.stop import GracefulStop, StopRequest
+from unbroken.run.agreement import Agreement
 from unbroken.state.training_state import TrainingState
 
 _log = logging.getLogger("unbroken")
@@ -33,6 +34,7 @@ class Ending:
         state: Has the position.
         save: Saves until it succeeds and returns where; calls what it is given while it waits.
         note: Writes into the history.
+        agreement: Of the processes that train.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Ending:
         state: TrainingState,
         save: Callable[[Callable[[SaveFailed], None]], Path],
         note: Callable[..., None],
+        agreement: Agreement,
     ) -> None:
         self._request = request
         self._grace_seconds = grace_seconds
         self._state = state
         self._save = save
         self._note = note
+        self._agreement = agreement
         self._graceful: GracefulStop | None = None
         self.is_told = False
         """Whether a stop is logged: the program then need not catch it to say so."""
@@ -92,7 +96,7 @@ class Ending:
             return
         if self._graceful is None:
             self._graceful = self._saved()
-        if self._graceful.is_over(self._step_seconds):
+        if self._agreement.decide(self._graceful.is_over(self._step_seconds)):
             raise self._stopped(self._graceful)
 
     def require_not_ended(self) -> None:
@@ -115,7 +119,7 @@ class Ending:
 
     def _stopped(self, graceful: GracefulStop) -> Stopped:
         self._stopped_by = stopped = graceful.stopped()
-        if self.is_told:
+        if self.is_told and self._agreement.is_leader:
             _log.warning("%s", stopped)
         return stopped
 

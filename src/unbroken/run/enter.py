@@ -35,7 +35,11 @@ class Entered:
 
 
 def enter(
-    source: ResumeSource, inspector: StateInspector, seed: int, grace_seconds: float
+    source: ResumeSource,
+    inspector: StateInspector,
+    seed: int,
+    grace_seconds: float,
+    run_id: str | None = None,
 ) -> Entered:
     """Make the directory the run's: move what stood there, write `run.json` where a run begins.
 
@@ -44,6 +48,7 @@ def enter(
         inspector: Looks at the live objects.
         seed: The run's.
         grace_seconds: Time from a stop request until the process must be gone.
+        run_id: Of a run that another process has begun already.
 
     Raises:
         SaveFailed: The disk refused; nothing was trained yet.
@@ -55,7 +60,7 @@ def enter(
             begin_run(source.layout, seed, run_id, inspector.streams.scheme)
     else:
         moved = _make_room(source)
-        run_id = begin_run(source.layout, seed)
+        run_id = begin_run(source.layout, seed, run_id)
     return Entered(
         run_id=run_id,
         begins_with=_keep_beginning(source, inspector, run_id),

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.run_directory import SCHEMES
+from unbroken.checkpoint.snapshot import Snapshot
 from unbroken.checks.last_batch_identical import CONTENT, CONTENT_AT
 from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.checks.state_summary import Leaf, StateSummary
@@ -37,6 +37,7 @@ from unbroken.run.at_birth import AtBirth
 from unbroken.run.flat_state import digested, digested_and_nonfinite, flat, leaf_of
 from unbroken.run.order import Batches, Order
 from unbroken.run.probe import Probe, probed
+from unbroken.run.replicas import Replicas
 from unbroken.state.digest import combined_digest
 from unbroken.state.frozen import frozen_digests, reached
 from unbroken.state.modules import ModulePart, across_samples
@@ -82,6 +83,10 @@ class StateInspector:
     """A small batch whose losses are measured."""
     batches: Batches | None = None
     """Where a run that hands batches out reads them."""
+    replicas: Replicas = field(default_factory=lambda: Replicas({}))
+    """Its models that several processes keep alike."""
+    processes: int = 1
+    """How many train."""
     at_birth: AtBirth = field(default_factory=AtBirth)
     """What the code asked for at the run's start."""
     streams: RandomStreams = field(init=False)
@@ -114,6 +119,8 @@ class StateInspector:
         order = self.order.facts()
         if self.seed != self.order.seed:
             order["run_seed"] = self.seed
+        if self.processes > 1:
+            order["processes"] = self.processes
         return {**self.declared_facts, "order": order, "environment": self.environment}
 
     def require_out_of_reach(self) -> None:
@@ -157,6 +164,7 @@ class StateInspector:
             "optimizer_ahead": self._ahead_of_updates(),
             COMPUTED_ON: next((each.device.type for each in self.state.trained.values()), ""),
             **self.at_birth.evidence(),
+            **self.replicas.evidence(),
             **self._ahead(),
             **probed(self.probe),
             **(

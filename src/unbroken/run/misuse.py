@@ -149,3 +149,12 @@ def not_savable(state: TrainingState) -> SaveFailed:
         "The next start could not go on from here. Nothing was saved.",
         "Call save() after the step.",
     )
+
+
+def step_batches_of_one_process(count: int) -> RunMisused:
+    """Return the error for step batches that several processes are to train."""
+    return RunMisused(
+        f"Run(order=) trains in one process, and {count} are started.",
+        "Each of them would train on all samples of each step.",
+        "Give Run(data=) a DataLoader with a DistributedSampler, or start one process.",
+    )

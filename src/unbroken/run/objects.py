@@ -10,6 +10,7 @@ import torch
 from unbroken.run.inspector import StateInspector
 from unbroken.run.order import Batches, Order
 from unbroken.run.probe import Probe
+from unbroken.run.replicas import Replicas
 from unbroken.run.update import Updater
 from unbroken.state.facts import environment, settled
 from unbroken.state.parts import by_role, named
@@ -55,6 +56,7 @@ def gather(  # noqa: PLR0913  # what `Run(...)` was given, in its words
         frozen=frozen or {},
         probe=probe,
         batches=batches,
+        replicas=Replicas({**own, **parts}),
     )
 
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
 from unbroken.checkpoint.saver import Saver
+from unbroken.checkpoint.shared_commit import SharedCommit
 from unbroken.errors import ResumeRefused
 from unbroken.journal.change import arithmetic_facts
 from unbroken.journal.logs import logs_of
 from unbroken.journal.past import Past, read_past
 from unbroken.journal.record import RunRecord, note_in_history
+from unbroken.ranks.group import Ranks, together
 from unbroken.run import resume as resuming
 from unbroken.run.bookkeeping import StepBookkeeping
-from unbroken.run.enter import Entered, enter
+from unbroken.run.enter import Entered
 from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.resume_monitor import is_other_journal, monitor_of
 from unbroken.run.sample_ledger import SampleLedger
 from unbroken.run.saves import CheckpointSaves
+from unbroken.run.shared_start import (
+    NoLock,
+    confirmed,
+    enter_together,
+    lock_of,
+    require_same_program,
+)
 from unbroken.run.told_unsaved import note_of, told_unsaved
 from unbroken.trackers.tracking import Tracking
 
@@ -35,7 +45,7 @@ class OpenRun:
 
     layout: Layout
     run_id: str
-    lock: WriterLock
+    lock: WriterLock | NoLock
     record: RunRecord
     saves: CheckpointSaves
     monitor: ResumeMonitor
@@ -45,6 +55,8 @@ class OpenRun:
     tracking: Tracking
     restored: resuming.Restored
     """What the restore came to; it can be done once more."""
+    ranks: Ranks
+    """The processes that train."""
     metrics: Mapping[str, float]
     """The scores that the checkpoint has."""
     report: resuming.ResumeReport
@@ -70,7 +82,7 @@ class OpenRun:
 
 
 def open_run(
-    plan: RunPlan, source: resuming.ResumeSource, policy: resuming.ResumePolicy
+    plan: RunPlan, source: resuming.ResumeSource, policy: resuming.ResumePolicy, ranks: Ranks
 ) -> OpenRun:
     """Continue or begin a run in its directory; whatever fails, the directory is given back.
 
@@ -79,54 +91,84 @@ def open_run(
             `latest` was changed.
         StateMismatch: The checkpoint doesn't fit the live objects. Nothing was changed.
         DirectoryInUse: Another process writes to the run. Nothing was changed.
+        RankFailed: Another rank failed, so that none goes on.
     """
-    lock = WriterLock(source.layout)
-    lock.take()
+    lock, plan.inspector.processes = lock_of(ranks, source.layout), ranks.count
+    with together(ranks):
+        lock.take()
     with _given_back_on_failure(lock, source.layout):
-        source = resuming.confirm_source(source)
-        if source.run_id is not None:
-            plan.inspector.go_on_with_scheme(source.seed_scheme)
-        restored = _restored(plan, source, policy)
+        require_same_program(ranks, plan.inspector)
+        source = confirmed(ranks, source)
+        with together(ranks):
+            restored = _restored(plan, source, policy)
         lock.require_ours()
-        entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
+        entered = enter_together(ranks, source, plan, restored.evidence)
         past = _past(plan, source, restored.report)
         unsaved = told_unsaved(source)
-        record, saver = _begin_writing(plan, source, lock, restored, entered)
+        record, saver = _begin_writing(plan, source, lock, restored, entered, ranks)
         monitor = monitor_of(plan, source, restored, entered, past, record)
         audit = SelfAudit(plan.state, record.note)
-        ledger = SampleLedger(plan.order, record.note)
-        book = StepBookkeeping(
-            plan.order, plan.state, plan.updater, monitor, plan.streams, audit, ledger
-        )
     return OpenRun(
         layout=source.layout,
         run_id=entered.run_id,
         lock=lock,
         record=record,
-        saves=CheckpointSaves(
+        saves=_saves(plan, source, entered.run_id, record, saver, audit),
+        monitor=monitor,
+        book=StepBookkeeping(
+            plan.order,
+            plan.state,
+            plan.updater,
+            monitor,
+            plan.streams,
+            audit,
+            partial(_told, plan, saver),
+            SampleLedger(plan.order, record.note),
+        ),
+        audit=audit,
+        ranks=ranks,
+        tracking=Tracking(
+            plan.trackers if ranks.rank == 0 else (),
             source.layout,
             entered.run_id,
-            record.start,
-            inspector=plan.inspector,
-            saver=saver,
-            due=plan.due,
-            audit=audit,
-        ),
-        monitor=monitor,
-        book=book,
-        audit=audit,
-        tracking=Tracking(
-            plan.trackers, source.layout, entered.run_id, plan.state.position.step, record.note
+            plan.state.position.step,
+            record.note,
         ),
         leaving=Leaving(plan.state, saver, record.note),
         restored=restored,
         metrics=source.checkpoint.manifest.metrics if source.checkpoint else {},
-        report=_report(plan, source, restored, entered, past, unsaved),
+        report=replace(_report(plan, source, restored, entered, past, unsaved), rank=ranks.rank),
     )
 
 
+def _saves(  # what is looked at, and what writes it
+    plan: RunPlan,
+    source: resuming.ResumeSource,
+    run_id: str,
+    record: RunRecord,
+    saver: Saver,
+    audit: SelfAudit,
+) -> CheckpointSaves:
+    return CheckpointSaves(
+        source.layout,
+        run_id,
+        record.start,
+        inspector=plan.inspector,
+        saver=saver,
+        due=plan.due,
+        audit=audit,
+        agreement=plan.agreement,
+    )
+
+
+def _told(plan: RunPlan, saver: Saver, line: Mapping[str, Any]) -> None:
+    """Tell the other processes the line of a step that is done."""
+    plan.inspector.replicas.step_done()
+    plan.agreement.step_done(line, is_written=saver.is_written)
+
+
 @contextmanager
-def _given_back_on_failure(lock: WriterLock, layout: Layout) -> Iterator[None]:
+def _given_back_on_failure(lock: WriterLock | NoLock, layout: Layout) -> Iterator[None]:
     """Release the lock where opening fails; a refusal is noted in the history first."""
     try:
         yield
@@ -143,11 +185,13 @@ def _restored(
     plan: RunPlan, source: resuming.ResumeSource, policy: resuming.ResumePolicy
 ) -> resuming.Restored:
     """Compare, restore, compare again and decide, with the probe that the run keeps."""
+    if source.run_id is not None:
+        plan.inspector.go_on_with_scheme(source.seed_scheme)
     if plan.inspector.probe is not None and source.run_id is not None:
         plan.inspector.probe.take_kept(source.layout)
     if source.checkpoint is None:
         return resuming.begin_again(source, plan.inspector, policy)
-    return resuming.restore(source.checkpoint, plan.inspector, policy)
+    return resuming.restore(source.checkpoint, plan.inspector, policy, source.layout)
 
 
 def _report(
@@ -187,9 +231,10 @@ def _past(plan: RunPlan, source: resuming.ResumeSource, report: resuming.Report)
 def _begin_writing(
     plan: RunPlan,
     source: resuming.ResumeSource,
-    lock: WriterLock,
+    lock: WriterLock | NoLock,
     restored: resuming.Restored,
     entered: Entered,
+    ranks: Ranks,
 ) -> tuple[RunRecord, Saver]:
     """Open journal, history and saver; from here on this process writes to the run."""
     layout, position = source.layout, plan.state.position
@@ -202,6 +247,7 @@ def _begin_writing(
         before_commit=record.sync,
         after_commit=lambda place: record.saved(place, saver.held_seconds, saver.write_seconds),
         require_ours=lock.require_ours,
+        shared=None if ranks.count == 1 else SharedCommit(ranks.beside()),
     )
     saver.store.sweep()
     if source.checkpoint is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from unbroken.run.ending import Ending
 from unbroken.run.loops import Loops
 from unbroken.run.open import OpenRun
-from unbroken.run.restored import ResumedBeginning
+from unbroken.run.restored import Built, ResumedBeginning
 from unbroken.run.step import Step, StepResult
 from unbroken.state.training_state import TrainingState
 
@@ -48,6 +48,17 @@ class OwnSteps(ABC):
         was not resumed, or has made a step since.
         """
         self.beginning.undo(self._ready())
+
+    def add_part(self, name: str, build: Callable[[], Built]) -> Built:
+        """Declare an object that comes into being while training, and return it.
+
+        The loop steps it. A start that goes on from a later checkpoint calls this before its first
+        step: the object takes its saved state, and whatever building it changes is undone.
+
+        Raises:
+            NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
+        """
+        return self.beginning.add_part(name, build, self._ready())
 
     @contextmanager
     def micro_batch(self, samples: int) -> Iterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unbroken.loop.due import SaveDue
+from unbroken.run.agreement import Agreement
 from unbroken.run.inspector import StateInspector
 from unbroken.run.monitor import OnDiverged
 from unbroken.run.order import Order
@@ -43,6 +44,8 @@ class RunPlan:
     """Whether what only optimisers change is copied beside the next forward pass."""
     trackers: Sequence[Tracker]
     """Where the numbers of each step are shown."""
+    agreement: Agreement
+    """Of the processes that train."""
 
     @property
     def order(self) -> Order:

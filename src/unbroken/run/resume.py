@@ -105,6 +105,8 @@ class ResumeReport:
     changed: tuple[FactDifference, ...]
     """Facts that changed and may."""
     notes: tuple[str, ...]
+    rank: int = 0
+    """Number of this process, where several train."""
     checks: Report = field(default_factory=lambda: Report(findings=(), seconds=0.0))
     """What every check found; empty where a run began."""
     decision: Decision = field(default_factory=lambda: decide(Report(findings=(), seconds=0.0)))
@@ -149,7 +151,9 @@ class Restored:
         return True
 
 
-def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePolicy) -> Restored:
+def restore(
+    checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePolicy, layout: Layout
+) -> Restored:
     """Compare, restore into the live objects, compare again, decide.
 
     1. Facts and structure are compared before anything is touched.
@@ -179,12 +183,12 @@ def restore(checkpoint: Checkpoint, inspector: StateInspector, policy: ResumePol
     inspector.note_birth(built, saved, taken)
     switched = inspector.switched()
     live = inspector.live()
-    logs = logs_of(Layout(checkpoint.path.parent.parent), saved.evidence.get("logs"))
+    logs = logs_of(layout, saved.evidence.get("logs"))
     live = replace(live, evidence={**live.evidence, "logs": logs, SWITCHED: switched})
     expected = expected_state(saved, built, live, taken)
     findings += examine(_of(checks, Stage.AFTER), expected, live)
     decision = _decided(findings, began, policy, inspector)
-    size = sum(each.size for each in checkpoint.manifest.files.values())
+    size = checkpoint.size
     report = replace(report_of(findings, began), state_bytes=size)
     if decision.blocking and not _confirmed(report, decision, policy):
         inspector.state.forbid_training()

@@ -16,7 +16,9 @@ from unbroken.loaders.found_generators import generators_in
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.order.step_batches import StepBatches
+from unbroken.ranks.group import ranks_here
 from unbroken.run import misuse
+from unbroken.run.agreement import Agreement
 from unbroken.run.batch_loop import BatchLoop
 from unbroken.run.by_itself import resume_by_itself
 from unbroken.run.data import keep_lists, order_of, parts_of, policy_of
@@ -32,8 +34,9 @@ from unbroken.run.open import OpenRun, open_run
 from unbroken.run.plan import Retention, RunPlan
 from unbroken.run.probe import Probe
 from unbroken.run.program_draws import ProgramDraws
-from unbroken.run.restored import Built, ResumedBeginning
-from unbroken.run.resume import ResumeReport, ResumeSource, find_source
+from unbroken.run.restored import ResumedBeginning
+from unbroken.run.resume import ResumeReport, ResumeSource
+from unbroken.run.shared_start import source_for
 from unbroken.run.step import Step
 from unbroken.state.position import Position
 from unbroken.trackers.tracker import Tracker
@@ -139,20 +142,19 @@ class Run(LoaderLoops):
         )  # fmt: skip
         self.state, self._epoch_work = self.inspector.state, EpochWork()
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
-        self.due = SaveDue(
-            every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes)  # fmt: skip
+        self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes)  # fmt: skip
         self.stop, self.metrics = StopRequest(stop_file, stop_signals, stop_after), {}
+        agreement = Agreement(self.stop, self.due, is_replicated=bool(self.inspector.replicas))
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,
             retention=Retention(keep, keep_every, best_by), grace_seconds=grace_seconds,
-            on_diverged=on_diverged, overlap=overlap, trackers=require_trackers(trackers),
+            on_diverged=on_diverged, overlap=overlap, trackers=require_trackers(trackers), agreement=agreement,
         )  # fmt: skip
         self.beginning = ResumedBeginning(self.inspector, self._epoch_work)
         self._policy = policy_of(batches, may_change, checks, advice)
-        self._ending = Ending(self.stop, grace_seconds, self.state, self._save_until, self.note)
-        goal = GoalState(self.state)
-        self._loops = Loops(
-            self, self.stop, self._ending, self._epoch_work, goal, self._save_until)  # fmt: skip
+        self._ending = Ending(
+            self.stop, grace_seconds, self.state, self._save_until, self.note, agreement)  # fmt: skip
+        self._loops = Loops(self, self.stop, self._ending, self._epoch_work, GoalState(self.state), self._save_until)  # fmt: skip
         self._batch_loop = None if batches is None else BatchLoop(
             self, self._loops, self._epoch_work, batches, self.updater)  # fmt: skip
 
@@ -207,11 +209,14 @@ class Run(LoaderLoops):
             NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
             DirectoryInUse: Another process writes to the run. Nothing was changed.
         """
-        source = find_source(self.layout.root, how) if isinstance(how, str) else how
+        ranks = ranks_here()
+        if ranks.count > 1 and isinstance(self._order, StepBatches):
+            raise misuse.step_batches_of_one_process(ranks.count)
+        source = source_for(ranks, self.layout, how)
         self.layout = source.layout
         keep_lists(self._order, self.layout)
         policy = replace(self._policy, accept=accept, confirm=confirm)
-        self._opened = opened = open_run(self._plan, source, policy)
+        self._opened = opened = open_run(self._plan, source, policy, ranks)
         self._is_open = True
         if self._batch_loop is not None and (saved := opened.restored.saved) is not None:
             self._batch_loop.is_resumed(saved, self.inspector, policy)
@@ -279,17 +284,6 @@ class Run(LoaderLoops):
     def _known_generators(self) -> list[Any]:
         parts = [getattr(each, "target", None) for each in self.state.parts.values()]
         return [*parts, *generators_in(self._data)]
-
-    def add_part(self, name: str, build: Callable[[], Built]) -> Built:
-        """Declare an object that comes into being while training, and return it.
-
-        The loop steps it. A start that goes on from a later checkpoint calls this before its first
-        step: the object takes its saved state, and whatever building it changes is undone.
-
-        Raises:
-            NotEncodable: It can't be saved, its name is taken, or it is an optimiser.
-        """
-        return self.beginning.add_part(name, build, self._ready())
 
     def save(self, *, wait: bool = True) -> Path:
         """Save a checkpoint of the present state; return its directory.

@@ -40,7 +40,7 @@ def summary_of(checkpoint: Checkpoint, live_kinds: Mapping[str, str]) -> StateSu
         values=values,
         leaves={
             uncompiled(path): Leaf(each.dtype, tuple(each.shape), each.digest)
-            for path, each in checkpoint.manifest.leaves.items()
+            for path, each in checkpoint.leaves.items()
         },
         evidence={**evidence, "optimizer_steps": saved_steps(parts)},
         is_ours="gathered" in evidence,
@@ -54,5 +54,5 @@ def position_to_go_on_from(checkpoint: Checkpoint) -> Position:
     was gathered: nothing of that step was done, and it begins anew.
     """
     here = checkpoint.position
-    gathered = any(path.startswith(("gradients.", "sums.")) for path in checkpoint.manifest.leaves)
+    gathered = any(path.startswith(("gradients.", "sums.")) for path in checkpoint.leaves)
     return here if gathered else replace(here, samples=0)

@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from unbroken.audit.self_audit import SelfAudit
-from unbroken.checkpoint.commit import Snapshot
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.saver import Saver
+from unbroken.checkpoint.snapshot import Snapshot
 from unbroken.errors import SaveFailed
 from unbroken.loop.due import SaveDue
+from unbroken.run.agreement import Agreement
 from unbroken.run.inspector import StateInspector
 
 
@@ -26,6 +27,7 @@ class CheckpointSaves:
         saver: Copies and writes it.
         due: Says when.
         audit: Looks at the first save for what it lacks.
+        agreement: Of the processes that train.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class CheckpointSaves:
         saver: Saver,
         due: SaveDue,
         audit: SelfAudit,
+        agreement: Agreement,
     ) -> None:
         self._layout = layout
         self._run_id = run_id
@@ -46,6 +49,7 @@ class CheckpointSaves:
         self._due = due
         self._shown_resumable: Hashable = None
         self._audit = audit
+        self._agreement = agreement
         self.saver = saver
 
     def snapshot(self, metrics: Mapping[str, float]) -> Snapshot:
@@ -67,7 +71,7 @@ class CheckpointSaves:
         if wait:
             with suppress(SaveFailed):  # what went wrong before is tried anew, and now waited for
                 saver.finish()
-        if anew or not saver.holds(position, metrics):
+        if self._agreement.decide(anew or not saver.holds(position, metrics)):
             self._show_resumable(self._inspector.state.structure())
             self._audit.at_save()
             saver.save(self.snapshot(metrics))
@@ -87,13 +91,23 @@ class CheckpointSaves:
         if self._shown_resumable is None:
             self._show_resumable(state.structure())
         try:
-            if self.saver.look() is not None:
+            if self._was_written():
                 self._due.saved()
             self.saver.prepare(state.capture)
-            if at_once or self._due.is_due(state.position.step):
+            if at_once or self._agreement.is_due(state.position.step):
                 self.save(metrics, wait=False)
         except SaveFailed as error:
             self._due.failed(error)
+
+    def _was_written(self) -> bool:
+        """Say, once, whether the save before is on the disk; on every rank at the same step.
+
+        Raises:
+            SaveFailed: It went wrong.
+        """
+        if self._agreement.is_alone:
+            return self.saver.look() is not None
+        return self._agreement.is_written and self.saver.finish() is not None
 
     def _show_resumable(self, structure: Hashable) -> None:
         """Show, once the parts have made their state, that a start would take it back.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from unbroken.checkpoint import disk
-from unbroken.checkpoint.commit import HostSnapshot
+from unbroken.checkpoint.snapshot import HostSnapshot
 from unbroken.checkpoint.store import Store
 from unbroken.run.run import Run
 

@@ -185,7 +185,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     rewrite_manifest(foreign, run_id="somebodyelse")
     later = layout.checkpoints / "step-00000009"
     shutil.copytree(newest, later)
-    rewrite_manifest(later, format=4, news={"a": 1})
+    rewrite_manifest(later, format=6, news={"a": 1})
     copied = layout.checkpoints / "step-00000010"
     shutil.copytree(newest, copied)
     (copied / "manifest.json").unlink()
@@ -196,7 +196,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert 6 == training.report.position.step
     assert before == names(layout.checkpoints)
     assert not layout.quarantine.exists()
-    assert "has format 4; this version knows 1, 2, 3" in "\n".join(training.report.notes)
+    assert "has format 6; this version knows 1, 2, 3, 4, 5" in "\n".join(training.report.notes)
 
 
 def test_where_none_is_whole_nothing_is_changed(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_any_changed_byte_is_found(tmp_path: Path) -> None:
                     read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 4, 999, "1", "2", None, True, 1.0, 2.0, [2]])
+@pytest.mark.parametrize("version", [0, 6, 999, "1", "2", None, True, 1.0, 2.0, [2]])
 def test_another_format_is_refused(tmp_path: Path, version: Any) -> None:
     """A format that isn't known is not guessed at."""
     write(tmp_path, {**manifest().model_dump(), "format": version})

@@ -1,0 +1,238 @@
+"""A start of several processes: the leader finds what to go on from, and all begin alike or none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from unbroken.checkpoint.layout import Layout, layout_of_rank
+from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.read import Checkpoint
+from unbroken.checkpoint.run_directory import run_id_of
+from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
+from unbroken.errors import CheckpointCorrupt, ResumeRefused, SettingsInvalid
+from unbroken.ranks.group import Ranks, together
+from unbroken.run.enter import Entered, enter
+from unbroken.run.inspector import StateInspector
+from unbroken.run.plan import RunPlan
+from unbroken.run.source import ResumeSource, confirm_source, find_source
+from unbroken.state.facts import differences
+
+_OF_EACH: Final = ("order", "environment.processor", "environment.devices")
+"""Facts that may differ from rank to rank."""
+
+
+class NoLock:
+    """What a process has that is not the leader: the leader's lock is the run's."""
+
+    before_handing_over: Callable[[], None] = staticmethod(lambda: None)
+
+    def take(self) -> None:
+        """Do nothing."""
+
+    def require_ours(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+def lock_of(ranks: Ranks, layout: Layout) -> WriterLock | NoLock:
+    """Return what keeps other writers away: one lock for all ranks."""
+    return WriterLock(layout) if ranks.rank == 0 else NoLock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the leader found, for the other ranks."""
+
+    root: Path
+    run_id: str | None
+    checkpoint: Path | None
+
+
+def _require_one_directory(ranks: Ranks, root: Path) -> None:
+    """Refuse ranks that would write to different directories.
+
+    Raises:
+        SettingsInvalid: They would.
+    """
+    roots = [Path(each) for each in ranks.gather(str(root.absolute()))]
+    others = [rank for rank, each in enumerate(roots) if each != roots[0]]
+    if others:  # every rank finds the same
+        raise SettingsInvalid(
+            f"Rank {others[0]} has the directory {roots[others[0]]}, rank 0 has {roots[0]}.",
+            "The processes of one training are one run: each of its checkpoints holds what every rank "
+            "saved.",
+            "Give every rank the same directory, on a disk that all of them see.",
+        )
+
+
+def source_for(ranks: Ranks, layout: Layout, how: str | ResumeSource) -> ResumeSource:
+    """Return what this rank continues from; one process finds it, and all hear of it.
+
+    Args:
+        ranks: The processes of the run.
+        layout: The directory that this rank was given.
+        how: As in `Run.resume`.
+
+    Raises:
+        NoUsableCheckpoint: What was asked for isn't there, or nothing is whole.
+        SettingsInvalid: Ranks have different directories.
+        RankFailed: Another rank failed, so that none goes on.
+    """
+    found = None
+    if ranks.count > 1:
+        _require_one_directory(ranks, layout.root)
+    with together(ranks):
+        if ranks.rank == 0:
+            found = find_source(layout.root, how) if isinstance(how, str) else how
+    return shared_source(ranks, found)
+
+
+def shared_source(ranks: Ranks, found: ResumeSource | None) -> ResumeSource:
+    """Return what this rank continues from, as the leader found it.
+
+    Args:
+        ranks: The processes of the run.
+        found: What the leader found; None on other ranks.
+
+    Raises:
+        ResumeRefused: The checkpoint was saved by another number of processes.
+        CheckpointCorrupt: This rank can't see the leader's checkpoint.
+    """
+    with together(ranks):
+        if found is not None:
+            _require_count(ranks, found)
+    told = ranks.from_leader(None if found is None else _told(found))
+    with together(ranks):
+        return found if found is not None else _as_told(told, ranks.rank)
+
+
+def _told(found: ResumeSource) -> _Found:
+    path = found.checkpoint.path.absolute() if found.checkpoint else None
+    return _Found(root=found.layout.root.absolute(), run_id=found.run_id, checkpoint=path)
+
+
+def _as_told(told: _Found, rank: int) -> ResumeSource:
+    layout = layout_of_rank(Layout(told.root), rank)
+    checkpoint = None if told.checkpoint is None else _seen(told.checkpoint, rank)
+    is_named = told.run_id is not None and run_id_of(layout) is None
+    return ResumeSource(
+        layout=layout, run_id=told.run_id, checkpoint=checkpoint, is_named_again=is_named
+    )
+
+
+def confirmed(ranks: Ranks, source: ResumeSource) -> ResumeSource:
+    """Return what is found now, if anything changed since the leader looked.
+
+    Raises:
+        NoUsableCheckpoint: What was asked for isn't there any more.
+    """
+    with together(ranks):
+        now = confirm_source(source) if ranks.rank == 0 else None
+    return shared_source(ranks, now) if ranks.from_leader(now is not source) else source
+
+
+def enter_together(
+    ranks: Ranks, source: ResumeSource, plan: RunPlan, evidence: Mapping[str, Any]
+) -> Entered:
+    """Make the directory the run's, the leader first; then all train together.
+
+    Args:
+        ranks: The processes of the run.
+        source: What this one continues from.
+        plan: Its objects.
+        evidence: Of the checkpoint; empty where nothing was restored.
+
+    Raises:
+        SaveFailed: The disk refused; nothing was trained yet.
+    """
+    entered = None
+    with together(ranks):
+        if ranks.rank == 0:
+            entered = enter(source, plan.inspector, plan.seed, plan.grace_seconds)
+    run_id = ranks.from_leader(None if entered is None else entered.run_id)
+    with together(ranks):
+        entered = entered or enter(source, plan.inspector, plan.seed, plan.grace_seconds, run_id)
+    plan.agreement.among(ranks)
+    plan.inspector.replicas.begin(evidence)
+    return entered
+
+
+def _seen(path: Path, rank: int) -> Checkpoint:
+    try:
+        return Checkpoint.at(path).of_rank(rank)
+    except CheckpointCorrupt as error:
+        raise CheckpointCorrupt(
+            f"Rank {rank} can't use the checkpoint that rank 0 found: {error.what}",
+            "Every rank goes on from the same checkpoint.",
+            "Give all ranks a directory on a disk that all of them see.",
+        ) from error
+
+
+def _require_count(ranks: Ranks, found: ResumeSource) -> None:
+    if found.checkpoint is None or found.checkpoint.ranks == ranks.count:
+        return
+    saved = found.checkpoint.ranks
+    raise ResumeRefused(
+        f"{found.checkpoint.path} was saved by {saved} "
+        f"process{'es' if saved > 1 else ''}; {ranks.count} {'are' if ranks.count > 1 else 'is'} "
+        "started now.",
+        "Each rank goes on with its own share of the samples and its own state.",
+        f"Start it with {saved}: torchrun --nproc-per-node {saved}.",
+    )
+
+
+def require_same_program(ranks: Ranks, inspector: StateInspector) -> None:
+    """Compare what the ranks are made of, before any of them is restored.
+
+    Raises:
+        SettingsInvalid: They differ in a fact, a part or a shape.
+    """
+    if ranks.count == 1:
+        return
+    mine = _compared(inspector)
+    of_leader = ranks.from_leader(mine)
+    found = differences(of_leader, mine)
+    listed = "\n".join(
+        f"  {each.name}: {each.live!r}, on rank 0 {each.saved!r}" for each in found[:10]
+    )
+    with together(ranks):
+        if found:
+            raise SettingsInvalid(
+                f"Rank {ranks.rank} is not set up as rank 0 is:\n{listed}",
+                "The processes of one training make each step together, of one model and with one set of "
+                "settings.",
+                "Start the same program with the same arguments on every rank.",
+            )
+
+
+def _compared(inspector: StateInspector) -> dict[str, Any]:
+    built = inspector.structure()
+    facts: Mapping[str, Any] = built.facts
+    return {
+        "facts": _without(facts, _OF_EACH),
+        "parts": dict(built.kinds),
+        "options": {
+            path: each
+            for path, each in built.values.items()
+            if built.kinds.get(path.partition(".")[0]) in ("optimizer", OF_RUN, OF_LOOP)
+        },
+        "tensors": {
+            path: f"{each.dtype} {list(each.shape)}" for path, each in built.leaves.items()
+        },
+        "samples": facts.get("order", {}).get("samples"),
+    }
+
+
+def _without(facts: Mapping[str, Any], names: tuple[str, ...], path: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, each in facts.items():
+        name = f"{path}.{key}" if path else key
+        if name in names:
+            continue
+        kept[key] = _without(each, names, name) if isinstance(each, Mapping) else each
+    return kept
