@@ -70,8 +70,14 @@ def _nothing_to_read(path: Path, journal: Path) -> NoUsableCheckpoint:
 
 
 def _plain(found: Ledger) -> dict[str, Any]:
+    from unbroken.order.sample_sum import sum_text
+
     epochs = [
-        {**asdict(each), "faults": [fault._asdict() for fault in each.faults]}
+        {
+            **asdict(each),
+            "total": sum_text(each.total),
+            "faults": [fault._asdict() for fault in each.faults],
+        }
         for each in found.epochs
     ]
     return {**asdict(found), "epochs": epochs, "exit_code": CODES[found.outcome]}

@@ -20,6 +20,7 @@ from unbroken.doctor.ledger_epochs import (
     prove_epochs,
 )
 from unbroken.doctor.ledger_path import Fault, ReportProgress, TrainedPath, read_path
+from unbroken.doctor.ledger_ranks import over_ranks
 from unbroken.doctor.ledger_starts import read_starts
 from unbroken.errors import UnbrokenError
 from unbroken.state.position import Position
@@ -69,7 +70,11 @@ def examine_ledger(
     if not path.steps:
         return None
     newest, run_id = _newest(layout), _run_id(layout)
-    epochs = prove_epochs(path, starts, _order_facts(layout, newest, run_id))
+    order = _order_facts(layout, newest, run_id)
+    epochs = prove_epochs(path, starts, order)
+    others = _of_other_ranks(layout, order)
+    if others:
+        epochs = over_ranks([epochs, *others])
     if newest is not None:
         _add(_against_checkpoint(path, newest), epochs)
     outcome = _outcome(epochs)
@@ -86,6 +91,18 @@ def examine_ledger(
         notes=(*path.notes, *_notes(path, epochs, newest)),
         sentence=_SENTENCES[outcome](epochs),
     )
+
+
+def _of_other_ranks(layout: Layout, order: Mapping[str, Any]) -> list[list[LedgerEpoch]]:
+    """Return the epochs of every process but the leader; none where one process trains."""
+    found = []
+    for each in sorted(layout.ranks.glob("rank-*")):
+        own = Layout(each)
+        if own.journal.is_file():
+            starts = read_starts(own.history)
+            path = read_path(own.journal, starts, lambda _done, _total: None)
+            found.append(prove_epochs(path, starts, order))
+    return found
 
 
 def _newest(layout: Layout) -> Checkpoint | None:

@@ -48,6 +48,8 @@ class LedgerEpoch:
     standing: Standing = "unproved"
     verdict: str = ""
     """In words."""
+    total: int = 0
+    """Sum of its samples."""
     given_up: int = 0
     """Samples of steps that the loop gave up."""
     faults: list[Fault] = field(default_factory=list)
@@ -117,6 +119,7 @@ class _Proof:
             samples=self._used.samples + sum(each.samples for each in steps),
             of=self._of,
             starts=sorted({each.start for each in steps}),
+            total=self._sum(),
             given_up=sum(each.samples for each in steps if each.is_given_up),
         )
         if not faults:
@@ -221,7 +224,7 @@ class _Proof:
         if ended.distinct < ended.samples:
             text = f"{AS_DRAWN}: {ended.distinct:,} different samples"
         elif ended.of is None or samples == ended.of:
-            recomputed = ended.of is not None and _sum_of_numbers(ended.of) == used.sum
+            recomputed = ended.of is not None and sum_of_numbers(ended.of) == used.sum
             text = "each once (0 to N-1, recomputed)" if recomputed else "each once"
         elif samples < ended.of:
             text = f"each once; {LEFT_OUT} {ended.of - samples:,}"
@@ -311,6 +314,6 @@ def _digest(name: str) -> str:
 
 
 @cache
-def _sum_of_numbers(count: int) -> int | None:
+def sum_of_numbers(count: int) -> int | None:
     """Return the sum of the names 0 to N-1; None if that would take long."""
     return count_samples(map(str, range(count))).sum if 0 <= count <= MOST_RECOMPUTED else None
