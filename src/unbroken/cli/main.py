@@ -11,7 +11,7 @@ from unbroken.cli.program import Program, run_program
 COMMANDS: Final = {
     "run": "run a training script as it is, so that it goes on where it was stopped",
     "selftest": "inject every known fault into a tiny training and show what finds it",
-    "verify": "read every byte of checkpoints and compare it with what was saved",
+    "verify": "compare every byte of checkpoints with what was saved; --ledger: prove each sample's use",
     "inspect": "show the contents of a checkpoint: position, sizes, parts, tensors, facts",
     "diff": "show which tensors, values and facts of two checkpoints differ, and by how much",
     "doctor": "show where a run was resumed, what broke there, and the likely cause",
@@ -31,8 +31,8 @@ exit codes:
     0  done; nothing is damaged; nothing differs
     1  a bug in this program
     2  the command can't run as typed, or another process writes to the run
-    3  diff: the two differ
-    4  a checkpoint is damaged, or there is none
+    3  diff: the two differ; verify --ledger: a sample was repeated or left out
+    4  a checkpoint is damaged, or there is none; verify --ledger: the journal can't tell
     5  the disk refused a change
   130  Ctrl+C"""
 

@@ -1,4 +1,4 @@
-"""The command `unbroken verify`: compares every byte of checkpoints with their manifests."""
+"""The command `unbroken verify`: the bytes of checkpoints, or the use of a run's samples."""
 
 from __future__ import annotations
 
@@ -24,14 +24,20 @@ Read every file of checkpoints and compare sizes and digests with their manifest
 changed or moved. Exit code 0 if none is damaged, 4 if one is.
 
   unbroken verify training_output
-  unbroken verify training_output/checkpoints/step-00003500"""
+  unbroken verify training_output/checkpoints/step-00003500
+
+With --ledger, read a run's journal and history instead, and prove for each epoch that every sample
+was used exactly once, over all stops, kills and resumes, or name the epoch and step where one was
+not. Exit code 0 if it is proved, 3 if there is a repeat or a gap, 4 if the journal can't tell.
+
+  unbroken verify --ledger training_output"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the command with its flags to the program."""
     parser = subparsers.add_parser(
         "verify",
-        help="read every byte of checkpoints and compare it with what was saved",
+        help="compare every byte of checkpoints with what was saved; --ledger: prove each sample's use",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -43,6 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         nargs="+",
         help="a checkpoint, latest in a run's directory, or that directory",
     )
+    parser.add_argument(
+        "--ledger",
+        action="store_true",
+        help="prove from the journal that each sample of each epoch was used exactly once",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)
 
@@ -51,8 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and print; return the exit code.
 
     Raises:
-        NoUsableCheckpoint: One is damaged, or there is none.
+        NoUsableCheckpoint: One is damaged, or there is none; or there is no journal.
     """
+    if arguments.ledger:
+        from unbroken.cli.ledger import run_ledger
+
+        return run_ledger(arguments.paths, as_json=arguments.json)
     from unbroken.cli.paths import checkpoints_at
     from unbroken.report.progress import progress_bars
 

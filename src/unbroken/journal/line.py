@@ -24,10 +24,15 @@ DIRECTION = "gradient_direction"
 """Name of the sum of the same entries, divided by that norm."""
 SCALE = "grad_scale"
 """Name of what a gradient scaler scaled the loss with."""
+SAMPLE_SUM = "sample_sum"
+"""Name of the sum over the names of the samples, where an order names samples."""
+EPOCH_ENDED = "epoch_ended"
+"""Name under which the last step of an epoch tells what the order's list of it holds."""
 _APPLIED = (
     "step", "start", "updates", "skipped", "lr", RATES, SCALE, "grad_norm", "micro_batch", GIVEN_UP
 )  # fmt: skip
-_NOT_LOSSES = {*_APPLIED, *_INPUTS, *FINGERPRINT, CONTENT, GATHERS, SKETCH, DIRECTION}
+_LEDGER = (SAMPLE_SUM, EPOCH_ENDED)
+_NOT_LOSSES = {*_APPLIED, *_INPUTS, *_LEDGER, *FINGERPRINT, CONTENT, GATHERS, SKETCH, DIRECTION}
 OWN_NAMES = frozenset(_NOT_LOSSES - {"lr", "grad_norm"})
 """Names of a line that no loop may give to something else."""
 

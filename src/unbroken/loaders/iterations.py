@@ -19,6 +19,8 @@ class Iterations:
     """
 
     note = ""
+    can_list_epochs = False
+    """A step is named by its number."""
     content = trained = ""
     sizes: Sequence[int] = ()
     trained_at: Any = None

@@ -37,6 +37,9 @@ class Stream:
         repeats: Whether an epoch that is read again must give the same batches.
     """
 
+    can_list_epochs = False
+    """A batch is named by its place."""
+
     def __init__(self, loader: Any, seed: int, *, repeats: bool) -> None:
         self.seed = seed
         self.content = ""

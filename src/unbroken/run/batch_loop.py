@@ -159,7 +159,7 @@ class BatchLoop:
         if epoch is not None and here != epoch:
             if here > epoch:
                 return None
-            self._to_next_epoch(opened)
+            self._leave(opened)
         if not self._is_read(opened):
             return None
         return (self._hand_out(opened, self._run.begin_step()),)
@@ -247,8 +247,14 @@ class BatchLoop:
         epoch = self._run.state.position.epoch
         self.count(opened)
         if self._run.state.position.epoch == epoch:
-            self._to_next_epoch(opened)
+            self._leave(opened)
         return True
+
+    def _leave(self, opened: OpenRun) -> None:
+        """Leave out the batches that the epoch has left, as the loop wants it."""
+        position = self._run.state.position
+        opened.record.note("epoch left", epoch=position.epoch, step=position.step)
+        self._to_next_epoch(opened)
 
     def _to_next_epoch(self, opened: OpenRun) -> None:
         position = self._run.state.position

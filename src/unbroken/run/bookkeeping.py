@@ -12,6 +12,7 @@ from unbroken.errors import StateMismatch
 from unbroken.journal.change import MICRO_BATCH_SIZE
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.order import Order
+from unbroken.run.sample_ledger import SampleLedger
 from unbroken.run.shared_step import SharedStep
 from unbroken.run.step import LoopCalls, Step
 from unbroken.run.step_cut import StepCut
@@ -36,9 +37,10 @@ class StepBookkeeping:
         audit: Looks at the first steps for what no checkpoint holds.
         tell: Tells other processes the line of a step that is done.
         shared: This process's share of each step, where several train.
+        ledger: Says which samples a step used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a step touches
         self,
         order: Order,
         state: TrainingState,
@@ -46,10 +48,13 @@ class StepBookkeeping:
         monitor: ResumeMonitor,
         streams: RandomStreams,
         audit: SelfAudit,
+        *,
         tell: Callable[[Mapping[str, Any]], None],
         shared: SharedStep,
+        ledger: SampleLedger,
     ) -> None:
         self._order = order
+        self._ledger = ledger
         self._state = state
         self._updater = updater
         self._monitor = monitor
@@ -201,6 +206,7 @@ class StepBookkeeping:
         )
         self.leave_step()
         line = result.line(state.position, before.epoch, ids)
+        line |= self._ledger.fields(before, state.position, ids)
         if self._cut.largest:
             line[MICRO_BATCH_SIZE] = self._cut.largest
         drew, self._cut = self._cut.drew, StepCut()

@@ -209,5 +209,7 @@ def _repeats_from_checkpoint(opened: OpenRun) -> bool:
     if not opened.monitor.asks_to_repeat:
         return False
     is_put_back = opened.restored.put_back()
+    if is_put_back:
+        opened.record.note("put back", step=opened.report.position.step)
     opened.monitor.begin_again(is_put_back=is_put_back)
     return is_put_back

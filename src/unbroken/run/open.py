@@ -26,6 +26,7 @@ from unbroken.run.leaving import Leaving
 from unbroken.run.monitor import ResumeMonitor
 from unbroken.run.plan import RunPlan
 from unbroken.run.resume_monitor import is_other_journal, monitor_of
+from unbroken.run.sample_ledger import SampleLedger
 from unbroken.run.saves import CheckpointSaves
 from unbroken.run.shared_start import (
     NoLock,
@@ -123,8 +124,9 @@ def open_run(
             monitor,
             plan.streams,
             audit,
-            partial(_told, plan, saver),
-            SharedStep(ranks if plan.may_move else None),
+            tell=partial(_told, plan, saver),
+            shared=SharedStep(ranks if plan.may_move else None),
+            ledger=SampleLedger(plan.order, record.note),
         ),
         audit=audit,
         ranks=ranks,

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.ranked_training import SAMPLES, ended, ranks
+from unbroken.cli.main import main as command
 from unbroken.order.share import Share
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -61,6 +62,7 @@ def test_moved_and_killed_it_has_the_samples_and_losses_of_one_that_was_not(tmp_
         assert b[step]["sample_digest"] == line["sample_digest"]
         assert b[step]["lr"] == line["lr"]
         torch.testing.assert_close(b[step]["loss"], line["loss"], rtol=1e-5, atol=0)
+    assert command(["verify", "--ledger", str(moved)]) == 0  # each sample once, whoever trained it
 
 
 def test_as_many_processes_end_with_the_same_bits(tmp_path: Path) -> None:

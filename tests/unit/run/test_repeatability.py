@@ -12,6 +12,8 @@ from torch import nn
 
 import unbroken
 from support.noisy_arithmetic import restless
+from unbroken.checkpoint.layout import Layout
+from unbroken.doctor.ledger import examine_ledger
 from unbroken.journal.journal import read_lines
 from unbroken.replay.replay import ReplayOutcome
 from unbroken.run.repeatability import Repeatability
@@ -107,6 +109,20 @@ def test_noise_is_equivalent_and_named(tmp_path: Path, where: str) -> None:
     assert ReplayOutcome.EQUIVALENT is verdict.outcome
     assert verdict.reason.startswith("this run does not repeat itself: ")
     assert 10 == resumed.run.position.step
+
+
+def test_steps_that_are_repeated_in_one_process_use_no_sample_twice(tmp_path: Path) -> None:
+    """The checkpoint was put back before: the history says so, and the ledger is proved."""
+    killed(tmp_path, outside=restless)
+    resumed = Training(tmp_path, outside=restless)
+    resumed.train(10)
+    resumed.run.close()
+    history = read_lines(tmp_path / "history.jsonl")
+    assert {5} == {each["step"] for each in history if each["event"] == "put back"}
+    found = examine_ledger(Layout(tmp_path))
+    assert found is not None
+    assert ("proved", 10) == (found.outcome, found.steps)
+    assert found.repeated > 3
 
 
 @pytest.mark.parametrize("where", ["inside", "outside"])

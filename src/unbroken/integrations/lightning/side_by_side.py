@@ -85,6 +85,11 @@ class SideBySide:
         return "; ".join(each.note for each in self._orders if each.note)
 
     @property
+    def can_list_epochs(self) -> bool:
+        """Whether the names of an epoch's samples can be had again: those of a loader that is alone."""
+        return len(self._orders) == 1 and bool(getattr(self._orders[0], "can_list_epochs", True))
+
+    @property
     def epochs(self) -> SampledEpochs | None:
         """The lists of a loader that is alone; None of others."""
         return getattr(self._orders[0], "epochs", None) if len(self._orders) == 1 else None
