@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from unbroken.audit.self_audit import SelfAudit
@@ -15,6 +14,7 @@ from unbroken.run.order import Order
 from unbroken.run.step import LoopCalls, Step, StepResult
 from unbroken.run.step_cut import StepCut
 from unbroken.run.update import Updater, learned_of_step
+from unbroken.state.position import with_updates
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.randomness import has_drawn_since
 from unbroken.state.training_state import TrainingState
@@ -50,6 +50,8 @@ class StepBookkeeping:
         self._streams = streams
         self._audit = audit
         self._cut = StepCut()
+        self.seeds_at_once = False
+        """Whether the next step is followed at once by its micro-batch: nobody draws in between."""
 
     def begin_epoch(self) -> None:
         """Set the global generators for the beginning of an epoch's body."""
@@ -79,7 +81,8 @@ class StepBookkeeping:
             step.require_samples(sample_ids)
         self._state.optimizer_steps.begin()
         self._updater.begin_step()
-        self._streams.begin_step(self._state.position)
+        self._streams.begin_step(self._state.position, is_set_anew=self.seeds_at_once)
+        self.seeds_at_once = False
         return step
 
     def leave_step(self) -> None:
@@ -98,7 +101,8 @@ class StepBookkeeping:
             StateMismatch: The step has fewer samples left, or none were counted.
         """
         here = self._state.position
-        left = len(self._order.at(here)) - here.samples
+        count = len(self._order.at(here))
+        left = count - here.samples
         if not 0 < samples <= left:
             raise StateMismatch(
                 f"A micro-batch of {samples} samples was counted, and step {here.step + 1} has {left} left.",
@@ -111,7 +115,7 @@ class StepBookkeeping:
         if self._monitor.asks_for_draws and not self._cut.drew:
             self._cut.drew = has_drawn_since(self._streams.seed_at(before))
         position = self._state.position
-        is_last = position.samples >= len(self._order.at(position))
+        is_last = position.samples >= count
         if is_last:
             self._state.fingerprint.record()
             self._streams.end_micro_batches(position)
@@ -177,7 +181,7 @@ class StepBookkeeping:
         ids = order.names_at(before)
         updates = before.updates + (not (result.skipped or result.gathers))
         state.end_step(
-            replace(order.after(before), updates=updates),
+            with_updates(order.after(before), updates),
             is_update_left_out=result.skipped and self._updater.scaler_skips,
         )
         self.leave_step()
