@@ -125,8 +125,7 @@ class SelfAudit:
         return declared_objects(self._state.parts)
 
     def _declared_size(self) -> int:
-        groups = [group for _, group in self._state.groups()]
-        return len(self._state.parts) + sum(1 + len(group["params"]) for group in groups)
+        return len(self._state.parts) + self._state.groups_and_parameters()
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Look at objects that nobody here wrote: whatever they raise, the training goes on."""

@@ -61,7 +61,8 @@ class Journal:
             if self._is_torn:  # part of a line that could not be truncated either
                 self._file.cut_torn_tail()
                 self._is_torn = False
-            self._file.append(_as_json(_plain(line)))
+            plain = {n: v if type(v) in _AS_THEY_ARE else _plain(v) for n, v in line.items()}
+            self._file.append(_as_json(plain))
         except OSError as error:
             self._is_torn = True
             raise SaveFailed(
@@ -86,20 +87,24 @@ class Journal:
         self._file.close()
 
 
+_AS_THEY_ARE = (int, str, bool)
+_encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
+
 def _as_json(line: Any) -> bytes:
     try:
-        return json.dumps(line, allow_nan=False, ensure_ascii=False).encode()
+        return _encoder.encode(line).encode()
     except UnicodeEncodeError:  # a lone surrogate is written as an escape
         return json.dumps(line, allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
     return value
 
 

@@ -8,7 +8,7 @@ make the training wait.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -21,57 +21,60 @@ WINDOW: Final = 4096
 """Bytes of each."""
 DEEPEST: Final = 8
 """How deep a batch may be nested; what is deeper is not read."""
+_TOLD_BY_REPR: Final = (str, bytes, int, float, bool, type(None))
+_Update = Callable[[bytes | memoryview], None]
 
 
 def content_digest(batch: Any) -> str:
     """Return a digest of 64 bits, in hex, over tensors, arrays, texts and numbers, in order."""
     hasher = xxh3_64()
-    for each in _pieces(batch, 0):
-        hasher.update(each)
+    _take_in(hasher.update, batch, 0)
     return hasher.hexdigest()
 
 
-def _pieces(value: Any, depth: int) -> Iterator[bytes | memoryview]:
+def _take_in(update: _Update, value: Any, depth: int) -> None:
     if isinstance(value, torch.Tensor):
-        yield f"{value.dtype}{tuple(value.shape)}".encode()
-        yield from _windows(value.detach())
+        update(f"{value.dtype}{tuple(value.shape)}".encode())
+        _take_in_tensor(update, value.detach())
     elif isinstance(value, np.ndarray):
-        yield f"{value.dtype}{value.shape}".encode()
+        update(f"{value.dtype}{value.shape}".encode())
         if value.dtype != object:
-            yield from _of_bytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
-    elif isinstance(value, str | bytes | int | float | bool | None):
-        yield repr(value).encode("utf-8", "surrogatepass")
+            _take_in_bytes(update, np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    elif isinstance(value, _TOLD_BY_REPR):
+        update(repr(value).encode("utf-8", "surrogatepass"))
     elif depth < DEEPEST:
-        yield type(value).__name__.encode()
-        yield from _of_parts(value, depth + 1)
+        update(type(value).__name__.encode())
+        _take_in_parts(update, value, depth + 1)
 
 
-def _of_parts(value: Any, depth: int) -> Iterator[bytes | memoryview]:
+def _take_in_parts(update: _Update, value: Any, depth: int) -> None:
     if isinstance(value, Mapping):
         for key, each in value.items():
-            yield repr(key).encode("utf-8", "surrogatepass")
-            yield from _pieces(each, depth)
-    elif isinstance(value, list | tuple):
+            update(repr(key).encode("utf-8", "surrogatepass"))
+            _take_in(update, each, depth)
+    elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _pieces(each, depth)
+            _take_in(update, each, depth)
     elif dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
         for name, each in vars(value).items():
-            yield name.encode("utf-8", "surrogatepass")
-            yield from _pieces(each, depth)
+            update(name.encode("utf-8", "surrogatepass"))
+            _take_in(update, each, depth)
 
 
-def _windows(tensor: torch.Tensor) -> Iterator[bytes | memoryview]:
-    is_readable = tensor.device.type == "cpu" and tensor.layout is torch.strided
+def _take_in_tensor(update: _Update, tensor: torch.Tensor) -> None:
+    is_readable = tensor.is_cpu and tensor.layout is torch.strided
     if not is_readable or tensor.is_quantized or not tensor.numel():
         return
-    flat = tensor.resolve_conj().resolve_neg().contiguous().view(-1)
-    yield from _of_bytes(flat.view(torch.uint8).numpy())
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    _take_in_bytes(update, tensor.contiguous().view(-1).view(torch.uint8).numpy())
 
 
-def _of_bytes(content: np.ndarray[Any, np.dtype[np.uint8]]) -> Iterator[memoryview | bytes]:
+def _take_in_bytes(update: _Update, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    content = array.data
     if len(content) <= WINDOWS * WINDOW:
-        yield content.data
+        update(content)
         return
     step = (len(content) - WINDOW) // (WINDOWS - 1)
     for start in range(0, WINDOWS * step, step):
-        yield content[start : start + WINDOW].data
+        update(content[start : start + WINDOW])

@@ -17,14 +17,16 @@ from torch.utils.data import DataLoader, default_collate, default_convert
 from unbroken.errors import DataInvalid, SettingsInvalid
 from unbroken.loaders.content import content_digest
 from unbroken.loaders.ended_workers import end_workers
-from unbroken.loaders.sampled_epochs import SampledEpochs
+from unbroken.loaders.sampled_epochs import Drawing, SampledEpochs
 from unbroken.loaders.seeded_samples import SampleKey, draws_nothing, seeded
-from unbroken.loaders.seeds import Draws, fetch_seed, order_seed, sample_seed
+from unbroken.loaders.seeds import Draws, fetch_seed, order_seed, sample_seeds
 from unbroken.state.position import Position
-from unbroken.state.randomness import seed_everything
+from unbroken.state.randomness import seed_everything, seeds_of_each
 
 Place = tuple[int, int]
 """An epoch, and batches of it, or steps, that are done."""
+_Known = tuple[int, Drawing, int]
+"""A batch by its epoch, the list of that epoch, and its number there."""
 
 
 class SampledBatches:
@@ -52,11 +54,6 @@ class SampledBatches:
         """Digest of what was read last for a step; empty where nothing was."""
         self.trained = ""
         """Digest of what was trained last; empty where nothing was."""
-        self.trained_at: Any = None
-        """Of each of its batches the epoch, the samples of the epoch before it, and the indices.
-
-        None where they can't be saved.
-        """
         self.sizes: Sequence[int] = ()
         """Samples of each batch that was read last for a step."""
         self._per_step = per_step
@@ -68,7 +65,29 @@ class SampledBatches:
         self._reader = _reader(loader, self._keys)
         self._iterator: Iterator[Any] | None = None
         self._next: Place | None = None
-        self._taken: Sequence[Place] = ()
+        self._taken: Sequence[_Known] = ()
+        self._trained: Sequence[_Known] = ()
+        self._trained_at: Any = None
+        # What a loader of PyTorch's own class does here, beside reading samples, draws nothing.
+        self._draws_here = type(loader) is not DataLoader or (
+            self._keys.draws and not loader.num_workers
+        )
+
+    @property
+    def trained_at(self) -> Any:
+        """Of each batch that was trained last the epoch, the samples of it before, and the indices.
+
+        None where they can't be saved.
+        """
+        if self._trained:
+            at = _as_values(self._trained)
+            is_plain = all(type(each) in (int, str) for _, _, indices in at for each in indices)
+            self._trained, self._trained_at = (), at if is_plain else None
+        return self._trained_at
+
+    @trained_at.setter
+    def trained_at(self, at: Any) -> None:
+        self._trained, self._trained_at = (), at
 
     def take(self, position: Position) -> Any:
         """Return the batch that a run at a position uses next; None where the epoch has no more.
@@ -80,17 +99,17 @@ class SampledBatches:
         places = self._places(position.epoch, position.batch)
         if not places:
             return None
-        first = None
+        first = None  # digest of what was read first, where it is read once more
         if self._next != places[0]:
-            again = self._known(places[:1]) if self._is_to_be_compared else []
+            again = _as_values(self._known(places[:1])) if self._is_to_be_compared else []
             self._begin(places[0], again)
             if self._is_to_be_compared:
                 first = content_digest(self._fetch(places[0]))
         batches = [self._fetch(each) for each in places]
-        if first not in (None, content_digest(batches[0])):
+        if first is not None and first != content_digest(batches[0]):
             raise _does_not_repeat(self._loader.dataset)
         self._is_to_be_compared = False
-        self._next, self._taken = (position.epoch, places[-1][1] + 1), places
+        self._next, self._taken = (position.epoch, places[-1][1] + 1), self._known(places)
         drawing = self._epochs.of(position.epoch)
         self.sizes = [len(drawing.at(number) or ()) for _, number in places]
         if drawing.at(self._next[1]) is None:
@@ -101,9 +120,7 @@ class SampledBatches:
 
     def mark_trained(self) -> None:
         """Take in that the batch that was read last is trained."""
-        known = self._known(self._taken)
-        is_plain = all(type(each) in (int, str) for _, _, indices in known for each in indices)
-        self.trained, self.trained_at = self.content, known if is_plain else None
+        self.trained, self._trained = self.content, self._taken
 
     def tell_epoch(self, epoch: int) -> None:
         """Tell the samplers which epoch begins."""
@@ -141,12 +158,8 @@ class SampledBatches:
         numbers = range(step * per_step, (step + 1) * per_step)
         return [(epoch, number) for number in numbers if drawing.at(number) is not None]
 
-    def _known(self, places: Sequence[Place]) -> list[Any]:
-        """Return batches as `trained_at` has them."""
-        drawings = [(epoch, self._epochs.of(epoch), number) for epoch, number in places]
-        return [
-            [e, each.start_of(number), list(each.at(number) or ())] for e, each, number in drawings
-        ]
+    def _known(self, places: Sequence[Place]) -> list[_Known]:
+        return [(epoch, self._epochs.of(epoch), number) for epoch, number in places]
 
     def _begin(self, place: Place, before: Sequence[Any]) -> None:
         """Begin to read at a place; other batches are read before it, as `trained_at` has them."""
@@ -158,11 +171,17 @@ class SampledBatches:
 
     def _fetch(self, place: Place) -> Any:
         assert self._iterator is not None
-        seed_everything(fetch_seed(self._seed, *place))
+        if self._draws_here:
+            seed_everything(fetch_seed(self._seed, *place))
         batch = next(self._iterator)
         if not self._keys.are_read:
             raise _goes_its_own_way(self._loader)
         return batch
+
+
+def _as_values(known: Sequence[_Known]) -> list[Any]:
+    """Return batches as `trained_at` has them."""
+    return [[e, each.start_of(number), list(each.at(number) or ())] for e, each, number in known]
 
 
 class _Keys:
@@ -194,7 +213,10 @@ class _Keys:
             yield self._keys(epoch, drawing.start_of(number), batch)
 
     def _keys(self, epoch: int, start: int, batch: Sequence[Any]) -> Any:
-        keys = [self._key(epoch, start + i, index) for i, index in enumerate(batch)]
+        keys = list(batch)
+        if self.draws:
+            seeds = seeds_of_each(sample_seeds(self._seed, epoch, start, batch))
+            keys = list(map(SampleKey, seeds, batch))
         return keys if self._epochs.is_batched else keys[0]
 
     def __len__(self) -> int:
@@ -206,11 +228,6 @@ class _Keys:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._epochs.sampler, name)
-
-    def _key(self, epoch: int, place: int, index: Any) -> Any:
-        if not self.draws:
-            return index
-        return SampleKey(sample_seed(self._seed, epoch, place, index), index)
 
 
 def _draws_nothing(loader: Any) -> bool:

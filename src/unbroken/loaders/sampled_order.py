@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from unbroken.loaders.sampled_epochs import Batch, SampledEpochs, chain_of
+from unbroken.loaders.sampled_epochs import Batch, Drawing, SampledEpochs, chain_of
 from unbroken.loaders.seeded_samples import tensors_of
 from unbroken.loaders.seeds import AS_GIVEN, LOADER_SCHEME
 from unbroken.state.digest import combined_digest
@@ -31,6 +31,9 @@ class SampledOrder:
         self.per_step = per_step
         self.epochs = SampledEpochs(loader, seed)
         self._loader = loader
+        self._named: tuple[list[Batch], list[str]] = [], []
+        self._found_at: tuple[Drawing | None, int] = None, 0
+        self._found: list[Batch] = []
 
     @property
     def note(self) -> str:
@@ -87,7 +90,10 @@ class SampledOrder:
 
     def names_at(self, position: Position) -> list[str]:
         """Return what the sampler calls the samples of that step."""
-        return [str(each) for batch in self._batches(position) for each in batch]
+        batches = self._batches(position)
+        if batches is not self._named[0]:
+            self._named = batches, [str(each) for batch in batches for each in batch]
+        return self._named[1]
 
     def after(self, position: Position) -> Position:
         """Return the position when the current step is done; updates stay as they are."""
@@ -115,5 +121,8 @@ class SampledOrder:
         if self.epochs.begun != position.epoch:
             return []
         first, drawing = position.batch * self.per_step, self.epochs.of(position.epoch)
-        found = [drawing.at(number) for number in range(first, first + self.per_step)]
-        return [each for each in found if each is not None]
+        if (drawing, first) != self._found_at:  # a step is asked for several times
+            found = [drawing.at(number) for number in range(first, first + self.per_step)]
+            self._found = [each for each in found if each is not None]
+            self._found_at = drawing, first
+        return self._found

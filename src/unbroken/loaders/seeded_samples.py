@@ -9,13 +9,14 @@ import torch
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from unbroken.loaders.found_generators import generators_in
-from unbroken.loaders.seeds import seed_all
+from unbroken.loaders.seeds import set_all
+from unbroken.state.randomness import Seeds
 
 
 class SampleKey(NamedTuple):
     """What is asked of the data set for one sample."""
 
-    seed: int
+    seeds: Seeds
     """Of all that it draws for the sample."""
     index: Any
     """As the sampler gave it."""
@@ -36,7 +37,7 @@ class SeededSamples:
 
     def __getitem__(self, key: SampleKey) -> Any:
         """Return a sample."""
-        seed_all(key.seed, self._generators)
+        set_all(key.seeds, self._generators)
         return self._dataset[key.index]
 
     def __len__(self) -> int:
@@ -59,7 +60,7 @@ class SeededBatches(SeededSamples):
 
     def __getitems__(self, keys: Sequence[SampleKey]) -> Any:
         """Return the samples of a batch."""
-        seed_all(keys[0].seed, self._generators)
+        set_all(keys[0].seeds, self._generators)
         return self._dataset.__getitems__([each.index for each in keys])
 
 

@@ -10,17 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from unbroken.state.generators import generator_state, seed_generator, set_generator_state
-from unbroken.state.mix import mix64
-from unbroken.state.randomness import GeneratorStates, seed_everything
+from unbroken.state.mix import mix64, mix64_each
+from unbroken.state.randomness import GeneratorStates, Seeds, seeds_of, set_seeds
 
 LOADER_SCHEME: Final = 1
 """Number of the way these seeds are derived."""
 AS_GIVEN: Final = "as the loader gives it"
 """The size of a batch, where no number tells it beforehand."""
 _ORDER, _FETCH, _SAMPLE = range(3)
+_MASK: Final = (1 << 64) - 1
 
 
 def order_seed(seed: int, epoch: int) -> int:
@@ -42,8 +45,27 @@ def sample_seed(seed: int, epoch: int, place: int, index: Any) -> int:
         place: Samples of the epoch before this one; a sampler may give one sample several times.
         index: What the sampler calls the sample.
     """
-    number = index if type(index) is int else xxh3_64_intdigest(repr(index).encode())
-    return mix64(LOADER_SCHEME, _SAMPLE, seed, epoch, place, number)
+    return mix64(LOADER_SCHEME, _SAMPLE, seed, epoch, place, _number(index))
+
+
+def sample_seeds(
+    seed: int, epoch: int, place: int, indices: Sequence[Any]
+) -> npt.NDArray[np.uint64]:
+    """Return the same of each of several samples in a row, (N,), at once.
+
+    Args:
+        seed: The run's.
+        epoch: Counted from 0.
+        place: Samples of the epoch before the first of these.
+        indices: What the sampler calls them.
+    """
+    places = np.arange(place, place + len(indices), dtype=np.uint64)
+    numbers = np.array([_number(each) & _MASK for each in indices], dtype=np.uint64)
+    return mix64_each(mix64_each(mix64(LOADER_SCHEME, _SAMPLE, seed, epoch), places), numbers)
+
+
+def _number(index: Any) -> int:
+    return index if type(index) is int else xxh3_64_intdigest(repr(index).encode())
 
 
 class Draws:
@@ -84,6 +106,11 @@ class Draws:
 
 def seed_all(seed: int, generators: Sequence[Any]) -> None:
     """Set the global generators and some others from one 64-bit seed."""
-    seed_everything(seed)
+    set_all(seeds_of(seed), generators)
+
+
+def set_all(seeds: Seeds, generators: Sequence[Any]) -> None:
+    """Do the same, with the seeds of the global ones derived already."""
+    set_seeds(seeds)
     for number, each in enumerate(generators):
-        seed_generator(each, mix64(seed, 3, number))
+        seed_generator(each, mix64(seeds[0], 3, number))

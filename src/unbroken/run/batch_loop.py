@@ -179,6 +179,7 @@ class BatchLoop:
         self._read = self._batches.take(state.position)
         if self._read is None:
             self._to_next_epoch(opened)
+        opened.book.seeds_at_once = self._read is not None
         return self._read is not None
 
     def _hand_out(self, opened: OpenRun, step: Step) -> Any:
@@ -198,8 +199,9 @@ class BatchLoop:
         assert self._out is not None
         out, self._out, batches = self._out, None, self._batches
         sketch = out.gradients.end()
-        opened.monitor.before_update(out.step.number, self._run.state.stepped_paths())
-        opened.monitor.after_update(out.step.number)
+        if opened.monitor.looks_at_updates:
+            opened.monitor.before_update(out.step.number, self._run.state.stepped_paths())
+            opened.monitor.after_update(out.step.number)
         self._run.micro_batch_done(len(out.step.indices) - out.step.samples_done)
         batches.mark_trained()
         if self._draws is not None:

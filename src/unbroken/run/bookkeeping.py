@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from unbroken.audit.self_audit import SelfAudit
@@ -18,6 +17,7 @@ from unbroken.run.step import LoopCalls, Step
 from unbroken.run.step_cut import StepCut
 from unbroken.run.step_result import StepResult
 from unbroken.run.update import Updater, learned_of_step
+from unbroken.state.position import with_updates
 from unbroken.state.random_streams import RandomStreams
 from unbroken.state.randomness import has_drawn_since
 from unbroken.state.training_state import TrainingState
@@ -63,6 +63,8 @@ class StepBookkeeping:
         self._tell = tell
         self._shared = shared
         self._cut = StepCut()
+        self.seeds_at_once = False
+        """Whether the next step is followed at once by its micro-batch: nobody draws in between."""
 
     def begin_epoch(self) -> None:
         """Set the global generators for the beginning of an epoch's body."""
@@ -93,7 +95,8 @@ class StepBookkeeping:
             step.require_samples(sample_ids)
         self._state.optimizer_steps.begin()
         self._updater.begin_step()
-        self._streams.begin_step(self._state.position)
+        self._streams.begin_step(self._state.position, is_set_anew=self.seeds_at_once)
+        self.seeds_at_once = False
         return step
 
     def leave_step(self) -> None:
@@ -112,7 +115,8 @@ class StepBookkeeping:
             StateMismatch: The step has fewer samples left, or none were counted.
         """
         here = self._state.position
-        left = len(self._order.at(here)) - here.samples
+        count = len(self._order.at(here))
+        left = count - here.samples
         if not 0 < samples <= left:
             raise StateMismatch(
                 f"A micro-batch of {samples} samples was counted, and step {here.step + 1} has {left} left.",
@@ -124,18 +128,18 @@ class StepBookkeeping:
         self._cut.micro_batch(samples)
         if self._monitor.asks_for_draws and not self._cut.drew:
             self._cut.drew = has_drawn_since(self._streams.seed_at(before))
-        return self._are_all_done()
+        return self._are_all_done(count)
 
     def pass_over(self, samples: int) -> None:
         """Count samples of the step that another process trains."""
         if samples:
             self._state.pass_over(samples)
-            self._are_all_done()
+            self._are_all_done(len(self._order.at(self._state.position)))
 
-    def _are_all_done(self) -> bool:
+    def _are_all_done(self, count: int) -> bool:
         """Say whether the step has no more samples; then what follows its micro-batches begins."""
         position = self._state.position
-        is_last = position.samples >= len(self._order.at(position))
+        is_last = position.samples >= count
         if is_last:
             self._state.fingerprint.record()
             self._streams.end_micro_batches(position)
@@ -201,7 +205,7 @@ class StepBookkeeping:
         ids = order.names_at(before)
         updates = before.updates + (not (result.skipped or result.gathers))
         state.end_step(
-            replace(order.after(before), updates=updates),
+            with_updates(order.after(before), updates),
             is_update_left_out=result.skipped and self._updater.scaler_skips,
         )
         self.leave_step()

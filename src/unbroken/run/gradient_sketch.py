@@ -69,16 +69,30 @@ class GradientSketch:
 
 def _entries(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
     """Return some entries of an optimiser's gradients, 1-dim, without waiting for them."""
-    held = [each for group in optimizer.param_groups for each in group["params"]]
-    chosen = [held[i * len(held) // TENSORS] for i in range(TENSORS)] if held[TENSORS:] else held
+    groups = optimizer.param_groups
+    held = groups[0]["params"] if len(groups) == 1 else [p for g in groups for p in g["params"]]
+    count = len(held)
+    chosen = held if count <= TENSORS else [held[i * count // TENSORS] for i in range(TENSORS)]
+    device = held[0].device if held else None
     found = []
     for each in chosen:
-        if each.grad is None or each.grad.device != held[0].device:
-            continue
-        gradient = each.grad.detach()
-        if gradient.layout is torch.sparse_coo:
-            gradient = gradient.coalesce().values()
-        flat = gradient.reshape(-1)
-        start = max(0, len(flat) // 2 - ENTRIES // 2)
-        found.append(flat[start : start + ENTRIES].float())
+        gradient = each.grad
+        if gradient is not None and gradient.device == device:
+            found.append(_middle(gradient))
     return torch.cat(found) if found else None
+
+
+def _middle(gradient: torch.Tensor) -> torch.Tensor:
+    """Return its middle entries, 1-dim and float32; a view where it can be one."""
+    if gradient.requires_grad:
+        gradient = gradient.detach()
+    if gradient.layout is torch.sparse_coo:
+        gradient = gradient.coalesce().values()
+    count = gradient.numel()
+    if count >= ENTRIES and type(gradient) is torch.Tensor and gradient.is_contiguous():
+        start = gradient.storage_offset() + count // 2 - ENTRIES // 2
+        entries = gradient.as_strided((ENTRIES,), (1,), start)  # one operation instead of two
+    else:
+        start = max(0, count // 2 - ENTRIES // 2)
+        entries = gradient.reshape(-1)[start : start + ENTRIES]
+    return entries if entries.dtype is torch.float32 else entries.float()

@@ -157,6 +157,11 @@ class ResumeMonitor:
         if self._replay is not None:
             self._replay.is_as_saved = True
 
+    @property
+    def looks_at_updates(self) -> bool:
+        """Whether `before_update` and `after_update` have something to look at."""
+        return self._first_updates is not None
+
     def before_update(self, step: int, stepped: Collection[str] = ()) -> None:
         """Look at the gradients of a step that are about to be applied, after a resume.
 

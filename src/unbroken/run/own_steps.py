@@ -112,9 +112,10 @@ class OwnSteps(ABC):
         Raises:
             Diverged: The step was repeated and came out otherwise; nothing newer is saved.
         """
+        opened = self._open
         self._track_scores()
         self.metrics = {}
-        return self._tracked(self._open.book.end_step(losses, self._open.record.step, applied))
+        return self._tracked(opened.book.end_step(losses, opened.record.step, applied))
 
     def give_up_step(self, why: str) -> StepResult:
         """Count the present step as one that can't be done; see `Step.give_up`.

@@ -73,7 +73,8 @@ class Step:
         self._audit = audit
         self._shared = shared
         self._began_at = state.position.samples
-        self.indices = tuple(int(i) for i in order.at(state.position))
+        numbers = order.at(state.position)
+        self.indices = tuple(numbers if isinstance(numbers, range) else map(int, numbers))
         """Sample numbers of the whole step batch."""
         self.ids = order.names_at(state.position)
         """Names of the samples of the step batch, in order."""

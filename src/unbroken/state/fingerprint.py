@@ -58,6 +58,8 @@ class _Place:
     entries: torch.Tensor | None = None
     count: int = 0
     size: int = 0
+    on: torch.device | None = None
+    """Where the entries are that were looked at last."""
 
     @property
     def device(self) -> torch.device | None:
@@ -68,14 +70,16 @@ class _Place:
     def look(self) -> torch.Tensor | None:
         """Return a view of some entries; None where nothing can be looked at."""
         tensor = self.held()
-        if tensor is None or not (tensor is self.tensor or _is_plain(tensor)):
+        if tensor is None:
             return None
-        is_other = tensor is not self.tensor or tensor.numel() != self.size
-        if is_other or tensor.data_ptr() != self.address:
-            self.size = tensor.numel()
-            self.tensor, self.address = tensor, tensor.data_ptr()
+        is_other = tensor is not self.tensor
+        if is_other and not _is_plain(tensor):
+            return None
+        size, address = tensor.numel(), tensor.data_ptr()
+        if is_other or size != self.size or address != self.address:
+            self.tensor, self.size, self.address = tensor, size, address
             self.entries = _middle(tensor)
-            self.count = len(self.entries)
+            self.count, self.on = len(self.entries), self.entries.device
         return self.entries
 
 
@@ -110,7 +114,7 @@ class StepFingerprint:
             self._lengths[name] = 0
             for place in places:
                 entries = place.look()
-                if entries is not None and entries.device == self._device:
+                if entries is not None and place.on == self._device:
                     self._lengths[name] += place.count
                     views.append(entries)
         if views:

@@ -19,7 +19,11 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 def mix64(*numbers: int) -> int:
     """Mix whole numbers, in order, into one of 64 bits; any sign and size."""
-    state = 0
+    return mix64_on(0, *numbers)
+
+
+def mix64_on(state: int, *numbers: int) -> int:
+    """Mix more numbers into `state`, which `mix64` has made of what comes before them."""
     for number in numbers:
         state = (state + _GOLDEN + (number & _MASK)) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -28,17 +32,22 @@ def mix64(*numbers: int) -> int:
     return state
 
 
-def mix64_each(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Mix one 64-bit seed with each of many numbers: `mix64`'s last round, vectorised.
+def mix64_each(
+    seed: int | npt.NDArray[np.uint64], numbers: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """Mix one 64-bit seed, or one for each, with each of many numbers: `mix64`'s last round, vectorised.
 
     Args:
-        seed: The result of `mix64` over what comes before.
+        seed: The result of `mix64` over what comes before; (N,) uint64 for one of each number.
         numbers: (N,) uint64.
 
     Returns:
         (N,) uint64, where entry i equals the state that began as `seed` mixed with `numbers[i]`.
     """
-    state = np.uint64((seed + _GOLDEN) & _MASK) + numbers
+    if isinstance(seed, int):
+        state = np.uint64((seed + _GOLDEN) & _MASK) + numbers
+    else:
+        state = seed + np.uint64(_GOLDEN) + numbers
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))

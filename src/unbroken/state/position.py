@@ -46,3 +46,25 @@ class Position:
                 "Resume from another checkpoint.",
             )
         return cls(**state)
+
+
+def with_samples(position: Position, samples: int) -> Position:
+    """Return a position with other samples done; `dataclasses.replace` takes three times as long."""
+    return Position(
+        epoch=position.epoch,
+        batch=position.batch,
+        samples=samples,
+        step=position.step,
+        updates=position.updates,
+    )
+
+
+def with_updates(position: Position, updates: int) -> Position:
+    """Return a position with other updates applied."""
+    return Position(
+        epoch=position.epoch,
+        batch=position.batch,
+        samples=position.samples,
+        step=position.step,
+        updates=updates,
+    )

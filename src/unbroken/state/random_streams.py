@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from unbroken.errors import CheckpointCorrupt
-from unbroken.state.mix import mix64
+from unbroken.state.mix import mix64, mix64_on
 from unbroken.state.position import Position
 from unbroken.state.randomness import GeneratorStates, seed_everything
 
@@ -34,8 +34,13 @@ class RandomStreams(Protocol):
         """Set the generators for what the body of an epoch does before its first step."""
         ...
 
-    def begin_step(self, position: Position) -> None:
-        """Set the generators for what a loop does before its micro-batches."""
+    def begin_step(self, position: Position, *, is_set_anew: bool = False) -> None:
+        """Set the generators for what a loop does before its micro-batches.
+
+        Args:
+            position: Where the run stands.
+            is_set_anew: Whether a micro-batch begins before anybody can draw.
+        """
         ...
 
     def begin_micro_batch(self, position: Position) -> None:
@@ -62,17 +67,19 @@ class PositionStreams:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self._places = mix64(_PLACES, seed)
 
     def begin_epoch(self, epoch: int) -> None:
         """Do nothing: what stood before goes on."""
 
     def seed_at(self, position: Position) -> int:
         """Return the seed of the micro-batch that comes next, or of what follows the last one."""
-        return mix64(_PLACES, self._seed, position.step, 1 + position.samples)
+        return mix64_on(self._places, position.step, 1 + position.samples)
 
-    def begin_step(self, position: Position) -> None:
+    def begin_step(self, position: Position, *, is_set_anew: bool = False) -> None:
         """Set the generators from the step alone: a step that is resumed inside begins alike."""
-        seed_everything(mix64(_PLACES, self._seed, position.step, 0))
+        if not is_set_anew:
+            seed_everything(mix64_on(self._places, position.step, 0))
 
     def begin_micro_batch(self, position: Position) -> None:
         """Set the generators from step and samples done."""
@@ -116,9 +123,9 @@ class MicroBatchStreams:
         """Return `mix64(1, seed, steps completed, samples done)`."""
         return mix64(self.scheme, self._seed, position.step, position.samples)
 
-    def begin_step(self, position: Position) -> None:
+    def begin_step(self, position: Position, *, is_set_anew: bool = False) -> None:
         """Keep the generators as they are outside of steps."""
-        del position
+        del position, is_set_anew
         self._outer = GeneratorStates.capture()
 
     def begin_micro_batch(self, position: Position) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from unbroken.state.mix import mix64
+from unbroken.state.mix import mix64_each, mix64_on
+
+Seeds: TypeAlias = tuple[int, int, int]
+"""Of torch, 64-bit; of numpy, 32-bit; of `random`, 64-bit."""
+_FIRST_32: Final = 0xFFFFFFFF
+_python: Any = random.seed.__self__  # type: ignore[attr-defined]  # the global generator itself
+_seed_python: Any = super(random.Random, _python).seed
+"""Sets it without asking what kind of seed it is given, which takes as long again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +102,33 @@ def mps_is_available() -> bool:
 
 def seed_everything(seed: int) -> None:
     """Set every global generator of this process, on every device in use, from one 64-bit seed."""
+    set_seeds(seeds_of(seed))
+
+
+def seeds_of(seed: int) -> Seeds:
+    """Return what every generator is set to by one 64-bit seed."""
+    mixed = mix64_on(0, seed)
+    return seed, mix64_on(mixed, 1) & _FIRST_32, mix64_on(mixed, 2)
+
+
+def set_seeds(seeds: Seeds) -> None:
+    """Do what `seed_everything` does, with seeds that are derived already."""
+    seed = seeds[0]
     torch.default_generator.manual_seed(seed)
-    for each in _numbered_devices().values():
-        each.manual_seed_all(seed)
+    for each in (torch.cuda, torch.xpu):
+        if each.is_initialized():
+            each.manual_seed_all(seed)
     if mps_is_available():
         torch.mps.manual_seed(seed)
-    np.random.seed(mix64(seed, 1) & 0xFFFFFFFF)  # noqa: NPY002  # likewise
-    random.seed(mix64(seed, 2))
+    np.random.seed(seeds[1])  # noqa: NPY002  # likewise
+    _seed_python(seeds[2])
+    _python.gauss_next = None
+
+
+def seeds_of_each(seeds: npt.NDArray[np.uint64]) -> Sequence[Seeds]:
+    """Return the same for each of many 64-bit seeds, (N,), at once."""
+    mixed = mix64_each(0, seeds)
+    ones = np.ones_like(mixed)
+    of_numpy = mix64_each(mixed, ones) & np.uint64(_FIRST_32)
+    of_python = mix64_each(mixed, ones + ones)
+    return list(zip(seeds.tolist(), of_numpy.tolist(), of_python.tolist(), strict=True))

@@ -9,13 +9,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+
+Listener = TypeVar("Listener")
 
 
 class BeforeUpdate(Protocol):
@@ -34,25 +36,36 @@ class AfterUpdate(Protocol):
         ...
 
 
-_before: weakref.WeakSet[BeforeUpdate] = weakref.WeakSet()
-_after: weakref.WeakSet[AfterUpdate] = weakref.WeakSet()
+_before: dict[int, weakref.ref[BeforeUpdate]] = {}
+_after: dict[int, weakref.ref[AfterUpdate]] = {}
+"""Who listens, by identity: going through a `WeakSet` takes longer than what is told."""
 
 
 def tell_before(listener: BeforeUpdate) -> None:
     """Tell a listener before each step, until `tell_no_more`."""
     _register()
-    _before.add(listener)
+    _keep(_before, listener)
 
 
 def tell_after(listener: AfterUpdate) -> None:
     """Tell a listener after each step, for as long as it is alive."""
     _register()
-    _after.add(listener)
+    _keep(_after, listener)
 
 
 def tell_no_more(listener: BeforeUpdate) -> None:
     """Tell a listener of no further step."""
-    _before.discard(listener)
+    _before.pop(id(listener), None)
+
+
+def _keep(listeners: dict[int, weakref.ref[Listener]], listener: Listener) -> None:
+    key = id(listener)
+
+    def forget(gone: weakref.ref[Listener]) -> None:
+        if listeners.get(key) is gone:
+            del listeners[key]
+
+    listeners[key] = weakref.ref(listener, forget)
 
 
 @cache
@@ -100,10 +113,12 @@ class _Told:
 
 
 def _tell(optimizer: torch.optim.Optimizer) -> None:
-    for each in list(_before):
-        each.before_update(optimizer)
+    for each in list(_before.values()):
+        if (listener := each()) is not None:
+            listener.before_update(optimizer)
 
 
 def _tell_after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    for each in list(_after):
-        each.took(optimizer)
+    for each in list(_after.values()):
+        if (listener := each()) is not None:
+            listener.took(optimizer)

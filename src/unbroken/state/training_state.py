@@ -37,7 +37,7 @@ from unbroken.state.parts import (
     require_saved,
     restore_parts,
 )
-from unbroken.state.position import Position
+from unbroken.state.position import Position, with_samples
 from unbroken.state.standing_gradients import StandingGradients
 
 OWN_PARTS = ("sums", "gradients")
@@ -153,7 +153,7 @@ class TrainingState:
 
     def look_for_parameters(self) -> None:
         """Learn which parameters are trained: a group may have been added to an optimiser."""
-        held = sum(len(group["params"]) for _, group in self.groups())
+        held = self.groups_and_parameters()
         if held == self._held:
             return
         self._held = held
@@ -161,6 +161,11 @@ class TrainingState:
             self.updated |= part.parameters
             if id(part.optimizer) in self._driven:
                 self.trained |= part.parameters
+
+    def groups_and_parameters(self) -> int:
+        """Return how many groups and parameters all optimisers have: more where some were added."""
+        groups = (each.optimizer.param_groups for each in self._optimizers.values())
+        return sum(1 + len(group["params"]) for each in groups for group in each)
 
     def structure(self) -> Hashable:
         """Return what another start would have to build alike: it is compared with itself only."""
@@ -197,14 +202,13 @@ class TrainingState:
         before = self.position
         self.look_for_parameters()
         self._standing.gradients_in()
-        self.position = replace(before, samples=before.samples + samples)
-        self._steps_counted = self.optimizer_steps.count
+        self.pass_over(samples)
         self.has_uncounted = False
         return before
 
     def pass_over(self, samples: int) -> None:
         """Count samples of the step that another process trains."""
-        self.position = replace(self.position, samples=self.position.samples + samples)
+        self.position = with_samples(self.position, self.position.samples + samples)
         self._steps_counted = self.optimizer_steps.count
 
     def drop_unfinished_step(self) -> None:
@@ -313,11 +317,7 @@ class TrainingState:
         for name, each in self.capture().items():
             encode(each, name, {})
 
-    def restore(
-        self,
-        saved: dict[str, Any],
-        position: Position,
-    ) -> None:
+    def restore(self, saved: dict[str, Any], position: Position) -> None:
         """Put a saved state into the live objects; whoever calls looks at them again.
 
         Args:

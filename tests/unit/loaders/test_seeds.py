@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from unbroken.loaders.found_generators import generators_in
-from unbroken.loaders.seeds import LOADER_SCHEME, Draws, fetch_seed, order_seed, sample_seed
+from unbroken.loaders.seeds import (
+    LOADER_SCHEME,
+    Draws,
+    fetch_seed,
+    order_seed,
+    sample_seed,
+    sample_seeds,
+)
 
 
 def test_golden_seeds() -> None:
@@ -25,6 +32,13 @@ def test_golden_seeds() -> None:
 
 
 GOLDEN = [5742609240744699660, 5040603462860856268, 6546562821067130582, 8918546760646836986]
+
+
+def test_the_seeds_of_a_batch_are_those_of_its_samples() -> None:
+    """Whatever a sampler calls them: numbers of any size and sign, texts, pairs, numbers of numpy."""
+    indices = [0, 9, -1, 1 << 70, "a", (3, 4), np.int64(9), True]
+    found = sample_seeds(7, 3, 5, indices).tolist()
+    assert found == [sample_seed(7, 3, 5 + i, each) for i, each in enumerate(indices)]
 
 
 def test_draws_go_on_where_they_were_and_leave_no_trace() -> None:

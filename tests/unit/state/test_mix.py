@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbroken.state.mix import ORDER_SCHEME, mix64, mix64_each, permutation
+from unbroken.state.mix import ORDER_SCHEME, mix64, mix64_each, mix64_on, permutation
 
 WORDS = st.integers(0, (1 << 64) - 1)
 
@@ -60,6 +60,12 @@ def test_the_vectorised_round_is_the_same(seed: int, numbers: list[int]) -> None
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % (1 << 64)
         expected.append(state ^ (state >> 31))
     assert expected == found.tolist()
+
+
+@given(st.lists(WORDS, max_size=5), st.lists(WORDS, max_size=5))
+def test_mixing_goes_on(before: list[int], after: list[int]) -> None:
+    """What was mixed may be kept, and more be mixed into it."""
+    assert mix64(*before, *after) == mix64_on(mix64(*before), *after)
 
 
 @settings(max_examples=100, deadline=None)

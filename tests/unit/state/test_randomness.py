@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from unbroken.state.randomness import GeneratorStates, has_drawn_since, seed_everything
+from unbroken.state.mix import mix64
+from unbroken.state.randomness import (
+    GeneratorStates,
+    has_drawn_since,
+    seed_everything,
+    seeds_of,
+    seeds_of_each,
+)
 
 
 def draws() -> list[Any]:
@@ -32,6 +39,24 @@ def test_the_same_seed_gives_the_same_draws(seed: int) -> None:
     torch.rand(17)
     seed_everything(seed)
     assert first == draws()
+
+
+@pytest.mark.parametrize("seed", [0, 7, (1 << 64) - 1, 1 << 63])
+def test_each_generator_is_set_by_its_own_way(seed: int) -> None:
+    """Seeding is `manual_seed` of torch, `seed` of numpy and `random`, with seeds mixed from one."""
+    random.gauss(0, 1)
+    seed_everything(seed)
+    found = draws()
+    torch.manual_seed(seed)
+    np.random.seed(mix64(seed, 1) & 0xFFFFFFFF)  # noqa: NPY002  # the global generator is the subject
+    random.seed(mix64(seed, 2))
+    assert draws() == found
+
+
+def test_the_seeds_of_many_are_those_of_each() -> None:
+    """What is derived at once for the samples of a batch is what is derived for one."""
+    seeds = [0, 7, (1 << 64) - 1, 1 << 63]
+    assert [seeds_of(each) for each in seeds] == seeds_of_each(np.array(seeds, dtype=np.uint64))
 
 
 def test_captured_generators_go_on_where_they_were() -> None:

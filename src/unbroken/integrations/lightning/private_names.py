@@ -111,6 +111,11 @@ def require_supported(trainer: Any) -> None:
         )
 
 
+def _has(owner: Any, name: str) -> bool:
+    """Say whether there is such an attribute, without asking a property: `fit_loop.done` may raise."""
+    return hasattr(type(owner), name) or hasattr(owner, name)
+
+
 def missing_names(trainer: Any) -> list[str]:
     """Return the names of the table that this version lacks."""
     missing: list[str] = []
@@ -118,7 +123,7 @@ def missing_names(trainer: Any) -> list[str]:
         owner, where = trainer, "trainer"
         for step in path.split(".") if path else ():
             owner, where = getattr(owner, step, None), f"{where}.{step}"
-        missing += [f"{where}.{name}" for name in names if not hasattr(owner, name)]
+        missing += [f"{where}.{name}" for name in names if not _has(owner, name)]
     for module, names in OF_MODULES.items():
         found = _imported(module)
         missing += [f"{module}.{name}" for name in names if not hasattr(found, name)]

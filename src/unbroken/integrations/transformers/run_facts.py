@@ -14,7 +14,7 @@ from unbroken.loaders.content import content_digest
 from unbroken.loaders.seeded_samples import SampleKey, seeded
 from unbroken.state.digest import bytes_digest
 from unbroken.state.mix import mix64
-from unbroken.state.randomness import GeneratorStates
+from unbroken.state.randomness import GeneratorStates, seeds_of
 
 SAMPLED: Final = 16
 """Samples of a data set that are read for its fingerprint, evenly spaced."""
@@ -84,9 +84,10 @@ def data_set(dataset: Any) -> dict[str, Any]:
     )
     before, reader = GeneratorStates.capture(), seeded(dataset)
     try:
-        samples = [reader[SampleKey(mix64(SAMPLED, each), each)] for each in places]
+        keys = [SampleKey(seeds_of(mix64(SAMPLED, each)), each) for each in places]
+        samples = [reader[each] for each in keys]
         digests = [content_digest(each) for each in samples]
-        first = places and content_digest(reader[SampleKey(mix64(SAMPLED, places[0]), places[0])])
+        first = places and content_digest(reader[keys[0]])
     finally:
         before.put_back()
     if digests and first != digests[0]:
