@@ -10,8 +10,9 @@ from typing import Final
 class Share:
     """Some neighbouring micro-batches of what is left of a step batch.
 
-    Shares begin where one process would begin a micro-batch, so that any number of processes cuts the
-    step alike, as long as there are enough micro-batches for them; with more processes they are smaller.
+    Shares begin where one process would begin a micro-batch, so that any number of processes cuts each
+    step alike, as long as a full step has a micro-batch for each of them. With more processes
+    micro-batches are smaller.
     """
 
     rank: int
@@ -19,27 +20,28 @@ class Share:
     count: int
     """How many processes there are."""
 
-    def of(self, begin: int, end: int, size: int) -> tuple[int, int]:
+    def of(self, begin: int, end: int, size: int, whole: int) -> tuple[int, int]:
         """Return the first sample of the share and the one after its last; it may have none.
 
         Args:
             begin: Samples of the step batch that are done.
             end: Samples that it has.
             size: Most samples of a micro-batch.
+            whole: Samples of a full step.
         """
-        cut = self.cut(end - begin, size)
+        cut = self.cut(size, whole)
         pieces = -(-(end - begin) // cut)
         first, last = (pieces * each // self.count for each in (self.rank, self.rank + 1))
-        return begin + cut * first, min(end, begin + cut * last)
+        return min(end, begin + cut * first), min(end, begin + cut * last)
 
-    def cut(self, left: int, size: int) -> int:
-        """Return the size of micro-batches: with few samples each process gets some.
+    def cut(self, size: int, whole: int) -> int:
+        """Return the size of micro-batches, with which each process has one of a full step.
 
         Args:
-            left: Samples that are to be divided.
             size: Most samples of a micro-batch.
+            whole: Samples of a full step.
         """
-        return max(1, min(size, -(-left // self.count)))
+        return max(1, min(size, -(-whole // self.count)))
 
 
 WHOLE: Final = Share(rank=0, count=1)

@@ -208,8 +208,8 @@ class StepBatches:
     def _micro_batches(self, position: Position, size: int, share: Share) -> Iterator[MicroBatch]:
         while True:
             batch = self.at(position)
-            begin, end = share.of(position.samples, len(batch), size)
-            cut = share.cut(len(batch) - position.samples, size)
+            begin, end = share.of(position.samples, len(batch), size, self.effective_batch)
+            cut = share.cut(size, self.effective_batch)
             for start in range(begin, end, cut):
                 here = replace(position, samples=start)
                 indices = batch[start : min(start + cut, end)]

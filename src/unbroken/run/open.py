@@ -125,7 +125,7 @@ def open_run(
             plan.streams,
             audit,
             tell=partial(_told, plan, saver),
-            shared=SharedStep(ranks if plan.may_move else None),
+            shared=SharedStep(ranks, plan.order),
             ledger=SampleLedger(plan.order, record.note),
         ),
         audit=audit,

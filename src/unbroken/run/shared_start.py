@@ -14,6 +14,8 @@ from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.run_directory import run_id_of
 from unbroken.checks.schedule_settings import OF_LOOP, OF_RUN
 from unbroken.errors import CheckpointCorrupt, ResumeRefused, RunMisused, SettingsInvalid
+from unbroken.order.share import Share
+from unbroken.order.step_batches import StepBatches
 from unbroken.ranks.group import Ranks, together
 from unbroken.run.enter import Entered, enter
 from unbroken.run.inspector import StateInspector
@@ -181,6 +183,8 @@ def enter_together(
     with together(ranks):
         entered = entered or enter(source, plan.inspector, plan.seed, plan.grace_seconds, run_id)
     plan.agreement.among(ranks)
+    if isinstance(plan.order, StepBatches):
+        plan.order.share = Share(rank=ranks.rank, count=ranks.count)
     plan.inspector.replicas.begin(evidence)
     return replace(entered, notes=(*entered.notes, *_restarts(os.environ)))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from unbroken.errors import RunMisused
 from unbroken.order.share import Share
+from unbroken.order.step_batches import StepBatches
 from unbroken.ranks.gradients import add_up
 from unbroken.ranks.group import OneProcess, Ranks
+from unbroken.run.order import Order
 from unbroken.state.training_state import TrainingState
 
 
@@ -14,18 +16,28 @@ class SharedStep:
 
     Args:
         ranks: The processes; one where the program divides the samples itself.
+        order: Knows how many samples a full step has.
     """
 
-    def __init__(self, ranks: Ranks | None = None) -> None:
-        self._ranks = ranks or OneProcess()
-        self.share = Share(rank=self._ranks.rank, count=self._ranks.count)
-        """What this process trains of each step batch."""
+    def __init__(self, ranks: Ranks, order: Order) -> None:
+        self._order = order if isinstance(order, StepBatches) else None
+        self._ranks = ranks if self._order is not None else OneProcess()
+        self._share = Share(rank=self._ranks.rank, count=self._ranks.count)
         self._mine: tuple[int, int] | None = None
 
     @property
     def is_alone(self) -> bool:
         """Whether this process trains whole steps."""
         return self._ranks.count == 1
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process has what a step had gathered before a stop."""
+        return self._ranks.rank == 0
+
+    def cut(self, size: int) -> int:
+        """Return the size of micro-batches, where the loop asks for `size`."""
+        return size if self._order is None else self._share.cut(size, self._order.effective_batch)
 
     def mine(self, begin: int, end: int, size: int) -> tuple[int, int]:
         """Return the first sample of this process's share and the one after its last.
@@ -37,8 +49,10 @@ class SharedStep:
             end: Samples that it has.
             size: Most samples of a micro-batch.
         """
+        if self._order is None:
+            return begin, end
         if self.is_alone or self._mine is None:
-            self._mine = self.share.of(begin, end, size)
+            self._mine = self._share.of(begin, end, size, self._order.effective_batch)
         return self._mine
 
     def add_up(self, state: TrainingState, begin: int, end: int) -> None:

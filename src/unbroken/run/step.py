@@ -117,9 +117,9 @@ class Step:
         for the step's end.
         """
         begin, end = self._shared.mine(self.samples_done, len(self.indices), size)
-        size = self._shared.share.cut(len(self.indices) - self._began_at, size)
-        self._cut.plan(size)
-        if self._shared.share.rank and self.samples_done:  # rank 0 has what was gathered before
+        size = self._shared.cut(size)
+        self._cut.plan(min(size, len(self.indices)))
+        if self.samples_done and not self._shared.is_leader:  # which has what was gathered before
             self._calls.seed_micro_batch()
             self._state.drop_gradients()
             self._state.sums.clear()
@@ -132,14 +132,19 @@ class Step:
             self._calls.micro_batch_done(len(indices))
         self._calls.pass_over(len(self.indices) - end)
 
-    def share(self, size: int) -> int:
-        """Return how many samples of the step this process trains: all that are left, or its share.
+    def micro_batches_left(self, size: int) -> int:
+        """Return how many micro-batches this process has left of the step.
 
         Args:
-            size: Most samples of a micro-batch.
+            size: Most samples of each.
         """
-        begin, end = self._shared.share.of(self.samples_done, len(self.indices), size)
-        return end - begin
+        begin, end = self._shared.mine(self.samples_done, len(self.indices), size)
+        return -(-(end - begin) // self._shared.cut(size))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes train it."""
+        return not self._shared.is_alone
 
     def begin_again(self) -> None:
         """Go back to the step's start: what its micro-batches left so far is dropped.

@@ -22,9 +22,14 @@ Report = Callable[[int, int], None]
 
 
 class Console:
-    """Prints lines, and writes them to `logs/console.log` once the run's directory is known."""
+    """Prints lines, and writes them to `logs/console.log` once the run's directory is known.
 
-    def __init__(self) -> None:
+    Args:
+        is_shown: Whether lines and bars are printed; of several processes one prints for all.
+    """
+
+    def __init__(self, *, is_shown: bool = True) -> None:
+        self._is_shown = is_shown
         self._file: BinaryIO | None = None
         self._early: list[str] = []
         self._bars: Progress | None = None
@@ -43,7 +48,8 @@ class Console:
     def line(self, text: str) -> None:
         """Print one line."""
         try:
-            print(text, flush=True)  # noqa: T201  # this is the trainer's own output
+            if self._is_shown:
+                print(text, flush=True)  # noqa: T201  # this is the trainer's own output
         except OSError:
             _speak_to_nobody()
         self.keep(text)
@@ -59,7 +65,7 @@ class Console:
     @contextmanager
     def progress(self, what: str, total: int, done: int = 0) -> Iterator[Report]:
         """Show a progress bar if stderr is a terminal; a nested call adds a line to it."""
-        if not sys.stderr.isatty():
+        if not (self._is_shown and sys.stderr.isatty()):
             yield lambda _done, _total: None
             return
         outer = self._bars

@@ -19,6 +19,7 @@ from unbroken_tts.hardware import (
 from unbroken_tts.settings import TrainSettings
 from unbroken_tts.train.console import Console
 from unbroken_tts.train.part import freed_bytes
+from unbroken_tts.train.processes import ALONE, Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,10 @@ class Execution:
 
 
 def plan_execution(
-    settings: TrainSettings, console: Console, saved: dict[str, Any] | None
+    settings: TrainSettings,
+    console: Console,
+    saved: dict[str, Any] | None,
+    processes: Processes = ALONE,
 ) -> Execution:
     """Inspect the machine, choose precision, batch and workers, configure torch, and print it all.
 
@@ -42,17 +46,22 @@ def plan_execution(
         console: Receives what was found and chosen.
         saved: The facts of the checkpoint to resume, if any. Its effective batch is kept, unless
             --batch-size and --grad-accumulation together request another one.
+        processes: Those that train.
 
     Raises:
         SettingsInvalid: The device doesn't support the settings.
     """
-    hardware = detect(settings.device)
+    hardware = detect(processes.device(settings.device))
     precision = plan_precision(hardware, precision=settings.precision, amp=settings.amp)
     plan = _plan(settings, hardware, saved)
     workers = plan_workers(hardware, settings.num_workers)
     threads = configure(hardware, precision, threads=settings.threads)
     for line in report_lines(hardware, plan, precision, workers=workers, threads=threads):
         console.line(line)
+    if processes.count > 1:
+        console.line(
+            f"Processes: {processes.count}, each with a share of the {plan.effective} samples of a step"
+        )
     return Execution(hardware=hardware, precision=precision, plan=plan, workers=workers)
 
 

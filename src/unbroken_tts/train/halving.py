@@ -70,7 +70,7 @@ class HalvedSteps:
             SettingsInvalid: Not even a single sample fits into memory.
         """
         size = min(self._size, len(step.indices))
-        ahead = -(-(len(step.indices) - step.samples_done) // self._size)
+        ahead = step.micro_batches_left(self._size)
 
         def next_one(micro: MicroBatch) -> Batch:
             nonlocal ahead
@@ -78,7 +78,7 @@ class HalvedSteps:
             return self._loader.take(micro)
 
         batch_of = next_one
-        if step.samples_done % self._size:
+        if step.samples_done % self._size and not step.is_shared:
             step.begin_again()
             batch_of = self._read_here
         while not _has_room(step, size, batch_of, micro_batch):

@@ -30,6 +30,7 @@ from unbroken_tts.train.logbook import Logbook
 from unbroken_tts.train.loop import train_until_done
 from unbroken_tts.train.old_run import place_of_old_run
 from unbroken_tts.train.part import counts_of
+from unbroken_tts.train.processes import Processes, joined, started_by_torchrun
 from unbroken_tts.train.remedies import note_with_flags, say_with_flags
 from unbroken_tts.train.session import TrainingSession, open_session
 from unbroken_tts.train.take_over import take_over
@@ -47,17 +48,19 @@ def train(settings: TrainSettings, *, old: Path | None = None, is_dry_run: bool 
         UnbrokenError: Its class decides the exit code of the command.
     """
     require_known(settings.accept, every_check(added=(*TRAINER_CHECKS, *RESCUE_CHECKS)))
-    console = Console()
+    processes = started_by_torchrun()
+    console = Console(is_shown=processes.rank == 0)
     try:
-        with stoppable_start(), warnings_shown(console):
+        with joined(processes, settings), stoppable_start(), warnings_shown(console):
             for note in settings.notes():
                 console.line(f"NOTE: {note}")
             place = place_of_old_run(settings, old, is_dry_run=is_dry_run)
             if place is not None:
+                _require_alone(processes, place)
                 take_over(settings, console, place, is_dry_run=is_dry_run)
             if is_dry_run:
                 return 0
-            session = open_session(settings, console)
+            session = open_session(settings, console, processes)
             console.keep_in(session.run.layout.logs / "console.log")
             return _train(session, console)
     except UnbrokenError as error:
@@ -65,6 +68,15 @@ def train(settings: TrainSettings, *, old: Path | None = None, is_dry_run: bool 
         raise
     finally:
         console.close()
+
+
+def _require_alone(processes: Processes, place: Path) -> None:
+    if processes.count > 1:
+        raise SettingsInvalid(
+            f"{place} holds a run of the earlier trainer, and {processes.count} processes are started.",
+            "Each of them would take it over into the same directory.",
+            "Take it over in one process (unbroken-tts rescue), then start the others on the new run.",
+        )
 
 
 class _Lines(logging.Handler):

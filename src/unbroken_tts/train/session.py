@@ -50,6 +50,7 @@ from unbroken_tts.train.load import untrained_encoders_file
 from unbroken_tts.train.mixing import mix_of, told
 from unbroken_tts.train.old_settings import filled_from_old
 from unbroken_tts.train.probing import probe_of
+from unbroken_tts.train.processes import ALONE, Processes
 from unbroken_tts.train.remedies import REMEDIES
 from unbroken_tts.train.resume_commands import commands_for, typed_words
 from unbroken_tts.train.resume_report import Commands, ResumeDialogue
@@ -87,8 +88,15 @@ class TrainingSession:
     """Remarks on this start, to be printed."""
 
 
-def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
+def open_session(
+    settings: TrainSettings, console: Console, processes: Processes = ALONE
+) -> TrainingSession:
     """Read the inputs, build the objects, restore the run, and check it.
+
+    Args:
+        settings: The settings of this start.
+        console: Receives what was found and chosen.
+        processes: Those that train; each opens the session at the same time.
 
     Raises:
         UnbrokenError: The run can't start or continue; an existing run was not changed.
@@ -99,7 +107,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     saved = source.facts()
     asked = filled_from_old(settings, saved)
     settings = kept_settings(asked, saved)
-    execution = plan_execution(settings, console, saved)
+    execution = plan_execution(settings, console, saved, processes)
     known = saved if source.checkpoint is not None else None
     if known is not None:
         require_same_base(asked, known)
@@ -128,7 +136,7 @@ def open_session(settings: TrainSettings, console: Console) -> TrainingSession:
     probe = probe_of(built.model, dataset, settings.layout, autocast)
     run = make_run(settings, source, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
-    report = _resume(run, source, best, initial, dialogue)
+    report = _resume(run, source, best, initial, dialogue, processes)
     return TrainingSession(
         settings=settings,
         inputs=inputs,
@@ -174,11 +182,13 @@ def _resume(
     best: BestValidation,
     initial: InitialWeights,
     dialogue: ResumeDialogue,
+    processes: Processes,
 ) -> ResumeReport:
     step = source.checkpoint.position.step if source.checkpoint else 0
     try:
         accepted = [each for each in dialogue.settings.accept if each not in RESCUE_IDS]
-        report = run.resume(source, accept=accepted, confirm=dialogue.confirm)
+        asks = dialogue.confirm if processes.count == 1 else None  # nobody answers for all of them
+        report = run.resume(source, accept=accepted, confirm=asks)
     except ResumeRefused as error:
         if error.report is not None:
             dialogue.show(error.report, error.decision)
@@ -188,6 +198,8 @@ def _resume(
     dialogue.keep(run.layout.logs, step, report.checks, report.decision)
     if any(each.name == "data.validation" for each in report.changed):
         best.forget()  # scores on different samples can't be compared
+    if processes.rank:
+        return report  # the first process keeps the files of the run
     try:
         keep_untrained_encoders(run.layout.root, initial.untrained_encoders)
         keep_files(run.layout.root, dialogue.settings.config, dialogue.settings.tokenizer)

@@ -20,10 +20,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 counts = st.integers(1, 9)
 
 
-@given(done=st.integers(0, 40), left=st.integers(1, 60), size=st.integers(1, 70), count=counts)
-def test_shares_hold_each_sample_once(done: int, left: int, size: int, count: int) -> None:
+@given(
+    done=st.integers(0, 40), left=st.integers(1, 60), size=st.integers(1, 70),
+    whole=st.integers(1, 60), count=counts,
+)  # fmt: skip
+def test_shares_hold_each_sample_once(
+    done: int, left: int, size: int, whole: int, count: int
+) -> None:
     """Whatever is left of a step, and however many processes there are."""
-    shares = [Share(rank=rank, count=count).of(done, done + left, size) for rank in range(count)]
+    every = [Share(rank=rank, count=count) for rank in range(count)]
+    shares = [each.of(done, done + left, size, whole) for each in every]
     taken = [each for begin, end in shares for each in range(begin, end)]
     assert taken == list(range(done, done + left))
 
@@ -32,13 +38,13 @@ def test_shares_hold_each_sample_once(done: int, left: int, size: int, count: in
 def test_shares_begin_where_one_process_begins_a_micro_batch(
     left: int, size: int, count: int
 ) -> None:
-    """So each micro-batch is the same, dropout and all, wherever it is trained."""
-    alone, share = Share(rank=0, count=1), Share(rank=count - 1, count=count)
-    if left >= size * count:
-        assert share.cut(left, size) == alone.cut(left, size) == size
+    """So each micro-batch is the same, dropout and all, wherever it is trained; short steps too."""
+    whole = size * count
     for rank in range(count):
-        begin, _ = Share(rank=rank, count=count).of(0, left, size)
-        assert begin % share.cut(left, size) == 0 or begin == left
+        share = Share(rank=rank, count=count)
+        begin, end = share.of(0, left, size, whole)
+        assert share.cut(size, whole) == size
+        assert begin % size == 0 or begin == end == left
 
 
 def lines(place: Path) -> dict[int, dict[str, object]]:
