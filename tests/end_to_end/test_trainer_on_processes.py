@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from support.ranked_trainer import train
-from support.tiny_trainer import TinyTrainer, journal, write_tiny_trainer
+from support.tiny_trainer import TinyTrainer, journal, require_equal, write_tiny_trainer
 from unbroken.cli.main import main as command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -50,7 +50,7 @@ def test_as_many_processes_go_on_exactly(trainer: TinyTrainer, tmp_path: Path) -
     """Two processes, killed and begun again, end with the journal of two that nobody killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(trainer, 2, whole)[0].returncode == 0
-    assert train(trainer, 2, killed, event="update:9", on=1)[1].returncode == -9
+    assert train(trainer, 2, killed, event="journal:10", on=1)[1].returncode == -9
     again = train(trainer, 2, killed)
     assert again[0].returncode == 0, again[0].stderr
     assert "[Replay] EXACT" in again[0].stdout
@@ -63,3 +63,17 @@ def test_what_needs_one_process_is_refused(trainer: TinyTrainer, tmp_path: Path)
     assert [each.returncode for each in every] == [2, 2]
     assert "--loss-weighting legacy was given, and 2 processes train" in every[0].stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_with_virtual_devices_the_number_of_processes_changes_no_bit(
+    trainer: TinyTrainer, tmp_path: Path
+) -> None:
+    """One process; and a run that goes from two processes to one, killed in between."""
+    whole, moved, exact = tmp_path / "whole", tmp_path / "moved", ("--exact-across-devices", "3")
+    assert train(trainer, 1, whole, *exact)[0].returncode == 0
+    assert train(trainer, 2, moved, *exact, event="journal:10", on=1)[1].returncode == -9
+    last = train(trainer, 1, moved, *exact)
+    assert last[0].returncode == 0, last[0].stderr
+    assert "[Replay] EXACT" in last[0].stdout
+    assert "Batch size: 3 (--exact-across-devices)" in last[0].stdout
+    require_equal(whole, moved)

@@ -6,7 +6,7 @@
 acts on one rank, in its batch N of this start: `die` (SIGKILL), `stop` (SIGTERM), `raise`, `drift` (moves a
 weight), `leave` (makes no update). `epochs=N`, `rate=RANK@VALUE` and `directory=RANK@NAME` change the
 arguments. With `steps=N` the run divides the samples itself, without a wrapper: N steps of `BATCH` samples, in
-micro-batches of `size=RANK@N`, or 3, with dropout of `dropout=P`; `seed=RANK@N` begins with other weights.
+micro-batches of `size=RANK@N`, or 3, or of `virtual=N` virtual devices, with dropout of `dropout=P`; `seed=RANK@N` begins with other weights.
 """
 
 from __future__ import annotations
@@ -125,7 +125,13 @@ def train_steps(place: str, rank: int, count: int, options: dict[str, str]) -> N
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40)
     names = [f"sample-{number}" for number in range(SAMPLES)]
-    order = unbroken.StepBatches(names, lengths=None, effective_batch=BATCH, seed=3)
+    order = unbroken.StepBatches(
+        names,
+        lengths=None,
+        effective_batch=BATCH,
+        seed=3,
+        virtual_devices=int(options.get("virtual", 0)),
+    )
     run = unbroken.Run(
         place, order=order, model=model, optimizer=optimizer, scheduler=scheduler, save_every=3
     )

@@ -100,6 +100,7 @@ ORDER_UNCHANGED: Final = FactCheck(
         "order.drop_last",
         "order.loader_scheme",
         "order.stream_batch",
+        "order.virtual_devices",
     ),
     example=(7, 8),
     compares="the seed of the order, the run's if it is another, the sampler of a loader, and the shares "

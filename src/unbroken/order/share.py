@@ -20,16 +20,14 @@ class Share:
     count: int
     """How many processes there are."""
 
-    def of(self, begin: int, end: int, size: int, whole: int) -> tuple[int, int]:
+    def of(self, begin: int, end: int, cut: int) -> tuple[int, int]:
         """Return the first sample of the share and the one after its last; it may have none.
 
         Args:
             begin: Samples of the step batch that are done.
             end: Samples that it has.
-            size: Most samples of a micro-batch.
-            whole: Samples of a full step.
+            cut: Samples of a micro-batch.
         """
-        cut = self.cut(size, whole)
         pieces = -(-(end - begin) // cut)
         first, last = (pieces * each // self.count for each in (self.rank, self.rank + 1))
         return min(end, begin + cut * first), min(end, begin + cut * last)

@@ -55,6 +55,9 @@ class StepBatches:
         effective_batch: Samples of a step; the last step batch of an epoch may be smaller.
         seed: The seed of the order; a `Run` that is given none takes it as its own.
         mix: Shares of groups of samples in every epoch; None takes each sample once.
+        virtual_devices: Cut each full step into so many micro-batches, whatever is asked for, and add
+            their gradients up in a fixed order, so that any number of processes up to it computes the
+            same bits; 0 for no such thing.
 
     Raises:
         SettingsInvalid: No samples, repeated names, or numbers that make no sense.
@@ -67,8 +70,11 @@ class StepBatches:
         effective_batch: int,
         seed: int,
         mix: Mix | None = None,
+        virtual_devices: int = 0,
     ) -> None:
         _check(ids, lengths, effective_batch)
+        _check_devices(virtual_devices, effective_batch)
+        self.virtual_devices = virtual_devices
         self.ids = ids
         self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64)
         self.effective_batch = effective_batch
@@ -101,6 +107,7 @@ class StepBatches:
             "effective_batch": self.effective_batch,
             "seed": self.seed,
             **({"mix": self.mix.facts()} if self.mix else {}),
+            **({"virtual_devices": self.virtual_devices} if self.virtual_devices else {}),
             **({"earlier": self.earlier} if self.earlier else {}),
         }
 
@@ -198,6 +205,12 @@ class StepBatches:
         batch = 0 if is_last else position.batch + 1
         return replace(position, epoch=epoch, batch=batch, samples=0, step=position.step + 1)
 
+    def cut(self, size: int) -> int:
+        """Return the samples of a micro-batch, where at most `size` were asked for."""
+        if self.virtual_devices:
+            return -(-self.effective_batch // self.virtual_devices)
+        return self.share.cut(size, self.effective_batch)
+
     def micro_batches(self, position: Position, size: int) -> Iterator[MicroBatch]:
         """Yield the micro-batches from `position` on, without end, at most `size` samples each.
 
@@ -208,8 +221,8 @@ class StepBatches:
     def _micro_batches(self, position: Position, size: int, share: Share) -> Iterator[MicroBatch]:
         while True:
             batch = self.at(position)
-            begin, end = share.of(position.samples, len(batch), size, self.effective_batch)
-            cut = share.cut(size, self.effective_batch)
+            cut = self.cut(size)
+            begin, end = share.of(position.samples, len(batch), cut)
             for start in range(begin, end, cut):
                 here = replace(position, samples=start)
                 indices = batch[start : min(start + cut, end)]
@@ -233,6 +246,16 @@ def sample_digest(ids: Iterable[str]) -> str:
     """
     joined = "\n".join(ids).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=16).hexdigest()
+
+
+def _check_devices(virtual_devices: object, effective_batch: int) -> None:
+    if type(virtual_devices) is int and 0 <= virtual_devices <= effective_batch:
+        return
+    raise SettingsInvalid(
+        f"StepBatches(virtual_devices=) is {virtual_devices!r}, and a step has {effective_batch} samples.",
+        "Each virtual device has a micro-batch of every full step.",
+        "Give a whole number from 1 to the effective batch, or 0 for none.",
+    )
 
 
 def _check(ids: Sequence[str], lengths: object, effective_batch: int) -> None:

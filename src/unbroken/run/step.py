@@ -72,6 +72,7 @@ class Step:
         self._cut = cut
         self._audit = audit
         self._shared = shared
+        shared.begin()
         self._began_at = state.position.samples
         numbers = order.at(state.position)
         self.indices = tuple(numbers if isinstance(numbers, range) else map(int, numbers))
@@ -129,6 +130,7 @@ class Step:
             self._calls.seed_micro_batch()
             indices = self.indices[start : min(start + size, end)]
             yield MicroBatch(self._state.position, indices)
+            self._shared.leaf_done(self._state, start, size)
             self._calls.micro_batch_done(len(indices))
         self._calls.pass_over(len(self.indices) - end)
 
@@ -155,6 +157,13 @@ class Step:
         Raises:
             RunMisused: Several processes train, and the step was begun before a stop.
         """
+        if self._shared.is_fixed:
+            raise RunMisused(
+                f"Step {self.number} is to be cut into smaller micro-batches, and virtual_devices says how "
+                "it is cut.",
+                "Its gradients would be rounded otherwise on this device than on others.",
+                "Use a device with more memory, or begin a run with more virtual devices.",
+            )
         if self._began_at and not self._shared.is_alone:
             raise RunMisused(
                 f"Step {self.number} was begun before a stop, and can't begin again in several processes.",

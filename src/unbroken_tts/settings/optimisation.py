@@ -110,6 +110,13 @@ class OptimisationSettings(Group, title="Optimisation"):
         "`random` ignores lengths.",
         "bucketed",
     )
+    exact_across_devices: Count = setting(
+        "must match",
+        "Cut each step into N micro-batches and add their gradients up in a fixed order, so that any "
+        "number of processes up to N computes the same bits on one kind of machine; 0 for the fastest way.",
+        0,
+        metavar="N",
+    )
     ema_decay: Share = setting(
         "must match",
         "Decay of an additional moving average of the weights; 0 keeps none.",

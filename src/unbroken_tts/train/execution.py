@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unbroken_tts.hardware import (
@@ -69,10 +69,21 @@ def _plan(settings: TrainSettings, hardware: Hardware, saved: dict[str, Any] | N
     run_size = saved["order"]["effective_batch"] if saved else 0
     # Both flags together request another effective batch; the checks of the resume report it.
     asked = settings.batch_size * settings.grad_accumulation
-    return plan_batch(
+    plan = plan_batch(
         hardware,
         batch=settings.batch_size,
         accumulation=settings.grad_accumulation,
         effective=asked or run_size,
         freed=freed_bytes(settings, saved),
+    )
+    if not settings.exact_across_devices:
+        return plan
+    flag = "--exact-across-devices"
+    cut = -(-plan.effective // settings.exact_across_devices)
+    return replace(
+        plan,
+        batch=cut,
+        accumulation=-(-plan.effective // cut),
+        batch_source=flag,
+        accumulation_source=flag,
     )

@@ -20,11 +20,13 @@ LATER: Final[Mapping[str, Any]] = {
     "lora_dropout": 0.0,
     "lora_targets": "all",
     "language": None,
+    "exact_across_devices": 0,
 }
 """Settings that runs of earlier versions didn't have, with what those did."""
 
 FOR_GOOD: Final = (
     "decay",
+    "exact_across_devices",
     "language",
     "layout",
     "lora_alpha",

@@ -91,12 +91,7 @@ class TrainingSession:
 def open_session(
     settings: TrainSettings, console: Console, processes: Processes = ALONE
 ) -> TrainingSession:
-    """Read the inputs, build the objects, restore the run, and check it.
-
-    Args:
-        settings: The settings of this start.
-        console: Receives what was found and chosen.
-        processes: Those that train; each opens the session at the same time.
+    """Read the inputs, build the objects, restore the run, and check it; in each process at once.
 
     Raises:
         UnbrokenError: The run can't start or continue; an existing run was not changed.
@@ -132,8 +127,7 @@ def open_session(
     if facts["text_rules"] is None:
         console.line(f"NOTE: {NO_TEXT_RULES}")
     autocast = autocast_for(execution.hardware.device, DTYPES.get(execution.precision.precision))
-    dataset = PairDataset(inputs.train.pairs)
-    probe = probe_of(built.model, dataset, settings.layout, autocast)
+    probe = probe_of(built.model, PairDataset(inputs.train.pairs), settings.layout, autocast)
     run = make_run(settings, source, order, built, best, facts, asked, probe)
     dialogue = ResumeDialogue(settings, console, _commands(source), source.layout.root)
     report = _resume(run, source, best, initial, dialogue, processes)
@@ -254,7 +248,9 @@ def make_order(settings: TrainSettings, pairs: Pairs, effective: int) -> StepBat
     """Return the run's order: step batches of similar length, or random ones."""
     lengths = _lengths(settings, pairs) if settings.order == "bucketed" else None
     mix = mix_of(settings, pairs)
-    return StepBatches(list(pairs.ids), lengths, effective, settings.seed, mix)
+    return StepBatches(
+        list(pairs.ids), lengths, effective, settings.seed, mix, settings.exact_across_devices
+    )
 
 
 def _lengths(settings: TrainSettings, pairs: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -21,15 +21,12 @@ counts = st.integers(1, 9)
 
 
 @given(
-    done=st.integers(0, 40), left=st.integers(1, 60), size=st.integers(1, 70),
-    whole=st.integers(1, 60), count=counts,
+    done=st.integers(0, 40), left=st.integers(1, 60), size=st.integers(1, 70), count=counts
 )  # fmt: skip
-def test_shares_hold_each_sample_once(
-    done: int, left: int, size: int, whole: int, count: int
-) -> None:
+def test_shares_hold_each_sample_once(done: int, left: int, size: int, count: int) -> None:
     """Whatever is left of a step, and however many processes there are."""
     every = [Share(rank=rank, count=count) for rank in range(count)]
-    shares = [each.of(done, done + left, size, whole) for each in every]
+    shares = [each.of(done, done + left, size) for each in every]
     taken = [each for begin, end in shares for each in range(begin, end)]
     assert taken == list(range(done, done + left))
 
@@ -42,7 +39,7 @@ def test_shares_begin_where_one_process_begins_a_micro_batch(
     whole = size * count
     for rank in range(count):
         share = Share(rank=rank, count=count)
-        begin, end = share.of(0, left, size, whole)
+        begin, end = share.of(0, left, size)
         assert share.cut(size, whole) == size
         assert begin % size == 0 or begin == end == left
 
@@ -121,3 +118,26 @@ def test_a_run_that_was_stopped_inside_a_step_goes_on_with_several(tmp_path: Pat
     assert ended(ranks(2, moved, "steps=6"))
     losses = [[line["loss"] for line in lines(each).values()] for each in (whole, moved)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dropout", ["0", "0.2"])
+def test_with_virtual_devices_any_number_of_processes_has_the_same_bits(
+    tmp_path: Path, dropout: str
+) -> None:
+    """One, two, three and four; and one run that goes from four to one to three, killed each time."""
+    words = ("steps=11", "virtual=4", f"dropout={dropout}")
+    found = {count: ended(ranks(count, tmp_path / str(count), *words)) for count in (1, 2, 3, 4)}
+    assert len({each for every in found.values() for each in every}) == 1
+    for count, killed in ((4, "die=3@4"), (1, "die=0@8")):
+        ranks(count, tmp_path / "moved", *words, killed)
+    moved = ranks(3, tmp_path / "moved", *words)
+    assert moved[0].stdout.startswith("EXACT"), moved[0].stdout
+    assert ended(moved) == found[3]
+
+
+def test_other_virtual_devices_are_another_run(tmp_path: Path) -> None:
+    """Their number decides how every step is rounded."""
+    assert ended(ranks(1, tmp_path, "steps=4", "virtual=4"))
+    other = ranks(1, tmp_path, "steps=6", "virtual=3")
+    assert other[0].returncode == 1
+    assert "virtual_devices" in other[0].stderr

@@ -27,6 +27,7 @@ OTHER: dict[str, tuple[str, ...]] = {
     "dropout": ("--dropout", "0.3"),
     "ema_decay": ("--ema-decay", "0.9"),
     "epochs": ("--epochs", "9"),
+    "exact_across_devices": ("--exact-across-devices", "3"),
     "grad_clip": ("--grad-clip", "0.7"),
     "language": ("--language", "am"),
     "layout": ("--layout", "legacy"),
