@@ -46,13 +46,22 @@ def torchrun(place: Path, name: str, count: int, before: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["ddp", pytest.param("any_number_of_processes", marks=pytest.mark.slow)]
+    ("name", "count", "at"),
+    [
+        ("ddp", 2, 13),
+        pytest.param("any_number_of_processes", 2, 13, marks=pytest.mark.slow),
+        pytest.param("accelerate_loop", 3, 8, marks=pytest.mark.slow),
+    ],
 )
-def test_a_killed_rank_is_started_again_and_nothing_shows(tmp_path: Path, name: str) -> None:
+def test_a_killed_rank_is_started_again_and_nothing_shows(
+    tmp_path: Path, name: str, count: int, at: int
+) -> None:
     """Torchrun starts the whole group again; the run ends with the weights of one that nobody killed."""
-    whole = torchrun(tmp_path / "whole", name, 2)
-    body = DYING.format(at=13, by=9).replace("\n", "\n    ")
-    killed = torchrun(tmp_path / "killed", name, 2, ON_THE_FIRST_RUN.format(body=f"    {body}"))
+    if name == "accelerate_loop":
+        pytest.importorskip("accelerate")
+    whole = torchrun(tmp_path / "whole", name, count)
+    body = DYING.format(at=at, by=9).replace("\n", "\n    ")
+    killed = torchrun(tmp_path / "killed", name, count, ON_THE_FIRST_RUN.format(body=f"    {body}"))
     assert whole.splitlines()[-1].startswith("weights: ")
     assert killed.splitlines()[-1] == whole.splitlines()[-1]
     starts = (tmp_path / "killed").glob("*_output/history.jsonl")

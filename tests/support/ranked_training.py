@@ -3,7 +3,7 @@
     ranked_training.main RANK COUNT DIRECTORY MEETING [OPTION=VALUE ...]
 
 `DIRECTORY` is the run's; the ranks meet through the file `MEETING`. An option of the form `NAME=RANK@N`
-acts on one rank, in its batch N of this start: `die` (SIGKILL), `stop` (SIGTERM), `raise`, `drift` (moves a
+acts on one rank, in its batch N of this start (`bare=1` gives the run the model without its wrapper): `die` (SIGKILL), `stop` (SIGTERM), `raise`, `drift` (moves a
 weight), `leave` (makes no update). `epochs=N`, `rate=RANK@VALUE` and `directory=RANK@NAME` change the
 arguments. With `steps=N` the run divides the samples itself, without a wrapper: N steps of `BATCH` samples, in
 micro-batches of `size=RANK@N`, or 3, or of `virtual=N` virtual devices, with dropout of `dropout=P`; `seed=RANK@N` begins with other weights.
@@ -94,7 +94,12 @@ def train(place: str, rank: int, count: int, options: dict[str, str]) -> None:
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     root = Path(place) / (of_rank(options, "directory", rank) or "")
     run = unbroken.Run(
-        root, data=loader, model=replica, optimizer=optimizer, scheduler=scheduler, save_every=3
+        root,
+        data=loader,
+        model=model if "bare" in options else replica,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        save_every=3,
     )
     done = 0
     for epoch in run.epochs(epochs):

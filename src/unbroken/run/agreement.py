@@ -15,6 +15,7 @@ from unbroken.journal.line import SCALE, SKETCH
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.ranks.group import OneProcess, Ranks
+from unbroken.run.replicas import Replicas
 from unbroken.state.fingerprint import WEIGHTS
 
 _REPLICATED: Final = ("updates", "lr", SKETCH, WEIGHTS, SCALE, "skipped")
@@ -27,13 +28,13 @@ class Agreement:
     Args:
         stop: The requests that this rank has heard.
         due: When this rank's clock asks for a save.
-        is_replicated: Whether a model of the run is one that PyTorch keeps alike on all ranks.
+        replicas: The models of the run that PyTorch keeps alike on all ranks.
     """
 
-    def __init__(self, stop: StopRequest, due: SaveDue, *, is_replicated: bool) -> None:
+    def __init__(self, stop: StopRequest, due: SaveDue, replicas: Replicas) -> None:
         self._stop = stop
         self._due = due
-        self._is_replicated = is_replicated
+        self._replicas = replicas
         self._ranks: Ranks = OneProcess()
         self._is_due = self._is_written = False
 
@@ -85,7 +86,7 @@ class Agreement:
                 self._stop.exit_code if self._stop.is_asked else 0,
                 self._due.is_due(step),
                 is_written,
-                _digest(line) if self._is_replicated else 0,
+                _digest(line) if self._replicas else 0,
             ]
         )
         self._require_same_step([each[0] for each in told])

@@ -9,6 +9,7 @@ its first step: by a backward pass that touches each parameter in that order, wi
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
+
+from unbroken.tree import unwrap
 
 ORDER: Final = "reduction_order"
 """Evidence of a checkpoint: by the model's name, the order in which its gradients came first."""
@@ -25,19 +28,29 @@ class Replicas:
     """The replicated models of a run.
 
     Args:
-        models: What `Run(...)` was given, by part name; other objects are left out.
+        models: What `Run(...)` was given, by part name, with or without their wrappers; objects of other
+            kinds are left out.
     """
 
     def __init__(self, models: Mapping[str, Any]) -> None:
-        self._models = {
-            name: each for name, each in models.items() if isinstance(each, DistributedDataParallel)
+        self._modules = {
+            name: unwrap(each) for name, each in models.items() if isinstance(each, nn.Module)
         }
+        self._models: dict[str, DistributedDataParallel] = {}
         self._orders: dict[str, list[int]] = {}
         self._hooks: dict[str, list[RemovableHandle]] = {}
 
     def __bool__(self) -> bool:
         """Say whether there are some."""
         return bool(self._models)
+
+    def find(self) -> None:
+        """Find the wrappers around the models: the run may have been given what is inside of them."""
+        names = {id(each): name for name, each in self._modules.items()}
+        for each in gc.get_objects():
+            # Asked for its class, an object of the program's may do anything.
+            if issubclass(type(each), DistributedDataParallel) and id(unwrap(each)) in names:
+                self._models[names[id(unwrap(each))]] = each
 
     def evidence(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of them."""

@@ -224,6 +224,7 @@ def require_same_program(ranks: Ranks, plan: RunPlan) -> None:
     """
     if ranks.count == 1:
         return
+    plan.inspector.replicas.find()
     if plan.may_move and plan.inspector.replicas:
         raise RunMisused(
             "Run(order=) was given a model in DistributedDataParallel.",

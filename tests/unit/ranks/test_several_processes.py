@@ -37,15 +37,18 @@ def verdicts(place: Path, rank: int) -> list[str]:
 def test_a_killed_rank_ends_all_and_the_next_start_is_exact(
     whole: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
-    """With three ranks the order of a sum matters: that of the gradients is kept too."""
+    """With three ranks the order of a sum matters: that of the gradients is kept too.
+
+    The run finds the wrapper by itself, where it was given the model inside of it.
+    """
     for each in ("die=2@8", "die=0@3"):
-        stopped = ranks(3, tmp_path, each)
+        stopped = ranks(3, tmp_path, each, "bare=1")
         died = int(each[4])
         assert stopped[died].returncode == -9
         others = [one for rank, one in enumerate(stopped) if rank != died]
         assert all(one.returncode not in (0, -9) for one in others)
         assert all("another rank ended" in one.stderr for one in others)
-    again = ranks(3, tmp_path)
+    again = ranks(3, tmp_path, "bare=1")
     assert ended(again) == whole[1]
     assert [set(verdicts(tmp_path, rank)) for rank in range(3)] == [{"EXACT"}] * 3
 

@@ -24,6 +24,8 @@ NEEDED: Final = {
 }
 """What the adapter needs of an `Accelerator`, beside its documented methods, and for what."""
 
+REPLICATED: Final = {"MULTI_CPU", "MULTI_GPU"}
+"""Kinds of several processes of Accelerate that keep a model alike on each."""
 _PROTECTED: Final = "_unbroken_run"
 """Attribute under which an accelerator keeps its run."""
 
@@ -43,7 +45,7 @@ def protect(accelerator: Any, directory: Path | str, *, data: Any = None, **opti
 
     Raises:
         RunMisused: It was protected already, or its version lacks something that is needed.
-        SettingsInvalid: It trains with several processes, or nothing was prepared.
+        SettingsInvalid: It shards the model, or nothing was prepared.
         NotEncodable: Something that it has prepared can't be saved.
     """
     _require_fit(accelerator)
@@ -67,11 +69,12 @@ def _require_fit(accelerator: Any) -> None:
             "Two runs would count its steps.",
             "Use the run that the first call returned.",
         )
-    if accelerator.num_processes > 1:
+    kind = accelerator.distributed_type.value
+    if accelerator.num_processes > 1 and kind not in REPLICATED:
         raise SettingsInvalid(
-            f"The Accelerator trains with {accelerator.num_processes} processes.",
-            "A run is one process on one device: the others' state would not be saved.",
-            "Launch one process.",
+            f"The Accelerator trains with {accelerator.num_processes} processes of the type {kind}.",
+            "A run saves models that are the same on each process (DistributedDataParallel), not sharded ones.",
+            "Launch one process, or processes without FSDP, DeepSpeed and the like.",
         )
     if not (_held(accelerator, "_models") and _held(accelerator, "_optimizers")):
         raise SettingsInvalid(
@@ -133,10 +136,15 @@ def _keep_folders_whole(accelerator: Any) -> None:
 
     @wraps(save)
     def save_state(output_dir: str | None = None, *args: Any, **named: Any) -> Any:
-        if output_dir is not None and not _names_itself(accelerator):
+        is_first = accelerator.is_main_process  # the others write into the same folder
+        if is_first and output_dir is not None and not _names_itself(accelerator):
             folders.begin(Path(output_dir))
+        accelerator.wait_for_everyone()
         written = save(output_dir, *args, **named)
-        folders.complete(Path(written))
+        accelerator.wait_for_everyone()
+        if is_first:
+            folders.complete(Path(written))
+        accelerator.wait_for_everyone()
         return written
 
     @wraps(load)
