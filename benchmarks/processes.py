@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 import unbroken
 
@@ -36,7 +37,7 @@ def main() -> None:
     print("| --- | --- | --- | --- |")
     for count in given.counts:
         with tempfile.TemporaryDirectory() as directory:
-            multiprocessing.spawn(trained, (count, directory, given.steps), nprocs=count)  # type: ignore[no-untyped-call]  # PyTorch has no types for it
+            spawn(trained, (count, directory, given.steps), nprocs=count)
             fastest, fixed = (
                 float((Path(directory) / name).read_text(encoding="utf-8")) for name in WAYS
             )
