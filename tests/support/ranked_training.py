@@ -4,7 +4,7 @@
 
 `DIRECTORY` is the run's; the ranks meet through the file `MEETING`. An option of the form `NAME=RANK@N`
 acts on one rank, in its batch N of this start (`bare=1` gives the run the model without its wrapper): `die` (SIGKILL), `stop` (SIGTERM), `raise`, `drift` (moves a
-weight), `leave` (makes no update). `epochs=N`, `rate=RANK@VALUE` and `directory=RANK@NAME` change the
+weight), `leave` (makes no update), `break` (leaves the epoch). `fail=RANK@N` has the N-th save fail there, once. `epochs=N`, `rate=RANK@VALUE` and `directory=RANK@NAME` change the
 arguments. With `steps=N` the run divides the samples itself, without a wrapper: N steps of `BATCH` samples, in
 micro-batches of `size=RANK@N`, or 3, or of `virtual=N` virtual devices, with dropout of `dropout=P`; `seed=RANK@N` begins with other weights.
 """
@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import unbroken
 from support import preloaded
+from unbroken.journal.record import RunRecord
 
 SAMPLES: Final = 72
 BATCH: Final = 12
@@ -92,6 +93,8 @@ def train(place: str, rank: int, count: int, options: dict[str, str]) -> None:
     optimizer = torch.optim.AdamW(replica.parameters(), lr=rate)
     epochs = int(options.get("epochs", EPOCHS))
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    if of_rank(options, "fail", rank):
+        fail_once(int(options["fail"].partition("@")[2]))
     root = Path(place) / (of_rank(options, "directory", rank) or "")
     run = unbroken.Run(
         root,
@@ -111,6 +114,8 @@ def train(place: str, rank: int, count: int, options: dict[str, str]) -> None:
             if of_rank(options, "leave", rank) != str(done):
                 optimizer.step()
             act(options, rank, done, model)
+            if of_rank(options, "break", rank) == str(done):
+                break
             optimizer.zero_grad()
             run.log(loss=loss)
         scheduler.step()
@@ -124,7 +129,8 @@ def train_steps(place: str, rank: int, count: int, options: dict[str, str]) -> N
     x, y = torch.randn(SAMPLES, 8, generator=drawn), torch.randn(SAMPLES, 1, generator=drawn)
     torch.manual_seed(int(of_rank(options, "seed", rank) or 5))
     dropout = nn.Dropout(float(options.get("dropout", 0)))
-    model = nn.Sequential(nn.Linear(8, 64), nn.GELU(), dropout, nn.Linear(64, 1))
+    norm = nn.BatchNorm1d(64) if "norm" in options else nn.Identity()
+    model = nn.Sequential(nn.Linear(8, 64), norm, nn.GELU(), dropout, nn.Linear(64, 1))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=float(of_rank(options, "rate", rank) or 1e-2)
     )
@@ -148,6 +154,9 @@ def train_steps(place: str, rank: int, count: int, options: dict[str, str]) -> N
             if step.samples_done == BATCH // 4:
                 act({"stop": options.get("inside", "")}, rank, step.number, model)
             step.backward((model(x[part]) - y[part]).square().sum() / len(step.indices))
+        if "again" in options:
+            assert not list(step.micro_batches(2)), "what is done is not to be done again"
+            assert not step.micro_batches_left(2)
         result = step.update(clip_norm=1.0)
         act(options, rank, result.step, model)
         if result.step % 3 == 0:
@@ -155,6 +164,18 @@ def train_steps(place: str, rank: int, count: int, options: dict[str, str]) -> N
     run.close()
     verdict = run.monitor.verdict
     sys.stdout.write(f"{verdict.outcome if verdict else None} {digest(model, optimizer)}\n")
+
+
+def fail_once(number: int) -> None:
+    """Have the disk refuse the so-many-th flush of the journal before a commit, once."""
+    flush, calls = RunRecord.sync, iter(range(10**6))
+
+    def sync(record: RunRecord) -> None:
+        if next(calls) + 1 == number:
+            raise OSError("told to")
+        flush(record)
+
+    setattr(RunRecord, "sync", sync)  # noqa: B010  # in a process of its own
 
 
 def act(options: dict[str, str], rank: int, done: int, model: nn.Module) -> None:

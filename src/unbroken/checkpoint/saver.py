@@ -6,6 +6,7 @@ at a time, in order. An error in the background is raised by the next call.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,6 +28,8 @@ from unbroken.checkpoint.store import Store
 from unbroken.cores import spare_cores
 from unbroken.errors import SaveFailed
 from unbroken.state.position import Position
+
+_log = logging.getLogger("unbroken")
 
 
 class Saver:
@@ -165,12 +168,23 @@ class Saver:
 
     def _write(self, copied: HostSnapshot) -> Path:
         began = time.monotonic()
-        self._copy_late(copied.late)
-        self.before_commit()
+        try:
+            self._copy_late(copied.late)
+            self.before_commit()
+        except BaseException as error:
+            if self.store.shared is not None:
+                self.store.shared.refuse(str(getattr(error, "what", error)))
+            raise
         place = self.store.save(copied)
         self.write_seconds = time.monotonic() - began
-        self.after_commit(place)
-        self.store.clean(self.policies, self.best_by, verified=place.name)
+        try:
+            self.after_commit(place)
+            self.store.clean(self.policies, self.best_by, verified=place.name)
+        except OSError as error:
+            if self.store.shared is None:
+                raise
+            # It is saved, for all processes; one alone must not take it for a failure.
+            _log.warning("After the save of %s: %s", place.name, error)
         return place
 
     def _copy_late(self, late: LateCopy) -> None:

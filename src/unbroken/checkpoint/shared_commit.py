@@ -23,6 +23,7 @@ from unbroken.checkpoint.own_part import Stored, stored_by, write_own
 from unbroken.checkpoint.snapshot import HostSnapshot
 from unbroken.errors import RankFailed, SaveFailed
 from unbroken.ranks.group import Ranks
+from unbroken.state.position import Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class _Begun:
     """The name that it gets."""
     stored: Stored
     """What the leader stores."""
+    position: Position
+    """Where the leader's state stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,7 @@ class SharedCommit:
             raise begun.error()
         own = layout.checkpoints / begun.aside / rank_name(ranks.rank)
         try:
+            _require_same_place(copied.position, begun.position)
             digest = write_own(own, copied, ranks.rank, begun.stored)
         except BaseException as error:
             ranks.gather(_Failed(rank=ranks.rank, why=_said(error)))
@@ -144,7 +148,9 @@ class _Followers:
 
     def begin(self, aside: Path, target: Path, copied: HostSnapshot) -> None:
         """Let them write into the hidden directory."""
-        begun = _Begun(aside=aside.name, target=target.name, stored=stored_by(copied))
+        begun = _Begun(
+            aside=aside.name, target=target.name, stored=stored_by(copied), position=copied.position
+        )
         self._ranks.from_leader(begun)
         self._has_begun = True
 
@@ -168,6 +174,15 @@ class _Followers:
         if self._has_begun and not self._has_heard:
             self._ranks.gather(failed)
         self._ranks.from_leader(failed)
+
+
+def _require_same_place(own: Position, leaders: Position) -> None:
+    if own != leaders:
+        raise SaveFailed(
+            f"Its state is of step {own.step}, rank 0's of step {leaders.step}.",
+            "A checkpoint of two places could not be resumed.",
+            "Save on every rank at the same place.",
+        )
 
 
 def _said(error: BaseException) -> str:

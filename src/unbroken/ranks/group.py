@@ -7,6 +7,7 @@ comes between the collectives of the training, whatever its backend is.
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,14 @@ from typing import Any, Final, Protocol
 import torch
 from torch import distributed
 
-from unbroken.errors import RankFailed, UnbrokenError
+from unbroken.errors import RankFailed, SettingsInvalid, UnbrokenError
 
 TIMEOUT_SECONDS: Final = 600.0
-"""How long a rank waits for another one, unless the run says otherwise."""
+"""How long a rank waits for another one, unless the environment says otherwise."""
+TIMEOUT_VARIABLE: Final = "UNBROKEN_RANK_TIMEOUT"
+"""Name of the variable that says it, in seconds."""
+SAVING_SECONDS: Final = 24 * 3600.0
+"""The same for the threads that save: others may write for long, and one that ends is noticed anyway."""
 
 
 class Ranks(Protocol):
@@ -126,7 +131,7 @@ class ProcessGroup:
 
     def beside(self) -> ProcessGroup:
         """Return the same ranks for use by another thread; every rank asks at the same place."""
-        return ProcessGroup(self._timeout)
+        return ProcessGroup(SAVING_SECONDS)
 
     @contextmanager
     def _in_time(self, what: str) -> Iterator[None]:
@@ -148,18 +153,31 @@ class ProcessGroup:
             ) from error
 
 
-def ranks_here(timeout: float = TIMEOUT_SECONDS) -> Ranks:
+def ranks_here() -> Ranks:
     """Return the processes that train together with this one, by PyTorch's default process group.
-
-    Args:
-        timeout: Seconds that a rank waits for the others.
 
     Raises:
         RankFailed: Not every rank came here in time.
+        SettingsInvalid: The environment says no time that one waits for the others.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return OneProcess()
-    return ProcessGroup(timeout) if distributed.get_world_size() > 1 else OneProcess()
+    return ProcessGroup(_timeout()) if distributed.get_world_size() > 1 else OneProcess()
+
+
+def _timeout() -> float:
+    told = os.environ.get(TIMEOUT_VARIABLE, str(TIMEOUT_SECONDS))
+    try:
+        seconds = float(told)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise SettingsInvalid(
+            f"{TIMEOUT_VARIABLE} is {told!r}.",
+            "It says how many seconds a rank waits for another one before it counts as hung.",
+            "Give a number of seconds, such as 3600, or remove the variable.",
+        )
+    return seconds
 
 
 @contextmanager

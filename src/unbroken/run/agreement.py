@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from unbroken.errors import Diverged, RankFailed
-from unbroken.journal.line import SCALE, SKETCH
+from unbroken.journal.line import GIVEN_UP, RATES, SCALE, SKETCH
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
 from unbroken.ranks.group import OneProcess, Ranks
 from unbroken.run.replicas import Replicas
 from unbroken.state.fingerprint import WEIGHTS
+from unbroken.state.position import Position
 
-_REPLICATED: Final = ("updates", "lr", SKETCH, WEIGHTS, SCALE, "skipped")
+_REPLICATED: Final = ("updates", "lr", RATES, SKETCH, WEIGHTS, SCALE, "skipped")
 """Fields of a step's line that are the same on each rank where models are replicated."""
+_OF_WHOLE_STEPS: Final = (*_REPLICATED, "loss", "grad_norm", GIVEN_UP)
+"""Those that are the same where the run divides the steps."""
 
 
 class Agreement:
@@ -29,12 +32,16 @@ class Agreement:
         stop: The requests that this rank has heard.
         due: When this rank's clock asks for a save.
         replicas: The models of the run that PyTorch keeps alike on all ranks.
+        divides: Whether the run divides the steps itself.
     """
 
-    def __init__(self, stop: StopRequest, due: SaveDue, replicas: Replicas) -> None:
+    def __init__(
+        self, stop: StopRequest, due: SaveDue, replicas: Replicas, *, divides: bool
+    ) -> None:
         self._stop = stop
         self._due = due
         self._replicas = replicas
+        self._divides = divides
         self._ranks: Ranks = OneProcess()
         self._is_due = self._is_written = False
 
@@ -66,11 +73,12 @@ class Agreement:
         """Whether the leader's save in the background was over at the end of the last step."""
         return self._is_written
 
-    def step_done(self, line: Mapping[str, Any], *, is_written: bool) -> None:
+    def step_done(self, line: Mapping[str, Any], position: Position, *, is_written: bool) -> None:
         """Exchange what is known at the end of a step.
 
         Args:
             line: The step's line in the journal.
+            position: Where the run stands after it.
             is_written: Whether no save of this rank is being written.
 
         Raises:
@@ -86,10 +94,12 @@ class Agreement:
                 self._stop.exit_code if self._stop.is_asked else 0,
                 self._due.is_due(step),
                 is_written,
-                _digest(line) if self._replicas else 0,
+                self._digest(line),
+                position.epoch,
+                position.batch,
             ]
         )
-        self._require_same_step([each[0] for each in told])
+        self._require_same_place([(each[0], each[5], each[6]) for each in told])
         self._require_alike(step, [each[4] for each in told])
         asked = [(rank, each[1]) for rank, each in enumerate(told) if each[1]]
         if asked:
@@ -98,13 +108,17 @@ class Agreement:
             self._stop.is_agreed = True
         self._is_due, self._is_written = bool(told[0][2]), bool(told[0][3])
 
-    def _require_same_step(self, steps: list[int]) -> None:
-        other = next((rank for rank, each in enumerate(steps) if each != steps[0]), None)
+    def _require_same_place(self, places: list[tuple[int, int, int]]) -> None:
+        other = next((rank for rank, each in enumerate(places) if each != places[0]), None)
         if other is not None:
+            (step, epoch, batch), (_, its_epoch, its_batch) = places[0], places[other]
             raise RankFailed(
-                f"Rank {other} has made {steps[other]} steps, rank 0 has made {steps[0]}.",
-                "The ranks of a run make each step together.",
-                "Give every rank equally many batches an epoch, as DistributedSampler does.",
+                f"After step {step} rank {other} stands at batch {its_batch} of epoch {its_epoch}, rank 0 at "
+                f"batch {batch} of epoch {epoch}.",
+                "The ranks of a run make each step together, of the same epoch; a checkpoint of two places "
+                "could not be resumed. This step was not saved.",
+                "Give every rank equally many batches an epoch, as DistributedSampler does, and leave an "
+                "epoch early on all of them or on none.",
             )
 
     def _require_alike(self, step: int, digests: list[int]) -> None:
@@ -113,14 +127,16 @@ class Agreement:
             raise Diverged(
                 f"Rank {other} has drifted apart from rank 0 at step {step:,}: weights, gradients, learning "
                 "rate or the number of updates are not alike.",
-                "A model in DistributedDataParallel is the same on all ranks; from here on each trains "
-                "another one. This step was not saved.",
+                "The model is the same on all ranks; from here on each would train another one. This step was "
+                "not saved.",
                 "Look for what one rank does and another doesn't: a step of the optimizer that is left "
                 "out, a change of weights outside of the model's forward pass, another rate.",
             )
 
-
-def _digest(line: Mapping[str, Any]) -> int:
-    """Return 63 bits of what should be the same on each rank."""
-    told = repr([line.get(name) for name in _REPLICATED])
-    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest()) >> 1
+    def _digest(self, line: Mapping[str, Any]) -> int:
+        """Return 63 bits of what should be the same on each rank; 0 where nothing has to be."""
+        if not (self._divides or self._replicas):
+            return 0
+        names = _OF_WHOLE_STEPS if self._divides else _REPLICATED
+        told = repr([line.get(name) for name in names])
+        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest()) >> 1

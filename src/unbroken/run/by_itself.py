@@ -10,6 +10,7 @@ from typing import Protocol
 
 from unbroken.checks import CheckOutcome, Decision, Finding, Severity
 from unbroken.counts import counted
+from unbroken.errors import UnbrokenError
 from unbroken.run.order import Order
 from unbroken.run.resume import ResumeReport
 from unbroken.state.facts import OWN_FILES, FactDifference
@@ -44,8 +45,12 @@ def resume_by_itself(run: ByItself, order: Order) -> Callable[[], None]:
     @atexit.register
     def close() -> None:
         left = this()
-        if left is not None:
+        if left is None:
+            return
+        try:
             left.close()
+        except UnbrokenError as error:  # the program has ended, by an error of its own perhaps
+            _log.error("%s", error)  # nobody looks for a bug here
 
     return close
 

@@ -99,6 +99,10 @@ class Ending:
         if self._agreement.decide(self._graceful.is_over(self._step_seconds)):
             raise self._stopped(self._graceful)
 
+    def agrees(self, own: bool) -> bool:  # the one thing that it is about
+        """Return what the first of all processes would do."""
+        return self._agreement.decide(own)
+
     def point_inside_step(self) -> None:
         """Stop inside a step if it was asked for; where several processes train, not before its end.
 

@@ -30,6 +30,11 @@ class GoalState:
         """Remember the state as it is now, without reading a tensor."""
         self._position, self._seen = self._state.position, self._look()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether such a loop has ended where the run stands."""
+        return self._position is not None and self._position == self._state.position
+
     def has_changed(self) -> bool:
         """Say whether the state is another than at the goal, where no step was trained since."""
         position, self._position = self._position, None

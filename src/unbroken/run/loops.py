@@ -151,7 +151,7 @@ class Loops:
         if work.number is None:  # the work at the end of an epoch can't be repeated
             opened.monitor.allow_repeating()
         with self._stop.listening(), opened.leaving.loop(until, self._is_left_rightly):
-            if self._goal.has_changed():
+            if self._goal.is_here and ending.agrees(self._goal.has_changed()):
                 opened.saves.save(run.metrics, wait=True, anew=True)
             ending.safe_point()
             while not self._is_at_goal(until):

@@ -11,6 +11,7 @@ from typing import Any
 from unbroken.audit.self_audit import SelfAudit
 from unbroken.checkpoint.layout import Layout
 from unbroken.checkpoint.lock import WriterLock
+from unbroken.checkpoint.read import Checkpoint
 from unbroken.checkpoint.saver import Saver
 from unbroken.checkpoint.shared_commit import SharedCommit
 from unbroken.errors import ResumeRefused
@@ -153,7 +154,7 @@ def _saves(  # what is looked at, and what writes it
     audit: SelfAudit,
 ) -> CheckpointSaves:
     return CheckpointSaves(
-        source.layout,
+        source.records,
         run_id,
         record.start,
         inspector=plan.inspector,
@@ -167,7 +168,7 @@ def _saves(  # what is looked at, and what writes it
 def _told(plan: RunPlan, saver: Saver, line: Mapping[str, Any]) -> None:
     """Tell the other processes the line of a step that is done."""
     plan.inspector.replicas.step_done()
-    plan.agreement.step_done(line, is_written=saver.is_written)
+    plan.agreement.step_done(line, plan.state.position, is_written=saver.is_written)
 
 
 @contextmanager
@@ -230,10 +231,16 @@ def _past(plan: RunPlan, source: resuming.ResumeSource, report: resuming.Report)
     return read_past(
         source.records,
         plan.state.position.step,
-        saved_by=saved.manifest.start if saved else 0,
+        saved_by=_start_of(saved, source) if saved else 0,
         facts=facts,
         saved_facts=arithmetic_facts(saved.facts()) if saved else facts,
     )
+
+
+def _start_of(saved: Checkpoint, source: resuming.ResumeSource) -> int:
+    """Return by which start a checkpoint was saved, as the journal that is read counts them."""
+    writer = saved.leader or saved if source.recorded_in else saved
+    return writer.manifest.start
 
 
 def _begin_writing(

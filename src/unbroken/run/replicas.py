@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
@@ -34,7 +34,10 @@ class Replicas:
 
     def __init__(self, models: Mapping[str, Any]) -> None:
         self._modules = {
-            name: unwrap(each) for name, each in models.items() if isinstance(each, nn.Module)
+            f"{name}.{path}" if path else name: each
+            for name, model in models.items()
+            if isinstance(model, nn.Module)
+            for path, each in unwrap(model).named_modules()
         }
         self._models: dict[str, DistributedDataParallel] = {}
         self._orders: dict[str, list[int]] = {}
@@ -56,23 +59,29 @@ class Replicas:
         """Return what a checkpoint keeps of them."""
         return {ORDER: {n: list(each) for n, each in self._orders.items()}} if self._models else {}
 
-    def begin(self, saved: Mapping[str, Any]) -> None:
+    def begin(self, saved: Mapping[str, Any]) -> list[str]:
         """Fill the buckets as they were at the save, or note how they are filled the first time.
 
         Every rank calls this at the same place.
 
         Args:
             saved: Evidence of the checkpoint that is resumed; empty where a run begins.
+
+        Returns:
+            What a person should know.
         """
+        notes = []
         for name, model in self._models.items():
             order = saved.get(ORDER, {}).get(name, [])
             if not _fills_buckets_anew(model):
+                notes += _of_others(name, model)
                 continue
             if order:
                 self._orders[name] = list(order)
                 _fill(model, [_reduced(model)[number] for number in order])
             else:
                 self._listen(name, model)
+        return notes
 
     def step_done(self) -> None:
         """Listen no more where each gradient has come."""
@@ -97,6 +106,20 @@ class Replicas:
 def _fills_buckets_anew(model: DistributedDataParallel) -> bool:
     """Say whether PyTorch does so, and nothing of the program's own takes part in a reduction."""
     return not (model.find_unused_parameters or model.static_graph or model._comm_hooks)  # noqa: SLF001  # no public name
+
+
+def _of_others(name: str, model: DistributedDataParallel) -> list[str]:
+    """Warn of a model whose gradients a start that resumes reduces in another order than the one before."""
+    if distributed.get_world_size() < 3 or (
+        model.find_unused_parameters and not model.static_graph
+    ):
+        return []
+    return [
+        (
+            f"WARNING: {name} has a static graph or a communication hook: after a resume three or more ranks round "
+            "the first step otherwise, and a replay may say DIVERGED (docs/distributed.md)"
+        )
+    ]
 
 
 def _reduced(model: DistributedDataParallel) -> list[nn.Parameter]:

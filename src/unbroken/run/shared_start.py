@@ -22,6 +22,7 @@ from unbroken.run.inspector import StateInspector
 from unbroken.run.plan import RunPlan
 from unbroken.run.source import ResumeSource, confirm_source, find_source
 from unbroken.state.facts import differences
+from unbroken.state.modules import across_samples
 
 _OF_EACH: Final = ("order", "environment.processor", "environment.devices")
 """Facts that may differ from rank to rank."""
@@ -185,8 +186,8 @@ def enter_together(
     plan.agreement.among(ranks)
     if isinstance(plan.order, StepBatches):
         plan.order.share = Share(rank=ranks.rank, count=ranks.count)
-    plan.inspector.replicas.begin(evidence)
-    return replace(entered, notes=(*entered.notes, *_restarts(os.environ)))
+    notes = plan.inspector.replicas.begin(evidence)
+    return replace(entered, notes=(*entered.notes, *_restarts(os.environ), *notes))
 
 
 def _seen(path: Path, ranks: Ranks) -> Checkpoint:
@@ -223,8 +224,11 @@ def require_same_program(ranks: Ranks, plan: RunPlan) -> None:
         RunMisused: Gradients would be added up by the run and by PyTorch.
     """
     if ranks.count == 1:
+        if isinstance(plan.order, StepBatches) and plan.order.virtual_devices:
+            _require_no_batch_statistics(plan)
         return
     plan.inspector.replicas.find()
+    _require_no_batch_statistics(plan)
     if plan.may_move and plan.inspector.replicas:
         raise RunMisused(
             "Run(order=) was given a model in DistributedDataParallel.",
@@ -260,6 +264,18 @@ def _restarts(environment: Mapping[str, str]) -> list[str]:
             "of the ones before: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
         )
     ]
+
+
+def _require_no_batch_statistics(plan: RunPlan) -> None:
+    """Refuse statistics over samples, where the run divides the steps: each process has its own samples."""
+    found = across_samples(plan.state.parts) if plan.may_move else []
+    if found:
+        raise RunMisused(
+            f"{found[0]} is a batch norm, and the run divides its steps among processes or virtual devices.",
+            "Its statistics would be of one process's samples, and depend on how many processes there are.",
+            "Use a norm that looks at one sample at a time, or train with your own loop in "
+            "DistributedDataParallel, or in one process without virtual devices.",
+        )
 
 
 def _require_same_weights(ranks: Ranks, inspector: StateInspector) -> None:

@@ -87,6 +87,13 @@ class SharedStep:
             RunMisused: A gradient has a form that can't be added up, or the ranks left samples out.
             RankFailed: A rank ended, or does not answer.
         """
+        if state.optimizer_steps.names and not (self.is_alone and self._tree is None):
+            raise RunMisused(
+                f"The loop has stepped {', '.join(sorted(state.optimizer_steps.names))} before step.update().",
+                "It had the gradients of this process's share alone, or none: they are added up in update().",
+                "Have every optimizer stepped by step.update(), or train in one process without virtual "
+                "devices.",
+            )
         mine, self._mine = self._mine or (begin, begin), None
         if not self.is_alone:
             _require_all(self._ranks.gather(mine), begin, end)

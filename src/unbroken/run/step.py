@@ -118,9 +118,11 @@ class Step:
         for the step's end.
         """
         begin, end = self._shared.mine(self.samples_done, len(self.indices), size)
+        begin = max(begin, self.samples_done)  # what an earlier call has gone through stays done
         size = self._shared.cut(size)
         self._cut.plan(min(size, len(self.indices)))
-        if self.samples_done and not self._shared.is_leader:  # which has what was gathered before
+        is_resumed_inside = 0 < self.samples_done == self._began_at
+        if is_resumed_inside and not self._shared.is_leader:  # which has what was gathered before
             self._calls.seed_micro_batch()
             self._state.drop_gradients()
             self._state.sums.clear()
@@ -132,7 +134,7 @@ class Step:
             yield MicroBatch(self._state.position, indices)
             self._shared.leaf_done(self._state, start, size)
             self._calls.micro_batch_done(len(indices))
-        self._calls.pass_over(len(self.indices) - end)
+        self._calls.pass_over(len(self.indices) - max(end, self.samples_done))
 
     def micro_batches_left(self, size: int) -> int:
         """Return how many micro-batches this process has left of the step.
@@ -141,7 +143,7 @@ class Step:
             size: Most samples of each.
         """
         begin, end = self._shared.mine(self.samples_done, len(self.indices), size)
-        return -(-(end - begin) // self._shared.cut(size))
+        return -(-max(0, end - max(begin, self.samples_done)) // self._shared.cut(size))
 
     @property
     def is_shared(self) -> bool:

@@ -113,6 +113,7 @@ def test_the_commands_read_it(
     [
         ("directory=1@elsewhere", "Rank 1 has the directory"),
         ("rate=1@0.02", "optimizer.groups.0.lr: 0.02, on rank 0 0.01"),
+        ("break=1@2", "rank 1 stands at batch 1 of epoch 1, rank 0 at batch 3"),
         ("drift=1@2", "Rank 1 has drifted apart from rank 0 at step 2"),
         ("leave=1@2", "Rank 1 has drifted apart from rank 0 at step 2"),
     ],
@@ -135,3 +136,15 @@ def test_another_number_of_processes_is_refused(
     every = ranks(2, place, "epochs=3")
     assert any("was saved by 3 processes; 2 are started now" in each.stderr for each in every)
     assert before == sorted(str(each) for each in place.rglob("*"))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_save_that_fails_on_one_rank_fails_on_all_and_the_next_succeeds(
+    whole: tuple[Path, list[str]], tmp_path: Path, rank: int
+) -> None:
+    """Nothing of it becomes visible, no rank waits for another, and the training is what it was."""
+    every = ranks(3, tmp_path, f"fail={rank}@2")
+    assert ended(every) == whole[1]
+    assert "SAVE FAILED" in every[0].stderr
+    for each in Layout(tmp_path).checkpoints.iterdir():
+        Checkpoint.at(each).verify()

@@ -96,6 +96,8 @@ def test_a_rank_without_samples_makes_the_same_updates(tmp_path: Path) -> None:
     ("option", "said"),
     [
         ("seed=1@6", "Rank 1 begins with other weights than rank 0"),
+        ("drift=1@2", "Rank 1 has drifted apart from rank 0 at step 3"),
+        ("norm=1", "1 is a batch norm, and the run divides its steps"),
         ("size=1@5", "The ranks trained the samples 0 to 6, 5 to 12 of a step with 12"),
     ],
 )
@@ -141,3 +143,12 @@ def test_other_virtual_devices_are_another_run(tmp_path: Path) -> None:
     other = ranks(1, tmp_path, "steps=6", "virtual=3")
     assert other[0].returncode == 1
     assert "virtual_devices" in other[0].stderr
+
+
+def test_what_is_done_of_a_step_is_not_given_out_again(tmp_path: Path) -> None:
+    """A second loop over the micro-batches of a step has nothing left, on any rank."""
+    once, twice = (
+        ranks(2, tmp_path / "once", "steps=4"),
+        ranks(2, tmp_path / "twice", "steps=4", "again=1"),
+    )
+    assert ended(once) == ended(twice)
