@@ -6,6 +6,8 @@ import pytest
 
 from support.benchmark_run import run_benchmark
 
+pytestmark = pytest.mark.slow
+
 
 def rows(part: str) -> list[str]:
     """Return the first cells of the table of a part, of a run that is as short as can be."""
@@ -23,7 +25,6 @@ def test_start_and_memory_are_measured() -> None:
     assert ["tensors"] == rows("starts")
 
 
-@pytest.mark.slow
 def test_the_saves_of_frameworks_are_measured() -> None:
     """Three frameworks, and the Trainer with its own folders beside the run's."""
     found = [each.partition(",")[0] for each in rows("saves")]

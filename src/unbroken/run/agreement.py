@@ -14,8 +14,9 @@ from unbroken.errors import Diverged, RankFailed
 from unbroken.journal.line import GIVEN_UP, RATES, SCALE, SKETCH
 from unbroken.loop.due import SaveDue
 from unbroken.loop.stop import StopRequest
+from unbroken.order.step_batches import StepBatches
 from unbroken.ranks.group import OneProcess, Ranks
-from unbroken.run.replicas import Replicas
+from unbroken.run.inspector import StateInspector
 from unbroken.state.fingerprint import WEIGHTS
 from unbroken.state.position import Position
 
@@ -31,17 +32,14 @@ class Agreement:
     Args:
         stop: The requests that this rank has heard.
         due: When this rank's clock asks for a save.
-        replicas: The models of the run that PyTorch keeps alike on all ranks.
-        divides: Whether the run divides the steps itself.
+        inspector: Knows which models PyTorch keeps alike on all ranks, and whether the run divides its steps.
     """
 
-    def __init__(
-        self, stop: StopRequest, due: SaveDue, replicas: Replicas, *, divides: bool
-    ) -> None:
+    def __init__(self, stop: StopRequest, due: SaveDue, inspector: StateInspector) -> None:
         self._stop = stop
         self._due = due
-        self._replicas = replicas
-        self._divides = divides
+        self._replicas = inspector.replicas
+        self._divides = isinstance(inspector.order, StepBatches)
         self._ranks: Ranks = OneProcess()
         self._is_due = self._is_written = False
 

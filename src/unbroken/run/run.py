@@ -144,9 +144,7 @@ class Run(LoaderLoops):
         self.optimizers, self.schedulers = self.updater.optimizers, self.updater.schedulers
         self.due = SaveDue(every=save_every, minutes=save_minutes, max_lost_minutes=max_lost_minutes)  # fmt: skip
         self.stop, self.metrics = StopRequest(stop_file, stop_signals, stop_after), {}
-        agreement = Agreement(
-            self.stop, self.due, self.inspector.replicas, divides=order is not None
-        )
+        agreement = Agreement(self.stop, self.due, self.inspector)
         self._plan = RunPlan(
             inspector=self.inspector, updater=self.updater, due=self.due,
             retention=Retention(keep, keep_every, best_by), grace_seconds=grace_seconds,
