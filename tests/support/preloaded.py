@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ PRELOADED = [
 ]
 """The trainer, and what it imports on its way: the three before the last take longer than a tiny training."""
 NOTHING: Mapping[str, str] = {}
+STARTING = threading.Lock()
+"""Held while a process is started: two threads that patch the environment would leave one's in it."""
 
 
 def run(
@@ -105,7 +108,7 @@ def _begin(
     process = context.Process(
         target=_alone, args=(act, given, str(place / "out"), str(place / "err"))
     )
-    with patch.dict(os.environ, environment):  # the server's, when it is started
+    with STARTING, patch.dict(os.environ, environment):  # the server's, when it is started
         process.start()
     return process
 
