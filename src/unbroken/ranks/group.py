@@ -187,16 +187,15 @@ def together(ranks: Ranks) -> Iterator[None]:
     Raises:
         RankFailed: Another rank failed.
     """
-    failure: Exception | None = None
+    if ranks.count == 1:
+        yield
+        return
     try:
         yield
     except Exception as error:
-        failure = error
-        if ranks.count == 1:
-            raise
-    told = ranks.gather(None if failure is None else _told(failure)) if ranks.count > 1 else []
-    if failure is not None:
-        raise failure
+        ranks.gather(_told(error))
+        raise
+    told = ranks.gather(None)
     failed = {rank: each for rank, each in enumerate(told) if each is not None}
     if failed:
         raise _of_others(failed)

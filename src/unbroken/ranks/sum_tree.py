@@ -8,7 +8,6 @@ at most two sums for each level of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -71,20 +70,6 @@ class SumTree:
                 found = Node(found.level + 1, found.index // 2, found.values)
             found = left.with_right(found)
         return found.values
-
-
-def joined(every: Iterable[Sequence[Node]]) -> SumTree:
-    """Return the tree of all processes' nodes, in the order of their leaves."""
-    tree = SumTree()
-    for node in (each for nodes in every for each in nodes):
-        tree.add(node)
-    return tree
-
-
-def tensors_of(nodes: Sequence[Node]) -> Iterator[torch.Tensor]:
-    """Yield the tensors of some nodes, in order."""
-    for node in nodes:
-        yield from (each for each in node.values if each is not None)
 
 
 def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:

@@ -58,7 +58,7 @@ class Agreement:
         self._ranks = ranks
         self._stop.waits_for_others = not self.is_alone
 
-    def decide(self, own: bool) -> bool:  # the one thing that it is about
+    def decide(self, own: bool) -> bool:
         """Return what the leader would do; every rank asks at the same place."""
         return own if self.is_alone else bool(self._ranks.from_leader(own))
 

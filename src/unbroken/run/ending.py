@@ -99,7 +99,7 @@ class Ending:
         if self._agreement.decide(self._graceful.is_over(self._step_seconds)):
             raise self._stopped(self._graceful)
 
-    def agrees(self, own: bool) -> bool:  # the one thing that it is about
+    def agrees(self, own: bool) -> bool:
         """Return what the first of all processes would do."""
         return self._agreement.decide(own)
 

@@ -145,7 +145,7 @@ def open_run(
     )
 
 
-def _saves(  # what is looked at, and what writes it
+def _saves(
     plan: RunPlan,
     source: resuming.ResumeSource,
     run_id: str,
